@@ -1,0 +1,64 @@
+# make run    the environment, the sample data, the whole pipeline, the first champions
+# make test   the environment and every test
+# make help   the rest
+
+SHELL := /bin/bash
+PYTHON ?= python3.11
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+ENV := .venv/.made
+
+.PHONY: run test env lint format types layers ui bench pictures help
+
+run: env
+	@[ ! -d .git ] || git rev-parse --git-dir >/dev/null
+	dvc pull data.dvc
+	dvc repro
+	@rockbank promote shale --first
+	@rockbank promote channels --first
+	@rockbank models --next
+
+test: env
+	pytest
+
+env: $(ENV)
+
+$(ENV): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON): not found; install Python 3.11, or say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@[ -x .venv/bin/pip ] || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3.11-venv" >&2; exit 1; }
+	@echo "installing the pinned environment (about 7 GB; a few minutes)"
+	@.venv/bin/pip install --progress-bar on --quiet --disable-pip-version-check -e '.[pipeline,dev]' -c constraints.txt
+	@touch $@
+
+format: env
+	ruff format .
+	ruff check --fix .
+
+lint: env
+	ruff format --check .
+	ruff check .
+
+types: env
+	mypy
+
+layers: env
+	lint-imports
+
+ui: env
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri sqlite:///mlflow.db --port 5000
+
+bench: env
+	@.venv/bin/pip install --quiet --disable-pip-version-check -e '.[bench]' -c constraints.txt
+	python -m benchmarks.s2
+	python -m benchmarks.train
+	python -m benchmarks.score
+
+pictures: env
+	python -m docs.pictures
+
+help:
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -3
+	@echo "make lint | types | layers | format    what .ci/run checks"
+	@echo "make ui                                the MLflow UI on http://localhost:5000"
+	@echo "make bench                             speed, as ratios"
+	@echo "make pictures                          the pictures of the docs, from the last run"

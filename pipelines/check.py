@@ -1,0 +1,10 @@
+"""artifacts/data/FAMILY -> artifacts/check/FAMILY, or a stop."""
+
+import sys
+
+from rockbank.params import load_params
+from rockbank.steps import data
+
+if __name__ == "__main__":
+    family = sys.argv[1]
+    data.check(family, load_params().check[family])

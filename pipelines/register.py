@@ -1,0 +1,8 @@
+"""artifacts/gate/FAMILY -> versions of the registered model FAMILY, and artifacts/registered/FAMILY.json."""
+
+import sys
+
+from rockbank.steps.register import register
+
+if __name__ == "__main__":
+    register(sys.argv[1])

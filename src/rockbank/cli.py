@@ -1,0 +1,248 @@
+"""The command `rockbank`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rockbank.params import PARAMS, GateParams, load_params
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A bank of rock generators: trained from scans, measured, gated, registered, sampled.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="The raw scans under data/.")
+app.add_typer(data_app, name="data")
+
+_out = Console(highlight=False)
+_N_MAX = 100_000
+
+Model = Annotated[str, typer.Argument(help="NAME@ALIAS such as shale@champion, or NAME/VERSION", metavar="MODEL")]
+Name = Annotated[str, typer.Argument(help="a registered model, such as shale", metavar="NAME")]
+
+
+def main() -> None:
+    """Run the command; what the user can mend is one line on standard error, and exit status 1."""
+    try:
+        app()
+    except (ValueError, RuntimeError, OSError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error[/] {_escape(str(error))}")
+        sys.exit(1)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+@data_app.command("add")
+def data_add(
+    paths: Annotated[list[Path], typer.Argument(help="files, or a folder of slices, which is one volume")],
+    voxel_size: Annotated[float | None, typer.Option(help="metres, such as 60e-9")] = None,
+    smoothing: Annotated[float, typer.Option(help="pixels; sigma of the Gaussian before the threshold")] = 1.5,
+    threshold: Annotated[str, typer.Option(help="'otsu', or a grey value in [0, 1]")] = "otsu",
+    licence: Annotated[str, typer.Option(help="of the scans, such as CC-BY-4.0")] = "not stated",
+    source: Annotated[str, typer.Option(help="where the scans come from")] = "not stated",
+    folder: Annotated[Path, typer.Option(help="where the volumes and their manifest lie")] = Path("data"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be added, and write nothing")] = False,
+) -> None:
+    """Add scans: TIFF, PNG, npy, HDF5, or raw with a JSON side-car; 8, 16 or 32 bits."""
+    from rockbank.manifest import SegmentationRule
+    from rockbank.volumes import add_volumes
+
+    entries = add_volumes(
+        paths,
+        folder,
+        voxel_size=voxel_size,
+        segmentation=SegmentationRule(
+            smoothing=smoothing, threshold="otsu" if threshold == "otsu" else float(threshold)
+        ),
+        licence=licence,
+        source=source,
+        dry_run=dry_run,
+    )
+    for entry in entries:
+        _out.print(f"{'would add' if dry_run else 'added'} {folder / entry.file}  {entry.voxel_size:g} m per voxel")
+    if not dry_run:
+        _out.print(f"\nNext:\n  dvc add {folder}\n  dvc repro")
+
+
+@data_app.command("sample")
+def data_sample(
+    folder: Annotated[Path, typer.Option(help="where to write it")] = Path("data"),
+    seed: Annotated[int, typer.Option(help="of the synthetic rock")] = 20,
+) -> None:
+    """Make the synthetic Nano-CT shale that the repository's sample data is."""
+    from rockbank.shale import write_sample
+
+    write_sample(folder, seed)
+    _out.print(f"wrote the synthetic shale to {folder}\n\nNext:\n  dvc add {folder}")
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(help="one registered model; all where it is left out")] = None,
+    next_commands: Annotated[bool, typer.Option("--next", help="and what to type next")] = False,
+) -> None:
+    """List the registered generators with their scores."""
+    from rockbank import registry
+    from rockbank.card import HEADLINE
+
+    table = Table("model", "generator", "aliases", *HEADLINE, "extractor", "registered")
+    for model in [name] if name else registry.names():
+        for entry in registry.versions(model):
+            table.add_row(
+                f"{entry.name}/{entry.version}",
+                entry.tags.get("generator", ""),
+                " ".join(f"@{alias}" for alias in entry.aliases),
+                *(_short(entry.tags.get(metric)) for metric in HEADLINE),
+                entry.tags.get("extractor", ""),
+                time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created)),
+            )
+    if not table.row_count:
+        _out.print("no generator is registered yet; 'dvc repro' makes and registers them")
+        return
+    _out.print(table)
+    _out.print("fid, kid and s2_distance: less is better; diversity: 1 is as diverse as the rock;")
+    _out.print("memorisation: 1 is as far from the training crops as unseen rock, 0 is a copy")
+    if next_commands:
+        _out.print(
+            "\nNext:\n"
+            "  source .venv/bin/activate\n"
+            "  rockbank sample shale@champion --n 16 --seed 7 -o grid.png\n"
+            "  make ui                                  # compare the runs on http://localhost:5000\n"
+            "  rockbank data add SCAN.tif --voxel-size 60e-9   # your own rock"
+        )
+
+
+def _short(value: str | None) -> str:
+    return "" if value is None else f"{float(value):.3g}"
+
+
+@app.command()
+def show(model: Model) -> None:
+    """Show one generator: where it comes from, its scores, its files."""
+    from rockbank import registry
+
+    with tempfile.TemporaryDirectory() as temporary:
+        entry, card = registry.pull(model, Path(temporary) / "pulled")
+    about = Table(show_header=False, title=f"{entry.name}/{entry.version}  {' '.join('@' + a for a in entry.aliases)}")
+    rows = {
+        "generator": f"{card.generator} ({card.network}, {card.loss})",
+        "latent": " x ".join(map(str, card.latent_shape)),
+        "image": " x ".join(map(str, card.image_shape)),
+        "voxel size": f"{card.voxel_size:g} m",
+        "data md5": card.data_md5,
+        "git commit": card.git_commit,
+        "MLflow run": card.run_id,
+        "ONNX against torch": f"{card.parity:.2g}",
+    }
+    for key, value in rows.items():
+        about.add_row(key, str(value))
+    _out.print(about)
+    _print_scores(card.scores)
+    files = Table("file", "sha256")
+    for file, fingerprint in card.files.items():
+        files.add_row(file, fingerprint)
+    _out.print(files)
+
+
+def _print_scores(scores: dict[str, object], prefix: str = "") -> None:
+    for key, value in scores.items():
+        if isinstance(value, dict):
+            _print_scores(value, f"{prefix}{key}.")
+        elif not isinstance(value, list):
+            _out.print(f"  {prefix}{key}: {value:.4g}" if isinstance(value, float) else f"  {prefix}{key}: {value}")
+
+
+@app.command()
+def promote(
+    name: Name,
+    version: Annotated[str | None, typer.Option(help="the candidate where it is left out")] = None,
+    first: Annotated[bool, typer.Option("--first", help="do nothing where there is a champion")] = False,
+) -> None:
+    """Make a version the champion, if its files, its verdict and its scores hold."""
+    from rockbank import registry
+
+    if first and (champion := registry.champion(name)) is not None:
+        _out.print(f"{name}@champion is version {champion.version} already")
+        return
+    entry, before = registry.promote(name, _gate(name), version)
+    was = f"; before, it was version {before.version}" if before else ""
+    _out.print(f"{name}@champion is version {entry.version}, {entry.tags['generator']}{was}")
+
+
+def _gate(name: str) -> GateParams:
+    gates = load_params(PARAMS).gate
+    if name not in gates:
+        raise ValueError(f"'{name}' has no section in 'gate' of {PARAMS}; known are {sorted(gates)}")
+    return gates[name]
+
+
+@app.command()
+def rollback(name: Name) -> None:
+    """Give the title back to the champion before this one."""
+    from rockbank import registry
+
+    entry, left = registry.rollback(name)
+    _out.print(f"{name}@champion is version {entry.version} again; it was version {left.version}")
+
+
+@app.command()
+def sample(
+    model: Model,
+    n: Annotated[int, typer.Option(min=1, max=_N_MAX, help="how many")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same samples")] = 7,
+    truncation: Annotated[float | None, typer.Option(help="scale of the latent; below 1, more typical")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="grid.png, samples.npy or stack.tif")] = Path(
+        "grid.png"
+    ),
+) -> None:
+    """Sample a registered generator to a picture, an array or a TIFF stack."""
+    from rockbank import registry
+    from rockbank.sampler import Sampler, write_samples
+
+    with tempfile.TemporaryDirectory() as temporary:
+        entry, card = registry.pull(model, Path(temporary) / "pulled")
+        sampler = Sampler(Path(temporary) / "pulled", card)
+        write_samples(output, sampler.sample(seed, n, truncation), card.voxel_size)
+    _out.print(f"wrote {output}: {n} of {entry.name}/{entry.version} ({card.generator}), seed {seed}")
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="a state dict, .pth or .safetensors; read without running its code")],
+    network: Annotated[str, typer.Option(help="the table's entry that it fits, such as deepflow")],
+    family: Annotated[str, typer.Option(help="the rock on whose held-out crops it is scored, such as channels")],
+    name: Annotated[str, typer.Option(help="what to call the generator, such as deepflow-published")],
+    latent: Annotated[str, typer.Option(help="shape of one latent")] = "50,1,2",
+    register_as: Annotated[str | None, typer.Option("--as", help="the registered model; else the family's")] = None,
+    source: Annotated[str, typer.Option(help="where the weights come from")] = "not stated",
+) -> None:
+    """Bring a foreign generator through the same score, export, gate and registration."""
+    from rockbank.steps.bring import bring
+
+    shape = tuple(int(size) for size in latent.split(","))
+    bring(
+        path,
+        network=network,
+        latent=shape,
+        family=family,
+        name=name,
+        register_as=register_as,
+        source=source,
+        params=load_params(),
+    )
+    _out.print(f"\nNext:\n  rockbank promote {register_as or family}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Generative adversarial networks: their layers, losses, training, weights and ONNX graphs."""

@@ -1,0 +1,1 @@
+"""Scores of a generator: FID, KID, two-point correlation, diversity, memorisation."""

@@ -1,0 +1,274 @@
+"""params.yaml as frozen dataclasses: its only reader, and the only home of its rules."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PARAMS = Path("params.yaml")
+LOSSES = ("wgan-gp", "wgan-lp", "dcgan")
+OPTIMISERS = ("rmsprop", "adam")
+EXTRACTORS = ("efficientnet-lite0", "inception")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareParams:
+    """How crops are cut from the raw volumes. Sizes in pixels."""
+
+    size: int
+    n_train: int
+    n_holdout: int
+    holdout_fraction: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        _require(self.size > 0 and self.size % 16 == 0, "size", self.size, "use a multiple of 16, such as 64 or 256")
+        _require_positive(self, "n_train", "n_holdout")
+        _require(
+            0 < self.holdout_fraction < 1,
+            "holdout_fraction",
+            self.holdout_fraction,
+            "use a fraction between 0 and 1, such as 0.3",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelsParams:
+    """How many object-based channel sections are made."""
+
+    n_train: int
+    n_holdout: int
+    sand_proportion: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "n_train", "n_holdout")
+        _require(
+            0 < self.sand_proportion < 1,
+            "sand_proportion",
+            self.sand_proportion,
+            "use a fraction between 0 and 1, such as 0.5",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckParams:
+    """Limits of the expectations on one data set; grey values are scaled to [0, 1]."""
+
+    n_min: int
+    mean: tuple[float, float]
+    std_min: float
+    saturated_max: float
+    porosity: tuple[float, float]
+    duplicates_max: float
+
+    def __post_init__(self) -> None:
+        for key in ("mean", "porosity"):
+            low, high = getattr(self, key)
+            _require(0 <= low < high <= 1, key, [low, high], "use [low, high] with 0 <= low < high <= 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorParams:
+    """One generator: its networks, its loss, how long it is trained."""
+
+    family: str
+    network: str
+    latent: tuple[int, ...]
+    loss: str
+    optimiser: str
+    rate_generator: float
+    rate_critic: float
+    penalty: float
+    n_critic: int
+    batch: int
+    n_steps: int
+    critic_width: int
+    dropout: float
+    ema: float
+    bf16: bool
+    evaluate_every: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _require_among(self, "loss", LOSSES)
+        _require_among(self, "optimiser", OPTIMISERS)
+        _require_positive(
+            self, "rate_generator", "rate_critic", "n_critic", "n_steps", "critic_width", "evaluate_every"
+        )
+        _require(self.batch > 1, "batch", self.batch, "batch norm needs at least 2")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "use a fraction in [0, 1)")
+        _require(0 <= self.ema < 1, "ema", self.ema, "use a decay in [0, 1); 0 keeps no average")
+        _require(
+            len(self.latent) > 0 and min(self.latent) > 0,
+            "latent",
+            list(self.latent),
+            "use positive sizes, such as [128]",
+        )
+        if self.loss == "dcgan":
+            _require(
+                self.penalty == 0, "penalty", self.penalty, "the loss 'dcgan' has no gradient penalty: set it to 0"
+            )
+        else:
+            _require(self.penalty > 0, "penalty", self.penalty, f"the loss '{self.loss}' needs a positive weight")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreParams:
+    """Extractor and sample counts of the scores."""
+
+    extractor: str
+    inception_weights: Path | None
+    n_paper: int
+    n_large: int
+    n_progress: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _require_among(self, "extractor", EXTRACTORS)
+        _require(self.n_paper >= 2, "n_paper", self.n_paper, "a covariance needs at least 2 samples")
+        _require(
+            self.n_large >= self.n_paper, "n_large", self.n_large, f"use at least n_paper, which is {self.n_paper}"
+        )
+        _require(self.n_progress >= 2, "n_progress", self.n_progress, "a covariance needs at least 2 samples")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateParams:
+    """Thresholds that a generator of one family meets, or is refused."""
+
+    fid_max: float
+    kid_max: float
+    s2_distance_max: float
+    diversity_min: float
+    memorisation_min: float
+    kid_gain_min: float
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.kid_gain_min <= 1, "kid_gain_min", self.kid_gain_min, "use a fraction in [0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """All of params.yaml."""
+
+    prepare: PrepareParams
+    channels: ChannelsParams
+    check: dict[str, CheckParams]
+    generators: dict[str, GeneratorParams]
+    score: ScoreParams
+    gate: dict[str, GateParams]
+
+    def __post_init__(self) -> None:
+        _require(len(self.generators) > 0, "generators", {}, "name at least one generator")
+        for name, generator in self.generators.items():
+            for section in ("check", "gate"):
+                known = getattr(self, section)
+                if generator.family not in known:
+                    raise ValueError(
+                        f"generators.{name}.family: '{generator.family}' has no section in '{section}'; "
+                        f"known are {sorted(known)}"
+                    )
+
+    def generator(self, name: str) -> GeneratorParams:
+        """The generator called `name`; ValueError names the known ones."""
+        if name not in self.generators:
+            raise ValueError(
+                f"no generator '{name}' in section 'generators' of params.yaml; known are {sorted(self.generators)}"
+            )
+        return self.generators[name]
+
+
+def load_params(path: Path = PARAMS) -> Params:
+    """Read `path` and check every key, type and combination.
+
+    Raises:
+        ValueError: for a missing file, an unknown or missing key, a wrong type or an impossible
+            combination, naming file, section and key.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; run from the project's root, where params.yaml lies")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {error}") from error
+    try:
+        return typing.cast(Params, _convert(raw, Params, ""))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _convert(raw: Any, kind: Any, where: str) -> Any:
+    """`raw` from YAML as the annotated type `kind`, or a ValueError that starts with its key."""
+    origin = typing.get_origin(kind)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _convert_section(raw, kind, where)
+    if origin is dict:
+        _expect(isinstance(raw, Mapping), where, raw, "a mapping")
+        value_kind = typing.get_args(kind)[1]
+        return {str(key): _convert(value, value_kind, f"{where}.{key}") for key, value in raw.items()}
+    if origin is tuple:
+        _expect(isinstance(raw, list), where, raw, "a list")
+        kinds = typing.get_args(kind)
+        if kinds[-1] is Ellipsis:
+            kinds = (kinds[0],) * len(raw)
+        _expect(len(raw) == len(kinds), where, raw, f"a list of {len(kinds)} values")
+        return tuple(_convert(value, each, where) for value, each in zip(raw, kinds, strict=True))
+    if origin in (typing.Union, types.UnionType):
+        if raw is None:
+            return None
+        (kind,) = (each for each in typing.get_args(kind) if each is not type(None))
+        return _convert(raw, kind, where)
+    if kind is float:
+        _expect(isinstance(raw, int | float) and not isinstance(raw, bool), where, raw, "a number")
+        return float(raw)
+    if kind is int:
+        _expect(isinstance(raw, int) and not isinstance(raw, bool), where, raw, "a whole number")
+        return raw
+    if kind is Path:
+        _expect(isinstance(raw, str), where, raw, "a path")
+        return Path(raw)
+    _expect(isinstance(raw, kind), where, raw, "true or false" if kind is bool else "text")
+    return raw
+
+
+def _convert_section(raw: Any, kind: type, where: str) -> Any:
+    _expect(isinstance(raw, Mapping), where or "the file", raw, "a mapping")
+    hints = typing.get_type_hints(kind)
+    known = [field.name for field in fields(kind)]
+    for key in raw:
+        if key not in known:
+            raise ValueError(f"unknown key '{key}' in section '{where or 'top level'}'; known are {known}")
+    for key in known:
+        if key not in raw:
+            raise ValueError(f"missing key '{key}' in section '{where or 'top level'}'")
+    values = {key: _convert(raw[key], hints[key], f"{where}.{key}".lstrip(".")) for key in known}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ValueError(f"{where}.{error}".lstrip(".")) from error
+
+
+def _expect(holds: bool, where: str, got: Any, wanted: str) -> None:
+    if not holds:
+        raise ValueError(f"{where}: expected {wanted}, got {got!r}")
+
+
+def _require(holds: bool, key: str, got: Any, remedy: str) -> None:
+    if not holds:
+        raise ValueError(f"{key}: got {got!r}; {remedy}")
+
+
+def _require_positive(section: Any, *keys: str) -> None:
+    for key in keys:
+        _require(getattr(section, key) > 0, key, getattr(section, key), "use a positive number")
+
+
+def _require_among(section: Any, key: str, known: tuple[str, ...]) -> None:
+    _require(getattr(section, key) in known, key, getattr(section, key), f"known are {list(known)}")

@@ -1,0 +1,104 @@
+"""Where the steps read and write, and how they show that they are at work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from rockbank.provenance import data_md5
+
+DATA = Path("data")
+# The family whose crops are cut from data/; the others are drawn from a law.
+SCANNED = "shale"
+CHECKPOINTS = Path(".checkpoints")
+HISTORY = "history.csv"
+
+terminal = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of one pipeline: the project's own, or those of a test."""
+
+    artifacts: Path = Path("artifacts")
+    reports: Path = Path("reports")
+    data: Path = Path("artifacts/data")
+
+    def crops(self, family: str) -> Path:
+        """The crop set."""
+        return self.data / family
+
+    def check(self, family: str) -> Path:
+        """What the expectations said of it."""
+        return self.artifacts / "check" / family
+
+    def train(self, generator: str) -> Path:
+        """Weights, blueprint and history."""
+        return self.artifacts / "train" / generator
+
+    def run(self, generator: str) -> Path:
+        """The id of the MLflow run that trained it; no step's result depends on this file."""
+        return self.artifacts / "run" / f"{generator}.json"
+
+    def scores(self, generator: str) -> Path:
+        """The scores."""
+        return self.reports / "scores" / f"{generator}.json"
+
+    def score(self, generator: str) -> Path:
+        """Pictures and curves of the scores."""
+        return self.artifacts / "score" / generator
+
+    def export(self, generator: str) -> Path:
+        """What will be registered, but for the verdict."""
+        return self.artifacts / "export" / generator
+
+    def verdict(self, family: str, generator: str) -> Path:
+        """The gate's verdict."""
+        return self.artifacts / "gate" / family / f"{generator}.json"
+
+    def registered(self, family: str) -> Path:
+        """Which versions the register step made."""
+        return self.artifacts / "registered" / f"{family}.json"
+
+
+# The project's own.
+PIPELINE = Layout()
+
+
+class Advance(Protocol):
+    """Moves a progress bar on, and says in a few words how things stand."""
+
+    def __call__(self, steps: int = 1, says: str = "") -> None: ...
+
+
+@contextmanager
+def progress(what: str, total: int, done: int = 0) -> Iterator[Advance]:
+    """A progress bar on the terminal's standard error."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[says]}"),
+    )
+    with Progress(*columns, console=terminal) as bar:
+        task = bar.add_task(what, total=total, completed=done, says="")
+
+        def advance(steps: int = 1, says: str = "") -> None:
+            bar.update(task, advance=steps)
+            if says:
+                bar.update(task, says=says)
+
+        yield advance
+
+
+def origin(family: str, layout: Layout) -> str | None:
+    """DVC's md5 of the raw data of a family, or of its crops where they come from a law."""
+    return data_md5(str(DATA if family == SCANNED else layout.crops(family)))

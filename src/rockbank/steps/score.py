@@ -1,0 +1,109 @@
+"""Score one generator on held-out crops, and draw what the scores say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float32
+
+from rockbank import tracking
+from rockbank.card import REFERENCE, WEIGHTS, headline
+from rockbank.crops import CropSet, load_crops
+from rockbank.crops import to_intensity as crop_intensity
+from rockbank.files import read_json, replacing, write_json, write_text
+from rockbank.gan.load import load_generator, sample
+from rockbank.gan.networks import find_network
+from rockbank.gan.ranges import to_intensity
+from rockbank.latents import draw_latents
+from rockbank.metrics.features import make_extractor
+from rockbank.metrics.score import score as score_samples
+from rockbank.metrics.table2 import table2 as write_table2
+from rockbank.morphology import describe, segment, two_point_curves
+from rockbank.params import GeneratorParams, ScoreParams
+from rockbank.pictures import save_real_against_generated, save_s2, save_training
+from rockbank.steps.blueprint import Blueprint
+from rockbank.steps.layout import HISTORY, PIPELINE, Layout, terminal
+
+# The paper's Table 2 is of this family; its rows are named by the loss.
+TABLE2_FAMILY = "shale"
+
+
+def score(generator: str, params: ScoreParams, layout: Layout = PIPELINE) -> None:
+    """Write the scores of `generator`, its reference statistics, its S2 curves and its pictures."""
+    folder = layout.train(generator)
+    blueprint = Blueprint.load(folder)
+    crop_set = load_crops(layout.crops(blueprint.family))
+    generated = _sample(blueprint, layout, params)
+    scores = score_samples(
+        train=crop_set.train,
+        holdout=crop_set.holdout,
+        generated=generated,
+        segmentation=crop_set.segmentation,
+        extractor=make_extractor(params.extractor, params.inception_weights),
+        n_paper=params.n_paper,
+        n_large=params.n_large,
+        seed=params.seed,
+    )
+    write_json(layout.scores(generator), scores)
+    _draw(generator, crop_set, generated, layout)
+    _log(generator, scores, layout)
+    said = "  ".join(f"{metric} {value:.4g}" for metric, value in headline(scores).items())
+    terminal.print(f"{generator}: {said}  ({scores['extractor']}, {scores['large']['n']} samples)")
+
+
+def table2(generators: dict[str, GeneratorParams], layout: Layout = PIPELINE) -> None:
+    """Write the paper's Table 2 with a row for each scored generator of the shale."""
+    rows = {
+        f"{params.loss.upper()} ({name})": read_json(layout.scores(name))
+        for name, params in generators.items()
+        if params.family == TABLE2_FAMILY
+    }
+    write_text(layout.reports / "table2.md", write_table2(rows))
+
+
+def _sample(blueprint: Blueprint, layout: Layout, params: ScoreParams) -> Float32[np.ndarray, "n c h w"]:
+    module = load_generator(
+        layout.train(blueprint.generator) / WEIGHTS,
+        network=blueprint.network,
+        latent=blueprint.latent,
+        image=blueprint.image,
+    )
+    image = sample(module, draw_latents(params.seed, params.n_large, blueprint.latent))
+    return np.asarray(np.clip(to_intensity(image, find_network(blueprint.network).value_range), 0.0, 1.0))
+
+
+def _draw(generator: str, crop_set: CropSet, generated: Float32[np.ndarray, "n c h w"], layout: Layout) -> None:
+    folder = layout.score(generator)
+    real = crop_intensity(crop_set.holdout[: len(generated)])
+    pores, fake_pores = segment(real, crop_set.segmentation), segment(generated, crop_set.segmentation)
+    write_json(folder / REFERENCE, describe(pores))
+    curves, fake_curves = two_point_curves(pores), two_point_curves(fake_pores)
+    table = pd.DataFrame({"real": curves.mean(axis=0), "generated": fake_curves.mean(axis=0)})
+    with replacing(folder / "s2.csv") as beside:
+        table.to_csv(beside, index_label="lag")
+    scale = crop_set.voxel_size
+    save_s2(folder / "s2.png", curves, fake_curves, voxel_size=scale, title=generator)
+    save_real_against_generated(
+        folder / "real_against_generated.png", real, generated, voxel_size=scale, title=generator
+    )
+    history = layout.train(generator) / HISTORY
+    if history.is_file():
+        records = pd.read_csv(history)
+        columns = {str(name): records[name].tolist() for name in records}
+        save_training(folder / "training.png", columns, title=generator)
+
+
+def _log(generator: str, scores: dict[str, Any], layout: Layout) -> None:
+    """Add the scores and pictures to the run that trained the generator, where the store still has it."""
+    if not layout.run(generator).is_file():
+        return
+    run = tracking.existing(read_json(layout.run(generator))["run_id"])
+    if run is None:
+        return
+    run.log(0, {f"final_{metric}": value for metric, value in headline(scores).items()})
+    run.tag({"extractor": scores["extractor"], "n_samples": str(scores["large"]["n"])})
+    for picture in sorted(layout.score(generator).glob("*.png")):
+        run.file(picture, "score")
+    run.file(layout.scores(generator), "score")

@@ -1,0 +1,129 @@
+"""Train one generator as one MLflow run, and keep the weights whose held-out KID was the best."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rockbank import tracking
+from rockbank.card import WEIGHTS
+from rockbank.crops import CropSet, load_crops
+from rockbank.files import read_json, replacing, sha256, write_json
+from rockbank.gan.fit import Record, fit, pick_device
+from rockbank.gan.load import save_weights
+from rockbank.metrics.features import make_extractor
+from rockbank.metrics.score import progress_evaluator
+from rockbank.params import GeneratorParams, ScoreParams
+from rockbank.pictures import grid
+from rockbank.provenance import git_commit
+from rockbank.steps.blueprint import Blueprint
+from rockbank.steps.layout import CHECKPOINTS, HISTORY, PIPELINE, Layout, origin, progress
+
+RUN = "run.json"
+N_PICTURED = 16
+
+
+def train(generator: str, params: GeneratorParams, score: ScoreParams, layout: Layout = PIPELINE) -> None:
+    """Train `generator`, or go on from where a killed training was, in the same MLflow run.
+
+    Its checkpoints lie under .checkpoints, in a folder named after the parameters and the data, so that
+    changed ones start anew; the folder goes when the training has ended.
+    """
+    crop_set = load_crops(layout.crops(params.family))
+    device = pick_device()
+    asked = {**asdict(params), "extractor": score.extractor, "n_progress": score.n_progress}
+    checkpoint = CHECKPOINTS / f"{generator}-{_fingerprint(asked, layout.crops(params.family))}"
+    extractor = make_extractor(score.extractor, score.inception_weights, device.type)
+    holdout = crop_set.holdout[: score.n_progress]
+    with tracking.start(params.family, generator, asked, resume=_run_id(checkpoint)) as run:
+        write_json(checkpoint / RUN, {"run_id": run.run_id})
+        _tell_origin(run, generator, params, crop_set, layout)
+        records = fit(
+            crop_set.train,
+            params,
+            device=device,
+            evaluate=progress_evaluator(holdout, crop_set.segmentation, extractor),
+            n_samples=len(holdout),
+            checkpoint=checkpoint,
+        )
+        history = []
+        for record in _shown(generator, params.n_steps, records):
+            history.append({"step": record.step, **record.metrics})
+            if not record.is_replayed:
+                run.log(record.step, record.metrics)
+            if record.samples is not None:
+                run.picture("samples", grid(record.samples[:N_PICTURED], 8), record.step)
+        run.tag({"best_step": str(record.best_step)})
+    _write(generator, params, crop_set, record, history, layout)
+    write_json(layout.run(generator), {"run_id": run.run_id})
+    shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _shown(generator: str, n_steps: int, records: Iterable[Record]) -> Iterator[Record]:
+    """The records, with a progress bar that tells the last scores."""
+    with progress(f"training {generator}", n_steps) as advance:
+        for record in records:
+            kid = record.metrics.get("kid")
+            advance(says="" if kid is None else f"KID {kid:.3f}{', the best so far' if record.is_best else ''}")
+            yield record
+
+
+def _tell_origin(run: tracking.Run, generator: str, params: GeneratorParams, crop_set: CropSet, layout: Layout) -> None:
+    run.data(f"{params.family} crops", layout.crops(params.family), origin(params.family, layout))
+    run.tag(
+        {
+            "family": params.family,
+            "generator": generator,
+            "loss": params.loss,
+            "network": params.network,
+            "rockbank.git_commit": git_commit(),
+            "data_md5": origin(params.family, layout),
+        }
+    )
+    size = " x ".join(map(str, crop_set.crops.shape[1:]))
+    run.describe(
+        f"**{generator}**: {params.network} by {params.loss} on {len(crop_set.train)} crops of {size}.\n\n"
+        f"`kid` and `s2_distance` are measured on {len(crop_set.holdout)} held-out crops as training goes, the less "
+        "the better; the weights of the least `kid` are kept. `final_...` are the scores that the gate weighs. "
+        "The column *samples* under *Artifacts > images* shows the same latents over the steps; `score/` holds "
+        "the pictures of the final scores."
+    )
+
+
+def _write(
+    generator: str,
+    params: GeneratorParams,
+    crop_set: CropSet,
+    last: Record,
+    history: list[dict[str, float]],
+    layout: Layout,
+) -> None:
+    folder = layout.train(generator)
+    _, n_channels, height, width = crop_set.crops.shape
+    save_weights(last.best, folder / WEIGHTS)
+    Blueprint(
+        generator=generator,
+        family=params.family,
+        network=params.network,
+        loss=params.loss,
+        latent=params.latent,
+        image=(n_channels, height, width),
+    ).save(folder)
+    with replacing(folder / HISTORY) as beside:
+        pd.DataFrame(history).to_csv(beside, index=False)
+
+
+def _fingerprint(asked: dict[str, Any], crops: Path) -> str:
+    parts = json.dumps(asked, sort_keys=True, default=str) + sha256(crops / "crops.npy")
+    return hashlib.sha256(parts.encode()).hexdigest()[:12]
+
+
+def _run_id(checkpoint: Path) -> str | None:
+    return read_json(checkpoint / RUN)["run_id"] if (checkpoint / RUN).is_file() else None

@@ -1,0 +1,107 @@
+"""The one door to MLflow runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from jaxtyping import UInt8
+from mlflow.data import sources
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Metric, Param, RunTag
+
+# Schema migrations and "validating candidate" lines are MLflow's own business, not the reader's of a terminal.
+for _chatty in ("mlflow", "alembic"):
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
+
+# MLflow's own interval of 10 s gives a two-minute training a dozen points.
+SYSTEM_METRICS_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is being written to."""
+
+    run_id: str
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Metrics of one training step, in one request; a value that is not finite is left out."""
+        now = mlflow.utils.time.get_current_time_millis()
+        finite = {key: value for key, value in metrics.items() if np.isfinite(value)}
+        mlflow.MlflowClient().log_batch(
+            self.run_id, metrics=[Metric(key, float(value), now, step) for key, value in finite.items()]
+        )
+
+    def picture(self, name: str, pixels: UInt8[np.ndarray, "h w *c"], step: int | None = None) -> None:
+        """A picture among the run's artifacts, or one of a series over the steps."""
+        if step is None:
+            mlflow.MlflowClient().log_image(self.run_id, pixels, artifact_file=f"{name}.png")
+        else:
+            mlflow.MlflowClient().log_image(self.run_id, pixels, key=name, step=step)
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """A file among the run's artifacts."""
+        mlflow.MlflowClient().log_artifact(self.run_id, str(path), folder)
+
+    def tag(self, tags: Mapping[str, str | None]) -> None:
+        """Tags; those whose value is None are left out."""
+        present = [RunTag(key, value) for key, value in tags.items() if value is not None]
+        mlflow.MlflowClient().log_batch(self.run_id, tags=present)
+
+    def describe(self, markdown: str) -> None:
+        """The text that the MLflow UI shows at the head of the run."""
+        self.tag({"mlflow.note.content": markdown})
+
+    def data(self, name: str, folder: Path, md5: str | None) -> None:
+        """The data set that the run trains on, as an MLflow dataset whose digest is DVC's md5."""
+        source = sources.LocalArtifactDatasetSource(str(folder))  # type: ignore[attr-defined]
+        data = MetaDataset(source, name=name, digest=md5)  # type: ignore[abstract]
+        mlflow.log_input(data, context="training")
+
+
+@contextmanager
+def start(experiment: str, name: str, params: Mapping[str, object], *, resume: str | None = None) -> Iterator[Run]:
+    """Start a run, or go on with the run `resume`, and close it when the block ends.
+
+    It goes to the server in MLFLOW_TRACKING_URI, or to sqlite in the working folder. Under `mlflow run`
+    it becomes a child of the run that MLflow made, which every stage would otherwise resume.
+
+    Args:
+        experiment: the family of rock, so that its generators can be compared.
+        name: the generator.
+        params: what the run was asked to do.
+        resume: the id of an interrupted run; a new run starts where the store does not have it.
+    """
+    parent = os.environ.pop("MLFLOW_RUN_ID", None)
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+    os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
+    mlflow.set_experiment(experiment)
+    mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_SECONDS)
+    run_id = resume if resume is not None and exists(resume) else None
+    tags = None if parent is None else {"mlflow.parentRunId": parent}
+    with mlflow.start_run(run_id=run_id, run_name=name, tags=tags, log_system_metrics=True) as active:
+        run = Run(active.info.run_id)
+        if run_id is None:
+            logged = [Param(key, str(value)) for key, value in params.items()]
+            mlflow.MlflowClient().log_batch(run.run_id, params=logged)
+        yield run
+
+
+def existing(run_id: str) -> Run | None:
+    """The finished run `run_id`, to add scores to; None where the tracking store does not have it."""
+    return Run(run_id) if exists(run_id) else None
+
+
+def exists(run_id: str) -> bool:
+    """Whether the tracking store knows the run."""
+    try:
+        mlflow.MlflowClient().get_run(run_id)
+    except mlflow.MlflowException:
+        return False
+    return True

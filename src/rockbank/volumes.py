@@ -1,0 +1,304 @@
+"""Raw volumes: add a user's own to data/, read them back, and cut crops from them."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tifffile
+from jaxtyping import Float32, Shaped, UInt8
+
+from rockbank.crops import CropSet, to_intensity
+from rockbank.files import sha256
+from rockbank.manifest import (
+    MANIFEST,
+    Manifest,
+    SegmentationRule,
+    VolumeEntry,
+    VolumeError,
+    load_manifest,
+    save_manifest,
+)
+from rockbank.morphology import Segmentation, otsu_threshold, smooth
+from rockbank.params import PrepareParams
+from rockbank.scans import Scan, read_scan, read_volume
+
+__all__ = ["add_volumes", "cut_crops", "load_manifest", "normalise", "read_volume", "read_volumes"]
+
+# The ends of the grey scale: hot pixels and dead ones lie outside.
+PERCENTILES = (0.1, 99.9)
+# Percentiles and Otsu's histogram are settled to 1e-3 long before so many values.
+SUBSAMPLE = 2**22
+
+Track = Callable[[Sequence[Path]], Iterable[Path]]
+
+
+def add_volumes(
+    paths: Sequence[Path],
+    folder: Path,
+    *,
+    voxel_size: float | None,
+    segmentation: SegmentationRule,
+    licence: str,
+    source: str,
+    dataset: str | None = None,
+    dry_run: bool = False,
+    track: Track = iter,
+) -> list[VolumeEntry]:
+    """Normalise scans into `folder` as NAME.tif and list them in its manifest: all of them, or nothing.
+
+    Args:
+        paths: files, each a volume of its own, or folders of single slices, each one volume (see `read_scan`).
+        folder: usually data/; made where absent.
+        voxel_size: metres; None takes it from the side-cars of raw files.
+        segmentation: of all of them; a numeric threshold is an intensity after the normalisation.
+        licence: of the data.
+        source: where the data came from.
+        dataset: of HDF5 files.
+        dry_run: check everything and return the entries, but leave `folder` as it is.
+        track: wraps the loop over paths, for a progress bar.
+
+    Returns:
+        The new entries, in the order of `paths`.
+
+    Raises:
+        VolumeError: naming the file and the remedy; then nothing was written.
+    """
+    if not paths:
+        raise VolumeError("no paths given; name at least one file or folder of slices")
+    existing = load_manifest(folder).volumes if (folder / MANIFEST).exists() else ()
+    names = _names(paths, folder, existing)
+    staging = folder / ".adding"
+    with _scratch(staging):
+        entries = []
+        for path, name in zip(track(paths), names, strict=True):
+            scan = read_scan(path, dataset=dataset)
+            target = staging / name
+            tifffile.imwrite(
+                target, normalise(scan.voxels, path), compression="zlib", photometric="minisblack", metadata=None
+            )
+            try:
+                entry = VolumeEntry(
+                    file=name,
+                    voxel_size=_voxel_size(path, scan, voxel_size),
+                    segmentation=segmentation,
+                    licence=licence,
+                    source=source,
+                    sha256=sha256(target),
+                )
+            except VolumeError as error:
+                raise VolumeError(f"{path}: {error}") from error
+            entries.append(entry)
+        try:
+            manifest = Manifest(volumes=(*existing, *entries))
+        except VolumeError as error:
+            raise VolumeError(f"{folder / MANIFEST}: {error}") from error
+        if not dry_run:
+            # The manifest goes last: a volume that it does not list is nobody's data yet.
+            for entry in entries:
+                os.replace(staging / entry.file, folder / entry.file)
+            save_manifest(folder, manifest)
+    return entries
+
+
+def read_volumes(folder: Path, manifest: Manifest) -> dict[str, UInt8[np.ndarray, "slices rows columns"]]:
+    """The volumes that the manifest lists, by file name.
+
+    Raises:
+        VolumeError: for a file that is absent, broken, not 8 bit or not the one whose hash the manifest has.
+    """
+    volumes = {}
+    for entry in manifest.volumes:
+        path = folder / entry.file
+        if not path.is_file():
+            raise VolumeError(f"{path}: listed in {folder / MANIFEST} but absent; run 'dvc pull', or remove the entry")
+        found = sha256(path)
+        if found != entry.sha256:
+            raise VolumeError(
+                f"{path}: sha256 is {found}, the manifest has {entry.sha256}; it was changed: run 'dvc checkout', or "
+                "remove the entry and add it again"
+            )
+        voxels = read_volume(path)
+        if voxels.dtype != np.uint8:
+            raise VolumeError(f"{path}: {voxels.dtype}, not uint8; add it with 'rockbank data add', which normalises")
+        volumes[entry.file] = voxels
+    return volumes
+
+
+def normalise(
+    voxels: Shaped[np.ndarray, "slices rows columns"], path: Path
+) -> UInt8[np.ndarray, "slices rows columns"]:
+    """Grey values as 8 bits, the 0.1 and 99.9 percentiles at 0 and 255 and what lies outside clipped.
+
+    Raises:
+        VolumeError: naming `path`, where all grey values are equal.
+    """
+    sample = voxels.ravel()[:: max(1, voxels.size // SUBSAMPLE)].astype(np.float64)
+    low, high = (float(value) for value in np.percentile(sample, PERCENTILES))
+    if low == high:
+        # A mask whose phase is rarer than the percentiles still has two values.
+        low, high = float(voxels.min()), float(voxels.max())
+    if low == high:
+        raise VolumeError(f"{path}: every voxel is {low:g}; a scan has grey values, check what was exported")
+    out = np.empty(voxels.shape, np.uint8)
+    for i_slice, each in enumerate(voxels):
+        scaled = (each.astype(np.float64) - low) / (high - low)
+        out[i_slice] = np.round(np.clip(scaled, 0.0, 1.0) * 255.0)
+    return out
+
+
+def cut_crops(
+    volumes: Mapping[str, UInt8[np.ndarray, "slices rows columns"]],
+    manifest: Manifest,
+    params: PrepareParams,
+    family: str = "shale",
+) -> CropSet:
+    """Random crops for training and for holding out, from regions that share no pixel.
+
+    The right-hand `holdout_fraction` of the width is held out, the same columns in every slice of a volume: slices
+    next to each other resemble each other (0.95 in a real scan), so a strip that moved would leak. Each position is
+    drawn at most once.
+
+    Args:
+        volumes: by file name, as `read_volumes` gives them.
+        manifest: of these volumes.
+        params: size, counts, held-out fraction and seed.
+        family: of the crop set.
+
+    Raises:
+        VolumeError: naming the volume whose region is narrower than a crop, or where the positions run out.
+    """
+    voxel_crops = []
+    tables = []
+    for i_split, (split, n) in enumerate((("train", params.n_train), ("holdout", params.n_holdout))):
+        # A stream of its own for each split, so that more training crops leave the held-out ones as they are.
+        rng = np.random.default_rng([params.seed, i_split])
+        table = _draw_positions(rng, {name: v.shape for name, v in volumes.items()}, split, n, params)
+        tables.append(table)
+        voxel_crops.append(_gather(volumes, table, params.size))
+    return CropSet(
+        family=family,
+        crops=np.concatenate(voxel_crops)[:, None],
+        table=pd.concat(tables, ignore_index=True),
+        voxel_size=manifest.voxel_size,
+        segmentation=_resolve(volumes, manifest.segmentation, params),
+    )
+
+
+def _draw_positions(
+    rng: np.random.Generator,
+    shapes: Mapping[str, tuple[int, ...]],
+    split: str,
+    n: int,
+    params: PrepareParams,
+) -> pd.DataFrame:
+    """`n` corners of crops, uniform over all positions of the split's regions, without repeats."""
+    size = params.size
+    spans = []
+    for name, (n_slices, n_rows, n_columns) in shapes.items():
+        begin, end = _region(n_columns, split, params.holdout_fraction)
+        if end - begin < size or n_rows < size:
+            raise VolumeError(
+                f"{name}: its {split} region is {n_rows} x {end - begin} pixels, less than a crop of {size}; use a "
+                "smaller prepare.size, another prepare.holdout_fraction, or a larger volume"
+            )
+        spans.append((n_slices, n_rows - size + 1, end - begin - size + 1, begin))
+    counts = [math.prod(span[:3]) for span in spans]
+    if n > sum(counts):
+        raise VolumeError(
+            f"{', '.join(shapes)}: {sum(counts)} positions for {n} {split} crops; ask for fewer, or add a volume"
+        )
+    flat = rng.choice(sum(counts), n, replace=False)
+    ends = np.cumsum(counts)
+    i_volume = np.searchsorted(ends, flat, side="right")
+    rest = flat - (ends - counts)[i_volume]
+    _, n_rows, n_columns, begin = np.array(spans)[i_volume].T
+    return pd.DataFrame(
+        {
+            "split": split,
+            "volume": np.array(list(shapes))[i_volume],
+            "slice": rest // (n_rows * n_columns),
+            "row": rest // n_columns % n_rows,
+            "column": begin + rest % n_columns,
+            "seed": params.seed,
+        }
+    )
+
+
+def _region(n_columns: int, split: str, holdout_fraction: float) -> tuple[int, int]:
+    border = n_columns - round(holdout_fraction * n_columns)
+    return (0, border) if split == "train" else (border, n_columns)
+
+
+def _gather(volumes: Mapping[str, np.ndarray], table: pd.DataFrame, size: int) -> UInt8[np.ndarray, "n size size"]:
+    crops = np.empty((len(table), size, size), np.uint8)
+    for name, rows in table.groupby("volume"):
+        windows = np.lib.stride_tricks.sliding_window_view(volumes[str(name)], (size, size), axis=(1, 2))
+        crops[rows.index] = windows[rows["slice"], rows["row"], rows["column"]]
+    return crops
+
+
+def _resolve(volumes: Mapping[str, np.ndarray], rule: SegmentationRule, params: PrepareParams) -> Segmentation:
+    """The rule with "otsu" as a number, found on the smoothed training pixels of all volumes."""
+    threshold = rule.threshold
+    if threshold == "otsu":
+        values = np.concatenate([_smoothed_pixels(v, rule.smoothing, params, len(volumes)) for v in volumes.values()])
+        threshold = otsu_threshold(values)
+    return Segmentation(smoothing=rule.smoothing, threshold=float(threshold), phase="below", channel=0)
+
+
+def _smoothed_pixels(
+    voxels: UInt8[np.ndarray, "slices rows columns"], smoothing: float, params: PrepareParams, n_volumes: int
+) -> Float32[np.ndarray, " n"]:
+    """Of whole slices, evenly spaced, as many as fit the subsample."""
+    region = voxels[..., slice(*_region(voxels.shape[2], "train", params.holdout_fraction))]
+    n_slices = max(1, SUBSAMPLE // n_volumes // math.prod(region.shape[1:]))
+    chosen = region[:: max(1, math.ceil(len(region) / n_slices))]
+    return np.concatenate([smooth(to_intensity(each), smoothing).ravel() for each in chosen])
+
+
+def _names(paths: Sequence[Path], folder: Path, existing: Sequence[VolumeEntry]) -> list[str]:
+    """The file that each path becomes; what is there already is never overwritten."""
+    taken = {entry.file: f"listed in {folder / MANIFEST}" for entry in existing}
+    names = []
+    for path in paths:
+        stem = path.resolve().name if path.is_dir() else path.stem
+        name = f"{stem}.tif"
+        if name not in taken and (folder / name).exists():
+            taken[name] = f"in {folder}"
+        if name in taken:
+            raise VolumeError(f"{path}: would become '{name}', which is already {taken[name]}; rename the file first")
+        taken[name] = f"the name of {path}"
+        names.append(name)
+    return names
+
+
+def _voxel_size(path: Path, scan: Scan, given: float | None) -> float:
+    if given is None and scan.voxel_size is None:
+        raise VolumeError(f"{path}: its voxel size is not known; give it in metres, such as --voxel-size 60e-9")
+    if given is not None and scan.voxel_size is not None and not math.isclose(given, scan.voxel_size, rel_tol=1e-6):
+        raise VolumeError(
+            f"{path}: its side-car has voxels of {scan.voxel_size:g} m, but {given:g} m was given; correct one of them"
+        )
+    return float(given if given is not None else scan.voxel_size or 0.0)
+
+
+@contextmanager
+def _scratch(staging: Path) -> Iterator[None]:
+    """An empty folder inside the data folder; both are gone afterwards unless the data folder got something."""
+    folder = staging.parent
+    made = not folder.exists()
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if made and not any(folder.iterdir()):
+            folder.rmdir()

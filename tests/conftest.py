@@ -1,0 +1,100 @@
+"""A small generator, complete with card and verdict, and a registry of one's own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from rockbank.card import CARD, HASHED, ONNX, REFERENCE, SAMPLES, VERDICT, WEIGHTS, ModelCard, fingerprints
+from rockbank.files import sha256, write_json
+from rockbank.morphology import Segmentation
+
+LATENT = (4,)
+IMAGE = (1, 16, 16)
+
+
+def write_tiny_onnx(path: Path) -> None:
+    """image = tanh(latent W), W drawn from a fixed seed."""
+    weights = np.random.default_rng(0).standard_normal((4, 256)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["latent", "W"], ["flat"]),
+            helper.make_node("Tanh", ["flat"], ["grey"]),
+            helper.make_node("Reshape", ["grey", "shape"], ["image"]),
+        ],
+        "tiny",
+        [helper.make_tensor_value_info("latent", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", *IMAGE])],
+        [numpy_helper.from_array(weights, "W"), numpy_helper.from_array(np.array([-1, *IMAGE]), "shape")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+
+
+def write_generator(
+    folder: Path, *, kid: float = 0.1, passed: bool = True, extractor: str = "tiny", family: str = "shale"
+) -> Path:
+    """A generator's folder as export and gate leave it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tiny_onnx(folder / ONNX)
+    (folder / WEIGHTS).write_bytes(b"weights of " + str(kid).encode())
+    write_json(folder / REFERENCE, {"porosity": {"mean": 0.1}})
+    (folder / SAMPLES).write_bytes(b"picture")
+    scores = {
+        "extractor": extractor,
+        "large": {"n": 1000, "fid": 10.0, "kid": kid},
+        "s2_distance": 0.01,
+        "diversity": 0.9,
+        "memorisation": 0.95,
+    }
+    ModelCard(
+        generator="tiny",
+        family=family,
+        network="tiny",
+        loss="wgan-gp",
+        latent_shape=LATENT,
+        image_shape=IMAGE,
+        value_range=((-1.0, 1.0),),
+        voxel_size=60e-9,
+        segmentation=Segmentation(smoothing=0.0, threshold=0.5, phase="below"),
+        data_md5="d41d8cd98f00b204e9800998ecf8427e.dir",
+        git_commit=None,
+        run_id=None,
+        scores=scores,
+        parity=1e-6,
+        golden={},
+        files=fingerprints(folder),
+    ).save(folder)
+    verdict = {
+        "passed": passed,
+        "reasons": [] if passed else ["kid is too large"],
+        "card_sha256": sha256(folder / CARD),
+    }
+    write_json(folder / VERDICT, verdict)
+    assert set(HASHED) <= {path.name for path in folder.iterdir()}
+    return folder
+
+
+@pytest.fixture
+def generator_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a generator's folder; keywords as those of write_generator."""
+    made = iter(range(1000))
+    return lambda **keywords: write_generator(tmp_path / "generators" / str(next(made)), **keywords)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder whose MLflow store is its own sqlite file."""
+    import mlflow
+
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("rockbank.tracking.SYSTEM_METRICS_SECONDS", 1)
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    yield folder
+    mlflow.set_tracking_uri(None)

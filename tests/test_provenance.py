@@ -1,0 +1,35 @@
+"""A result names the commit and the data that it comes from."""
+
+import subprocess
+from pathlib import Path
+
+from rockbank.provenance import data_md5, git_commit
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    return subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_the_commit_is_named_and_a_changed_file_is_told(tmp_path: Path) -> None:
+    assert git_commit(tmp_path) is None
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "a").write_text("1")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "--quiet", "-m", "one")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    assert git_commit(tmp_path) == commit
+    (tmp_path / "a").write_text("2")
+    assert git_commit(tmp_path) == f"{commit}-dirty"
+
+
+def test_the_md5_comes_from_the_pointer_or_from_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "data.dvc").write_text("outs:\n- md5: aa.dir\n  path: data\n")
+    (tmp_path / "dvc.lock").write_text(
+        "stages:\n  prepare:\n    outs:\n    - path: artifacts/data/shale\n      md5: bb.dir\n"
+    )
+    assert data_md5("data", tmp_path) == "aa.dir"
+    assert data_md5("artifacts/data/shale", tmp_path) == "bb.dir"
+    assert data_md5("artifacts/data/coal", tmp_path) is None

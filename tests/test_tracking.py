@@ -1,0 +1,58 @@
+"""A run holds what was logged, goes on after a kill, and is no other's under `mlflow run`."""
+
+import os
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from rockbank import tracking
+
+
+def test_a_run_holds_parameters_metrics_pictures_and_data(store: Path) -> None:
+    with tracking.start("shale", "shale-dcgan", {"batch": 32}) as run:
+        run.log(1, {"kid": 0.5, "broken": float("nan")})
+        run.log(2, {"kid": 0.25})
+        run.picture("samples", np.zeros((8, 8), np.uint8), step=2)
+        run.tag({"git_commit": "abc", "left_out": None})
+        run.data("shale crops", Path("artifacts/data/shale"), "0123456789abcdef0123456789abcdef.dir")
+    client = mlflow.MlflowClient()
+    seen = client.get_run(run.run_id)
+    assert seen.info.status == "FINISHED"
+    assert seen.data.params == {"batch": "32"}
+    assert [metric.value for metric in client.get_metric_history(run.run_id, "kid")] == [0.5, 0.25]
+    assert "broken" not in seen.data.metrics
+    assert seen.data.tags["git_commit"] == "abc"
+    assert "left_out" not in seen.data.tags
+    (data,) = seen.inputs.dataset_inputs
+    assert data.dataset.digest == "0123456789abcdef0123456789abcdef.dir"
+    assert any("samples" in file.path for file in client.list_artifacts(run.run_id, "images"))
+
+
+def test_a_killed_run_goes_on(store: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), tracking.start("shale", "a", {}) as run:
+        run.log(1, {"kid": 1.0})
+        raise KeyboardInterrupt
+    with tracking.start("shale", "a", {}, resume=run.run_id) as again:
+        again.log(2, {"kid": 0.5})
+    assert again.run_id == run.run_id
+    assert len(mlflow.MlflowClient().get_metric_history(run.run_id, "kid")) == 2
+
+
+def test_a_run_that_the_store_does_not_know_starts_anew(store: Path) -> None:
+    with tracking.start("shale", "a", {}, resume="0" * 32) as run:
+        pass
+    assert run.run_id != "0" * 32
+
+
+def test_under_mlflow_run_it_is_a_child_of_the_run_that_mlflow_made(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = mlflow.MlflowClient().create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", parent)
+    with tracking.start("shale", "a", {}) as run:
+        pass
+    assert run.run_id != parent
+    assert mlflow.MlflowClient().get_run(run.run_id).data.tags["mlflow.parentRunId"] == parent
+    assert "MLFLOW_RUN_ID" not in os.environ

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+
+from rockbank.crops import load_crops, save_crops, to_intensity
+from rockbank.files import sha256
+from rockbank.manifest import Manifest, SegmentationRule, VolumeEntry, VolumeError
+from rockbank.morphology import otsu_threshold, segment, smooth
+from rockbank.params import PrepareParams
+from rockbank.shale import sample_volume
+from rockbank.volumes import add_volumes, cut_crops, load_manifest, normalise, read_volumes
+
+GREY = sample_volume(np.random.default_rng(5), n_slices=2, size=128)
+OTSU = SegmentationRule(smoothing=1.5, threshold="otsu")
+PARAMS = PrepareParams(size=32, n_train=200, n_holdout=90, holdout_fraction=0.4, seed=1)
+ROCKS = Path(__file__).parents[1].parent / "shared" / "data" / "rocks"
+
+
+def add(paths: list[Path], folder: Path, **changes: Any) -> list[VolumeEntry]:
+    options = {
+        "voxel_size": 60e-9,
+        "segmentation": OTSU,
+        "licence": "MIT",
+        "source": "a test",
+        **changes,
+    }
+    return add_volumes(paths, folder, **options)
+
+
+def entry(file: str) -> VolumeEntry:
+    return VolumeEntry(file=file, voxel_size=60e-9, segmentation=OTSU, licence="MIT", source="a test", sha256="0" * 64)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    np.save(folder / "one.npy", GREY.astype(np.uint16) * 100)
+    np.save(folder / "two.npy", GREY.astype(np.float32) / 7 - 5)
+    return folder
+
+
+def test_what_is_added_is_read_back(tmp_path: Path, scans: Path) -> None:
+    data = tmp_path / "data"
+    entries = add([scans / "one.npy", scans / "two.npy"], data)
+    manifest = load_manifest(data)
+    assert manifest.volumes == tuple(entries)
+    assert [each.file for each in entries] == ["one.tif", "two.tif"]
+    assert entries[0].sha256 == sha256(data / "one.tif")
+    volumes = read_volumes(data, manifest)
+    # The normalisation forgets scale and offset, so both are the same volume up to a rounding of one grey value.
+    assert np.abs(volumes["one.tif"].astype(int) - volumes["two.tif"]).max() <= 1
+    assert sorted(contents(data)) == ["manifest.yaml", "one.tif", "two.tif"]
+
+
+def test_adding_to_a_data_set_keeps_what_is_there(tmp_path: Path, scans: Path) -> None:
+    data = tmp_path / "data"
+    first = add([scans / "one.npy"], data)
+    second = add([scans / "two.npy"], data)
+    assert load_manifest(data).volumes == (*first, *second)
+
+
+def test_a_dry_run_tells_the_entries_and_writes_nothing(tmp_path: Path, scans: Path) -> None:
+    data = tmp_path / "data"
+    assert [each.file for each in add([scans / "one.npy"], data, dry_run=True)] == ["one.tif"]
+    assert not data.exists()
+    assert add([scans / "one.npy"], data, dry_run=True) == add([scans / "one.npy"], data)
+
+
+def test_a_slice_keeps_the_order_of_its_grey_values() -> None:
+    scan = np.random.default_rng(1).normal(1000, 200, (2, 64, 64)).astype(np.float32)
+    out = normalise(scan, Path("a.npy"))
+    order = np.argsort(scan.ravel())
+    assert (np.diff(out.ravel()[order].astype(int)) >= 0).all()
+    # 0.1 % is clipped at each end, and half a grey value more rounds to it.
+    assert 0.0005 < (out == 0).mean() < 0.003
+    assert 0.0005 < (out == 255).mean() < 0.003
+
+
+def test_a_hot_pixel_does_not_set_the_scale() -> None:
+    scan = np.random.default_rng(2).normal(30000, 2000, (2, 128, 128)).astype(np.uint16)
+    hot = scan.copy()
+    hot[0, 0, 0] = 65535
+    difference = np.abs(normalise(hot, Path("a")).astype(int) - normalise(scan, Path("a")))
+    difference[0, 0, 0] = 0
+    # The percentile moves by one of the 33 pixels above it: 0.4 grey values on average, exponentially spread.
+    assert difference.max() <= 3
+
+
+def test_a_mask_with_a_rare_phase_keeps_it() -> None:
+    mask = np.zeros((1, 200, 200), np.uint8)
+    mask[0, 3, 3] = 1
+    assert normalise(mask, Path("a"))[0, 3, 3] == 255
+
+
+BAD = {
+    "a missing voxel size": ({"voxel_size": None}, "good.npy: its voxel size is not known; give it in metres"),
+    "an absurd voxel size": ({"voxel_size": 60.0}, "good.npy: voxel_size: got 60.0"),
+    "no voxel size at all": ({"voxel_size": float("nan")}, "good.npy: voxel_size: got nan"),
+    "another voxel size than the set's": ({"voxel_size": 50e-9}, "'there.tif' has voxels of 6e-08 m, 'good.tif' of"),
+    "another rule than the set's": (
+        {"segmentation": SegmentationRule(smoothing=1.5, threshold=0.4)},
+        "'there.tif' is segmented by smoothing 1.5 px and threshold otsu and 'good.tif' by",
+    ),
+    "no licence": ({"licence": ""}, "good.npy: licence: got ''"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_option_writes_nothing(tmp_path: Path, fault: str) -> None:
+    data = tmp_path / "data"
+    np.save(tmp_path / "there.npy", GREY)
+    np.save(tmp_path / "good.npy", GREY)
+    add([tmp_path / "there.npy"], data)
+    before = contents(data)
+    changes, says = BAD[fault]
+    with pytest.raises(VolumeError) as error:
+        add([tmp_path / "good.npy"], data, **changes)
+    assert says in str(error.value)
+    assert contents(data) == before
+
+
+@pytest.mark.parametrize("bad", ["absent.tif", "flat.npy", "broken.tif", "one.png"])
+def test_one_bad_file_among_good_ones_writes_nothing(tmp_path: Path, scans: Path, bad: str) -> None:
+    np.save(scans / "flat.npy", np.full((64, 64), 7, np.uint8))
+    (scans / "broken.tif").write_bytes((scans / "one.npy").read_bytes())
+    tifffile.imwrite(scans / "one.png", GREY, photometric="minisblack")
+    data = tmp_path / "data"
+    with pytest.raises(VolumeError, match=bad.replace(".", r"\.")):
+        add([scans / "one.npy", scans / bad], data)
+    assert not data.exists()
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path: Path, scans: Path) -> None:
+    data = tmp_path / "data"
+    add([scans / "one.npy"], data)
+    before = contents(data)
+    with pytest.raises(VolumeError, match=r"'one\.tif', which is already listed in"):
+        add([scans / "one.npy"], data)
+    np.save(tmp_path / "two.npy", GREY)
+    with pytest.raises(VolumeError, match=r"'two\.tif', which is already the name of"):
+        add([scans / "two.npy", tmp_path / "two.npy"], data)
+    (data / "two.tif").write_bytes(b"somebody's")
+    with pytest.raises(VolumeError, match="rename the file first"):
+        add([scans / "two.npy"], data)
+    assert contents(data) == before | {"two.tif": b"somebody's"}
+    with pytest.raises(VolumeError, match="no paths given"):
+        add([], data)
+
+
+def test_a_side_car_gives_the_voxel_size(tmp_path: Path) -> None:
+    GREY.tofile(tmp_path / "a.raw")
+    (tmp_path / "a.json").write_text(json.dumps({"shape": GREY.shape, "dtype": "uint8", "voxel_size": 5e-8}))
+    assert add([tmp_path / "a.raw"], tmp_path / "data", voxel_size=None)[0].voxel_size == 5e-8
+    with pytest.raises(VolumeError, match="its side-car has voxels of 5e-08 m, but 6e-08 m was given"):
+        add([tmp_path / "a.raw"], tmp_path / "other", voxel_size=6e-8)
+
+
+def test_a_data_set_in_an_hdf5_file_is_added_by_name(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["dark"], file["grey"] = GREY[0], GREY
+    assert add([tmp_path / "a.h5"], tmp_path / "data", dataset="grey")[0].file == "a.tif"
+
+
+def test_a_volume_that_is_absent_or_changed_is_refused(tmp_path: Path, scans: Path) -> None:
+    data = tmp_path / "data"
+    add([scans / "one.npy"], data)
+    manifest = load_manifest(data)
+    tifffile.imwrite(data / "one.tif", GREY, photometric="minisblack")
+    with pytest.raises(VolumeError, match=r"one\.tif: sha256 is"):
+        read_volumes(data, manifest)
+    (data / "one.tif").unlink()
+    with pytest.raises(VolumeError, match="but absent; run 'dvc pull'"):
+        read_volumes(data, manifest)
+
+
+def two_volumes() -> tuple[dict[str, np.ndarray], Manifest]:
+    volumes = {"a.tif": GREY, "b.tif": GREY[:1, :100, ::-1].copy()}
+    return volumes, Manifest(volumes=(entry("a.tif"), entry("b.tif")))
+
+
+def test_a_crop_is_what_lies_at_its_place() -> None:
+    volumes, manifest = two_volumes()
+    crop_set = cut_crops(volumes, manifest, PARAMS)
+    assert crop_set.crops.shape == (290, 1, 32, 32)
+    assert list(crop_set.table.columns) == ["split", "volume", "slice", "row", "column", "seed"]
+    assert len(crop_set.train) == 200
+    assert len(crop_set.holdout) == 90
+    assert set(crop_set.table["volume"]) == {"a.tif", "b.tif"}
+    for crop, at in zip(crop_set.crops, crop_set.table.itertuples(), strict=True):
+        there = volumes[at.volume][at.slice, at.row : at.row + 32, at.column : at.column + 32]
+        assert np.array_equal(crop[0], there)
+
+
+def test_no_held_out_column_is_in_a_training_crop_of_any_slice() -> None:
+    volumes, manifest = two_volumes()
+    table = cut_crops(volumes, manifest, PARAMS).table
+    for _, of_volume in table.groupby("volume"):
+        trained = of_volume[of_volume["split"] == "train"]["column"].max() + 32
+        held_out = of_volume[of_volume["split"] == "holdout"]["column"].min()
+        assert trained <= 77 <= held_out  # 0.4 of 128 columns are 51
+
+
+def test_every_position_is_drawn_at_most_once_and_each_can_be() -> None:
+    grey = GREY[:1, :35, :80]
+    params = PrepareParams(size=32, n_train=68, n_holdout=4, holdout_fraction=0.4, seed=3)
+    with pytest.raises(VolumeError, match="68 positions for 69 train crops"):
+        cut_crops(
+            {"a.tif": grey}, Manifest(volumes=(entry("a.tif"),)), PrepareParams(**{**vars(params), "n_train": 69})
+        )
+    table = cut_crops({"a.tif": grey}, Manifest(volumes=(entry("a.tif"),)), params).table
+    assert not table.duplicated(["volume", "slice", "row", "column"]).any()
+    trained = table[table["split"] == "train"]
+    assert set(zip(trained["row"], trained["column"], strict=True)) == {(r, c) for r in range(4) for c in range(17)}
+
+
+def test_more_training_crops_leave_the_held_out_ones_alone() -> None:
+    volumes, manifest = two_volumes()
+    few = cut_crops(volumes, manifest, PARAMS)
+    more = cut_crops(volumes, manifest, PrepareParams(**{**vars(PARAMS), "n_train": 300}))
+    other = cut_crops(volumes, manifest, PrepareParams(**{**vars(PARAMS), "seed": 2}))
+    assert np.array_equal(few.holdout, more.holdout)
+    assert not np.array_equal(few.holdout, other.holdout)
+
+
+def test_otsu_is_resolved_on_the_smoothed_training_region_alone() -> None:
+    manifest = Manifest(volumes=(entry("a.tif"),))
+    crop_set = cut_crops({"a.tif": GREY}, manifest, PARAMS)
+    region = to_intensity(GREY[..., :77])
+    # Round-off of float32 only: 1e-6.
+    assert crop_set.segmentation.threshold == pytest.approx(otsu_threshold(smooth(region, 1.5)), abs=1e-6)
+    blinded = GREY.copy()
+    blinded[..., 77:] = 255
+    assert cut_crops({"a.tif": blinded}, manifest, PARAMS).segmentation == crop_set.segmentation
+    assert 0.02 < segment(to_intensity(crop_set.crops), crop_set.segmentation).mean() < 0.2
+
+
+def test_an_explicit_threshold_is_kept() -> None:
+    rule = SegmentationRule(smoothing=2.0, threshold=0.4)
+    volume = VolumeEntry(**{**vars(entry("a.tif")), "segmentation": rule})
+    segmentation = cut_crops({"a.tif": GREY}, Manifest(volumes=(volume,)), PARAMS).segmentation
+    assert (segmentation.smoothing, segmentation.threshold, segmentation.phase) == (2.0, 0.4, "below")
+
+
+@pytest.mark.parametrize(("fraction", "split"), [(0.1, "holdout"), (0.9, "train")])
+def test_a_region_narrower_than_a_crop_is_refused(fraction: float, split: str) -> None:
+    params = PrepareParams(**{**vars(PARAMS), "holdout_fraction": fraction})
+    with pytest.raises(VolumeError, match=rf"a\.tif: its {split} region is 128 x 1[23] pixels"):
+        cut_crops({"a.tif": GREY}, Manifest(volumes=(entry("a.tif"),)), params)
+
+
+def test_a_crop_set_comes_back_from_its_folder(tmp_path: Path) -> None:
+    volumes, manifest = two_volumes()
+    crop_set = cut_crops(volumes, manifest, PARAMS)
+    save_crops(tmp_path / "crops", crop_set)
+    loaded = load_crops(tmp_path / "crops")
+    assert np.array_equal(loaded.crops, crop_set.crops)
+    assert loaded.segmentation == crop_set.segmentation
+    assert loaded.table.equals(crop_set.table.rename_axis("crop"))
+
+
+@pytest.mark.skipif(not ROCKS.is_dir(), reason="the real scans are not beside the project")
+def test_a_real_shale_scan_becomes_crops_with_the_porosity_of_its_slices(tmp_path: Path) -> None:
+    (added,) = add([ROCKS / "shale_fibsem"], tmp_path / "data")
+    assert added.file == "shale_fibsem.tif"
+    manifest = load_manifest(tmp_path / "data")
+    volumes = read_volumes(tmp_path / "data", manifest)
+    assert volumes[added.file].shape == (14, 1104, 1720)
+    crop_set = cut_crops(volumes, manifest, PrepareParams(**{**vars(PARAMS), "size": 64, "n_train": 500}))
+    # The slices have 6.3 %; 500 crops of 64 x 64 with features of that size err by about 0.5 % each way.
+    porosity = segment(to_intensity(crop_set.train), crop_set.segmentation).mean()
+    assert porosity == pytest.approx(0.063, abs=0.02)
+
+
+@pytest.mark.skipif(not ROCKS.is_dir(), reason="the real scans are not beside the project")
+def test_a_real_sandstone_slice_is_added(tmp_path: Path) -> None:
+    add([ROCKS / "sandstone_microct" / "Sandstone_Versa0000.tif"], tmp_path / "data", voxel_size=2.2315e-6)
+    manifest = load_manifest(tmp_path / "data")
+    assert read_volumes(tmp_path / "data", manifest)["Sandstone_Versa0000.tif"].shape == (1, 1024, 996)
