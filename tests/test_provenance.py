@@ -17,9 +17,12 @@ def test_the_commit_is_named_and_a_changed_file_is_told(tmp_path: Path) -> None:
     assert git_commit(tmp_path) is None
     git(tmp_path, "init", "--quiet")
     (tmp_path / "a").write_text("1")
-    git(tmp_path, "add", "a")
+    (tmp_path / "dvc.lock").touch()
+    git(tmp_path, "add", "a", "dvc.lock")
     git(tmp_path, "commit", "--quiet", "-m", "one")
     commit = git(tmp_path, "rev-parse", "HEAD")
+    assert git_commit(tmp_path) == commit
+    (tmp_path / "dvc.lock").write_text("written by the pipeline that asks")
     assert git_commit(tmp_path) == commit
     (tmp_path / "a").write_text("2")
     assert git_commit(tmp_path) == f"{commit}-dirty"

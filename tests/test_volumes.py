@@ -71,6 +71,18 @@ def test_adding_to_a_data_set_keeps_what_is_there(tmp_path: Path, scans: Path) -
     assert load_manifest(data).volumes == (*first, *second)
 
 
+def test_replacing_a_data_set_leaves_only_what_is_new(tmp_path: Path, scans: Path) -> None:
+    data = tmp_path / "data"
+    add([scans / "one.npy"], data, voxel_size=10e-9)
+    (data / "notes.txt").touch()
+    second = add([scans / "two.npy"], data, replace=True)
+    assert load_manifest(data).volumes == tuple(second)
+    assert sorted(contents(data)) == ["manifest.yaml", "notes.txt", "two.tif"]
+    with pytest.raises(VolumeError, match="no such file"):
+        add([scans / "three.npy"], data, replace=True)
+    assert load_manifest(data).volumes == tuple(second)
+
+
 def test_a_dry_run_tells_the_entries_and_writes_nothing(tmp_path: Path, scans: Path) -> None:
     data = tmp_path / "data"
     assert [each.file for each in add([scans / "one.npy"], data, dry_run=True)] == ["one.tif"]

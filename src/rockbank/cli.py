@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from rockbank.params import PARAMS, GateParams, load_params
@@ -23,7 +24,7 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="The raw scans under data/.")
 app.add_typer(data_app, name="data")
 
-_out = Console(highlight=False)
+_out = Console(highlight=False, soft_wrap=True)
 _N_MAX = 100_000
 
 Model = Annotated[str, typer.Argument(help="NAME@ALIAS such as shale@champion, or NAME/VERSION", metavar="MODEL")]
@@ -52,6 +53,8 @@ def data_add(
     licence: Annotated[str, typer.Option(help="of the scans, such as CC-BY-4.0")] = "not stated",
     source: Annotated[str, typer.Option(help="where the scans come from")] = "not stated",
     folder: Annotated[Path, typer.Option(help="where the volumes and their manifest lie")] = Path("data"),
+    dataset: Annotated[str | None, typer.Option(help="which data set of an HDF5 file")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="take the place of the volumes that lie there")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be added, and write nothing")] = False,
 ) -> None:
     """Add scans: TIFF, PNG, npy, HDF5, or raw with a JSON side-car; 8, 16 or 32 bits."""
@@ -67,7 +70,10 @@ def data_add(
         ),
         licence=licence,
         source=source,
+        dataset=dataset,
+        replace=replace,
         dry_run=dry_run,
+        track=lambda each: track(each, "reading scans", console=Console(stderr=True)),
     )
     for entry in entries:
         _out.print(f"{'would add' if dry_run else 'added'} {folder / entry.file}  {entry.voxel_size:g} m per voxel")
@@ -83,7 +89,7 @@ def data_sample(
     """Make the synthetic Nano-CT shale that the repository's sample data is."""
     from rockbank.shale import write_sample
 
-    write_sample(folder, seed)
+    write_sample(folder, seed, track=lambda each: track(each, "drawing slices", console=Console(stderr=True)))
     _out.print(f"wrote the synthetic shale to {folder}\n\nNext:\n  dvc add {folder}")
 
 
@@ -96,35 +102,39 @@ def models(
     from rockbank import registry
     from rockbank.card import HEADLINE
 
-    table = Table("model", "generator", "aliases", *HEADLINE, "extractor", "registered")
+    table = Table("model", "generator", "alias", *(metric.replace("_", " ") for metric in HEADLINE), box=SIMPLE_HEAD)
+    extractors = set()
     for model in [name] if name else registry.names():
         for entry in registry.versions(model):
+            extractors.add(entry.tags.get("extractor", "unknown"))
             table.add_row(
                 f"{entry.name}/{entry.version}",
                 entry.tags.get("generator", ""),
-                " ".join(f"@{alias}" for alias in entry.aliases),
+                "\n".join(f"@{alias}" for alias in entry.aliases),
                 *(_short(entry.tags.get(metric)) for metric in HEADLINE),
-                entry.tags.get("extractor", ""),
-                time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created)),
             )
     if not table.row_count:
         _out.print("no generator is registered yet; 'dvc repro' makes and registers them")
         return
     _out.print(table)
-    _out.print("fid, kid and s2_distance: less is better; diversity: 1 is as diverse as the rock;")
-    _out.print("memorisation: 1 is as far from the training crops as unseen rock, 0 is a copy")
+    _out.print("FID, KID and S2 distance to held-out rock: the less the better. Diversity: 1 is that of the rock.")
+    _out.print("Memorisation: 1 is as far from the training crops as rock never seen, 0 is a copy of them.")
+    for extractor in sorted(extractors):
+        _out.print(f"Extractor: {extractor}; scores of different ones are not comparable.")
     if next_commands:
         _out.print(
-            "\nNext:\n"
-            "  source .venv/bin/activate\n"
-            "  rockbank sample shale@champion --n 16 --seed 7 -o grid.png\n"
-            "  make ui                                  # compare the runs on http://localhost:5000\n"
-            "  rockbank data add SCAN.tif --voxel-size 60e-9   # your own rock"
+            "\nNext (after 'source .venv/bin/activate'):\n"
+            "  rockbank sample shale@champion --n 16 --seed 7 -o grid.png    look at generated rock\n"
+            "  make ui                                                       compare the runs in the MLflow UI\n"
+            "  rockbank data add SCAN.tif --voxel-size 60e-9 --replace       train on your own scan"
         )
 
 
 def _short(value: str | None) -> str:
-    return "" if value is None else f"{float(value):.3g}"
+    if value is None:
+        return ""
+    number = float(value)
+    return f"{number:.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
 @app.command()

@@ -163,6 +163,11 @@ def _validate(gx: _Door, name: str, table: pd.DataFrame, rules: Sequence[Rule]) 
     )
     batch = definition.get_batch(batch_parameters={"dataframe": table})
     validation = batch.validate(suite, result_format="SUMMARY")
+    for outcome in validation.results:
+        # Its renderer spells numbers by repr, and that of NumPy's own types is "np.float64(0.1)" since NumPy 2.
+        outcome.result.update(
+            {key: each.item() for key, each in outcome.result.items() if isinstance(each, np.generic)}
+        )
     # The time of the run would change the hash of the stage's output.
     validation.meta.pop("batch_markers", None)
     return validation

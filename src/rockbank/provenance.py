@@ -8,12 +8,15 @@ from typing import Any
 
 import yaml
 
+# What `dvc repro` itself writes while it runs says nothing of the code.
+WRITTEN = (":!dvc.lock", ":!reports")
+
 
 def git_commit(root: Path = Path()) -> str | None:
     """The commit checked out in `root`, with "-dirty" where tracked files differ; None outside git."""
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN)
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{commit}-dirty" if changed else commit

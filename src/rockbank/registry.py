@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -10,19 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
+from mlflow.entities import LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
 
 from rockbank.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headline
 from rockbank.files import read_json, replacing_folder, sha256
 from rockbank.gate import beats_champion
 from rockbank.params import GateParams
+from rockbank.tracking import SCORE
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
 FILES = (CARD, VERDICT, *HASHED)
 # A generator is a few MB; what is a thousand times larger is not one of ours.
 MAX_FOLDER_BYTES = 2 * 1024**3
-_HISTORY = "rockbank.champions"
+# A handful of small files needs no bar; MLflow reads this when it copies them.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+_HISTORY = "earlier_champions"
+_ABOUT = (
+    "Generators of {family} that passed the gate, a version each. `rockbank show {name}@champion` tells of the "
+    "champion, `rockbank sample {name}@champion` samples it, `rockbank promote {name}` makes the candidate champion."
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -69,21 +78,27 @@ def push(name: str, folder: Path) -> Entry:
             shutil.copyfile(folder / file, Path(temporary) / file)
         client.log_model_artifacts(model.model_id, temporary)
     client.finalize_logged_model(model.model_id, "READY")
+    scores = headline(card.scores)
     if run_id:
-        for metric, value in headline(card.scores).items():
-            client.log_metric(run_id, metric, value, model_id=model.model_id)
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        for metric, value in scores.items():
+            # The run has the same value under the same name: another name would be one more chart of it.
+            client.log_metric(run_id, f"{SCORE}{metric}", value, model_id=model.model_id)
     if not _known(name):
-        client.create_registered_model(name, description=f"Generators of {card.family}; pull {name}@{CHAMPION}.")
+        client.create_registered_model(name, description=_ABOUT.format(family=card.family, name=name))
     tags = {
         "generator": card.generator,
+        **{metric: f"{value:.6g}" for metric, value in scores.items()},
         "gate": "passed",
-        "card_sha256": fingerprint,
         "extractor": str(card.scores["extractor"]),
         "data_md5": str(card.data_md5),
-        **{metric: f"{value:.6g}" for metric, value in headline(card.scores).items()},
+        "card_sha256": fingerprint,
     }
+    about = ", ".join(
+        [f"KID {scores['kid']:.3g}", f"S2 distance {scores['s2_distance']:.3g}", f"FID {scores['fid']:.3g}"]
+    )
     version = client.create_model_version(
-        name, f"models:/{model.model_id}", run_id, tags=tags, description=f"{card.generator}, {card.loss}"
+        name, f"models:/{model.model_id}", run_id, tags=tags, description=f"{card.generator}: {about}"
     )
     return _entry(version)
 

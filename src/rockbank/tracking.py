@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 from jaxtyping import UInt8
 from mlflow.data import sources
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Experiment, Metric, Param, RunTag
 
 # Schema migrations and "validating candidate" lines are MLflow's own business, not the reader's of a terminal.
 for _chatty in ("mlflow", "alembic"):
@@ -22,6 +23,17 @@ for _chatty in ("mlflow", "alembic"):
 
 # MLflow's own interval of 10 s gives a two-minute training a dozen points.
 SYSTEM_METRICS_SECONDS = 5
+# What stands in this section of the UI's charts and tables is final, and may be compared.
+SCORE = "score/"
+_NOTE = "mlflow.note.content"
+_RULE = "\n\n---\n\n"
+_KIND = "mlflow.experimentKind"
+_HOW_TO_COMPARE = f"""Generators of {{family}}, one run each.
+
+**Which is better:** sort the runs by `{SCORE}kid`, the least first. **Why:** tick two runs and press *Compare*: the
+parameters that differ (*Show diff only*), the scores side by side and, under *Artifacts*, their samples, S2 curves and
+training. The chart view shows `kid` and `s2_distance` over the steps, and the samples too.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,9 +57,21 @@ class Run:
         else:
             mlflow.MlflowClient().log_image(self.run_id, pixels, key=name, step=step)
 
-    def file(self, path: Path, folder: str | None = None) -> None:
-        """A file among the run's artifacts."""
-        mlflow.MlflowClient().log_artifact(self.run_id, str(path), folder)
+    def score(self, scores: Mapping[str, float]) -> None:
+        """The final scores; they have a section of their own in the UI, apart from those of the steps."""
+        self.log(0, {f"{SCORE}{name}": value for name, value in scores.items()})
+
+    def file(self, path: Path) -> None:
+        """A file among the run's artifacts; the UI compares runs by those that are in no folder."""
+        mlflow.MlflowClient().log_artifact(self.run_id, str(path))
+
+    def json(self, name: str, value: Mapping[str, Any]) -> None:
+        """A JSON file among the run's artifacts."""
+        mlflow.MlflowClient().log_dict(self.run_id, dict(value), name)
+
+    def shown(self, name: str) -> str:
+        """Markdown that shows a picture among the run's artifacts in its description."""
+        return f"![{name}](get-artifact?path={name}&run_uuid={self.run_id})"
 
     def tag(self, tags: Mapping[str, str | None]) -> None:
         """Tags; those whose value is None are left out."""
@@ -56,7 +80,12 @@ class Run:
 
     def describe(self, markdown: str) -> None:
         """The text that the MLflow UI shows at the head of the run."""
-        self.tag({"mlflow.note.content": markdown})
+        self.tag({_NOTE: markdown})
+
+    def describe_above(self, markdown: str) -> None:
+        """What stands above that text, in the place of what stood there; the UI folds the rest away."""
+        tags = mlflow.MlflowClient().get_run(self.run_id).data.tags
+        self.describe(f"{markdown}{_RULE}{tags.get(_NOTE, '').rpartition(_RULE)[2]}")
 
     def data(self, name: str, folder: Path, md5: str | None) -> None:
         """The data set that the run trains on, as an MLflow dataset whose digest is DVC's md5."""
@@ -81,7 +110,7 @@ def start(experiment: str, name: str, params: Mapping[str, object], *, resume: s
     parent = os.environ.pop("MLFLOW_RUN_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
-    mlflow.set_experiment(experiment)
+    _explain(mlflow.set_experiment(experiment))
     mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_SECONDS)
     run_id = resume if resume is not None and exists(resume) else None
     tags = None if parent is None else {"mlflow.parentRunId": parent}
@@ -91,6 +120,13 @@ def start(experiment: str, name: str, params: Mapping[str, object], *, resume: s
             logged = [Param(key, str(value)) for key, value in params.items()]
             mlflow.MlflowClient().log_batch(run.run_id, params=logged)
         yield run
+
+
+def _explain(experiment: Experiment) -> None:
+    """Have the UI show training runs rather than chats, and say how to compare them; what a person wrote stays."""
+    if _NOTE not in experiment.tags:
+        kind, note = "custom_model_development", _HOW_TO_COMPARE.format(family=experiment.name)
+        mlflow.set_experiment_tags({_KIND: kind, _NOTE: note})
 
 
 def existing(run_id: str) -> Run | None:

@@ -48,6 +48,7 @@ def add_volumes(
     licence: str,
     source: str,
     dataset: str | None = None,
+    replace: bool = False,
     dry_run: bool = False,
     track: Track = iter,
 ) -> list[VolumeEntry]:
@@ -61,6 +62,7 @@ def add_volumes(
         licence: of the data.
         source: where the data came from.
         dataset: of HDF5 files.
+        replace: take the place of the volumes that `folder` lists, rather than join them.
         dry_run: check everything and return the entries, but leave `folder` as it is.
         track: wraps the loop over paths, for a progress bar.
 
@@ -72,8 +74,10 @@ def add_volumes(
     """
     if not paths:
         raise VolumeError("no paths given; name at least one file or folder of slices")
-    existing = load_manifest(folder).volumes if (folder / MANIFEST).exists() else ()
-    names = _names(paths, folder, existing)
+    listed = load_manifest(folder).volumes if (folder / MANIFEST).exists() else ()
+    leaving = {entry.file for entry in listed} if replace else set()
+    existing = () if replace else listed
+    names = _names(paths, folder, existing, leaving)
     staging = folder / ".adding"
     with _scratch(staging):
         entries = []
@@ -104,6 +108,8 @@ def add_volumes(
             for entry in entries:
                 os.replace(staging / entry.file, folder / entry.file)
             save_manifest(folder, manifest)
+            for name in leaving.difference(names):
+                (folder / name).unlink(missing_ok=True)
     return entries
 
 
@@ -263,14 +269,14 @@ def _smoothed_pixels(
     return np.concatenate([smooth(to_intensity(each), smoothing).ravel() for each in chosen])
 
 
-def _names(paths: Sequence[Path], folder: Path, existing: Sequence[VolumeEntry]) -> list[str]:
-    """The file that each path becomes; what is there already is never overwritten."""
+def _names(paths: Sequence[Path], folder: Path, existing: Sequence[VolumeEntry], leaving: set[str]) -> list[str]:
+    """The file that each path becomes; what is there already, and not leaving, is never overwritten."""
     taken = {entry.file: f"listed in {folder / MANIFEST}" for entry in existing}
     names = []
     for path in paths:
         stem = path.resolve().name if path.is_dir() else path.stem
         name = f"{stem}.tif"
-        if name not in taken and (folder / name).exists():
+        if name not in taken and name not in leaving and (folder / name).exists():
             taken[name] = f"in {folder}"
         if name in taken:
             raise VolumeError(f"{path}: would become '{name}', which is already {taken[name]}; rename the file first")

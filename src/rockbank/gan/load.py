@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -62,13 +63,16 @@ def load_foreign(path: Path, *, network: str, latent: Shape, image: ImageShape) 
     if path.suffix == ".safetensors":
         return load_generator(path, network=network, latent=latent, image=image)
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            weights = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsMismatch(
             f"{path}: refused, it is no file of plain tensors, and loading it could run code; "
             "ask its author for a state dict saved by torch.save(model.state_dict(), ...)"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    # What torch raises of a file that was never its own.
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise WeightsMismatch(f"{path}: not a torch file: {error}; fetch it again") from error
     if not isinstance(weights, Mapping) or not all(isinstance(each, Tensor) for each in weights.values()):
         found = list(weights) if isinstance(weights, Mapping) else type(weights).__name__

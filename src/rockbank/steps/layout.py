@@ -19,7 +19,7 @@ SCANNED = "shale"
 CHECKPOINTS = Path(".checkpoints")
 HISTORY = "history.csv"
 
-terminal = Console(stderr=True, highlight=False)
+terminal = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,12 @@ class Layout:
         return self.artifacts / "run" / f"{generator}.json"
 
     def scores(self, generator: str) -> Path:
-        """The scores."""
+        """Every score."""
         return self.reports / "scores" / f"{generator}.json"
+
+    def metrics(self, generator: str) -> Path:
+        """The scores that the gate weighs, for `dvc metrics`."""
+        return self.reports / "metrics" / f"{generator}.json"
 
     def score(self, generator: str) -> Path:
         """Pictures and curves of the scores."""

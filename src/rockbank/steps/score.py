@@ -47,6 +47,8 @@ def score(generator: str, params: ScoreParams, layout: Layout = PIPELINE) -> Non
         seed=params.seed,
     )
     write_json(layout.scores(generator), scores)
+    measured_with = {"extractor": scores["extractor"], "samples": scores["large"]["n"]}
+    write_json(layout.metrics(generator), {**measured_with, **headline(scores)})
     _draw(generator, crop_set, generated, layout)
     _log(generator, scores, layout)
     said = "  ".join(f"{metric} {value:.4g}" for metric, value in headline(scores).items())
@@ -102,8 +104,32 @@ def _log(generator: str, scores: dict[str, Any], layout: Layout) -> None:
     run = tracking.existing(read_json(layout.run(generator))["run_id"])
     if run is None:
         return
-    run.log(0, {f"final_{metric}": value for metric, value in headline(scores).items()})
+    run.score(headline(scores))
     run.tag({"extractor": scores["extractor"], "n_samples": str(scores["large"]["n"])})
-    for picture in sorted(layout.score(generator).glob("*.png")):
-        run.file(picture, "score")
-    run.file(layout.scores(generator), "score")
+    pictures = sorted(layout.score(generator).glob("*.png"))
+    for picture in pictures:
+        run.file(picture)
+    run.json("scores.json", scores)
+    run.describe_above("\n\n".join([_table(scores), *(run.shown(picture.name) for picture in pictures)]))
+
+
+def _table(scores: dict[str, Any]) -> str:
+    """The headline scores as markdown, beside those of training crops in the generator's place."""
+    n, against_real = scores["large"]["n"], scores["real_against_real"]
+    real = {**against_real["large"], **against_real, "diversity": 1.0, "memorisation": 1.0}
+    meaning = {
+        "diversity": "as varied as the rock: 1",
+        "memorisation": "a copy of the training crops: 0, as far from them as rock never seen: 1",
+    }
+    rows = [
+        f"| {name} | {value:.4g} | {real[name]:.4g} | {meaning.get(name, 'the less the better')} |"
+        for name, value in headline(scores).items()
+    ]
+    return f"""**KID {scores["large"]["kid"]:.3g}, S2 distance {scores["s2_distance"]:.3g}** of {n} samples against {n} held-out
+crops, the less the better; training crops in their place have {real["kid"]:.3g} and {real["s2_distance"]:.3g}.
+
+| | generated | real | |
+|---|---:|---:|---|
+{chr(10).join(rows)}
+
+Extractor of FID and KID: {scores["extractor"]}; scores of different ones are not comparable."""

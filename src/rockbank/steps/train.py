@@ -77,23 +77,13 @@ def _shown(generator: str, n_steps: int, records: Iterable[Record]) -> Iterator[
 
 def _tell_origin(run: tracking.Run, generator: str, params: GeneratorParams, crop_set: CropSet, layout: Layout) -> None:
     run.data(f"{params.family} crops", layout.crops(params.family), origin(params.family, layout))
-    run.tag(
-        {
-            "family": params.family,
-            "generator": generator,
-            "loss": params.loss,
-            "network": params.network,
-            "rockbank.git_commit": git_commit(),
-            "data_md5": origin(params.family, layout),
-        }
-    )
+    run.tag({"git_commit": git_commit(), "data_md5": origin(params.family, layout)})
     size = " x ".join(map(str, crop_set.crops.shape[1:]))
     run.describe(
         f"**{generator}**: {params.network} by {params.loss} on {len(crop_set.train)} crops of {size}.\n\n"
         f"`kid` and `s2_distance` are measured on {len(crop_set.holdout)} held-out crops as training goes, the less "
-        "the better; the weights of the least `kid` are kept. `final_...` are the scores that the gate weighs. "
-        "The column *samples* under *Artifacts > images* shows the same latents over the steps; `score/` holds "
-        "the pictures of the final scores."
+        "the better; the weights of the least `kid` are kept. Under *Model metrics* are their curves, and samples "
+        "of the same latents at every evaluation; `score/...` are the final scores, those that the gate weighs."
     )
 
 
