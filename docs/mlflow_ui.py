@@ -18,6 +18,7 @@ from pathlib import Path
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 START_SECONDS = 60
@@ -99,14 +100,17 @@ class Pages:
 
     def wait(self, *texts: str) -> str:
         """Wait until every one of `texts` is on the page; returns the page's text."""
-        WebDriverWait(self.browser, PAGE_SECONDS).until(
-            lambda _: all(text in self.text() for text in texts), f"not on the page: {texts}"
-        )
+        until = time.monotonic() + PAGE_SECONDS
+        while missing := [text for text in texts if text not in self.text()]:
+            if time.monotonic() > until:
+                raise TimeoutError(f"{missing}: not on {self.browser.current_url}, which says:\n{self.text()}")
+            time.sleep(0.2)
         return self.text()
 
     def text(self) -> str:
         """What the page says now."""
-        return str(self.browser.execute_script("return document.body ? document.body.innerText : ''"))
+        said = str(self.browser.execute_script("return document.body ? document.body.innerText : ''"))
+        return said.replace("\N{NO-BREAK SPACE}", " ")
 
     def settle(self) -> None:
         """Wait until the page has not changed for a second: its pictures and curves are drawn."""
@@ -115,12 +119,16 @@ class Pages:
             seen = now
             time.sleep(1)
 
-    def click(self, text: str, kind: str = "*") -> None:
-        """Click the element of `kind` whose text is `text`."""
-        element = WebDriverWait(self.browser, PAGE_SECONDS).until(
-            lambda browser: browser.find_element(By.XPATH, f"//{kind}[normalize-space()='{text}']")
+    def find(self, xpath: str) -> list[WebElement]:
+        """The elements of that path, once there is one."""
+        return WebDriverWait(self.browser, PAGE_SECONDS).until(
+            lambda browser: browser.find_elements(By.XPATH, xpath), f"not on the page: {xpath}"
         )
-        self.browser.execute_script("arguments[0].click()", element)
+
+    def click(self, xpath: str) -> None:
+        """Click every element of that path, be it in the window or not."""
+        for element in self.find(xpath):
+            self.browser.execute_script("arguments[0].click()", element)
 
 
 @contextmanager

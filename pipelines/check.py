@@ -4,7 +4,9 @@ import sys
 
 from rockbank.params import load_params
 from rockbank.steps import data
+from rockbank.steps.layout import errors_told
 
 if __name__ == "__main__":
-    family = sys.argv[1]
-    data.check(family, load_params().check[family])
+    with errors_told():
+        family = sys.argv[1]
+        data.check(family, load_params().check[family])

@@ -3,6 +3,8 @@
 import sys
 
 from rockbank.steps.export import export
+from rockbank.steps.layout import errors_told
 
 if __name__ == "__main__":
-    export(sys.argv[1])
+    with errors_told():
+        export(sys.argv[1])

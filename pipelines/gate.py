@@ -4,6 +4,8 @@ import sys
 
 from rockbank.params import load_params
 from rockbank.steps.judge import gate
+from rockbank.steps.layout import errors_told
 
 if __name__ == "__main__":
-    gate(sys.argv[1], load_params().gate)
+    with errors_told():
+        gate(sys.argv[1], load_params().gate)

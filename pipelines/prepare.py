@@ -2,6 +2,8 @@
 
 from rockbank.params import load_params
 from rockbank.steps import data
+from rockbank.steps.layout import errors_told
 
 if __name__ == "__main__":
-    data.prepare(load_params().prepare)
+    with errors_told():
+        data.prepare(load_params().prepare)

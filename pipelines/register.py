@@ -2,7 +2,9 @@
 
 import sys
 
+from rockbank.steps.layout import errors_told
 from rockbank.steps.register import register
 
 if __name__ == "__main__":
-    register(sys.argv[1])
+    with errors_told():
+        register(sys.argv[1])

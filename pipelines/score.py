@@ -3,7 +3,9 @@
 import sys
 
 from rockbank.params import load_params
+from rockbank.steps.layout import errors_told
 from rockbank.steps.score import score
 
 if __name__ == "__main__":
-    score(sys.argv[1], load_params().score)
+    with errors_told():
+        score(sys.argv[1], load_params().score)

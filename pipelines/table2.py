@@ -1,7 +1,9 @@
 """reports/scores -> reports/table2.md."""
 
 from rockbank.params import load_params
+from rockbank.steps.layout import errors_told
 from rockbank.steps.score import table2
 
 if __name__ == "__main__":
-    table2(load_params().generators)
+    with errors_told():
+        table2(load_params().generators)

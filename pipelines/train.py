@@ -3,8 +3,10 @@
 import sys
 
 from rockbank.params import load_params
+from rockbank.steps.layout import errors_told
 from rockbank.steps.train import train
 
 if __name__ == "__main__":
-    generator, params = sys.argv[1], load_params()
-    train(generator, params.generator(generator), params.score)
+    with errors_told():
+        generator, params = sys.argv[1], load_params()
+        train(generator, params.generator(generator), params.score)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -14,6 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from rockbank.params import PARAMS, GateParams, load_params
+from rockbank.steps.layout import errors_told
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,15 +33,8 @@ Name = Annotated[str, typer.Argument(help="a registered model, such as shale", m
 
 def main() -> None:
     """Run the command; what the user can mend is one line on standard error, and exit status 1."""
-    try:
+    with errors_told():
         app()
-    except (ValueError, RuntimeError, OSError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error[/] {_escape(str(error))}")
-        sys.exit(1)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 @data_app.command("add")
@@ -65,9 +58,7 @@ def data_add(
         paths,
         folder,
         voxel_size=voxel_size,
-        segmentation=SegmentationRule(
-            smoothing=smoothing, threshold="otsu" if threshold == "otsu" else float(threshold)
-        ),
+        segmentation=SegmentationRule(smoothing=smoothing, threshold=_threshold(threshold)),
         licence=licence,
         source=source,
         dataset=dataset,
@@ -79,6 +70,15 @@ def data_add(
         _out.print(f"{'would add' if dry_run else 'added'} {folder / entry.file}  {entry.voxel_size:g} m per voxel")
     if not dry_run:
         _out.print(f"\nNext:\n  dvc add {folder}\n  dvc repro")
+
+
+def _threshold(text: str) -> float | Literal["otsu"]:
+    if text == "otsu":
+        return "otsu"
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--threshold: got '{text}'; use 'otsu' or a grey value in [0, 1]") from None
 
 
 @data_app.command("sample")
@@ -240,7 +240,10 @@ def import_(
     """Bring a foreign generator through the same score, export, gate and registration."""
     from rockbank.steps.bring import bring
 
-    shape = tuple(int(size) for size in latent.split(","))
+    try:
+        shape = tuple(int(size) for size in latent.split(","))
+    except ValueError:
+        raise ValueError(f"--latent: got '{latent}'; use whole numbers, such as 50,1,2") from None
     bring(
         path,
         network=network,

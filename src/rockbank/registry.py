@@ -18,7 +18,7 @@ from rockbank.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headli
 from rockbank.files import read_json, replacing_folder, sha256
 from rockbank.gate import beats_champion
 from rockbank.params import GateParams
-from rockbank.tracking import SCORE
+from rockbank.tracking import FINAL
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
@@ -83,7 +83,7 @@ def push(name: str, folder: Path) -> Entry:
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         for metric, value in scores.items():
             # The run has the same value under the same name: another name would be one more chart of it.
-            client.log_metric(run_id, f"{SCORE}{metric}", value, model_id=model.model_id)
+            client.log_metric(run_id, f"{FINAL}{metric}", value, model_id=model.model_id)
     if not _known(name):
         client.create_registered_model(name, description=_ABOUT.format(family=card.family, name=name))
     tags = {
@@ -98,7 +98,12 @@ def push(name: str, folder: Path) -> Entry:
         [f"KID {scores['kid']:.3g}", f"S2 distance {scores['s2_distance']:.3g}", f"FID {scores['fid']:.3g}"]
     )
     version = client.create_model_version(
-        name, f"models:/{model.model_id}", run_id, tags=tags, description=f"{card.generator}: {about}"
+        name,
+        f"models:/{model.model_id}",
+        run_id,
+        tags=tags,
+        description=f"{card.generator}: {about}",
+        model_id=model.model_id,  # a tracking server refuses a source that does not name its model
     )
     return _entry(version)
 

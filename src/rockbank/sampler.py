@@ -15,6 +15,7 @@ from rockbank.crops import to_bytes
 from rockbank.files import replacing
 from rockbank.latents import draw_latents
 from rockbank.pictures import save_grid
+from rockbank.ranges import to_intensity
 
 # 16 images a call cost less per image than 64 on two cores, and bound the memory of a large n.
 BATCH = 16
@@ -49,7 +50,7 @@ class Sampler:
         (name,) = (each.name for each in self._session.get_inputs())
         for start in range(0, n, BATCH):
             (image,) = self._session.run(None, {name: latents[start : start + BATCH]})
-            yield np.clip(to_intensity_range(np.asarray(image), self._card.value_range), 0.0, 1.0)
+            yield np.clip(to_intensity(np.asarray(image), self._card.value_range), 0.0, 1.0)
 
 
 def write_samples(path: Path, samples: Float32[np.ndarray, "n c h w"], voxel_size: float) -> None:
@@ -92,14 +93,6 @@ def _write_stack(path: Path, samples: Float32[np.ndarray, "n c h w"], voxel_size
 
 
 WRITERS = {".png": _write_picture, ".npy": _write_array, ".tif": _write_stack}
-
-
-def to_intensity_range(
-    image: Float32[np.ndarray, "n c h w"], value_range: tuple[tuple[float, float], ...]
-) -> Float32[np.ndarray, "n c h w"]:
-    """A network's output as intensity: (x - low) / (high - low) in each channel."""
-    low, high = np.asarray(value_range, dtype=np.float32).T[:, None, :, None, None]
-    return np.asarray((image - low) / (high - low))
 
 
 def _has_gpu() -> bool:

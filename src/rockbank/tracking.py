@@ -23,16 +23,17 @@ for _chatty in ("mlflow", "alembic"):
 
 # MLflow's own interval of 10 s gives a two-minute training a dozen points.
 SYSTEM_METRICS_SECONDS = 5
-# What stands in this section of the UI's charts and tables is final, and may be compared.
-SCORE = "score/"
+# A section of their own in the UI for the scores that may be compared; it also sorts before the steps' metrics.
+FINAL = "final/"
 _NOTE = "mlflow.note.content"
 _RULE = "\n\n---\n\n"
 _KIND = "mlflow.experimentKind"
-_HOW_TO_COMPARE = f"""Generators of {{family}}, one run each.
+# The UI folds away all but the first line.
+_HOW_TO_COMPARE = f"""**Which is better:** sort by `{FINAL}kid`, the least first. **Why:** tick two runs and *Compare*.
 
-**Which is better:** sort the runs by `{SCORE}kid`, the least first. **Why:** tick two runs and press *Compare*: the
-parameters that differ (*Show diff only*), the scores side by side and, under *Artifacts*, their samples, S2 curves and
-training. The chart view shows `kid` and `s2_distance` over the steps, and the samples too.
+Each run is one generator of {{family}}. *Compare* shows the parameters that differ (*Show diff only*), the scores and,
+under *Artifacts*, samples, S2 curves and training side by side. The chart view shows `kid` and `s2_distance` over the
+steps, and samples of the same latents as they grow. What passed the gate is in the *Model registry* as {{family}}.
 """
 
 
@@ -59,7 +60,7 @@ class Run:
 
     def score(self, scores: Mapping[str, float]) -> None:
         """The final scores; they have a section of their own in the UI, apart from those of the steps."""
-        self.log(0, {f"{SCORE}{name}": value for name, value in scores.items()})
+        self.log(0, {f"{FINAL}{name}": value for name, value in scores.items()})
 
     def file(self, path: Path) -> None:
         """A file among the run's artifacts; the UI compares runs by those that are in no folder."""
@@ -68,10 +69,6 @@ class Run:
     def json(self, name: str, value: Mapping[str, Any]) -> None:
         """A JSON file among the run's artifacts."""
         mlflow.MlflowClient().log_dict(self.run_id, dict(value), name)
-
-    def shown(self, name: str) -> str:
-        """Markdown that shows a picture among the run's artifacts in its description."""
-        return f"![{name}](get-artifact?path={name}&run_uuid={self.run_id})"
 
     def tag(self, tags: Mapping[str, str | None]) -> None:
         """Tags; those whose value is None are left out."""

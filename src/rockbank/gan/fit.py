@@ -27,9 +27,9 @@ from rockbank.gan.checkpoint import (
 from rockbank.gan.load import sample
 from rockbank.gan.losses import find_loss, gradient_norms, interpolate, make_optimiser
 from rockbank.gan.networks import ImageShape, build_critic, build_generator, find_network
-from rockbank.gan.ranges import to_intensity, to_network
 from rockbank.latents import draw_latents
 from rockbank.params import GeneratorParams
+from rockbank.ranges import to_intensity, to_network
 
 Evaluate = Callable[[Float32[np.ndarray, "n c h w"]], Mapping[str, float]]
 

@@ -14,10 +14,10 @@ from rockbank.files import read_json, replacing_folder
 from rockbank.gan.export import export_onnx, parity
 from rockbank.gan.load import load_generator, sample
 from rockbank.gan.networks import find_network
-from rockbank.gan.ranges import to_intensity
 from rockbank.latents import draw_latents
 from rockbank.pictures import save_grid
 from rockbank.provenance import git_commit
+from rockbank.ranges import to_intensity
 from rockbank.steps.blueprint import Blueprint
 from rockbank.steps.layout import PIPELINE, Layout, origin, terminal
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from rockbank.provenance import data_md5
@@ -73,6 +74,21 @@ class Layout:
 
 # The project's own.
 PIPELINE = Layout()
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Tell what the user can mend in a line on standard error, and exit with status 1.
+
+    A plain RuntimeError is no error of ours, and keeps its traceback.
+    """
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError) as error:
+        if type(error) is RuntimeError:
+            raise
+        terminal.print(f"[bold red]error[/] {escape(str(error))}")
+        raise SystemExit(1) from error
 
 
 class Advance(Protocol):

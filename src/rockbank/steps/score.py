@@ -15,7 +15,6 @@ from rockbank.crops import to_intensity as crop_intensity
 from rockbank.files import read_json, replacing, write_json, write_text
 from rockbank.gan.load import load_generator, sample
 from rockbank.gan.networks import find_network
-from rockbank.gan.ranges import to_intensity
 from rockbank.latents import draw_latents
 from rockbank.metrics.features import make_extractor
 from rockbank.metrics.score import score as score_samples
@@ -23,6 +22,7 @@ from rockbank.metrics.table2 import table2 as write_table2
 from rockbank.morphology import describe, segment, two_point_curves
 from rockbank.params import GeneratorParams, ScoreParams
 from rockbank.pictures import save_real_against_generated, save_s2, save_training
+from rockbank.ranges import to_intensity
 from rockbank.steps.blueprint import Blueprint
 from rockbank.steps.layout import HISTORY, PIPELINE, Layout, terminal
 
@@ -106,11 +106,10 @@ def _log(generator: str, scores: dict[str, Any], layout: Layout) -> None:
         return
     run.score(headline(scores))
     run.tag({"extractor": scores["extractor"], "n_samples": str(scores["large"]["n"])})
-    pictures = sorted(layout.score(generator).glob("*.png"))
-    for picture in pictures:
+    for picture in sorted(layout.score(generator).glob("*.png")):
         run.file(picture)
     run.json("scores.json", scores)
-    run.describe_above("\n\n".join([_table(scores), *(run.shown(picture.name) for picture in pictures)]))
+    run.describe_above(_table(scores))
 
 
 def _table(scores: dict[str, Any]) -> str:
@@ -125,11 +124,13 @@ def _table(scores: dict[str, Any]) -> str:
         f"| {name} | {value:.4g} | {real[name]:.4g} | {meaning.get(name, 'the less the better')} |"
         for name, value in headline(scores).items()
     ]
-    return f"""**KID {scores["large"]["kid"]:.3g}, S2 distance {scores["s2_distance"]:.3g}** of {n} samples against {n} held-out
-crops, the less the better; training crops in their place have {real["kid"]:.3g} and {real["s2_distance"]:.3g}.
+    kid, distance = scores["large"]["kid"], scores["s2_distance"]
+    return f"""**KID {kid:.3g}, S2 distance {distance:.3g}** of {n} samples against {n} held-out crops, the less
+the better; training crops in their place have {real["kid"]:.3g} and {real["s2_distance"]:.3g}.
 
 | | generated | real | |
 |---|---:|---:|---|
 {chr(10).join(rows)}
 
-Extractor of FID and KID: {scores["extractor"]}; scores of different ones are not comparable."""
+Extractor of FID and KID: {scores["extractor"]}; scores of different ones are not comparable.
+Pictures of both: *Artifacts*."""

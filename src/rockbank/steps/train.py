@@ -83,7 +83,7 @@ def _tell_origin(run: tracking.Run, generator: str, params: GeneratorParams, cro
         f"**{generator}**: {params.network} by {params.loss} on {len(crop_set.train)} crops of {size}.\n\n"
         f"`kid` and `s2_distance` are measured on {len(crop_set.holdout)} held-out crops as training goes, the less "
         "the better; the weights of the least `kid` are kept. Under *Model metrics* are their curves, and samples "
-        "of the same latents at every evaluation; `score/...` are the final scores, those that the gate weighs."
+        "of the same latents at every evaluation; `final/...` are the final scores, those that the gate weighs."
     )
 
 
