@@ -45,6 +45,7 @@ layers: env
 	lint-imports
 
 ui: env
+	@echo "http://localhost:5000; at a first visit press 'Model training', then open an experiment"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri sqlite:///mlflow.db --port 5000
 
 bench: env

@@ -56,3 +56,36 @@ def test_under_mlflow_run_it_is_a_child_of_the_run_that_mlflow_made(
     assert run.run_id != parent
     assert mlflow.MlflowClient().get_run(run.run_id).data.tags["mlflow.parentRunId"] == parent
     assert "MLFLOW_RUN_ID" not in os.environ
+
+
+def test_what_stands_above_a_description_takes_the_place_of_what_stood_there(store: Path) -> None:
+    with tracking.start("shale", "a", {}) as run:
+        run.describe("how it was trained")
+    for scores in ("KID 0.5", "KID 0.25"):
+        run.describe_above(scores)
+    text = mlflow.MlflowClient().get_run(run.run_id).data.tags["mlflow.note.content"]
+    assert text.startswith("KID 0.25")
+    assert text.endswith("how it was trained")
+    assert "KID 0.5" not in text
+
+
+def test_an_experiment_tells_how_to_compare_until_a_person_says_something_else(store: Path) -> None:
+    with tracking.start("shale", "a", {}):
+        pass
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("shale")
+    assert experiment is not None
+    assert f"{tracking.FINAL}kid" in experiment.tags["mlflow.note.content"]
+    client.set_experiment_tag(experiment.experiment_id, "mlflow.note.content", "mine")
+    with tracking.start("shale", "b", {}):
+        pass
+    assert client.get_experiment(experiment.experiment_id).tags["mlflow.note.content"] == "mine"
+
+
+def test_the_first_runs_of_a_family_have_colours_of_their_own(store: Path) -> None:
+    colours = []
+    for name in "abc":
+        with tracking.start("shale", name, {}) as run:
+            pass
+        colours.append(mlflow.MlflowClient().get_run(run.run_id).data.tags["mlflow.runColor"])
+    assert len(set(colours)) == 3

@@ -26,6 +26,8 @@ app.add_typer(data_app, name="data")
 
 _out = Console(highlight=False, soft_wrap=True)
 _N_MAX = 100_000
+# As short as they have to be for a terminal of 80 columns; in the order of card.HEADLINE.
+_HEADS = ("FID", "KID", "S2 dist.", "diversity", "memor.")
 
 Model = Annotated[str, typer.Argument(help="NAME@ALIAS such as shale@champion, or NAME/VERSION", metavar="MODEL")]
 Name = Annotated[str, typer.Argument(help="a registered model, such as shale", metavar="NAME")]
@@ -102,23 +104,24 @@ def models(
     from rockbank import registry
     from rockbank.card import HEADLINE
 
-    table = Table("model", "generator", "alias", *(metric.replace("_", " ") for metric in HEADLINE), box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    for column in ("model", "generator", *_HEADS):
+        table.add_column(column, no_wrap=True)
     extractors = set()
     for model in [name] if name else registry.names():
         for entry in registry.versions(model):
             extractors.add(entry.tags.get("extractor", "unknown"))
             table.add_row(
-                f"{entry.name}/{entry.version}",
+                "\n".join((f"{entry.name}/{entry.version}", *(f"@{alias}" for alias in entry.aliases))),
                 entry.tags.get("generator", ""),
-                "\n".join(f"@{alias}" for alias in entry.aliases),
                 *(_short(entry.tags.get(metric)) for metric in HEADLINE),
             )
     if not table.row_count:
         _out.print("no generator is registered yet; 'dvc repro' makes and registers them")
         return
     _out.print(table)
-    _out.print("FID, KID and S2 distance to held-out rock: the less the better. Diversity: 1 is that of the rock.")
-    _out.print("Memorisation: 1 is as far from the training crops as rock never seen, 0 is a copy of them.")
+    _out.print("FID, KID, S2 distance to held-out rock: the less the better. Diversity: 1 is the rock's.")
+    _out.print("Memorisation (memor.): 1 is as far from the training crops as rock never seen, 0 is a copy of them.")
     for extractor in sorted(extractors):
         _out.print(f"Extractor: {extractor}; scores of different ones are not comparable.")
     if next_commands:

@@ -25,6 +25,8 @@ for _chatty in ("mlflow", "alembic"):
 SYSTEM_METRICS_SECONDS = 5
 # A section of their own in the UI for the scores that may be compared; it also sorts before the steps' metrics.
 FINAL = "final/"
+# Okabe and Ito (2008): colour-blind readers tell them apart.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _NOTE = "mlflow.note.content"
 _RULE = "\n\n---\n\n"
 _KIND = "mlflow.experimentKind"
@@ -107,10 +109,13 @@ def start(experiment: str, name: str, params: Mapping[str, object], *, resume: s
     parent = os.environ.pop("MLFLOW_RUN_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
-    _explain(mlflow.set_experiment(experiment))
+    family = mlflow.set_experiment(experiment)
+    _explain(family)
     mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_SECONDS)
     run_id = resume if resume is not None and exists(resume) else None
-    tags = None if parent is None else {"mlflow.parentRunId": parent}
+    tags = {"mlflow.runColor": _colour(family)} if run_id is None else {}
+    if parent is not None:
+        tags["mlflow.parentRunId"] = parent
     with mlflow.start_run(run_id=run_id, run_name=name, tags=tags, log_system_metrics=True) as active:
         run = Run(active.info.run_id)
         if run_id is None:
@@ -124,6 +129,12 @@ def _explain(experiment: Experiment) -> None:
     if _NOTE not in experiment.tags:
         kind, note = "custom_model_development", _HOW_TO_COMPARE.format(family=experiment.name)
         mlflow.set_experiment_tags({_KIND: kind, _NOTE: note})
+
+
+def _colour(experiment: Experiment) -> str:
+    """The next one of the palette; the UI draws it from the run's id, and two runs may look the same."""
+    n_runs = len(mlflow.MlflowClient().search_runs([experiment.experiment_id], max_results=1000))
+    return _COLOURS[n_runs % len(_COLOURS)]
 
 
 def existing(run_id: str) -> Run | None:

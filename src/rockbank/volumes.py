@@ -87,10 +87,11 @@ def add_volumes(
             tifffile.imwrite(
                 target, normalise(scan.voxels, path), compression="zlib", photometric="minisblack", metadata=None
             )
+            size = _voxel_size(path, scan, voxel_size)
             try:
                 entry = VolumeEntry(
                     file=name,
-                    voxel_size=_voxel_size(path, scan, voxel_size),
+                    voxel_size=size,
                     segmentation=segmentation,
                     licence=licence,
                     source=source,

@@ -59,7 +59,7 @@ def train(generator: str, params: GeneratorParams, score: ScoreParams, layout: L
             if not record.is_replayed:
                 run.log(record.step, record.metrics)
             if record.samples is not None:
-                run.picture("samples", grid(record.samples[:N_PICTURED], 8), record.step)
+                run.picture("samples", grid(record.samples[:N_PICTURED], 4), record.step)
         run.tag({"best_step": str(record.best_step)})
     _write(generator, params, crop_set, record, history, layout)
     write_json(layout.run(generator), {"run_id": run.run_id})
@@ -83,7 +83,8 @@ def _tell_origin(run: tracking.Run, generator: str, params: GeneratorParams, cro
         f"**{generator}**: {params.network} by {params.loss} on {len(crop_set.train)} crops of {size}.\n\n"
         f"`kid` and `s2_distance` are measured on {len(crop_set.holdout)} held-out crops as training goes, the less "
         "the better; the weights of the least `kid` are kept. Under *Model metrics* are their curves, and samples "
-        "of the same latents at every evaluation; `final/...` are the final scores, those that the gate weighs."
+        "of the same latents at every evaluation (move the slider); `final/...` are the final scores, those that "
+        "the gate weighs."
     )
 
 

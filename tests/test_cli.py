@@ -1,0 +1,168 @@
+"""What a person types, what is printed, and how it ends."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from typer.testing import CliRunner
+
+from rockbank import registry
+from rockbank.cli import app, main
+
+Make = Callable[..., Path]
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+
+
+def said(*arguments: str | Path) -> str:
+    """What the command prints on standard output; an error of its own comes out as it is."""
+    result = CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": "120"}, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that has to fail as a person sees it: exit status 1, and one line of error after any bar."""
+
+    def run(*arguments: str | Path) -> str:
+        monkeypatch.setattr("sys.argv", ["rockbank", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 1
+        printed = capfd.readouterr()
+        assert printed.out == ""
+        *bars, line = printed.err.strip().split("\n")
+        assert line.startswith("error ")
+        assert all("--:--" in bar for bar in bars), printed.err
+        return line
+
+    return run
+
+
+@pytest.fixture
+def shale(store: Path, generator_folder: Make) -> Path:
+    """A working folder with params.yaml and two versions of `shale`, the first one the better."""
+    (store / "params.yaml").write_text(PARAMS.read_text())
+    registry.push("shale", generator_folder(kid=0.1))
+    registry.push("shale", generator_folder(kid=0.2))
+    registry.set_alias("shale", registry.CANDIDATE, "1")
+    return store
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    path = tmp_path / "scan.tif"
+    grey = np.random.default_rng(0).integers(0, 255, (4, 64, 64), dtype=np.uint8)
+    tifffile.imwrite(path, grey, photometric="minisblack")
+    return path
+
+
+def test_a_dry_run_says_what_would_be_added_and_writes_nothing(scan: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    printed = said("data", "add", scan, "--voxel-size", "60e-9", "--folder", data, "--dry-run")
+    assert "would add" in printed
+    assert "6e-08 m per voxel" in printed
+    assert not data.exists()
+
+
+def test_after_adding_a_scan_the_next_commands_are_told(scan: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    printed = said("data", "add", scan, "--voxel-size", "60e-9", "--folder", data)
+    assert f"dvc add {data}" in printed
+    assert (data / "manifest.yaml").is_file()
+
+
+def test_a_scan_without_a_voxel_size_is_one_line_of_error(
+    scan: Path, tmp_path: Path, fails: Callable[..., str]
+) -> None:
+    line = fails("data", "add", scan, "--folder", tmp_path / "data")
+    assert "scan.tif" in line
+    assert "voxel" in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_threshold_that_is_no_number_is_one_line_of_error(
+    scan: Path, tmp_path: Path, fails: Callable[..., str]
+) -> None:
+    fails("data", "add", scan, "--voxel-size", "60e-9", "--threshold", "high", "--folder", tmp_path / "data")
+
+
+def test_an_empty_registry_says_how_to_fill_it(store: Path) -> None:
+    assert "no generator is registered yet; 'dvc repro'" in said("models")
+
+
+def test_the_table_of_models_has_versions_aliases_scores_and_extractor(shale: Path) -> None:
+    printed = said("models", "--next")
+    for shown in ("shale/1", "shale/2", "tiny", "@candidate", "0.1", "0.2", "Extractor: tiny"):
+        assert shown in printed
+    assert "rockbank sample shale@champion" in printed
+
+
+def test_one_generator_is_shown_with_its_scores_and_fingerprints(shale: Path) -> None:
+    printed = said("show", "shale/1")
+    for shown in ("tiny", "wgan-gp", "1 x 16 x 16", "6e-08 m", "large.kid: 0.1", "generator.onnx", "sha256"):
+        assert shown in printed
+
+
+def test_an_unknown_generator_is_one_line_of_error_with_the_known_ones(shale: Path, fails: Callable[..., str]) -> None:
+    line = fails("show", "sandstone@champion")
+    assert "sandstone@champion" in line
+    assert "['shale']" in line
+
+
+def test_the_candidate_is_promoted_and_a_worse_one_refused(shale: Path, fails: Callable[..., str]) -> None:
+    assert "shale@champion is version 1" in said("promote", "shale")
+    assert "is version 1 already" in said("promote", "shale", "--first")
+    line = fails("promote", "shale", "--version", "2")
+    assert "'shale' version 2 is not promoted" in line
+    assert registry.resolve("shale@champion").version == "1"
+
+
+def test_a_model_without_a_gate_is_not_promoted(shale: Path, fails: Callable[..., str]) -> None:
+    line = fails("promote", "sandstone")
+    assert "'sandstone' has no section in 'gate'" in line
+
+
+def test_rollback_gives_the_title_back(shale: Path, generator_folder: Make, fails: Callable[..., str]) -> None:
+    assert "no earlier champion" in fails("rollback", "shale")
+    said("promote", "shale")
+    registry.push("shale", generator_folder(kid=0.05))
+    assert "it was version 1" in said("promote", "shale", "--version", "3").replace("before, ", "")
+    assert "shale@champion is version 1 again; it was version 3" in said("rollback", "shale")
+
+
+def test_samples_are_written_as_array_stack_and_picture(shale: Path) -> None:
+    for name in ("samples.npy", "stack.tif", "grid.png"):
+        printed = said("sample", "shale/1", "--n", "5", "--seed", "7", "-o", name)
+        assert printed == f"wrote {name}: 5 of shale/1 (tiny), seed 7\n"
+    samples = np.load("samples.npy", allow_pickle=False)
+    assert samples.shape == (5, 1, 16, 16)
+    with tifffile.TiffFile("stack.tif") as tif:
+        pixels, length = tif.pages[0].tags["XResolution"].value  # type: ignore[union-attr]
+        # 8 bits: half a grey level.
+        np.testing.assert_allclose(tif.asarray() / 255.0, samples[:, 0], rtol=0, atol=0.5 / 255 + 1e-6)
+    # The card's 60 nm, as a ratio of two 32-bit integers of pixels a centimetre.
+    assert 0.01 * length / pixels == pytest.approx(60e-9, rel=1e-4)
+    with Image.open("grid.png") as picture:
+        assert picture.size[0] > picture.size[1] > 16
+
+
+def test_the_same_seed_gives_the_same_file(shale: Path) -> None:
+    for name in ("a.npy", "b.npy"):
+        said("sample", "shale/1", "--n", "3", "--seed", "11", "-o", name)
+    assert Path("a.npy").read_bytes() == Path("b.npy").read_bytes()
+
+
+def test_a_file_that_cannot_be_written_is_one_line_of_error(shale: Path, fails: Callable[..., str]) -> None:
+    assert "cannot write '.jpg'" in fails("sample", "shale/1", "-o", "grid.jpg")
+    assert not Path("grid.jpg").exists()
+
+
+@pytest.mark.parametrize("arguments", [("--n", "0"), ("--seed", "-1"), ("--n", "many")])
+def test_an_impossible_option_is_a_usage_error(shale: Path, arguments: tuple[str, str]) -> None:
+    result = CliRunner().invoke(app, ["sample", "shale/1", *arguments])
+    assert result.exit_code == 2
