@@ -34,7 +34,13 @@ def write_tiny_onnx(path: Path) -> None:
 
 
 def write_generator(
-    folder: Path, *, kid: float = 0.1, passed: bool = True, extractor: str = "tiny", family: str = "shale"
+    folder: Path,
+    *,
+    kid: float = 0.1,
+    passed: bool = True,
+    extractor: str = "tiny",
+    family: str = "shale",
+    run_id: str | None = None,
 ) -> Path:
     """A generator's folder as export and gate leave it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +67,7 @@ def write_generator(
         segmentation=Segmentation(smoothing=0.0, threshold=0.5, phase="below"),
         data_md5="d41d8cd98f00b204e9800998ecf8427e.dir",
         git_commit=None,
-        run_id=None,
+        run_id=run_id,
         scores=scores,
         parity=1e-6,
         golden={},

@@ -38,6 +38,12 @@ def test_the_same_files_are_registered_once(store: Path, generator_folder: Make)
     assert len(registry.versions("shale")) == 1
 
 
+def test_a_store_that_does_not_know_the_training_run_takes_the_version(store: Path, generator_folder: Make) -> None:
+    entry = registry.push("shale", generator_folder(run_id="0" * 32))
+    assert entry.run_id is None
+    assert registry.pull("shale/1", store / "pulled")[1].run_id == "0" * 32
+
+
 def test_what_did_not_pass_the_gate_is_not_registered(store: Path, generator_folder: Make) -> None:
     with pytest.raises(registry.PromotionRefused, match="did not pass the gate: kid is too large"):
         registry.push("shale", generator_folder(passed=False))

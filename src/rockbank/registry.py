@@ -18,7 +18,7 @@ from rockbank.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headli
 from rockbank.files import read_json, replacing_folder, sha256
 from rockbank.gate import beats_champion
 from rockbank.params import GateParams
-from rockbank.tracking import FINAL
+from rockbank.tracking import FINAL, exists
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
@@ -68,7 +68,8 @@ def push(name: str, folder: Path) -> Entry:
         if entry.tags.get("card_sha256") == fingerprint:
             return entry
     client = mlflow.MlflowClient()
-    run_id = card.run_id
+    # A store that is newer than the training does not have its run; the card names it all the same.
+    run_id = card.run_id if card.run_id is not None and exists(card.run_id) else None
     experiment = client.get_run(run_id).info.experiment_id if run_id else _experiment(name)
     model = client.create_logged_model(
         experiment, name=card.generator, source_run_id=run_id, model_type=card.network, params={"loss": card.loss}

@@ -78,12 +78,15 @@ PIPELINE = Layout()
 
 @contextmanager
 def errors_told() -> Iterator[None]:
-    """Tell what the user can mend in a line on standard error, and exit with status 1.
+    """Tell what the user can mend in a line on standard error, and exit with status 1; 130 for Ctrl-C.
 
     A plain RuntimeError is no error of ours, and keeps its traceback.
     """
     try:
         yield
+    except KeyboardInterrupt as interrupt:
+        terminal.print("stopped; nothing is half written, and the same command goes on from here")
+        raise SystemExit(130) from interrupt
     except (ValueError, RuntimeError, OSError) as error:
         if type(error) is RuntimeError:
             raise

@@ -1,0 +1,91 @@
+"""A killed training goes on bit for bit, in the same MLflow run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from rockbank.crops import CropSet, save_crops
+from rockbank.files import read_json
+from rockbank.morphology import Segmentation
+from rockbank.steps.layout import Layout
+
+pytestmark = pytest.mark.slow
+
+LAYOUT = Layout()
+STEPS = 40
+TRAIN = f"""
+from rockbank.params import GeneratorParams, ScoreParams
+from rockbank.steps.train import train
+
+train(
+    "tiny",
+    GeneratorParams(
+        family="shale", network="table1", latent=(8,), loss="wgan-gp", optimiser="adam", rate_generator=1e-3,
+        rate_critic=1e-3, penalty=10.0, n_critic=1, batch=4, n_steps={STEPS}, critic_width=4, dropout=0.2, ema=0.9,
+        bf16=False, evaluate_every=4, seed=1,
+    ),
+    ScoreParams(
+        extractor="efficientnet-lite0", inception_weights=None, n_paper=4, n_large=8, n_progress=8, seed=0
+    ),
+)
+"""
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """A training in a process of its own, in `folder`."""
+    bare = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    env = {**bare, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    return subprocess.Popen([sys.executable, "-c", TRAIN], cwd=folder, env=env, stderr=subprocess.PIPE)
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said.decode()
+
+
+def with_crops(folder: Path) -> Path:
+    """`folder` with a small crop set in it."""
+    folder.mkdir()
+    crops = np.random.default_rng(0).integers(0, 256, (40, 1, 32, 32), dtype=np.uint8)
+    table = pd.DataFrame({"split": ["train"] * 24 + ["holdout"] * 16})
+    segmentation = Segmentation(smoothing=1.0, threshold=0.5, phase="below")
+    crop_set = CropSet(family="shale", crops=crops, table=table, voxel_size=60e-9, segmentation=segmentation)
+    save_crops(folder / LAYOUT.crops("shale"), crop_set)
+    return folder
+
+
+def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(tmp_path: Path) -> None:
+    whole, killed = with_crops(tmp_path / "whole"), with_crops(tmp_path / "killed")
+    finish(start(whole))
+
+    process = start(killed)
+    deadline = time.monotonic() + 120
+    while not list(killed.glob(".checkpoints/*/training.safetensors")):
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < deadline, "no checkpoint in two minutes"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (killed / LAYOUT.train("tiny")).exists()
+    finish(start(killed))
+
+    one, other = (load_file(each / LAYOUT.train("tiny") / "weights.safetensors") for each in (whole, killed))
+    assert one.keys() == other.keys()
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, other[name])
+    assert not list(killed.glob(".checkpoints/*"))
+
+    client = mlflow.MlflowClient(f"sqlite:///{killed}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("shale").experiment_id])
+    assert run.info.run_id == read_json(killed / LAYOUT.run("tiny"))["run_id"]
+    steps = {metric.step for metric in client.get_metric_history(run.info.run_id, "critic_loss")}
+    assert steps == set(range(1, STEPS + 1))
