@@ -53,6 +53,11 @@ class Run:
             self.run_id, metrics=[Metric(key, float(value), now, step) for key, value in finite.items()]
         )
 
+    def last_step(self, metric: str) -> int:
+        """The last step at which `metric` was logged; 0 where it never was."""
+        history = mlflow.MlflowClient().get_metric_history(self.run_id, metric)
+        return max((each.step for each in history), default=0)
+
     def picture(self, name: str, pixels: UInt8[np.ndarray, "h w *c"], step: int | None = None) -> None:
         """A picture among the run's artifacts, or one of a series over the steps."""
         if step is None:

@@ -53,10 +53,11 @@ def train(generator: str, params: GeneratorParams, score: ScoreParams, layout: L
             n_samples=len(holdout),
             checkpoint=checkpoint,
         )
-        history = []
+        history, logged = [], run.last_step("generator_loss")
         for record in _shown(generator, params.n_steps, records):
             history.append({"step": record.step, **record.metrics})
-            if not record.is_replayed:
+            # A kill falls before or after the log of the last step that the checkpoint has.
+            if record.step > logged:
                 run.log(record.step, record.metrics)
             if record.samples is not None:
                 run.picture("samples", grid(record.samples[:N_PICTURED], 4), record.step)
