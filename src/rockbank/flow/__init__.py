@@ -1,0 +1,1 @@
+"""Two-phase flow of oil and water through a rock, and its exact gradients."""

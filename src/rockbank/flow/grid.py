@@ -1,0 +1,131 @@
+"""Cartesian grids with inactive cells: which cells touch, and over what area and distance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Grid:
+    """A box of cells (i, j) or (i, j, k), i along x, j along y, k downwards.
+
+    Fields on it have its shape; the solvers see the active cells only, in the order of a C array.
+
+    Attributes:
+        shape: cells along x, y and, where there are layers, z.
+        spacing: metres along x, y and z; each a number, or one for each cell along that axis.
+        active: which cells take part; None is all.
+        top: depth of the top of the first layer, in metres.
+    """
+
+    shape: tuple[int, ...]
+    spacing: tuple[float | Sequence[float], ...]
+    active: Bool[np.ndarray, "*shape"] | None = None
+    top: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.shape) not in (2, 3) or min(self.shape) < 1:
+            raise ValueError(f"grid: got shape {self.shape}; give 2 or 3 positive counts, such as (128, 64)")
+        if len(self.spacing) != 3:
+            raise ValueError(f"grid: got {len(self.spacing)} spacings; give metres along x, y and z")
+        for axis, sizes in zip("xyz", self.sizes, strict=True):
+            if not (np.isfinite(sizes).all() and (sizes > 0).all()):
+                raise ValueError(f"grid: got spacing {sizes.min()} m along {axis}; every cell needs a positive size")
+        if self.active is not None and (self.active.shape != self.shape or not self.active.any()):
+            raise ValueError(f"grid: got active cells of shape {self.active.shape}, {int(self.active.sum())} of them; "
+                             f"give at least one, in the shape {self.shape}")  # fmt: skip
+
+    @property
+    def box(self) -> tuple[int, int, int]:
+        """Cells along x, y, z; a grid of two axes has one layer."""
+        nx, ny, *nz = self.shape
+        return nx, ny, nz[0] if nz else 1
+
+    @cached_property
+    def sizes(self) -> tuple[Float[np.ndarray, " nx"], Float[np.ndarray, " ny"], Float[np.ndarray, " nz"]]:
+        """Metres of each cell along x, y, z."""
+        return tuple(  # type: ignore[return-value]
+            _along(axis, n, given) for axis, n, given in zip("xyz", self.box, self.spacing, strict=True)
+        )
+
+    @cached_property
+    def is_active(self) -> Bool[np.ndarray, "nx ny nz"]:
+        """Which cells take part."""
+        return np.ones(self.box, dtype=bool) if self.active is None else self.active.reshape(self.box)
+
+    @cached_property
+    def cells(self) -> Int[np.ndarray, " n"]:
+        """Place of each active cell in the flattened box."""
+        return np.flatnonzero(self.is_active)
+
+    @property
+    def n_cells(self) -> int:
+        """How many are active."""
+        return len(self.cells)
+
+    @cached_property
+    def number(self) -> Int[np.ndarray, "nx ny nz"]:
+        """Number of each cell among the active ones; -1 where it is not active."""
+        number = np.full(math.prod(self.box), -1)
+        number[self.cells] = np.arange(len(self.cells))
+        return number.reshape(self.box)
+
+    @cached_property
+    def faces(self) -> Int[np.ndarray, "f 2"]:
+        """The active cells on either side of each inner face, the left (lesser) one first; by axis x, y, z."""
+        return np.concatenate([pairs for pairs, _ in self._faces_by_axis])
+
+    @cached_property
+    def face_axis(self) -> Int[np.ndarray, " f"]:
+        """0, 1 or 2: along which axis a face is crossed."""
+        return np.concatenate([np.full(len(pairs), axis) for pairs, axis in self._faces_by_axis])
+
+    @cached_property
+    def _faces_by_axis(self) -> list[tuple[Int[np.ndarray, "f 2"], int]]:
+        found = []
+        for axis in range(3):
+            left = np.moveaxis(self.number, axis, 0)[:-1].ravel()
+            right = np.moveaxis(self.number, axis, 0)[1:].ravel()
+            both = (left >= 0) & (right >= 0)
+            found.append((np.stack([left[both], right[both]], axis=1), axis))
+        return found
+
+    @cached_property
+    def cell_sizes(self) -> Float[np.ndarray, "3 n"]:
+        """Metres of each active cell along x, y, z."""
+        boxes = np.meshgrid(*self.sizes, indexing="ij")
+        return np.stack([box.ravel()[self.cells] for box in boxes])
+
+    @cached_property
+    def volume(self) -> Float[np.ndarray, " n"]:
+        """Bulk volume of each active cell, m^3."""
+        return np.asarray(self.cell_sizes.prod(axis=0))
+
+    @cached_property
+    def depth(self) -> Float[np.ndarray, " n"]:
+        """Depth of the centre of each active cell, m."""
+        dz = self.sizes[2]
+        centres = self.top + np.cumsum(dz) - dz / 2
+        return np.asarray(np.broadcast_to(centres, self.box).ravel()[self.cells])
+
+    def cell(self, place: Sequence[int]) -> int:
+        """Number of the active cell at `place`; ValueError where the grid has none there."""
+        if len(place) != len(self.shape) or any(not 0 <= at < n for at, n in zip(place, self.shape, strict=True)):
+            raise ValueError(f"cell {tuple(place)} is outside the grid of {self.shape} cells, numbered from 0")
+        number = int(self.number[tuple(place) if len(place) == 3 else (*place, 0)])
+        if number < 0:
+            raise ValueError(f"cell {tuple(place)} is not active; take one that is")
+        return number
+
+
+def _along(axis: str, n: int, given: float | Sequence[float]) -> Float[np.ndarray, " n"]:
+    sizes = np.asarray(given, dtype=float)
+    if sizes.ndim and sizes.shape != (n,):
+        raise ValueError(f"grid: got {sizes.size} spacings along {axis}; give 1, or {n}, one for each cell")
+    return np.broadcast_to(sizes, (n,))

@@ -1,0 +1,57 @@
+"""What a run leaves behind: the steps really taken, their states, and how each converged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class NewtonError(RuntimeError):
+    """A step did not converge, however short; says which, with its residual and cell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """How one report step came about.
+
+    Attributes:
+        method: "sequential" or "newton".
+        iterations: of all its steps, those of failed tries included.
+        n_steps: into how many steps it was cut; 1 is none.
+        residual: largest of the last step's scaled residuals: volume error over pore volume.
+        note: what the user should know, such as a control that switched or why the sequential path was left.
+    """
+
+    method: str
+    iterations: int
+    n_steps: int
+    residual: float
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trajectory:
+    """The run of one member; m steps were taken for t report steps.
+
+    Attributes:
+        steps: length of each step taken, s.
+        report: the report step that it belongs to.
+        pressure: of the cells, before the first step and after each, Pa.
+        saturation: of water, likewise.
+        bhp: bottom-hole pressures after each step, Pa.
+        kinds: what held each well during it, a place in wells.KINDS: the control, or the limit that took over.
+        held_by_limit: where `kinds` is the limit's, not the control's.
+        reports: of each report step.
+    """
+
+    steps: Float[np.ndarray, " m"]
+    report: Int[np.ndarray, " m"]
+    pressure: Float[Tensor, "m+1 n"]
+    saturation: Float[Tensor, "m+1 n"]
+    bhp: Float[Tensor, "m w"]
+    kinds: Int[np.ndarray, "m w"]
+    held_by_limit: Int[np.ndarray, "m w"]
+    reports: tuple[StepReport, ...]
