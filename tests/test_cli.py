@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from rockbank import registry
 from rockbank.cli import app, main
+from rockbank.flow.netcdf import read_results
 
 Make = Callable[..., Path]
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -160,6 +161,98 @@ def test_the_same_seed_gives_the_same_file(shale: Path) -> None:
 def test_a_file_that_cannot_be_written_is_one_line_of_error(shale: Path, fails: Callable[..., str]) -> None:
     assert "cannot write '.jpg'" in fails("sample", "shale/1", "-o", "grid.jpg")
     assert not Path("grid.jpg").exists()
+
+
+CASE = """
+title: A few cells
+grid: {shape: [6, 5], spacing: [10 m, 10 m, 5 m]}
+rock: {permeability: 100 mD, porosity: 0.2}
+fluid:
+  water: {viscosity: 0.5 cP, density: 1000}
+  oil: {viscosity: 2 cP, density: 800}
+  curves: {water: {residual: 0.2, span: 0.6}, oil: {residual: 0.2, span: 0.6}}
+wells:
+  INJ: {kind: injector, cells: {i: 0, j: 0}}
+  PROD: {kind: producer, cells: {i: 5, j: 4}}
+schedule:
+  unit: day
+  steps: [1, 5 x 3]
+  controls: {INJ: {rate: 20 m3/day}, PROD: {bhp: 150 bar}}
+initial: {pressure: 200 bar}
+"""
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A case file alone in a folder of its own, from which the command is run."""
+    monkeypatch.chdir(tmp_path)
+    Path("few.yaml").write_text(CASE)
+    return Path("few.yaml")
+
+
+def test_a_case_is_simulated_and_what_was_asked_for_is_written(case: Path) -> None:
+    printed = said("simulate", case, "--picture", "few.png", "--deck", "few.DATA", "--summary", "--verbose")
+    for shown in ("A few cells", "6 x 5 = 30", "INJ (injector, 1)", "4, 16 days", "oil recovered", "iterations"):
+        assert shown in printed
+    names = ["few.nc", "few.png", "few.DATA", "few.SMSPEC", "few.UNSMRY"]
+    assert [line.removeprefix("wrote ") for line in printed.splitlines() if line.startswith("wrote ")] == names
+    assert sorted(path.name for path in Path().iterdir()) == sorted([*names, "few.yaml"])
+
+
+def test_the_deck_of_a_case_is_a_case(case: Path) -> None:
+    said("simulate", case, "--deck", "few.DATA", "-o", "case.nc")
+    said("simulate", "few.DATA", "--method", "newton")
+    curves = [read_results(Path(name)).oil_rate.values for name in ("case.nc", "few.nc")]
+    # Newton's 1e-3 of a cell's pore volume, against the sequential 1e-6.
+    np.testing.assert_allclose(curves[1], curves[0], atol=0.01 * np.abs(curves[0]).max())
+
+
+def test_a_dry_run_checks_the_case_and_writes_nothing(case: Path) -> None:
+    assert "6 x 5 = 30" in said("simulate", case, "--dry-run")
+    assert [path.name for path in Path().iterdir()] == ["few.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "says"),
+    [
+        (("span: 0.6", "spam: 0.6"), (), "few.yaml: unknown key 'spam' in section 'fluid.curves.water'"),
+        (("100 mD", "100 bar"), (), "few.yaml: rock.permeability: unknown unit 'bar' of a permeability"),
+        (("{i: 5, j: 4}", "{i: 6, j: 4}"), (), "few.yaml: wells: well 'PROD': cell (6, 4) is outside the grid"),
+        (
+            ("", ""),
+            ("--method", "fastest"),
+            "options: got method 'fastest'; known are ['auto', 'sequential', 'newton']",
+        ),
+        (("", ""), ("--tolerance", "-1"), "options: got tolerance -1.0; it must be positive"),
+        (("", ""), ("-o", "few.csv"), "--output: got 'few.csv'; use a name that ends in .nc"),
+    ],
+)
+def test_a_case_that_cannot_be_run_is_one_line_of_error(
+    case: Path,
+    fails: Callable[..., str],
+    change: tuple[str, str],
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    case.write_text(CASE.replace(*change, 1))
+    assert says in fails("simulate", case, *arguments)
+    assert [path.name for path in Path().iterdir()] == ["few.yaml"]
+
+
+def test_ctrl_c_leaves_nothing_half_written(
+    case: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    # In the midst of writing the results, when their file is there already.
+    monkeypatch.setattr("xarray.Dataset.to_netcdf", lambda _, path, **__: (Path(path).touch(), interrupt()))
+    monkeypatch.setattr("sys.argv", ["rockbank", "simulate", str(case)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert "stopped; nothing is half written" in capfd.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["few.yaml"]
 
 
 @pytest.mark.parametrize("arguments", [("--n", "0"), ("--seed", "-1"), ("--n", "many")])

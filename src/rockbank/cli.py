@@ -260,5 +260,52 @@ def import_(
     _out.print(f"\nNext:\n  rockbank promote {register_as or family}")
 
 
+@app.command()
+def simulate(
+    case: Annotated[Path, typer.Argument(help="a case file, such as cases/deepflow.yaml, or an Eclipse deck")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="NetCDF; else CASE.nc, here")] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG of rates, pressures and maps")] = None,
+    deck: Annotated[Path | None, typer.Option(help="write the case as an Eclipse deck too, NAME.DATA")] = None,
+    summary: Annotated[bool, typer.Option("--summary", help="write an Eclipse summary beside the NetCDF")] = False,
+    method: Annotated[str | None, typer.Option(help="auto, sequential or newton; else the case's")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="of the sequential method; else the case's")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="read and check the case, and write nothing")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="how each report step converged")] = False,
+) -> None:
+    """Simulate the flow of oil and water in a case."""
+    from rockbank.steps import simulate as step
+
+    results = output or Path(f"{case.stem}.nc")
+    outputs = step.Outputs(
+        results=results, picture=picture, deck=deck, summary=results.with_suffix(".SMSPEC") if summary else None
+    )
+    loaded = step.load(case, method=method, tolerance=tolerance)
+    for note in loaded.notes:
+        _out.print(f"note: {note}")
+    if dry_run:
+        _print_rows(step.about_case(loaded))
+        return
+    # Typer would end a Ctrl-C without a word.
+    with errors_told():
+        done = step.run(loaded, outputs)
+    if verbose:
+        table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+        for column in ("step", "day", "method", "iterations", "cut into", "residual", "note"):
+            table.add_column(column)
+        for row in step.about_steps(done):
+            table.add_row(*row)
+        _out.print(table)
+    _print_rows(step.about_case(loaded) | step.about_run(done))
+    for path in done.written:
+        _out.print(f"wrote {path}")
+
+
+def _print_rows(rows: dict[str, str]) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for key, value in rows.items():
+        table.add_row(key, value)
+    _out.print(table)
+
+
 if __name__ == "__main__":
     main()

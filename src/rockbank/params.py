@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from rockbank.sections import load_sections
 
 PARAMS = Path("params.yaml")
 LOSSES = ("wgan-gp", "wgan-lp", "dcgan")
@@ -192,72 +189,7 @@ def load_params(path: Path = PARAMS) -> Params:
         ValueError: for a missing file, an unknown or missing key, a wrong type or an impossible
             combination, naming file, section and key.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; run from the project's root, where params.yaml lies")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
-    try:
-        return typing.cast(Params, _convert(raw, Params, ""))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _convert(raw: Any, kind: Any, where: str) -> Any:
-    """`raw` from YAML as the annotated type `kind`, or a ValueError that starts with its key."""
-    origin = typing.get_origin(kind)
-    if is_dataclass(kind) and isinstance(kind, type):
-        return _convert_section(raw, kind, where)
-    if origin is dict:
-        _expect(isinstance(raw, Mapping), where, raw, "a mapping")
-        value_kind = typing.get_args(kind)[1]
-        return {str(key): _convert(value, value_kind, f"{where}.{key}") for key, value in raw.items()}
-    if origin is tuple:
-        _expect(isinstance(raw, list), where, raw, "a list")
-        kinds = typing.get_args(kind)
-        if kinds[-1] is Ellipsis:
-            kinds = (kinds[0],) * len(raw)
-        _expect(len(raw) == len(kinds), where, raw, f"a list of {len(kinds)} values")
-        return tuple(_convert(value, each, where) for value, each in zip(raw, kinds, strict=True))
-    if origin in (typing.Union, types.UnionType):
-        if raw is None:
-            return None
-        (kind,) = (each for each in typing.get_args(kind) if each is not type(None))
-        return _convert(raw, kind, where)
-    if kind is float:
-        _expect(isinstance(raw, int | float) and not isinstance(raw, bool), where, raw, "a number")
-        return float(raw)
-    if kind is int:
-        _expect(isinstance(raw, int) and not isinstance(raw, bool), where, raw, "a whole number")
-        return raw
-    if kind is Path:
-        _expect(isinstance(raw, str), where, raw, "a path")
-        return Path(raw)
-    _expect(isinstance(raw, kind), where, raw, "true or false" if kind is bool else "text")
-    return raw
-
-
-def _convert_section(raw: Any, kind: type, where: str) -> Any:
-    _expect(isinstance(raw, Mapping), where or "the file", raw, "a mapping")
-    hints = typing.get_type_hints(kind)
-    known = [field.name for field in fields(kind)]
-    for key in raw:
-        if key not in known:
-            raise ValueError(f"unknown key '{key}' in section '{where or 'top level'}'; known are {known}")
-    for key in known:
-        if key not in raw:
-            raise ValueError(f"missing key '{key}' in section '{where or 'top level'}'")
-    values = {key: _convert(raw[key], hints[key], f"{where}.{key}".lstrip(".")) for key in known}
-    try:
-        return kind(**values)
-    except ValueError as error:
-        raise ValueError(f"{where}.{error}".lstrip(".")) from error
-
-
-def _expect(holds: bool, where: str, got: Any, wanted: str) -> None:
-    if not holds:
-        raise ValueError(f"{where}: expected {wanted}, got {got!r}")
+    return load_sections(path, Params, "run from the project's root, where params.yaml lies")
 
 
 def _require(holds: bool, key: str, got: Any, remedy: str) -> None:

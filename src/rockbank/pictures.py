@@ -85,7 +85,7 @@ def save_real_against_generated(
     n_shown = min(n_shown, len(real), len(generated), n_columns * n_rows)
     sheets = [grid(samples[:n_shown], n_columns) for samples in (real, generated)]
     height, width = sheets[0].shape[:2]
-    with _figure(path, (10.0, 4.9 * height / width + 0.9)) as figure:
+    with drawing(path, (10.0, 4.9 * height / width + 0.9)) as figure:
         axes = figure.subplots(1, 2, gridspec_kw={"wspace": 0.04})
         for axis, name, sheet in zip(axes, ("real, held out", "generated"), sheets, strict=True):
             axis.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -119,7 +119,7 @@ def save_s2(
         title: above the axes.
     """
     lags, unit = _lags(real.shape[1], voxel_size)
-    with _figure(path, (7.0, 4.4)) as figure:
+    with drawing(path, (7.0, 4.4)) as figure:
         axis = figure.subplots()
         for curves, colour, style, name in (
             (real, BLUE, "-", "real, held out"),
@@ -138,7 +138,7 @@ def save_s2(
         axis.set(xlabel=f"lag r ({unit})", ylabel="S2(r), probability", title=title)
         axis.set_xlim(0, float(lags[-1]))
         axis.set_ylim(bottom=0)
-        _tidy(axis)
+        tidy(axis)
         axis.legend(frameon=False, fontsize=9)
 
 
@@ -160,13 +160,13 @@ def save_training(path: Path, history: Mapping[str, Sequence[float]], *, title: 
     )
     shown = [(name, [line for line in lines if line[0] in history]) for name, lines in panels]
     shown = [(name, lines) for name, lines in shown if lines]
-    with _figure(path, (7.0, 0.8 + 2.2 * max(1, len(shown)))) as figure:
+    with drawing(path, (7.0, 0.8 + 2.2 * max(1, len(shown)))) as figure:
         axes = figure.subplots(max(1, len(shown)), 1, sharex=True, squeeze=False)[:, 0]
         for axis, (name, lines) in zip(axes, shown, strict=False):
             for key, colour, style in lines:
                 _plot_known(axis, history["step"], history[key], colour, style, key.replace("_", " "))
             axis.set_ylabel(name)
-            _tidy(axis)
+            tidy(axis)
             if len(lines) > 1:
                 axis.legend(frameon=False, fontsize=9, ncols=len(lines))
         axes[-1].set_xlabel("generator step")
@@ -207,7 +207,7 @@ def _section_tiles(intensity: Float[np.ndarray, "n 3 h w"]) -> UInt8[np.ndarray,
 
 
 @contextmanager
-def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
+def drawing(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
     """A figure to draw on, written to `path` when the block succeeds; no display and no global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -219,7 +219,8 @@ def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
         figure.savefig(beside, format="png")
 
 
-def _tidy(axis: Axes) -> None:
+def tidy(axis: Axes) -> None:
+    """Axes without a box, over a faint grid."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(True, color="#DDDDDD", linewidth=0.6)
     axis.set_axisbelow(True)

@@ -35,8 +35,11 @@ class Grid:
         if len(self.spacing) != 3:
             raise ValueError(f"grid: got {len(self.spacing)} spacings; give metres along x, y and z")
         for axis, sizes in zip("xyz", self.sizes, strict=True):
-            if not (np.isfinite(sizes).all() and (sizes > 0).all()):
-                raise ValueError(f"grid: got spacing {sizes.min()} m along {axis}; every cell needs a positive size")
+            wrong = sizes[~(np.isfinite(sizes) & (sizes > 0))]
+            if wrong.size:
+                raise ValueError(f"grid: got spacing {wrong[0]} m along {axis}; every cell needs a positive size")
+        if not math.isfinite(self.top):
+            raise ValueError(f"grid: got top {self.top} m; give the depth of the first layer's top, such as 0")
         if self.active is not None and (self.active.shape != self.shape or not self.active.any()):
             raise ValueError(f"grid: got active cells of shape {self.active.shape}, {int(self.active.sum())} of them; "
                              f"give at least one, in the shape {self.shape}")  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from rockbank.flow.fluid import Fluid
 from rockbank.flow.grid import Grid
-from rockbank.flow.rock import Rock, pore_volume, transmissibility
+from rockbank.flow.rock import Rock, pore_volume, require, transmissibility
 from rockbank.flow.wells import KINDS, Control, Schedule, Well, peaceman_index
 
 BHP, RATE, OIL, WATER, SHUT = range(len(KINDS))
@@ -47,14 +48,23 @@ class Parameters:
     well_index: Float[Tensor, "b p"]
     targets: Float[Tensor, "b t w"]
 
+    def take(self, members: Sequence[int]) -> Parameters:
+        """Those of some members."""
+        at = list(members)
+        return Parameters(
+            transmissibility=self.transmissibility[at],
+            pore_volume=self.pore_volume[at],
+            well_index=self.well_index[at],
+            targets=self.targets[at],
+        )
+
+    def detach(self) -> Parameters:
+        """The same numbers, of which torch takes no gradients."""
+        return Parameters(**{name: tensor.detach() for name, tensor in vars(self).items()})
+
     def member(self, i: int) -> Parameters:
         """Those of one member, as a batch of one."""
-        return Parameters(
-            transmissibility=self.transmissibility[i : i + 1],
-            pore_volume=self.pore_volume[i : i + 1],
-            well_index=self.well_index[i : i + 1],
-            targets=self.targets[i : i + 1],
-        )
+        return self.take([i])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -114,17 +124,17 @@ def discretise(
     cells = [well.perforations(grid) for well in wells]
     controls = [schedule.of(well.name) for well in wells]
     for well, of_well in zip(wells, controls, strict=True):
-        if well.kind == "injector" and any(control.kind in ("oil", "water") for control in of_well):
-            raise ValueError(f"schedule: injector '{well.name}' is controlled by '{of_well[0].kind}'; use 'rate', 'bhp' or 'shut'")
+        wrong = [control.kind for control in of_well if control.kind in ("oil", "water")]
+        if well.kind == "injector" and wrong:
+            raise ValueError(f"schedule: injector '{well.name}' is controlled by '{wrong[0]}'; use 'rate', 'bhp' or "
+                             "'shut'")  # fmt: skip
     indices = [_index(rock, well) for well in wells]
-    targets = [_targets(of_well, len(schedule.steps)) for of_well in controls]
+    targets = [_targets(of_well, rock.porosity.device) for of_well in controls]
     fields = [transmissibility(rock), pore_volume(rock), torch.cat(_same_members(indices), dim=1),
               torch.stack(_same_members(targets), dim=2)]  # fmt: skip
     pressure, saturation = _initial(rock, fluid, initial)
     *fields, pressure, saturation = _same_members([*fields, pressure, saturation])
-    parameters = Parameters(
-        transmissibility=fields[0], pore_volume=fields[1], well_index=fields[2], targets=fields[3]
-    )
+    parameters = Parameters(transmissibility=fields[0], pore_volume=fields[1], well_index=fields[2], targets=fields[3])
     problem = Problem(
         grid=grid,
         fluid=fluid,
@@ -138,8 +148,9 @@ def discretise(
         ),
         is_injector=np.array([well.kind == "injector" for well in wells]),
         kinds=np.array([[KINDS.index(control.kind) for control in of_well] for of_well in controls]).T,
-        limits=np.array([[_limit(well, control) for control in of_well]
-                         for well, of_well in zip(wells, controls, strict=True)]).T,  # fmt: skip
+        limits=np.array(
+            [[_limit(well, control) for control in of_well] for well, of_well in zip(wells, controls, strict=True)]
+        ).T,
         steps=np.asarray(schedule.steps, dtype=float),
         pressure=pressure.detach(),
         saturation=saturation.detach(),
@@ -150,18 +161,20 @@ def discretise(
 def _index(rock: Rock, well: Well) -> Float[Tensor, "b p"]:
     if well.index is None:
         return peaceman_index(rock, well)
-    return well.index.double().reshape(-1, len(well.cells))
+    return well.index.double().reshape(-1, len(well.cells)).to(rock.porosity.device)
 
 
-def _targets(controls: Sequence[Control], n_steps: int) -> Float[Tensor, "b t"]:
-    first = controls[0]
-    if all(control is first for control in controls):
-        target = torch.as_tensor(first.target, dtype=torch.float64)
-        if target.ndim and target.shape[-1] != n_steps:
-            raise ValueError(f"control '{first.kind}': got targets of shape {tuple(target.shape)} for {n_steps} steps; "
-                             "give one number, or one for each step")  # fmt: skip
-        return target.expand(n_steps).reshape(1, n_steps) if not target.ndim else target.reshape(-1, n_steps)
-    return torch.stack([torch.as_tensor(control.target, dtype=torch.float64) for control in controls], dim=-1)[None]
+def _targets(controls: Sequence[Control], device: torch.device) -> Float[Tensor, "b t"]:
+    n_steps, drawn_out = len(controls), {}
+    for control in controls:
+        target = torch.as_tensor(control.target, dtype=torch.float64, device=device)
+        if target.ndim > 2 or (target.ndim and target.shape[-1] not in (1, n_steps)):
+            raise ValueError(f"control '{control.kind}': got targets of shape {tuple(target.shape)} for {n_steps} "
+                             "steps; give one number, or one for each step, after one axis of members at "
+                             "most")  # fmt: skip
+        drawn_out[id(control)] = target.expand(*target.shape[:-1], n_steps).reshape(-1, n_steps)
+    columns = [drawn_out[id(control)][:, i] for i, control in enumerate(controls)]
+    return torch.stack(_same_members(columns), dim=1)
 
 
 def _limit(well: Well, control: Control) -> float:
@@ -181,22 +194,22 @@ def _head(grid: Grid, fluid: Fluid, well: Well, cells: Sequence[int]) -> Float[n
 
 def _initial(rock: Rock, fluid: Fluid, initial: State) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b n"]]:
     saturation = fluid.curves.connate if initial.saturation is None else initial.saturation
-    pressure, saturation = (_field(rock, name, value)
-                            for name, value in (("pressure", initial.pressure), ("saturation", saturation)))  # fmt: skip
-    if not bool(torch.isfinite(pressure).all()):
-        raise ValueError("initial pressure: got a value that is not finite; give Pa in every cell")
-    if not bool(((saturation >= 0) & (saturation <= 1)).all()):
-        raise ValueError(f"initial saturation: got {saturation.min().item():g} to {saturation.max().item():g}; "
-                         "give fractions of the pores, in [0, 1]")  # fmt: skip
+    pressure, saturation = _field(rock, "pressure", initial.pressure), _field(rock, "saturation", saturation)
+    require("initial pressure", pressure, pressure.isfinite(), "; give Pa in every cell")
+    require("initial saturation", saturation, (saturation >= 0) & (saturation <= 1),
+            "; give fractions of the pores, in [0, 1]")  # fmt: skip
     return pressure, saturation
 
 
 def _field(rock: Rock, name: str, value: float | Tensor) -> Float[Tensor, "b n"]:
+    if not isinstance(value, Real | Tensor):
+        raise ValueError(f"initial {name}: got {type(value).__name__}; give a number or a torch tensor")
     if not isinstance(value, Tensor):
         return torch.full((1, rock.grid.n_cells), float(value), dtype=torch.float64, device=rock.porosity.device)
     lead = value.ndim - len(rock.grid.shape)
     if lead not in (0, 1) or tuple(value.shape[lead:]) != rock.grid.shape:
-        raise ValueError(f"initial {name}: got shape {tuple(value.shape)}; the grid has {rock.grid.shape}")
+        raise ValueError(f"initial {name}: got shape {tuple(value.shape)}; the grid has {rock.grid.shape}, "
+                         "after one axis of members at most")  # fmt: skip
     return rock.flat(value)
 
 

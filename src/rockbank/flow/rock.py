@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,13 +40,15 @@ class Rock:
         members |= {self._members("porosity", self.porosity)}
         if len(members - {1}) > 1:
             raise ValueError(f"rock: permeability and porosity have {sorted(members)} members; give the same number")
-        for k in components:
-            _require("permeability", k, self.flat(k) > 0, "m^2; it must be positive (1 mD is 9.869233e-16 m^2)")
-        inside = (self.flat(self.porosity) > 0) & (self.flat(self.porosity) <= 1)
-        _require("porosity", self.porosity, inside, "; it must lie in (0, 1]; switch a cell without pores off by "
-                 "Grid(active=...)")  # fmt: skip
+        for k in map(self.flat, components):
+            require("permeability", k, (k > 0) & k.isfinite(), " m^2; it must be positive (1 mD is 9.869233e-16 m^2)")
+        phi = self.flat(self.porosity)
+        require("porosity", phi, (phi > 0) & (phi <= 1), "; it must lie in (0, 1]; switch a cell without pores off by "
+                "Grid(active=...)")  # fmt: skip
         if not 0 <= self.compressibility < 1e-6:
             raise ValueError(f"rock: got compressibility {self.compressibility} 1/Pa; give 0 or some 1e-10 1/Pa")
+        if not math.isfinite(self.reference_pressure):
+            raise ValueError(f"rock: got reference pressure {self.reference_pressure} Pa; give that of the porosity")
 
     def _members(self, name: str, field: Tensor) -> int:
         if not isinstance(field, Tensor) or not field.is_floating_point():
@@ -72,11 +75,10 @@ class Rock:
         return self.flat(components[axis if len(components) == 3 else 0])
 
 
-def _require(name: str, field: Tensor, holds: Tensor, remedy: str) -> None:
-    if not holds.all():  # a NaN holds nowhere
-        flat = field.detach().reshape(-1)
-        worst = flat[flat.isnan()][0] if flat.isnan().any() else flat.min() if flat.min() <= 0 else flat.max()
-        raise ValueError(f"{name}: got {worst.item():g} {remedy}")
+def require(name: str, values: Tensor, holds: Tensor, remedy: str) -> None:
+    """Raises ValueError with the first of `values` that does not hold; a NaN holds in no comparison."""
+    if not bool(holds.all()):
+        raise ValueError(f"{name}: got {values.detach()[~holds][0].item():g}{remedy}")
 
 
 def transmissibility(rock: Rock) -> Float[Tensor, "b f"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -53,5 +53,10 @@ class Trajectory:
     saturation: Float[Tensor, "m+1 n"]
     bhp: Float[Tensor, "m w"]
     kinds: Int[np.ndarray, "m w"]
-    held_by_limit: Int[np.ndarray, "m w"]
+    held_by_limit: Bool[np.ndarray, "m w"]
     reports: tuple[StepReport, ...]
+
+    @property
+    def ends(self) -> Int[np.ndarray, " t"]:
+        """The step with which each report step ends; the state after it is one further on."""
+        return np.flatnonzero(np.diff(self.report, append=self.report[-1] + 1))

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rockbank.flow.grid import Grid
-from rockbank.flow.rock import Rock
+from rockbank.flow.rock import Rock, require
 
 Kind = Literal["bhp", "rate", "oil", "water", "shut"]
 KINDS: tuple[Kind, ...] = ("bhp", "rate", "oil", "water", "shut")
@@ -40,11 +40,11 @@ class Control:
         if self.kind not in KINDS:
             raise ValueError(f"control: got '{self.kind}'; known are {list(KINDS)}")
         target = torch.as_tensor(self.target)
-        if self.kind != "shut" and not bool((target >= 0).all()):
-            raise ValueError(f"control '{self.kind}': got target {target.min().item():g}; give a number of at least 0 "
-                             "(an injector's and a producer's rates are both positive here)")  # fmt: skip
-        if self.limit is not None and not self.limit >= 0:
-            raise ValueError(f"control '{self.kind}': got limit {self.limit:g}; give a number of at least 0")
+        require(f"control '{self.kind}', target", target, (target >= 0) & target.isfinite(), "; give a number of at "
+                "least 0 (an injector's and a producer's rates are both positive here)")  # fmt: skip
+        if self.limit is not None and not 0 <= self.limit < math.inf:
+            raise ValueError(f"control '{self.kind}': got limit {self.limit:g}; give a number of at least 0, or "
+                             "None")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,18 +78,23 @@ class Well:
     def __post_init__(self) -> None:
         if self.kind not in ("injector", "producer"):
             raise ValueError(f"well '{self.name}': got kind '{self.kind}'; it is an 'injector' or a 'producer'")
-        if not self.cells or len(set(self.cells)) != len(self.cells):
+        if not self.cells or len({tuple(place) for place in self.cells}) != len(self.cells):
             raise ValueError(f"well '{self.name}': got {len(self.cells)} perforations; give one or more, each once")
         if self.axis not in (0, 1, 2):
             raise ValueError(f"well '{self.name}': got axis {self.axis}; 0, 1 or 2 is along x, y or z")
         if not self.radius > 0:
             raise ValueError(f"well '{self.name}': got radius {self.radius} m; it must be positive")
+        for name in ("skin", "datum", "head_density"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"well '{self.name}': got {name} {value}; give a finite number")
         if self.index is not None:
-            if self.index.shape[-1:] != (len(self.cells),):
+            if self.index.ndim not in (1, 2) or self.index.shape[-1] != len(self.cells):
                 raise ValueError(f"well '{self.name}': got {tuple(self.index.shape)} well indices for "
-                                 f"{len(self.cells)} perforations; give one each")  # fmt: skip
-            if not bool((self.index.detach() >= 0).all()):
-                raise ValueError(f"well '{self.name}': got well index {self.index.min().item():g} m^3; give 0 or more")
+                                 f"{len(self.cells)} perforations; give one each, after one axis of members at "
+                                 "most")  # fmt: skip
+            require(f"well '{self.name}', index", self.index, (self.index >= 0) & self.index.isfinite(),
+                    " m^3; give 0 or more")  # fmt: skip
 
     def perforations(self, grid: Grid) -> list[int]:
         """Numbers of the perforated cells; ValueError names the well whose place is outside."""
@@ -100,10 +105,12 @@ class Well:
 
 
 def peaceman_index(rock: Rock, well: Well) -> Float[Tensor, "b p"]:
-    """Peaceman's (1983, eq. 16, 19) index of each perforation, m^3, with u and v across the bore.
+    """Peaceman's index of each perforation, m^3.
 
         WI = 2 pi h sqrt(k_u k_v) / (ln(r_e / r_w) + skin)
         r_e = 0.28 sqrt(sqrt(k_v / k_u) du^2 + sqrt(k_u / k_v) dv^2) / ((k_v / k_u)^(1/4) + (k_u / k_v)^(1/4))
+
+    with u and v the axes across the bore, and h the cell's size along it (Peaceman 1983, eq. 16 and 19).
     """
     u, v = (axis for axis in range(3) if axis != well.axis)
     cells = well.perforations(rock.grid)
@@ -113,8 +120,8 @@ def peaceman_index(rock: Rock, well: Well) -> Float[Tensor, "b p"]:
     r_e = 0.28 * (ratio * size[u] ** 2 + size[v] ** 2 / ratio).sqrt() / (ratio.sqrt() + 1 / ratio.sqrt())
     log = (r_e / well.radius).log() + well.skin
     if not bool((log > 0).all()):
-        raise ValueError(f"well '{well.name}': radius {well.radius} m and skin {well.skin} leave no positive well index; "
-                         f"the cell's equivalent radius is {r_e.min().item():.3g} m")  # fmt: skip
+        raise ValueError(f"well '{well.name}': radius {well.radius} m and skin {well.skin} leave no positive well "
+                         f"index; the cell's equivalent radius is {r_e.min().item():.3g} m")  # fmt: skip
     return 2 * math.pi * size[well.axis] * (k_u * k_v).sqrt() / log
 
 
@@ -132,10 +139,10 @@ class Schedule:
 
     def __post_init__(self) -> None:
         steps = np.asarray(self.steps, dtype=float)
-        if steps.ndim != 1 or not steps.size or not (steps > 0).all() or not np.isfinite(steps).all():
-            worst = steps.min() if steps.size else "none"
-            raise ValueError(f"schedule: got steps whose least is {worst} s; give one or more positive lengths, "
-                             "so that times increase")  # fmt: skip
+        wrong = steps[~((steps > 0) & np.isfinite(steps))]
+        if steps.ndim != 1 or not steps.size or wrong.size:
+            got = f"a step of {wrong[0]} s" if wrong.size else f"steps of shape {steps.shape}"
+            raise ValueError(f"schedule: got {got}; give one or more positive lengths, so that times increase")
         for name, controls in self.controls.items():
             if not isinstance(controls, Control) and len(controls) != steps.size:
                 raise ValueError(f"schedule: well '{name}' has {len(controls)} controls for {steps.size} steps; "

@@ -85,7 +85,7 @@ def errors_told() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        terminal.print("stopped; nothing is half written, and the same command goes on from here")
+        terminal.print("stopped; nothing is half written, and the same command takes it up again")
         raise SystemExit(130) from interrupt
     except (ValueError, RuntimeError, OSError) as error:
         if type(error) is RuntimeError:

@@ -1,0 +1,330 @@
+"""The observables of a run as differentiable functions of its parameters: the discrete adjoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from rockbank.flow.linear import solver_for, takes_all_members
+from rockbank.flow.members import each_member
+from rockbank.flow.options import Options
+from rockbank.flow.problem import BHP, SHUT, Parameters, Problem
+from rockbank.flow.residual import Equations, Jacobian, Linearised, Step, Unknowns
+from rockbank.flow.trajectory import Trajectory
+
+Gradients = tuple[Float[Tensor, "b f m"], Float[Tensor, "b n m"], Float[Tensor, "b p m"], Float[Tensor, "b t w m"]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """A run that has been: what the adjoint goes back through.
+
+    Attributes:
+        problem: of all members.
+        trajectories: one a member.
+        options: of which the adjoint takes the linear solver.
+        workers: members at work at a time.
+    """
+
+    problem: Problem
+    trajectories: Sequence[Trajectory]
+    options: Options
+    workers: int
+
+
+def observe(
+    run: Run, parameters: Parameters
+) -> tuple[Float[Tensor, "b t w"], Float[Tensor, "b t w"], Float[Tensor, "b t w"]]:
+    """Bottom-hole pressure (Pa), water and oil rate (m^3/s, into the reservoir) after each report step.
+
+    They are differentiable in the parameters; each costs a solve with the transposed Jacobian a step taken, all
+    those asked for together one factorisation a step.
+    """
+    return _Observables.apply(  # type: ignore[no-any-return]
+        run,
+        parameters.transmissibility,
+        parameters.pore_volume,
+        parameters.well_index,
+        parameters.targets,
+    )
+
+
+def jacobian(outputs: Float[Tensor, "*o"], inputs: Sequence[Float[Tensor, "..."]]) -> tuple[Tensor, ...]:
+    """Derivatives of every output in every input, by one backward sweep with all outputs as right-hand sides.
+
+    Args:
+        outputs: of `simulate`, or computed from its observables.
+        inputs: that require grad.
+
+    Returns:
+        For each input a tensor of the shape of the outputs, then its own.
+    """
+    one_each = torch.eye(outputs.numel(), dtype=outputs.dtype, device=outputs.device).reshape(-1, *outputs.shape)
+    rows = torch.vmap(lambda one: torch.autograd.grad(outputs, list(inputs), one, retain_graph=True))(one_each)
+    return tuple(of.reshape(*outputs.shape, *of.shape[1:]) for of in rows)
+
+
+class _Observables(torch.autograd.Function):
+    """The observables of a run that has been, with the adjoint as their derivative."""
+
+    @staticmethod
+    def forward(run: Run, *parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        equations = Equations(run.problem, _parameters(parameters))
+        each = [_observed(equations.take([i]), trajectory) for i, trajectory in enumerate(run.trajectories)]
+        bhp, rates = (torch.stack(of) for of in zip(*each, strict=True))
+        return bhp, rates[..., 0].clone(), rates[..., 1].clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.run, *parameters = inputs
+        ctx.save_for_backward(*parameters)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *_Adjoint.apply(ctx.run, *cotangents, *ctx.saved_tensors)
+
+
+class _Adjoint(torch.autograd.Function):
+    """The gradients from the cotangents of bottom-hole pressures, water and oil rates: vmap makes one sweep of many."""
+
+    @staticmethod
+    def forward(run: Run, *given: Tensor) -> Gradients:
+        gradients = _of_members(run, [of[..., None] for of in given[:3]], _parameters(given[3:]))
+        return tuple(of[..., 0] for of in gradients)  # type: ignore[return-value]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> None:
+        raise RuntimeError("the adjoint has no derivative of its own; differentiate `simulate` once only")
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], run: Run, *given: Tensor) -> tuple[Gradients, tuple[int, ...]]:
+        cotangents = [of[..., None].expand(*of.shape, info.batch_size) if dim is None else of.movedim(dim, -1)
+                      for of, dim in zip(given[:3], in_dims[1:4], strict=True)]  # fmt: skip
+        gradients = _of_members(run, cotangents, _parameters(given[3:]))
+        return tuple(of.movedim(-1, 0) for of in gradients), (0, 0, 0, 0)  # type: ignore[return-value]
+
+
+def _parameters(tensors: Sequence[Tensor]) -> Parameters:
+    transmissibility, pore_volume, well_index, targets = tensors
+    return Parameters(
+        transmissibility=transmissibility, pore_volume=pore_volume, well_index=well_index, targets=targets
+    )
+
+
+def _observed(equations: Equations, trajectory: Trajectory) -> tuple[Float[Tensor, "t w"], Float[Tensor, "t w 2"]]:
+    """Of one member: its states after the report steps are a batch."""
+    ends = trajectory.ends
+    bhp = trajectory.bhp[ends]
+    now = Unknowns(pressure=trajectory.pressure[ends + 1], saturation=trajectory.saturation[ends + 1], bhp=bhp)
+    kinds = torch.as_tensor(trajectory.kinds[ends], device=bhp.device)
+    step = Step(length=bhp[:, 0], kinds=kinds, targets=bhp)
+    return bhp, equations.rates(now, step)
+
+
+def _of_members(run: Run, cotangents: Sequence[Float[Tensor, "b t w m"]], parameters: Parameters) -> Gradients:
+    """The adjoint of all members together where the linear solver takes them so, else of each."""
+    bhp, *rates = cotangents
+    seeds = torch.stack([*rates, bhp], dim=3)
+    if takes_all_members(run.problem, run.options.solver, bhp.device):
+        return _Sweep(run.problem, parameters, run.trajectories, run.options, seeds).gradients()
+
+    def of_member(i: int) -> Gradients:
+        return _Sweep(run.problem.member(i), parameters.member(i), run.trajectories[i : i + 1], run.options,
+                      seeds[i : i + 1]).gradients()  # fmt: skip
+
+    each = each_member(of_member, len(bhp), run.workers)
+    return tuple(torch.cat(of) for of in zip(*each, strict=True))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Stage:
+    """The k-th last step of every member that took so many.
+
+    Attributes:
+        members: those.
+        before: the states that it started from.
+        now: the states that it led to.
+        step: its lengths, and what held the wells.
+        reports: the report step of each.
+        is_end: where it was the last of that, so that it was observed.
+        by_control: where controls held the wells, not limits.
+    """
+
+    members: list[int]
+    before: Unknowns
+    now: Unknowns
+    step: Step
+    reports: Int[np.ndarray, " b"]
+    is_end: Bool[Tensor, " b"]
+    by_control: Bool[Tensor, "b w"]
+
+
+def _stages(trajectories: Sequence[Trajectory], targets: Float[Tensor, "b t w"]) -> Iterator[_Stage]:
+    """The steps taken, from the last to the first."""
+    n_steps = [len(of.steps) for of in trajectories]
+    for back in range(1, max(n_steps) + 1):
+        members = [i for i, n in enumerate(n_steps) if n >= back]
+        steps = [(trajectories[i], n_steps[i] - back) for i in members]
+        reports = np.array([of.report[k] for of, k in steps])
+        lengths, kinds, is_end, by_control = (
+            torch.as_tensor(np.array(values), device=targets.device)
+            for values in zip(
+                *((of.steps[k], of.kinds[k], k in of.ends, ~of.held_by_limit[k]) for of, k in steps), strict=True
+            )
+        )
+        yield _Stage(
+            members=members,
+            # The pressure of a well before its first step enters nothing that is derived.
+            before=_states([(of.pressure[k], of.saturation[k], of.bhp[max(k - 1, 0)]) for of, k in steps]),
+            now=_states([(of.pressure[k + 1], of.saturation[k + 1], of.bhp[k]) for of, k in steps]),
+            step=Step(length=lengths, kinds=kinds, targets=targets[members, reports]),
+            reports=reports,
+            is_end=is_end,
+            by_control=by_control,
+        )
+
+
+def _states(of_members: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Unknowns:
+    pressure, saturation, bhp = (torch.stack(of) for of in zip(*of_members, strict=True))
+    return Unknowns(pressure=pressure, saturation=saturation, bhp=bhp)
+
+
+class _Sweep:
+    """The discrete adjoint, backwards along the steps that were taken, for m observables J at once.
+
+        (dR_n / dx_n)^T lam_n = dJ / dx_n - (dR_(n+1) / dx_n)^T lam_(n+1)
+        dJ / dtheta = sum_n (dJ / dtheta at fixed states - lam_n^T dR_n / dtheta)
+
+    (Li, Reynolds and Oliver 2003.) Each J is some function of the observables; they are sorted by the
+    last report step that they look at, latest first, so that a step solves for those only which see it or a later
+    one: half of them on average in a full Jacobian.
+
+    Args:
+        problem: of a batch of members.
+        parameters: likewise.
+        trajectories: what they did.
+        options: of which the linear solver is used.
+        seeds: derivatives of each J in water rate, oil rate and bottom-hole pressure.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        parameters: Parameters,
+        trajectories: Sequence[Trajectory],
+        options: Options,
+        seeds: Float[Tensor, "b t w 3 m"],
+    ) -> None:
+        self.equations, self.trajectories = Equations(problem, parameters), trajectories
+        self.solver = solver_for(problem, options.solver, seeds.device)
+        reports = torch.arange(1, seeds.shape[1] + 1, device=seeds.device)
+        latest = ((seeds != 0).flatten(2, 3).any(dim=2) * reports[:, None]).amax(dim=1)
+        self.order = latest.argsort(dim=-1, descending=True)
+        self.n_seen = (latest[:, None] >= reports[:, None]).sum(dim=-1).cpu().numpy()
+        self.seeds = seeds.gather(-1, self.order[:, None, None, None].expand_as(seeds))
+        n = int(self.n_seen.max())
+        given = (parameters.transmissibility, parameters.pore_volume, parameters.well_index, parameters.targets)
+        self.sums = [seeds.new_zeros(*of.shape, n) for of in given]
+        self.carried_cells = seeds.new_zeros(*problem.pressure.shape, 2, n)
+        self.carried_wells = seeds.new_zeros(*seeds.shape[:1], seeds.shape[2], n)
+
+    def gradients(self) -> Gradients:
+        """In transmissibility, pore volume, well index and targets."""
+        for stage in _stages(self.trajectories, self.equations.parameters.targets):
+            n = int(self.n_seen[stage.members, stage.reports].max())
+            if n:
+                self._go_back(stage, n)
+        return tuple(self._as_asked(of) for of in self.sums)  # type: ignore[return-value]
+
+    def _go_back(self, stage: _Stage, n: int) -> None:
+        """One step: lam from what sees its end, then what lam sees: the state before, and the parameters."""
+        rows = slice(None) if len(stage.members) == len(self.seeds) else stage.members
+        carried, carried_w = self.carried_cells[rows, ..., :n], self.carried_wells[rows, :, :n]
+        seeds = self.seeds[stage.members, stage.reports, ..., :n] * stage.is_end[:, None, None, None]
+        equations = self.equations.take(stage.members)
+
+        here = equations.linearise(stage.now, stage.before, stage.step)
+        g, g_w, through = _pulled_back(equations, here.jacobian, seeds)
+        factor = self.solver.factor(equations.problem, here.jacobian)
+        lam, lam_w = factor.solve_transposed(g - carried, g_w - carried_w)
+
+        before, before_w = equations.before(stage.before, stage.step)
+        self.carried_cells[rows, ..., :n] = _transposed(before, lam)
+        self.carried_wells[rows, :, :n] = before_w[..., None] * lam_w
+        for total, of_step in zip(self.sums, _products(equations, here, lam, lam_w, through), strict=False):
+            total[rows, :, :n] += of_step
+        by_target = torch.where(stage.step.kinds == BHP, 1.0, equations.sign)
+        is_told = stage.by_control & (stage.step.kinds != SHUT)
+        self.sums[3][stage.members, stage.reports, :, :n] += (by_target * is_told)[..., None] * lam_w
+
+    def _as_asked(self, total: Tensor) -> Tensor:
+        """The observables in the order in which they came; those that see nothing have no derivative."""
+        order = self.order[:, : total.shape[-1]].reshape(len(total), *[1] * (total.ndim - 2), -1)
+        whole = total.new_zeros(*total.shape[:-1], self.order.shape[-1])
+        return whole.scatter(-1, order.expand_as(total), total)
+
+
+def _pulled_back(
+    equations: Equations, jacobian: Jacobian, seeds: Float[Tensor, "b w 3 m"]
+) -> tuple[Float[Tensor, "b n 2 m"], Float[Tensor, "b w m"], Float[Tensor, "b p 2 m"]]:
+    """dJ / dx in cells and wells, and dJ / dq of the perforations."""
+    through = seeds[:, equations.well, :2]
+    of_rates = _transposed(jacobian.perforation, through)
+    cells = seeds.new_zeros(*jacobian.diagonal.shape[:3], seeds.shape[-1])
+    cells.index_add_(1, equations.cell, of_rates[:, :, :2])
+    return cells, seeds[:, :, 2].index_add(1, equations.well, of_rates[:, :, 2]), through
+
+
+def _products(
+    equations: Equations,
+    here: Linearised,
+    lam: Float[Tensor, "b n 2 m"],
+    lam_w: Float[Tensor, "b w m"],
+    through: Float[Tensor, "b p 2 m"],
+) -> tuple[Float[Tensor, "b f m"], Float[Tensor, "b n m"], Float[Tensor, "b p m"]]:
+    """-lam^T dR / d(transmissibility, pore volume, well index), and dJ / d(well index) at fixed states.
+
+    Each is the parameter's factor in the residual times the multipliers of the rows in which it stands.
+    """
+    control = here.jacobian.control_rates[:, equations.well, :, None]
+    seen = through + lam[:, equations.cell] - control * lam_w[:, equations.well, None]
+    return _across(equations, here.flux, lam), -_dot(here.gain, lam), _dot(here.inflow, seen)
+
+
+def _across(
+    equations: Equations, flux: Float[Tensor, "b f 2"], lam: Float[Tensor, "b n 2 m"]
+) -> Float[Tensor, "b f m"]:
+    """sum_a flux_a (lam_a,right - lam_a,left): four rows of lam by their weights, for each face.
+
+    As a bag of embeddings it takes 9 ms for 16,000 faces and 111 columns, an eighth of what the differences take.
+    """
+    n_members, n_cells, _, m = lam.shape
+    first = 2 * torch.stack([equations.right, equations.left], dim=1)
+    rows = torch.stack([first, first + 1], dim=2).flatten(1)
+    of_members = 2 * n_cells * torch.arange(n_members, device=lam.device)
+    return embedding_bag(
+        (rows + of_members[:, None, None]).flatten(0, 1),
+        lam.reshape(-1, m),
+        per_sample_weights=torch.cat([flux, -flux], dim=2).flatten(0, 1),
+        mode="sum",
+    ).reshape(n_members, -1, m)
+
+
+def _dot(factor: Float[Tensor, "b k 2"], rows: Float[Tensor, "b k 2 m"]) -> Float[Tensor, "b k m"]:
+    return factor[..., 0, None] * rows[:, :, 0] + factor[..., 1, None] * rows[:, :, 1]
+
+
+def _transposed(block: Float[Tensor, "b k 2 x"], rows: Float[Tensor, "b k 2 m"]) -> Float[Tensor, "b k x m"]:
+    """block^T rows, in every place."""
+    return block[:, :, 0, :, None] * rows[:, :, 0, None] + block[:, :, 1, :, None] * rows[:, :, 1, None]

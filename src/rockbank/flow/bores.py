@@ -1,0 +1,130 @@
+"""The wells of one member as the sequential iteration sees them: what holds each, and the pressure that this means."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from rockbank.flow.network import Network
+from rockbank.flow.problem import BHP, OIL, SHUT, WATER, Parameters, Problem
+from rockbank.flow.switching import SLACK, has_same_control, kinds_held
+
+# How often a well may change between its control and its limit in one step.
+MAX_SWITCHES = 6
+
+
+class Bores:
+    """Perforations and bottom-hole pressures; rates are surface volumes of both phases, positive into the reservoir.
+
+    Attributes:
+        bhp: Pa.
+        held: which wells their limits hold.
+        kinds: of what holds each well, a place in wells.KINDS.
+        cell: of each perforation, by the network's numbers.
+        strength: m^3/s through each perforation for 1 Pa; 0 where it is closed.
+    """
+
+    bhp: Float[np.ndarray, " w"]
+    held: Bool[np.ndarray, " w"]
+    kinds: Int[np.ndarray, " w"]
+    cell: Int[np.ndarray, " p"]
+    strength: Float[np.ndarray, " p"]
+
+    def __init__(self, problem: Problem, parameters: Parameters, network: Network, p: Float[np.ndarray, " n"]) -> None:
+        self.problem = problem
+        self.targets = parameters.targets[0].numpy()
+        self.cell, self.well = network.place[problem.perforation_cell], problem.perforation_well
+        self.head, self.index = problem.perforation_head, parameters.well_index[0].numpy()
+        self.sign = np.where(problem.is_injector, 1.0, -1.0)
+        self.injects = problem.is_injector[self.well]
+        self.bhp = self._sum(p[self.cell] - self.head) / self._sum(np.ones(len(self.cell)))
+        self.held = np.zeros(len(self.sign), dtype=bool)
+        self.strength = self.water_part = np.zeros(len(self.cell))
+
+    def _sum(self, values: Float[np.ndarray, " p"]) -> Float[np.ndarray, " w"]:
+        return np.bincount(self.well, values, minlength=len(self.sign))
+
+    def begin(self, report: int) -> bool:
+        """Goes on to a report step; whether it holds the wells as the one before did."""
+        targets, kinds = self.targets, self.problem.kinds
+        self.report, self.switches = report, np.zeros(len(self.held), dtype=int)
+        if report:
+            self.held = self.held & has_same_control(self.problem, report)
+        self._hold()
+        return bool(report and (kinds[report] == kinds[report - 1]).all() and (targets[report] == targets[report - 1]).all())
+
+    def _hold(self) -> None:
+        self.kinds, self.bounds = self._bounds(self.held)
+
+    def _bounds(self, held: Bool[np.ndarray, " w"]) -> tuple[Int[np.ndarray, " w"], Float[np.ndarray, " w"]]:
+        at = np.array([self.report])
+        bounds = np.where(held, self.problem.limits[self.report], self.targets[self.report])
+        kinds = kinds_held(self.problem, at, held[None])[0]
+        return np.where((kinds != BHP) & (bounds <= 0), SHUT, kinds), bounds
+
+    @property
+    def is_rated(self) -> Bool[np.ndarray, " w"]:
+        """Which wells a rate holds, so that their pressures are unknown."""
+        return (self.kinds != BHP) & (self.kinds != SHUT)
+
+    def open(
+        self, p: Float[np.ndarray, " n"], m_w: Float[np.ndarray, " n"], m_o: Float[np.ndarray, " n"],
+        swap: Float[np.ndarray, " n"],
+    ) -> None:  # fmt: skip
+        """Strengths and bottom-hole pressures at the cells' pressures and mobilities; `swap` is b_w / b_o."""
+        water, oil = m_w[self.cell], m_o[self.cell]
+        water = np.where(self.injects, water + swap[self.cell] * oil, water)
+        oil = np.where(self.injects, 0.0, oil)
+        total, level = self.index * (water + oil), p[self.cell] - self.head
+        self.water_part = np.divide(water, water + oil, out=np.zeros_like(water), where=total > 0)
+        for w in np.flatnonzero(self.kinds == BHP):
+            self.bhp[w] = self.bounds[w]
+        for w in np.flatnonzero(self.is_rated):
+            of = self.well == w
+            part = {WATER: self.water_part[of], OIL: 1 - self.water_part[of]}.get(int(self.kinds[w]), 1.0)
+            self.bhp[w] = self.sign[w] * _level_of_rate(total[of] * part, self.sign[w] * level[of], self.bounds[w])
+        is_open = (self.bhp[self.well] - level) * self.sign[self.well] > 0
+        self.strength = np.where(is_open & (self.kinds[self.well] != SHUT), total, 0.0)
+
+    def inflow(self, p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " p"]:
+        """Both phases together through each perforation."""
+        return self.strength * (self.bhp[self.well] + self.head - p[self.cell])
+
+    def follow(self, dp: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " w"], Float[np.ndarray, " p"]]:
+        """Changes of the bottom-hole pressures that keep the rates where the cells' change, and of the inflows."""
+        change = dp[self.cell]
+        total = self._sum(self.strength)
+        mean = np.divide(self._sum(self.strength * change), total, out=np.zeros_like(total), where=total > 0)
+        dbhp = np.where(self.is_rated, mean, 0.0)
+        return dbhp, self.strength * (dbhp[self.well] - change)
+
+    def switch(self, p: Float[np.ndarray, " n"], *, has_converged: bool) -> bool:
+        """Gives wells from control to limit or back where what does not hold them is broken; whether it gave any.
+
+        A limit takes over at once the first time; from then on only at a solution, as in Newton's method.
+        """
+        kinds, bounds = self._bounds(~self.held)
+        inflow = self.inflow(p)
+        water, oil = self._sum(inflow * self.water_part), self._sum(inflow * (1 - self.water_part))
+        flow = np.where(kinds == OIL, 0.0, water) + np.where(kinds == WATER, 0.0, oil)
+        passed = np.where(kinds == BHP, self.sign * (self.bhp - bounds), self.sign * flow - bounds)
+        broken = (passed > SLACK * np.abs(bounds)) & (kinds != SHUT) & (self.kinds != SHUT)
+        at_once = (self.switches == 0) & ~self.held
+        given = broken & (at_once | has_converged) & (self.switches < MAX_SWITCHES)
+        self.held, self.switches = self.held ^ given, self.switches + given
+        self._hold()
+        return bool(given.any())
+
+    def note(self) -> str:
+        """Which wells their limits hold."""
+        held = (well.name for well, is_held in zip(self.problem.wells, self.held, strict=True) if is_held)
+        return "; ".join(f"well '{name}' is held by its limit" for name in held)
+
+
+def _level_of_rate(strength: Float[np.ndarray, " p"], level: Float[np.ndarray, " p"], rate: float) -> float:
+    """The u at which sum of strength max(u - level, 0) = rate; infinite where nothing can flow."""
+    order = np.argsort(level)
+    strength, level = strength[order], level[order]
+    total = np.cumsum(strength)
+    u = np.divide(rate + np.cumsum(strength * level), total, out=np.full_like(level, np.inf), where=total > 0)
+    return float(u[np.argmax(u <= np.append(level[1:], np.inf))])

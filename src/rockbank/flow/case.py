@@ -1,0 +1,39 @@
+"""A case: everything that one run of the simulator needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rockbank.flow.fluid import Fluid
+from rockbank.flow.options import Options
+from rockbank.flow.problem import State
+from rockbank.flow.rock import Rock
+from rockbank.flow.wells import Schedule, Well
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """Rock, fluids, wells, schedule and initial state, from a case file or a deck.
+
+    Attributes:
+        title: in words.
+        rock: of one model.
+        fluid: water and oil.
+        wells: in the order of the results.
+        schedule: report steps and controls.
+        initial: pressure and saturation.
+        options: how it is to be solved.
+        start: of the first step.
+        notes: what its file asks that this simulator does otherwise.
+    """
+
+    title: str
+    rock: Rock
+    fluid: Fluid
+    wells: tuple[Well, ...]
+    schedule: Schedule
+    initial: State
+    options: Options = Options()
+    start: datetime = datetime(2000, 1, 1)
+    notes: tuple[str, ...] = ()

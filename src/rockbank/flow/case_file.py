@@ -1,0 +1,109 @@
+"""Case files: YAML whose numbers are SI or carry their unit, checked whole, as a Case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from rockbank.flow.case import Case
+from rockbank.flow.case_rock import FluidSection, GridSection, InitialSection, RockSection
+from rockbank.flow.case_wells import ScheduleSection, WellSection
+from rockbank.flow.deck import read_deck
+from rockbank.flow.options import Options
+from rockbank.sections import load_sections
+
+DECK_SUFFIXES = (".data", ".deck")
+
+
+def _date(raw: Any) -> datetime:
+    if isinstance(raw, datetime):
+        return raw
+    if isinstance(raw, date):
+        return datetime(raw.year, raw.month, raw.day)
+    raise ValueError(f"expected a date such as 2000-01-01, got {raw!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseFile:
+    """All of a case file: a deck, or the sections that say what a deck would."""
+
+    title: str = ""
+    start: Annotated[datetime, _date] = datetime(2000, 1, 1)
+    deck: Path | None = None
+    grid: GridSection | None = None
+    rock: RockSection | None = None
+    fluid: FluidSection | None = None
+    wells: dict[str, WellSection] | None = None
+    schedule: ScheduleSection | None = None
+    initial: InitialSection | None = None
+    options: Options = Options()
+
+    def __post_init__(self) -> None:
+        sections = ("grid", "rock", "fluid", "wells", "schedule", "initial")
+        given = [name for name in sections if getattr(self, name) is not None]
+        if self.deck is not None and given:
+            raise ValueError(f"deck: says what {given} say too; give the deck or the sections")
+        if self.deck is None and len(given) < len(sections):
+            missing = [name for name in sections if name not in given]
+            raise ValueError(f"missing sections {missing}; give them, or a 'deck'")
+
+
+def load_case(path: Path) -> Case:
+    """The case of a case file, or of a deck by its suffix .DATA.
+
+    Raises:
+        ValueError: naming file, section and key of what is unknown, missing or impossible.
+    """
+    if path.suffix.lower() in DECK_SUFFIXES:
+        return read_deck(path)
+    file = load_sections(path, CaseFile, "give a case file, such as cases/quarter_five_spot.yaml, or a deck")
+    folder = path.parent
+    if file.deck is not None:
+        case = read_deck(folder / file.deck)
+        return replace(case, title=file.title or case.title, options=file.options)
+    return _build(file, path, folder)
+
+
+def _build(file: CaseFile, path: Path, folder: Path) -> Case:
+    grid_of, rock_of, fluid_of, wells_of, schedule_of, initial_of = (
+        file.grid, file.rock, file.fluid, file.wells, file.schedule, file.initial
+    )  # fmt: skip
+    assert grid_of and rock_of and fluid_of and wells_of and schedule_of and initial_of
+    with _told(path, "grid"):
+        grid = grid_of.build(folder)
+    with _told(path, "rock"):
+        rock = rock_of.build(grid, folder)
+    with _told(path, "fluid"):
+        fluid = fluid_of.build()
+    with _told(path, "wells"):
+        wells = tuple(section.build(name) for name, section in wells_of.items())
+        for well in wells:
+            well.perforations(grid)
+    with _told(path, "schedule"):
+        schedule = schedule_of.build(wells)
+    with _told(path, "initial"):
+        initial = initial_of.build(grid, fluid, folder)
+    return Case(
+        title=file.title or path.stem,
+        rock=rock,
+        fluid=fluid,
+        wells=wells,
+        schedule=schedule,
+        initial=initial,
+        options=file.options,
+        start=file.start,
+    )
+
+
+@contextmanager
+def _told(path: Path, section: str) -> Iterator[None]:
+    """What is wrong with a section's values names file and section."""
+    try:
+        yield
+    except ValueError as error:
+        said = str(error)
+        raise ValueError(f"{path}: {said if said.startswith(section) else f'{section}: {said}'}") from error

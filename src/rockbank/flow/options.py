@@ -1,0 +1,51 @@
+"""How a run is to be solved, and how closely."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Method = Literal["auto", "sequential", "newton"]
+Solver = Literal["auto", "direct", "block", "block-single", "cocurrent"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Method, tolerances and linear solver of a run; the defaults are MRST's.
+
+    Attributes:
+        method: "sequential" iterates on pressure and transport until the fully implicit equations hold, "newton"
+            solves them at once, "auto" takes the first where it applies.
+        tolerance: of the sequential iteration: the largest change of a saturation by an outer iteration.
+        cnv: of Newton: the largest volume error of a phase in a cell in one step, by the cell's pore volume. The
+            wells' rates follow it: 1e-3 asks for 1 m^3/day, or 1 % of the target where that is less.
+        mb: of Newton: the volume error of a phase in all cells together, by their pore volume.
+        max_iterations: of Newton, for one step; a step that takes more is halved.
+        max_cuts: how often a report step may be halved.
+        max_ds: of Newton: largest change of a saturation in one iteration.
+        solver: of the linear systems of Newton and of the adjoint: "direct" is sparse LU on the CPU, "cocurrent"
+            its faster rival where no gravity and capillary pressure act, "block" runs all members at once on any
+            device, "block-single" with factors in float32 and solutions refined to 1e-10; "auto" chooses by problem
+            and device.
+    """
+
+    method: Method = "auto"
+    tolerance: float = 1e-6
+    cnv: float = 1e-3
+    mb: float = 1e-7
+    max_iterations: int = 25
+    max_cuts: int = 6
+    max_ds: float = 0.2
+    solver: Solver = "auto"
+
+    def __post_init__(self) -> None:
+        for name, known in (("method", get_args(Method)), ("solver", get_args(Solver))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"options: got {name} '{getattr(self, name)}'; known are {list(known)}")
+        for name in ("tolerance", "cnv", "mb", "max_ds"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"options: got {name} {getattr(self, name)}; it must be positive")
+        if self.max_iterations < 1 or self.max_cuts < 0:
+            raise ValueError(f"options: got {self.max_iterations} iterations and {self.max_cuts} cuts at most; "
+                             "need at least 1 and 0")  # fmt: skip

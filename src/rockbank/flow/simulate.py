@@ -1,0 +1,175 @@
+"""The simulator as one differentiable function of rock, wells and controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from rockbank.flow import newton
+from rockbank.flow.adjoint import Run, jacobian, observe
+from rockbank.flow.fluid import Fluid
+from rockbank.flow.linear import takes_all_members
+from rockbank.flow.members import each_member
+from rockbank.flow.options import Options
+from rockbank.flow.problem import BHP, Parameters, Problem, State, discretise
+from rockbank.flow.rock import Rock
+from rockbank.flow.trajectory import StepReport, Trajectory
+from rockbank.flow.wells import Schedule, Well
+
+__all__ = ["Options", "Result", "jacobian", "simulate"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """What a run shows, after each report step; rates are surface volumes into the reservoir (producers' negative).
+
+    There is an axis of members where rock, well indices, controls or initial state have one.
+
+    Attributes:
+        bhp: bottom-hole pressures, Pa.
+        water_rate: m^3/s.
+        oil_rate: m^3/s.
+        time: at the end of each report step, s.
+        trajectories: of each member, the steps taken and their states.
+    """
+
+    bhp: Float[Tensor, "*b t w"]
+    water_rate: Float[Tensor, "*b t w"]
+    oil_rate: Float[Tensor, "*b t w"]
+    time: Float[np.ndarray, " t"]
+    trajectories: tuple[Trajectory, ...]
+
+    @property
+    def reports(self) -> tuple[tuple[StepReport, ...], ...]:
+        """Of each member, how each report step converged."""
+        return tuple(trajectory.reports for trajectory in self.trajectories)
+
+
+def simulate(
+    rock: Rock,
+    fluid: Fluid,
+    wells: Sequence[Well],
+    schedule: Schedule,
+    *,
+    initial: State,
+    options: Options | None = None,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> Result:
+    """Runs a model, or a batch of them, through its schedule.
+
+    The observables are differentiable in the rock's permeability and porosity, the wells' indices and the controls'
+    targets, by the discrete adjoint of the steps really taken; `jacobian` takes all their derivatives in one sweep.
+
+    Args:
+        rock: permeability and porosity of one model, or of a batch.
+        fluid: water and oil.
+        wells: with names that differ.
+        schedule: controls of them all.
+        initial: what the cells hold at first.
+        options: method and tolerances; None is `Options()`.
+        workers: threads that share the members out among them, of the run and of its gradients.
+        progress: is told of the report steps done, of all members together, since it was told last.
+
+    Raises:
+        ValueError: the input does not fit together, or no pressure is given where nothing is compressible.
+        NewtonError: a step does not converge.
+    """
+    options = options or Options()
+    problem, parameters = discretise(rock, fluid, wells, schedule, initial)
+    _require_pressure_level(problem)
+    trajectories = _trace(problem, parameters, options, workers, progress)
+    run = Run(problem=problem, trajectories=trajectories, options=options, workers=workers)
+    has_members = _has_members(rock, wells, schedule, initial)
+    bhp, water_rate, oil_rate = (of if has_members else of[0] for of in observe(run, parameters))
+    return Result(
+        bhp=bhp,
+        water_rate=water_rate,
+        oil_rate=oil_rate,
+        time=np.cumsum(problem.steps),
+        trajectories=tuple(trajectories),
+    )
+
+
+def _trace(
+    problem: Problem, parameters: Parameters, options: Options, workers: int, progress: Callable[[int], None] | None
+) -> list[Trajectory]:
+    """Every member through the report steps, by the method that the options ask for or that applies."""
+    parameters = parameters.detach()
+    device = parameters.pore_volume.device
+    refusal = None if options.method == "newton" else _why_not_sequential(problem, device)
+    if refusal and options.method == "sequential":
+        raise ValueError(f"options: method 'sequential' does not apply: {refusal}; use 'auto' or 'newton'")
+    if options.method != "newton" and refusal is None:
+        return each_member(_sequential(problem, parameters, options, progress), len(problem.pressure), workers)
+    if takes_all_members(problem, options.solver, device):
+        trajectories = newton.run(problem, parameters, options, progress=progress)
+    else:
+
+        def of_member(i: int) -> Trajectory:
+            return newton.run(problem.member(i), parameters.member(i), options, progress=progress)[0]
+
+        trajectories = each_member(of_member, len(problem.pressure), workers)
+    return trajectories if refusal is None else [_noted(trajectory, refusal) for trajectory in trajectories]
+
+
+def _why_not_sequential(problem: Problem, device: torch.device) -> str | None:
+    from rockbank.flow import sequential
+
+    return "it runs on the CPU" if device.type != "cpu" else sequential.applies(problem)
+
+
+def _sequential(
+    problem: Problem, parameters: Parameters, options: Options, progress: Callable[[int], None] | None
+) -> Callable[[int], Trajectory]:
+    from rockbank.flow import sequential
+
+    def of_member(i: int) -> Trajectory:
+        trajectory = sequential.run(problem.member(i), parameters.member(i), options)
+        if progress is not None:
+            progress(len(trajectory.reports))
+        return trajectory
+
+    return of_member
+
+
+def _noted(trajectory: Trajectory, refusal: str) -> Trajectory:
+    """Every report says why Newton made it."""
+    reports = [replace(of, note="; ".join(filter(None, [f"newton: {refusal}", of.note]))) for of in trajectory.reports]
+    return replace(trajectory, reports=tuple(reports))
+
+
+def _has_members(rock: Rock, wells: Sequence[Well], schedule: Schedule, initial: State) -> bool:
+    """Whether anything was given with an axis of members."""
+    n_axes = len(rock.grid.shape)
+    fields = (*rock.components, rock.porosity, initial.pressure, initial.saturation)
+    series = [well.index for well in wells] + [control.target for well in wells for control in schedule.of(well.name)]
+    return any(
+        isinstance(of, Tensor) and of.ndim > n for n, tensors in ((n_axes, fields), (1, series)) for of in tensors
+    )
+
+
+def _require_pressure_level(problem: Problem) -> None:
+    """ValueError where nothing tells how high the pressure is: nothing gives way and no well holds it."""
+    fluid, grid = problem.fluid, problem.grid
+    if problem.rock_compressibility or fluid.water.compressibility or fluid.oil.compressibility:
+        return
+    left, right = grid.faces.T
+    n_parts, part = connected_components(coo_array((np.ones(len(left)), (left, right)), shape=(grid.n_cells,) * 2))
+    for report, kinds in enumerate(problem.kinds):
+        holds = (kinds == BHP)[problem.perforation_well]
+        alone = np.setdiff1d(np.arange(n_parts), part[problem.perforation_cell[holds]])
+        if alone.size:
+            cell = np.unravel_index(grid.cells[np.flatnonzero(part == alone[0])[0]], grid.box)[: len(grid.shape)]
+            raise ValueError(
+                f"schedule: in report step {report + 1} no well under 'bhp' reaches cell "
+                f"{tuple(int(i) for i in cell)}, and neither rock nor fluids are compressible, so that nothing says how high its pressure is; put a "
+                "well there under 'bhp', or give rock or fluid a compressibility"
+            )

@@ -1,0 +1,118 @@
+"""Sections of a YAML file as frozen dataclasses: every key known, every value of its type, or a ValueError."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+Kind = TypeVar("Kind")
+
+
+def load_sections(path: Path, kind: type[Kind], remedy: str) -> Kind:
+    """The file `path` as the dataclass `kind`.
+
+    A field of the dataclass is a key of its section; without a default it has to be there. A field annotated
+    `Annotated[..., read]` is what the callable `read` makes of it.
+
+    Args:
+        path: of the file.
+        kind: of the whole.
+        remedy: what to do where there is no such file.
+
+    Raises:
+        ValueError: for a missing file, an unknown or missing key, a wrong type or an impossible
+            combination, naming file, section and key.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; {remedy}")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML: {error}") from error
+    try:
+        return typing.cast(Kind, convert(raw, kind, ""))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def convert(raw: Any, kind: Any, where: str) -> Any:
+    """`raw` from YAML as the annotated type `kind`, or a ValueError that starts with its key, `where`."""
+    origin = typing.get_origin(kind)
+    if origin is typing.Annotated:
+        return _named(where, typing.get_args(kind)[1], raw)
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _convert_section(raw, kind, where)
+    if origin is dict:
+        expect(isinstance(raw, Mapping), where, raw, "a mapping")
+        value_kind = typing.get_args(kind)[1]
+        return {str(key): convert(value, value_kind, f"{where}.{key}") for key, value in raw.items()}
+    if origin is tuple:
+        expect(isinstance(raw, list), where, raw, "a list")
+        kinds = typing.get_args(kind)
+        if kinds[-1] is Ellipsis:
+            kinds = (kinds[0],) * len(raw)
+        expect(len(raw) == len(kinds), where, raw, f"a list of {len(kinds)} values")
+        return tuple(convert(value, each, where) for value, each in zip(raw, kinds, strict=True))
+    if origin in (typing.Union, types.UnionType):
+        if raw is None:
+            return None
+        (kind,) = (each for each in typing.get_args(kind) if each is not type(None))
+        return convert(raw, kind, where)
+    if origin is typing.Literal:
+        known = typing.get_args(kind)
+        expect(raw in known, where, raw, f"one of {list(known)}")
+        return raw
+    if kind is float:
+        expect(isinstance(raw, int | float) and not isinstance(raw, bool), where, raw, "a number")
+        return float(raw)
+    if kind is int:
+        expect(isinstance(raw, int) and not isinstance(raw, bool), where, raw, "a whole number")
+        return raw
+    if kind is Any:
+        return raw
+    if kind is Path:
+        expect(isinstance(raw, str), where, raw, "a path")
+        return Path(raw)
+    expect(isinstance(raw, kind), where, raw, "true or false" if kind is bool else "text")
+    return raw
+
+
+def _convert_section(raw: Any, kind: type, where: str) -> Any:
+    expect(isinstance(raw, Mapping), where or "the file", raw, "a mapping")
+    hints = typing.get_type_hints(kind, include_extras=True)
+    required = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
+    for key in raw:
+        if key not in required:
+            raise ValueError(f"unknown key '{key}'{_within(where)}; known are {list(required)}")
+    for key, is_required in required.items():
+        if is_required and key not in raw:
+            raise ValueError(f"missing key '{key}'{_within(where)}")
+    values = {key: convert(value, hints[key], f"{where}.{key}".lstrip(".")) for key, value in raw.items()}
+    try:
+        return kind(**values)
+    except ValueError as error:
+        said = str(error)
+        raise ValueError(said if said.startswith(f"{where}:") else f"{where}.{said}".lstrip(".")) from error
+
+
+def _within(where: str) -> str:
+    return f" in section '{where}'" if where else ""
+
+
+def _named(where: str, read: Any, raw: Any) -> Any:
+    try:
+        return read(raw)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def expect(holds: bool, where: str, got: Any, wanted: str) -> None:
+    """A ValueError that starts with the key `where`, unless the condition holds."""
+    if not holds:
+        raise ValueError(f"{where}: expected {wanted}, got {got!r}")

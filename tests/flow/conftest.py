@@ -1,0 +1,141 @@
+"""A small reservoir in all the variants that the equations know."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from rockbank.flow import (
+    GRAVITY,
+    BrooksCorey,
+    Control,
+    Corey,
+    Fluid,
+    Grid,
+    Options,
+    Phase,
+    Result,
+    Rock,
+    SaturationTable,
+    Schedule,
+    State,
+    Well,
+    simulate,
+)
+
+# Far below what is compared, so that differences are not the iteration's.
+TIGHT = Options(method="newton", solver="direct", cnv=1e-11, mb=1e-13)
+
+
+@dataclass(kw_only=True)
+class Reservoir:
+    """A few cells, an injector of two perforations at one end and a producer in the corner at the other."""
+
+    permeability: torch.Tensor
+    porosity: torch.Tensor
+    grid: Grid
+    fluid: Fluid
+    rock_compressibility: float
+    steps: Sequence[float]
+    controls: Mapping[str, Control | Sequence[Control]]
+    index: Mapping[str, torch.Tensor | None]
+    saturation: float
+
+    def rock(self, permeability: torch.Tensor | None = None, porosity: torch.Tensor | None = None) -> Rock:
+        """Its own, or with other numbers."""
+        return Rock(
+            grid=self.grid,
+            permeability=self.permeability if permeability is None else permeability,
+            porosity=self.porosity if porosity is None else porosity,
+            compressibility=self.rock_compressibility,
+        )
+
+    def wells(self, index: Mapping[str, torch.Tensor | None] | None = None) -> list[Well]:
+        """I and P."""
+        nx, ny, *rest = self.grid.shape
+        index, layer = self.index if index is None else index, (0,) * len(rest)
+        places = {"I": [(0, 0, *layer), (0, 1, *layer)], "P": [(nx - 1, ny - 1, *layer)]}
+        kinds = {"I": "injector", "P": "producer"}
+        return [Well(name=name, kind=kinds[name], cells=places[name], index=index.get(name)) for name in places]
+
+    def run(
+        self,
+        *,
+        rock: Rock | None = None,
+        index: Mapping[str, torch.Tensor | None] | None = None,
+        controls: Mapping[str, Control | Sequence[Control]] | None = None,
+        options: Options = TIGHT,
+        workers: int = 1,
+    ) -> Result:
+        """Through its schedule."""
+        schedule = Schedule(steps=self.steps, controls=controls or self.controls)
+        initial = State(pressure=1.2e7, saturation=self.saturation)
+        return simulate(
+            rock or self.rock(),
+            self.fluid,
+            self.wells(index),
+            schedule,
+            initial=initial,
+            options=options,
+            workers=workers,
+        )
+
+
+CURVES = {
+    "corey": BrooksCorey(water_curve=Corey(residual=0.1, span=0.7), oil_curve=Corey(residual=0.2, span=0.7)),
+    "capillary": BrooksCorey(
+        water_curve=Corey(residual=0.1, span=0.7), oil_curve=Corey(residual=0.2, span=0.7), entry_pressure=2e4
+    ),
+    "table": SaturationTable(
+        saturation=(0.1, 0.3, 0.5, 0.8),
+        k_water=(0.0, 0.05, 0.2, 0.6),
+        k_oil=(0.9, 0.5, 0.15, 0.0),
+        p_capillary=(0.0, 0.0, 0.0, 0.0),
+    ),
+}
+
+
+def reservoir(
+    *,
+    shape: tuple[int, ...] = (4, 3),
+    compressible: bool = False,
+    gravity: bool = False,
+    curves: str = "corey",
+    steps: Sequence[float] = (2e5, 4e5, 8e5),
+    members: int = 0,
+    saturation: float = 0.2,
+    **controls: Control | Sequence[Control],
+) -> Reservoir:
+    """300 m^3 of pores, through which 17 m^3 a day flow unless the controls of I and P say otherwise."""
+    generator = torch.Generator().manual_seed(1)
+    whole = (members, *shape) if members else shape
+    c = 1e-9 if compressible else 0.0
+    return Reservoir(
+        permeability=1e-13 * (0.2 + torch.rand(whole, generator=generator, dtype=torch.float64)),
+        porosity=0.2 + 0.1 * torch.rand(whole, generator=generator, dtype=torch.float64),
+        grid=Grid(shape=shape, spacing=(10.0, 10.0, 5.0), top=1000.0),
+        fluid=Fluid(
+            water=Phase(viscosity=5e-4, density=1000.0, compressibility=c),
+            oil=Phase(viscosity=2e-3, density=800.0, compressibility=2 * c),
+            curves=CURVES[curves],
+            gravity=GRAVITY if gravity else 0.0,
+        ),
+        rock_compressibility=c,
+        steps=steps,
+        controls={"I": Control(kind="rate", target=2e-4), "P": Control(kind="bhp", target=1e7)} | controls,
+        index={},
+        saturation=saturation,
+    )
+
+
+@pytest.fixture(name="reservoir")
+def reservoir_fixture() -> Callable[..., Reservoir]:
+    """Makes a small reservoir; keywords as those of `reservoir`."""
+    return reservoir
+
+
+@pytest.fixture
+def tight() -> Options:
+    """Newton, converged to round-off."""
+    return TIGHT

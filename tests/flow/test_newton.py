@@ -1,0 +1,199 @@
+"""Newton's method: what it calls converged, how it cuts steps, and what holds the wells."""
+
+import numpy as np
+import pytest
+import torch
+
+from rockbank.flow import Control, NewtonError, Options, newton
+from rockbank.flow.problem import BHP, RATE, SHUT, State, discretise
+from rockbank.flow.residual import Equations, Step, Unknowns
+from rockbank.flow.wells import Schedule
+
+VARIANTS = {
+    "plain": {},
+    "table": {"curves": "table"},
+    "compressible": {"compressible": True},
+    "gravity": {"gravity": True, "shape": (3, 2, 4)},
+    "capillary": {"curves": "capillary"},
+    "all": {"compressible": True, "gravity": True, "curves": "capillary", "shape": (3, 2, 4)},
+}
+NEWTON = {"method": "newton", "solver": "direct"}
+
+
+def numbered(model):
+    schedule = Schedule(steps=model.steps, controls=model.controls)
+    return discretise(model.rock(), model.fluid, model.wells(), schedule, State(pressure=1.2e7, saturation=0.2))
+
+
+def left_of_residuals(problem, parameters, trajectory):
+    """Volume errors of cells, and of all together, by pore volume, after each step taken; and of wells, m^3/s."""
+    m = len(trajectory.steps)
+    bhp_before = torch.cat([trajectory.bhp[:1], trajectory.bhp[:-1]])
+    now, before = (
+        Unknowns(pressure=trajectory.pressure[of], saturation=trajectory.saturation[of], bhp=bhp)
+        for of, bhp in ((slice(1, None), trajectory.bhp), (slice(None, -1), bhp_before))
+    )
+    targets = parameters.targets[0, trajectory.report]
+    step = Step(length=torch.as_tensor(trajectory.steps), kinds=torch.as_tensor(trajectory.kinds), targets=targets)
+    here = Equations(problem, parameters.take([0] * m)).linearise(now, before, step)
+    errors = here.cells.abs() * step.length[:, None, None] / parameters.pore_volume[..., None]
+    together = here.cells.sum(dim=1).abs() * step.length[:, None] / parameters.pore_volume.sum()
+    return errors.amax().item(), together.amax().item(), here.wells.abs().amax().item()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("cnv", "mb"), [(1e-3, 1e-7), (1e-9, 1e-11)])
+def test_every_step_leaves_less_of_the_residual_than_was_asked(reservoir, variant, cnv, mb):
+    problem, parameters = numbered(reservoir(**VARIANTS[variant]))
+    (trajectory,) = newton.run(problem, parameters, Options(cnv=cnv, mb=mb, **NEWTON))
+    of_cells, together, of_wells = left_of_residuals(problem, parameters, trajectory)
+    assert of_cells <= cnv
+    assert together <= mb
+    assert of_wells <= 0.01 * 2e-4 * cnv / 1e-3  # 1 % of the injector's target at the default, and in proportion
+    assert max(report.residual for report in trajectory.reports) == pytest.approx(of_cells, rel=1e-6)
+
+
+def test_a_step_that_fails_is_halved_and_the_next_report_step_is_whole_again(reservoir):
+    model = reservoir(steps=(8e5, 8e5, 8e5))
+    # Five iterations are too few for the whole first step and for its halves.
+    options = Options(cnv=1e-9, mb=1e-11, max_iterations=4, **NEWTON)
+    (trajectory,) = newton.run(*numbered(model), options)
+    n_steps = [report.n_steps for report in trajectory.reports]
+    assert n_steps[0] > 1
+    assert n_steps[-1] == 1
+    assert trajectory.report.tolist() == np.repeat(np.arange(3), n_steps).tolist()
+    for report, length in enumerate(model.steps):
+        of_report = trajectory.steps[trajectory.report == report]
+        assert of_report.sum() == length
+        assert set(length / of_report) <= {1.0, 2.0, 4.0, 8.0}
+        assert (np.diff(of_report) <= 0).all()  # never longer again within a report step
+    assert trajectory.reports[0].iterations > 4 * n_steps[0] / 2  # those of failed tries count
+
+
+def test_cut_steps_are_the_steps_of_a_finer_schedule(reservoir, tight):
+    model = reservoir()
+    cut = model.run(options=Options(cnv=1e-9, mb=1e-11, max_iterations=4, **NEWTON))
+    finer = reservoir(steps=cut.trajectories[0].steps)
+    ends = cut.trajectories[0].ends
+    assert len(ends) < len(cut.trajectories[0].steps)
+    torch.testing.assert_close(cut.bhp, finer.run(options=tight).bhp[ends], rtol=1e-8, atol=0)  # the tolerance of cut
+
+
+def test_a_step_that_cannot_converge_names_step_time_cell_and_remedy(reservoir):
+    with pytest.raises(NewtonError) as error:
+        reservoir().run(options=Options(max_iterations=1, max_cuts=2, **NEWTON))
+    for said in ("report step 1 ", "day 0 to 2.31481", "cut into 4 steps", "in cell (", "max_iterations"):
+        assert said in str(error.value)
+
+
+def test_the_member_that_cannot_converge_is_named(reservoir):
+    # Hundreds of pore volumes in a step instead of a part of one.
+    rates = torch.tensor([[2e-4], [5e-1], [2e-4]], dtype=torch.float64).expand(3, 3)
+    model = reservoir(members=3, I=Control(kind="rate", target=rates))
+    with pytest.raises(NewtonError, match="of member 1"):
+        newton.run(*numbered(model), Options(cnv=1e-9, mb=1e-11, max_iterations=7, max_cuts=0, **NEWTON))
+
+
+def test_a_limit_that_leaves_no_pressure_is_told_as_such(reservoir):
+    # The producer may take less than is injected, and nothing gives way.
+    model = reservoir(P=Control(kind="bhp", target=1e7, limit=1e-4))
+    with pytest.raises(NewtonError, match="a limit leaves no well under 'bhp'"):
+        model.run(options=Options(**NEWTON))
+
+
+def test_members_at_once_are_the_members_one_by_one(reservoir):
+    # In four iterations some members need cuts where others need none.
+    options = Options(cnv=1e-9, mb=1e-11, max_iterations=4, **NEWTON)
+    problem, parameters = numbered(reservoir(members=4))
+    together = newton.run(problem, parameters, options)
+    assert len({len(of.steps) for of in together}) > 1
+    for i, trajectory in enumerate(together):
+        (alone,) = newton.run(problem.member(i), parameters.member(i), options)
+        assert trajectory.steps.tolist() == alone.steps.tolist()
+        assert trajectory.reports == alone.reports
+        torch.testing.assert_close(trajectory.pressure, alone.pressure, rtol=1e-12, atol=0)
+        torch.testing.assert_close(trajectory.saturation, alone.saturation, rtol=0, atol=1e-12)
+
+
+def test_a_run_can_be_taken_up_where_it_was_left(reservoir, tight):
+    problem, parameters = numbered(reservoir(I=Control(kind="rate", target=3e-4, limit=1.6e7)))
+    (whole,) = newton.run(problem, parameters, tight)
+    (first,) = newton.run(problem, parameters, tight, reports=range(1))
+    end = Unknowns(pressure=first.pressure[-1:], saturation=first.saturation[-1:], bhp=first.bhp[-1:])
+    (rest,) = newton.run(problem, parameters, tight, start=end, held=first.held_by_limit[-1:], reports=range(1, 3))
+    assert rest.report.tolist() == [1, 2]
+    assert torch.equal(torch.cat([first.pressure, rest.pressure[1:]]), whole.pressure)
+    assert rest.reports == whole.reports[1:]
+
+
+# --- what holds the wells ---------------------------------------------------------------------------------------
+
+
+def test_an_injector_stays_below_its_limit_until_its_rate_can_be_met(reservoir, tight):
+    model = reservoir(I=Control(kind="rate", target=3e-4, limit=1.6e7))
+    result = model.run(options=tight)
+    # Water displaces oil that is four times as viscous: the rate that the limit lets in grows.
+    assert result.bhp[0, 0] == 1.6e7
+    assert result.water_rate[0, 0] < 3e-4
+    assert (result.bhp[1:, 0] < 1.6e7).all()
+    torch.testing.assert_close(result.water_rate[1:, 0], torch.full((2,), 3e-4, dtype=torch.float64), rtol=1e-9, atol=0)
+    (reports,) = result.reports
+    assert "'I' is held by its limit" in reports[0].note
+    assert reports[1].note == ""
+
+
+def test_a_producer_stays_above_its_limit(reservoir, tight):
+    model = reservoir(
+        compressible=True, I=Control(kind="bhp", target=1.3e7), P=Control(kind="rate", target=5e-4, limit=9e6)
+    )
+    result = model.run(options=tight)
+    assert (result.bhp[:, 1] == 9e6).all()
+    assert (-(result.water_rate + result.oil_rate)[:, 1] < 5e-4).all()
+
+
+@pytest.mark.parametrize("target", [2e-4, 4e-4])
+def test_a_rate_with_a_pressure_limit_is_a_pressure_with_a_rate_limit(reservoir, tight, target):
+    """Both keep to both bounds, and one of them is met."""
+    by_rate = reservoir(I=Control(kind="rate", target=target, limit=1.5e7)).run(options=tight)
+    by_pressure = reservoir(I=Control(kind="bhp", target=1.5e7, limit=target)).run(options=tight)
+    torch.testing.assert_close(by_rate.bhp, by_pressure.bhp, rtol=1e-9, atol=0)
+    torch.testing.assert_close(by_rate.oil_rate, by_pressure.oil_rate, rtol=1e-8, atol=0)
+
+
+def test_a_limit_that_is_never_met_changes_nothing(reservoir, tight):
+    with_limit = reservoir(I=Control(kind="rate", target=2e-4, limit=5e7)).run(options=tight)
+    assert torch.equal(with_limit.bhp, reservoir().run(options=tight).bhp)
+
+
+@pytest.mark.parametrize("kind", ["oil", "water", "rate"])
+def test_a_producer_makes_the_rate_that_it_is_told(reservoir, tight, kind):
+    target = {"oil": 5e-5, "water": 1e-5, "rate": 1e-4}[kind]
+    model = reservoir(I=Control(kind="bhp", target=1.6e7), P=Control(kind=kind, target=target))
+    result = model.run(options=tight)
+    rate = {"oil": result.oil_rate, "water": result.water_rate, "rate": result.oil_rate + result.water_rate}[kind]
+    torch.testing.assert_close(rate[:, 1], torch.full((3,), -target, dtype=torch.float64), rtol=1e-9, atol=0)
+
+
+def test_a_shut_well_keeps_its_pressure_and_flows_nothing(reservoir, tight):
+    controls = [Control(kind="rate", target=2e-4), Control(kind="shut"), Control(kind="rate", target=2e-4)]
+    result = reservoir(compressible=True, I=controls).run(options=tight)
+    assert result.water_rate[1, 0] == 0
+    assert result.bhp[1, 0] == result.bhp[0, 0]
+    assert result.water_rate[2, 0].item() == pytest.approx(2e-4, rel=1e-9)
+
+
+def test_no_rate_is_shut(reservoir, tight):
+    controls = [Control(kind="rate", target=2e-4), Control(kind="rate", target=0.0), Control(kind="rate", target=2e-4)]
+    shut = [controls[0], Control(kind="shut"), controls[2]]
+    by_rate, by_kind = (reservoir(compressible=True, I=of).run(options=tight) for of in (controls, shut))
+    assert torch.equal(by_rate.bhp, by_kind.bhp)
+    assert by_rate.trajectories[0].kinds[:, 0].tolist() == [RATE, SHUT, RATE]
+
+
+def test_a_new_kind_of_control_starts_without_the_old_ones_limit(reservoir, tight):
+    controls = [Control(kind="rate", target=8e-4, limit=1.6e7), Control(kind="bhp", target=1.4e7)]
+    result = reservoir(steps=(2e5, 4e5), I=controls).run(options=tight)
+    (trajectory,) = result.trajectories
+    assert trajectory.held_by_limit[:, 0].tolist() == [True, False]
+    assert trajectory.kinds[:, 0].tolist() == [BHP, BHP]
+    assert result.bhp[:, 0].tolist() == [1.6e7, 1.4e7]

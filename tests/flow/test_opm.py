@@ -1,0 +1,117 @@
+"""The same decks through OPM Flow, which shares no line with this simulator.
+
+OPM Flow takes each report step at once (`--full-time-step-initially`) and converges it tightly, so that both solve the
+same discrete equations. What is left between them, beside their tolerances: curves sampled in a table (3e-6 of a
+mobility), 1e-9 per bar in place of incompressibility, a summary in single precision.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rockbank.flow.case import Case
+from rockbank.flow.case_file import load_case
+from rockbank.flow.deck_writer import flow_options, write_deck
+from rockbank.flow.options import Options
+from rockbank.flow.simulate import simulate
+from rockbank.flow.summary import WellCurves, read_summary
+
+CASES = Path(__file__).parents[2] / "cases"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+MATCHED = (
+    "--threads-per-process=1",
+    "--full-time-step-initially=true",
+    "--newton-max-iterations=100",
+    "--linear-solver-max-iter=1000",
+    "--linear-solver-reduction=1e-3",
+    "--tolerance-cnv=1e-6",
+    "--tolerance-mb=1e-9",
+    "--tolerance-wells=1e-7",
+    "--relaxed-max-pv-fraction=0",
+)
+DAY = 86400.0
+
+
+@pytest.fixture(scope="module")
+def flow() -> str:
+    command = shutil.which("flow")
+    if command is None:
+        pytest.skip("OPM Flow is not installed; on Debian and Ubuntu: apt install libopm-simulators-bin")
+    said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=60).stdout
+    if not said.startswith("flow 20"):
+        pytest.skip(f"{command} is not OPM Flow")
+    return command
+
+
+def run_opm(flow: str, case: Case, folder: Path) -> WellCurves:
+    deck = folder / "CASE.DATA"
+    write_deck(deck, case)
+    command = [flow, str(deck), *MATCHED, *flow_options(case), f"--output-dir={folder}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "chopped" not in done.stdout, "OPM Flow cut a step"
+    return read_summary(folder / "CASE.SMSPEC")
+
+
+def run_ours(case: Case) -> WellCurves:
+    result = simulate(case.rock, case.fluid, case.wells, case.schedule, initial=case.initial, options=case.options)
+    assert all(report.n_steps == 1 for report in result.reports[0])
+    names = tuple(well.name for well in case.wells)
+    curves = (each.numpy() for each in (result.bhp, result.water_rate, result.oil_rate))
+    return WellCurves(
+        time=result.time, wells=names, **dict(zip(("bhp", "water_rate", "oil_rate"), curves, strict=True))
+    )
+
+
+def assert_close(a: WellCurves, b: WellCurves, *, pressure: float, rate: float) -> None:
+    """Pressures to a part of themselves, rates to a part of the largest."""
+    assert a.wells == b.wells
+    np.testing.assert_allclose(a.time, b.time, rtol=1e-6)
+    np.testing.assert_allclose(a.bhp, b.bhp, rtol=pressure)
+    largest = np.abs(b.water_rate).max()
+    np.testing.assert_allclose(a.water_rate, b.water_rate, rtol=0, atol=rate * largest)
+    np.testing.assert_allclose(a.oil_rate, b.oil_rate, rtol=0, atol=rate * largest)
+
+
+@pytest.mark.slow
+def test_opm_flow_agrees_with_mrst_and_us_on_the_reference_rock(flow: str, tmp_path: Path) -> None:
+    reference = SHARED / "flow" / "mrst_reference_tight.npz"
+    if not reference.is_file():
+        pytest.skip(f"{reference} is not here: the reference runs are not part of the repository")
+    case = load_case(CASES / "deepflow_published.yaml")
+    opm = run_opm(flow, case, tmp_path)
+    with np.load(reference) as of:
+        mrst = WellCurves(time=of["t_s"], wells=opm.wells, bhp=of["bhp"], water_rate=of["qWs"], oil_rate=of["qOs"])
+    # Measured: 1e-5 of the pressure and 3e-5 of the rate.
+    assert_close(opm, mrst, pressure=1e-4, rate=1e-4)
+    assert_close(opm, run_ours(case), pressure=1e-4, rate=1e-4)
+
+
+@pytest.mark.slow
+def test_opm_flow_agrees_on_channels_of_our_own(flow: str, tmp_path: Path) -> None:
+    case = load_case(CASES / "deepflow.yaml")
+    assert_close(run_opm(flow, case, tmp_path), run_ours(case), pressure=1e-4, rate=1e-4)
+
+
+@pytest.mark.slow
+def test_opm_flow_agrees_on_a_cross_section_under_gravity(flow: str, tmp_path: Path) -> None:
+    case = load_case(CASES / "spe10_like.yaml")
+    case = replace(case, options=Options(cnv=1e-6, mb=1e-9))
+    # The bore of our producer is full of oil, OPM's of what comes in: 200 kg/m^3 over 15 m are 0.3 bar of 70, and move
+    # up to 0.3 % of the rate from layer to layer once there is water. Measured: 4e-4 and 2.5e-3.
+    assert_close(run_opm(flow, case, tmp_path), run_ours(case), pressure=1e-3, rate=5e-3)
+
+
+@pytest.mark.slow
+def test_opm_flow_agrees_closely_where_no_bore_stands_between(flow: str, tmp_path: Path) -> None:
+    case = load_case(CASES / "spe10_like.yaml")
+    wells = tuple(replace(well, cells=well.cells[10:11]) for well in case.wells)
+    case = replace(case, wells=wells, options=Options(cnv=1e-6, mb=1e-9))
+    # One perforation each, and compressible, gravity and all: measured 6e-6 and 1e-5.
+    assert_close(run_opm(flow, case, tmp_path), run_ours(case), pressure=1e-4, rate=1e-4)
