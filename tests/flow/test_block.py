@@ -194,8 +194,6 @@ def test_elimination_and_sweeps_never_wait_for_the_device():
         assert [(of.shape, of.dtype, of.device.type) for of in solved] == [(of.shape, of.dtype, "meta") for of in right]
 
 
-# --- whole runs -------------------------------------------------------------------------------------------------
-
 DAY = 86400.0
 THIN = Fluid(
     water=Phase(viscosity=3e-4, density=1000.0),

@@ -162,8 +162,11 @@ def test_a_table_of_curves_and_an_equilibrium_may_be_given(load: Callable[..., C
 
 def test_a_deck_may_stand_for_the_sections(load: Callable[..., Case], tmp_path: Path) -> None:
     write_deck(tmp_path / "CASE.DATA", load())
-    (tmp_path / "of_deck.yaml").write_text("{deck: CASE.DATA, options: {method: newton}}")
+    (tmp_path / "of_deck.yaml").write_text(
+        "{deck: CASE.DATA, start: 2021-01-01, gravity: true, options: {method: newton}}"
+    )
     case = load_case(tmp_path / "of_deck.yaml")
+    assert (case.start, case.fluid.gravity) == (datetime(2021, 1, 1), GRAVITY)
     assert (case.title, case.options.method) == ("A small case", "newton")
     torch.testing.assert_close(numbered(case)[1].well_index, numbered(load())[1].well_index, rtol=1e-15, atol=0)
     assert load_case(tmp_path / "CASE.DATA").title == "A small case"
@@ -178,6 +181,7 @@ def test_a_deck_may_stand_for_the_sections(load: Callable[..., Case], tmp_path: 
         ("title: A small case", "titel: A small case", "unknown key 'titel'; known are ['title', 'start', 'deck'"),
         ("start: 2020-02-01", "start: today", "start: expected a date such as 2000-01-01, got 'today'"),
         ("initial:", "options:", "missing sections ['initial']; give them, or a 'deck'"),
+        ("title: A small case", "gravity: true", "gravity: belongs into section 'fluid', but for a deck"),
         ("shape: [4, 3]", "shape: [4, 0]", "grid: got shape (4, 0)"),
         ("shape: [4, 3]", "shape: 12", "grid.shape: expected a list, got 12"),
         ("10 m,", "10 bar,", "grid.spacing: unknown unit 'bar' of a length"),

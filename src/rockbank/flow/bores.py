@@ -20,6 +20,7 @@ class Bores:
         bhp: Pa.
         held: which wells their limits hold.
         kinds: of what holds each well, a place in wells.KINDS.
+        is_rated: whether that is a rate, so that its pressure is unknown.
         cell: of each perforation, by the network's numbers.
         strength: m^3/s through each perforation for 1 Pa; 0 where it is closed.
     """
@@ -27,6 +28,7 @@ class Bores:
     bhp: Float[np.ndarray, " w"]
     held: Bool[np.ndarray, " w"]
     kinds: Int[np.ndarray, " w"]
+    is_rated: Bool[np.ndarray, " w"]
     cell: Int[np.ndarray, " p"]
     strength: Float[np.ndarray, " p"]
 
@@ -35,6 +37,7 @@ class Bores:
         self.targets = parameters.targets[0].numpy()
         self.cell, self.well = network.place[problem.perforation_cell], problem.perforation_well
         self.head, self.index = problem.perforation_head, parameters.well_index[0].numpy()
+        self.of_well = [np.flatnonzero(self.well == w) for w in range(len(problem.wells))]
         self.sign = np.where(problem.is_injector, 1.0, -1.0)
         self.injects = problem.is_injector[self.well]
         self.bhp = self._sum(p[self.cell] - self.head) / self._sum(np.ones(len(self.cell)))
@@ -50,11 +53,13 @@ class Bores:
         self.report, self.switches = report, np.zeros(len(self.held), dtype=int)
         if report:
             self.held = self.held & has_same_control(self.problem, report)
+        self.has_limits = bool(np.isfinite(self.problem.limits[report]).any())
         self._hold()
         return bool(report and (kinds[report] == kinds[report - 1]).all() and (targets[report] == targets[report - 1]).all())
 
     def _hold(self) -> None:
         self.kinds, self.bounds = self._bounds(self.held)
+        self.is_rated = (self.kinds != BHP) & (self.kinds != SHUT)
 
     def _bounds(self, held: Bool[np.ndarray, " w"]) -> tuple[Int[np.ndarray, " w"], Float[np.ndarray, " w"]]:
         at = np.array([self.report])
@@ -62,47 +67,57 @@ class Bores:
         kinds = kinds_held(self.problem, at, held[None])[0]
         return np.where((kinds != BHP) & (bounds <= 0), SHUT, kinds), bounds
 
-    @property
-    def is_rated(self) -> Bool[np.ndarray, " w"]:
-        """Which wells a rate holds, so that their pressures are unknown."""
-        return (self.kinds != BHP) & (self.kinds != SHUT)
-
     def open(
-        self, p: Float[np.ndarray, " n"], m_w: Float[np.ndarray, " n"], m_o: Float[np.ndarray, " n"],
+        self,
+        p: Float[np.ndarray, " n"],
+        m_w: Float[np.ndarray, " n"],
+        m_o: Float[np.ndarray, " n"],
         swap: Float[np.ndarray, " n"],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Strengths and bottom-hole pressures at the cells' pressures and mobilities; `swap` is b_w / b_o."""
-        water, oil = m_w[self.cell], m_o[self.cell]
+        water, oil, level = m_w[self.cell], m_o[self.cell], p[self.cell] - self.head
         water = np.where(self.injects, water + swap[self.cell] * oil, water)
         oil = np.where(self.injects, 0.0, oil)
-        total, level = self.index * (water + oil), p[self.cell] - self.head
+        total = self.index * (water + oil)
         self.water_part = np.divide(water, water + oil, out=np.zeros_like(water), where=total > 0)
-        for w in np.flatnonzero(self.kinds == BHP):
-            self.bhp[w] = self.bounds[w]
+        self.bhp = np.where(self.kinds == BHP, self.bounds, self.bhp)
         for w in np.flatnonzero(self.is_rated):
-            of = self.well == w
+            of = self.of_well[w]
             part = {WATER: self.water_part[of], OIL: 1 - self.water_part[of]}.get(int(self.kinds[w]), 1.0)
             self.bhp[w] = self.sign[w] * _level_of_rate(total[of] * part, self.sign[w] * level[of], self.bounds[w])
-        is_open = (self.bhp[self.well] - level) * self.sign[self.well] > 0
-        self.strength = np.where(is_open & (self.kinds[self.well] != SHUT), total, 0.0)
+        is_open = ((self.bhp[self.well] - level) * self.sign[self.well] > 0) & (self.kinds[self.well] != SHUT)
+        self.strength = np.where(is_open, total, 0.0)
 
     def inflow(self, p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " p"]:
         """Both phases together through each perforation."""
         return self.strength * (self.bhp[self.well] + self.head - p[self.cell])
 
-    def follow(self, dp: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " w"], Float[np.ndarray, " p"]]:
-        """Changes of the bottom-hole pressures that keep the rates where the cells' change, and of the inflows."""
-        change = dp[self.cell]
+    def change(self, dp: Float[np.ndarray, " n"]) -> Float[np.ndarray, " w"]:
+        """Of the bottom-hole pressures, such that rates stay what they are where rates hold."""
         total = self._sum(self.strength)
-        mean = np.divide(self._sum(self.strength * change), total, out=np.zeros_like(total), where=total > 0)
-        dbhp = np.where(self.is_rated, mean, 0.0)
-        return dbhp, self.strength * (dbhp[self.well] - change)
+        mean = np.divide(self._sum(self.strength * dp[self.cell]), total, out=np.zeros_like(total), where=total > 0)
+        return np.where(self.is_rated, mean, 0.0)
+
+    def follow(self, dp: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]:
+        """What flows into the perforations' cells more when pressures change, and the drop that drives it."""
+        drop = self.change(dp)[self.well] - dp[self.cell]
+        return self.strength * drop, drop
+
+    def columns(self, n_cells: int) -> Float[np.ndarray, "k n"]:
+        """Of the matrix, for the pressure of each well that a rate holds and that flows."""
+        flows = np.flatnonzero(self.is_rated & (self._sum(self.strength) > 0))
+        columns = np.zeros((len(flows), n_cells))
+        for column, w in zip(columns, flows, strict=True):
+            column[self.cell[self.of_well[w]]] = self.strength[self.of_well[w]]
+        return columns
 
     def switch(self, p: Float[np.ndarray, " n"], *, has_converged: bool) -> bool:
         """Gives wells from control to limit or back where what does not hold them is broken; whether it gave any.
 
         A limit takes over at once the first time; from then on only at a solution, as in Newton's method.
         """
+        if not self.has_limits:
+            return False
         kinds, bounds = self._bounds(~self.held)
         inflow = self.inflow(p)
         water, oil = self._sum(inflow * self.water_part), self._sum(inflow * (1 - self.water_part))

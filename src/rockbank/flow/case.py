@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from rockbank.flow.fluid import Fluid
@@ -34,6 +34,6 @@ class Case:
     wells: tuple[Well, ...]
     schedule: Schedule
     initial: State
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
     start: datetime = datetime(2000, 1, 1)
     notes: tuple[str, ...] = ()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from rockbank.flow.case import Case
-from rockbank.flow.case_rock import FluidSection, GridSection, InitialSection, RockSection
+from rockbank.flow.case_rock import FluidSection, GridSection, InitialSection, RockSection, read_gravity
 from rockbank.flow.case_wells import ScheduleSection, WellSection
 from rockbank.flow.deck import read_deck
 from rockbank.flow.options import Options
@@ -29,24 +29,30 @@ def _date(raw: Any) -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class CaseFile:
-    """All of a case file: a deck, or the sections that say what a deck would."""
+    """All of a case file: a deck, or the sections that say what a deck would.
+
+    `gravity` is for a deck, which cannot say that there is none.
+    """
 
     title: str = ""
-    start: Annotated[datetime, _date] = datetime(2000, 1, 1)
+    start: Annotated[datetime, _date] | None = None
     deck: Path | None = None
+    gravity: Annotated[float, read_gravity] | None = None
     grid: GridSection | None = None
     rock: RockSection | None = None
     fluid: FluidSection | None = None
     wells: dict[str, WellSection] | None = None
     schedule: ScheduleSection | None = None
     initial: InitialSection | None = None
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
         sections = ("grid", "rock", "fluid", "wells", "schedule", "initial")
         given = [name for name in sections if getattr(self, name) is not None]
         if self.deck is not None and given:
             raise ValueError(f"deck: says what {given} say too; give the deck or the sections")
+        if self.deck is None and self.gravity is not None:
+            raise ValueError("gravity: belongs into section 'fluid', but for a deck")
         if self.deck is None and len(given) < len(sections):
             missing = [name for name in sections if name not in given]
             raise ValueError(f"missing sections {missing}; give them, or a 'deck'")
@@ -63,16 +69,19 @@ def load_case(path: Path) -> Case:
     file = load_sections(path, CaseFile, "give a case file, such as cases/quarter_five_spot.yaml, or a deck")
     folder = path.parent
     if file.deck is not None:
-        case = read_deck(folder / file.deck)
-        return replace(case, title=file.title or case.title, options=file.options)
+        case = read_deck(folder / file.deck, gravity=file.gravity)
+        return replace(case, title=file.title or case.title, start=file.start or case.start, options=file.options)
     return _build(file, path, folder)
 
 
 def _build(file: CaseFile, path: Path, folder: Path) -> Case:
-    grid_of, rock_of, fluid_of, wells_of, schedule_of, initial_of = (
-        file.grid, file.rock, file.fluid, file.wells, file.schedule, file.initial
-    )  # fmt: skip
-    assert grid_of and rock_of and fluid_of and wells_of and schedule_of and initial_of
+    # CaseFile has seen to it that none is missing.
+    grid_of, rock_of, fluid_of = (
+        cast(GridSection, file.grid),
+        cast(RockSection, file.rock),
+        cast(FluidSection, file.fluid),
+    )
+    schedule_of, initial_of = cast(ScheduleSection, file.schedule), cast(InitialSection, file.initial)
     with _told(path, "grid"):
         grid = grid_of.build(folder)
     with _told(path, "rock"):
@@ -80,7 +89,7 @@ def _build(file: CaseFile, path: Path, folder: Path) -> Case:
     with _told(path, "fluid"):
         fluid = fluid_of.build()
     with _told(path, "wells"):
-        wells = tuple(section.build(name) for name, section in wells_of.items())
+        wells = tuple(section.build(name) for name, section in (file.wells or {}).items())
         for well in wells:
             well.perforations(grid)
     with _told(path, "schedule"):
@@ -95,7 +104,7 @@ def _build(file: CaseFile, path: Path, folder: Path) -> Case:
         schedule=schedule,
         initial=initial,
         options=file.options,
-        start=file.start,
+        start=file.start or datetime(2000, 1, 1),
     )
 
 

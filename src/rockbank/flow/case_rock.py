@@ -35,7 +35,7 @@ def _numbers(read: Quantity) -> Callable[[Any], float | tuple[float, ...]]:
     return lambda raw: tuple(read(each) for each in raw) if isinstance(raw, list) else read(raw)
 
 
-def _gravity(raw: Any) -> float:
+def read_gravity(raw: Any) -> float:
     """true is the Earth's, false is none; or a number."""
     return (GRAVITY if raw else 0.0) if isinstance(raw, bool) else Quantity("acceleration")(raw)
 
@@ -217,7 +217,7 @@ class FluidSection:
     oil: PhaseSection
     curves: CurvesSection | None = None
     table: TableSection | None = None
-    gravity: Annotated[float, _gravity] = 0.0
+    gravity: Annotated[float, read_gravity] = 0.0
 
     def __post_init__(self) -> None:
         if (self.curves is None) == (self.table is None):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rockbank.flow import cocurrent_kernels as kernels
 from rockbank.flow.cocurrent_kernels import Network
-from rockbank.flow.pressure_slices import Slices, border, factorise_slices
+from rockbank.flow.pressure_slices import Border, Slices, border, factorise_slices
 from rockbank.flow.problem import Problem
 from rockbank.flow.residual import Jacobian
 
@@ -146,6 +146,7 @@ class _Member:
 
     def __init__(self, pattern: _Pattern, jacobian: Jacobian, tolerance: float) -> None:
         self.pattern, self.tolerance = pattern, tolerance
+        self._borders: dict[bool, Border] = {}
         network, slices = pattern.network, pattern.slices
         self.matrices = of = kernels.matrices(
             network,
@@ -160,10 +161,6 @@ class _Member:
         if len(self.order) < len(of.m) or np.isnan(of.m).any():
             raise CocurrentError("jacobian: the phases flow against each other, or in a circle; use solver 'direct'")
         self.factor = factorise_slices(slices, network.left, network.right, of.a, of.a_left, of.a_right)
-        self._borders = {
-            is_transposed: border(slices, self.factor, is_transposed, network.place, network.of_well, *entries, of.well)
-            for is_transposed, entries in ((False, (of.well_t, of.rate_p)), (True, (of.rate_p, of.well_t)))
-        }
 
     def solve(
         self, cells: Float[np.ndarray, "n 2 m"], wells: Float[np.ndarray, "w m"]
@@ -193,9 +190,15 @@ class _Member:
         *,
         is_transposed: bool,
     ) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n m"], Float[np.ndarray, "w m"]]:
+        network, slices, of = self.pattern.network, self.pattern.slices, self.matrices
+        if is_transposed not in self._borders:
+            column, row = (of.rate_p, of.well_t) if is_transposed else (of.well_t, of.rate_p)
+            self._borders[is_transposed] = border(
+                slices, self.factor, is_transposed, network.place, network.of_well, column, row, of.well
+            )
         *solved, iterations = kernel(
-            first, second, wells, self.pattern.network, self.pattern.slices, self.matrices, self.order, self.factor,
-            self._borders[is_transposed], self.tolerance, MAX_ITERATIONS,
+            first, second, wells, network, slices, of, self.order, self.factor, self._borders[is_transposed],
+            self.tolerance, MAX_ITERATIONS,
         )  # fmt: skip
         if not iterations:
             raise CocurrentError(f"jacobian: not solved to {self.tolerance:g} in {MAX_ITERATIONS} iterations; use "

@@ -15,6 +15,8 @@ from rockbank.flow.pressure_slices import Border, Columns, Factor, Slices, WellC
 
 Edges = Float[np.ndarray, " e"]
 Perforations = Float[np.ndarray, " p"]
+# Of the terms whose differences the iterates are: a right-hand side that all but vanishes has no more digits.
+ROUND_OFF = 1e-13
 
 
 class Network(NamedTuple):
@@ -120,21 +122,24 @@ def matrices(
     down, place = np.empty(n_edges, np.int64), begins[:n_cells].copy()
     b_down, m_down, n_down = np.empty(n_edges), np.empty(n_edges), np.empty(n_edges)
     for f in range(n_faces):
-        for upper, lower, of_upper, sign in ((left[f], right[f], of_left, 1.0), (right[f], left[f], of_right, -1.0)):
-            if _leaves(of_upper, f):
-                e = place[upper]
-                place[upper] += 1
-                w_p, o_p = sign * of_upper[0, 0, f], sign * of_upper[1, 0, f]
-                w_s, o_s = sign * of_upper[0, 1, f], sign * of_upper[1, 1, f]
-                down[e] = lower
-                n_down[e] = _share(w_p, beta[upper] * o_p) * (w_s + beta[upper] * o_s)
-                m_down[e] = w_s - n_down[e]
-                b_down[e] = w_s + beta[lower] * o_s
-                n[upper] += n_down[e]
-                m[upper] += m_down[e]
-                b[upper] += w_s + beta[upper] * o_s
-        if _leaves(of_left, f) and _leaves(of_right, f):
-            m[left[f]] = np.nan
+        from_left, from_right = _leaves(of_left, f), _leaves(of_right, f)
+        if not (from_left or from_right):
+            continue
+        if from_left:
+            i, j, w_p, o_p = left[f], right[f], of_left[0, 0, f], of_left[1, 0, f]
+            w_s, o_s = of_left[0, 1, f], of_left[1, 1, f]
+        else:
+            i, j, w_p, o_p = right[f], left[f], -of_right[0, 0, f], -of_right[1, 0, f]
+            w_s, o_s = -of_right[0, 1, f], -of_right[1, 1, f]
+        e, t_s = place[i], w_s + beta[i] * o_s
+        place[i] += 1
+        down[e] = j
+        n_down[e] = _share(w_p, beta[i] * o_p) * t_s
+        m_down[e] = w_s - n_down[e]
+        b_down[e] = w_s + beta[j] * o_s
+        n[i] += n_down[e]
+        m[i] += m_down[e] if not (from_left and from_right) else np.nan
+        b[i] += t_s
     c_row, c_column = np.empty(2 * n_faces), np.empty(2 * n_faces)
     for i in range(n_cells):
         for e in range(network.begins[i], network.begins[i + 1]):
@@ -232,7 +237,7 @@ def solve_transposed(
             mu[network.of_well[q]] -= of.well_w[q] * lam_w[network.place[q]]
         eliminate(slices, factor, True, lam_t)
         add_wells(network.place, network.of_well, wells, lam_t, mu)
-        _couple(network, of, g_s, lam_w, lam_t, mu, y, last, memory, residual, sums)
+        _couple(network, of, g_s, lam_w, lam_t, mu, y, last, memory, residual, ROUND_OFF / tolerance, sums)
         y, last = last, y
         if _has_ended(sums, tolerance, memory, iteration):
             return lam_t, lam_w, mu, iteration
@@ -293,6 +298,7 @@ def _couple(
     last: Columns,
     memory: Float[np.ndarray, " m"],
     residual: Columns,
+    round_off: float,
     sums: Float[np.ndarray, "4 m"],
 ) -> None:
     """The next y in the place of the last but one, its residual and, by the diagonal of M, the sums of `_has_ended`."""
@@ -312,6 +318,7 @@ def _couple(
                 row[k] -= of.rate_s[q] * mu[network.of_well[q], k]
             q += 1
         f = 1.0 / of.m[i]
+        floor = f * of.b[i] * round_off
         for k in range(n_columns):
             r = row[k] - (y[i, k] - memory[k] * (y[i, k] - last[i, k]))
             change = f * (r - residual[i, k])
@@ -321,7 +328,7 @@ def _couple(
             rr[k] += r * r
             rd[k] += r * change
             dd[k] += change * change
-            yy[k] += (f * row[k]) ** 2
+            yy[k] += (f * row[k]) ** 2 + (floor * lam_t[i, k]) ** 2
     sums[0], sums[1], sums[2], sums[3] = rr, rd, dd, yy
 
 
@@ -378,6 +385,7 @@ def solve(
         _downstream(of, order, new)
         sums[:] = 0.0
         for i in range(n_cells):
+            floor = of.c[i] / of.m[i] * ROUND_OFF / tolerance
             for k in range(n_columns):
                 r = new[i, k] - s[i, k]
                 change = r - residual[i, k]
@@ -385,7 +393,7 @@ def solve(
                 sums[0, k] += r * r
                 sums[1, k] += r * change
                 sums[2, k] += change * change
-                sums[3, k] += new[i, k] ** 2
+                sums[3, k] += new[i, k] ** 2 + (floor * p[i, k]) ** 2
         if _has_ended(sums, tolerance, memory, iteration):
             return p, s, bhp, iteration
         for i in range(n_cells):

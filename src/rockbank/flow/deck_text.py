@@ -122,8 +122,8 @@ class Keyword:
 def deck_name(name: str) -> str:
     """A well's name; ValueError where Eclipse could not hold it."""
     if not 0 < len(name) <= _LONGEST_NAME or not name.isascii() or set(name) & set("'\"/* "):
-        raise ValueError(f"well '{name}': Eclipse takes names of up to {_LONGEST_NAME} characters, without blanks, quotes, "
-                         "slashes and stars; rename it")  # fmt: skip
+        raise ValueError(f"well '{name}': Eclipse takes names of up to {_LONGEST_NAME} characters, without blanks, "
+                         "quotes, slashes and stars; rename it")  # fmt: skip
     return name
 
 

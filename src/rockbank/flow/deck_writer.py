@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from textwrap import wrap
 
@@ -121,7 +121,7 @@ def _notes(case: Case) -> Iterator[str]:
 
 def _grid(rock: Rock) -> Iterator[str]:
     grid = rock.grid
-    nx, ny, nz = grid.box
+    nx, ny, _ = grid.box
     yield from ("GRID", "INIT")
     for axis, sizes in zip(_AXES, grid.sizes, strict=True):
         yield from _array(f"D{axis}V", sizes, METRIC.scale("length"))
@@ -171,9 +171,10 @@ def _table(curves: SaturationFunctions) -> SaturationTable:
         ends |= {kink for kink in kinks if low < kink < 1.0}
     # Round-off would tell apart what is one point.
     corners = np.unique(np.array(sorted(ends)).round(12))
-    pieces = zip(corners[:-1], corners[1:], strict=True)
     s = np.unique(
-        np.concatenate([_rows(*piece, n=round(N_ROWS * (piece[1] - piece[0]) / (1 - low))) for piece in pieces])
+        np.concatenate(
+            [_rows(*piece, n=round(N_ROWS * (piece[1] - piece[0]) / (1 - low))) for piece in pairwise(corners)]
+        )
     )
     at = torch.as_tensor(s)
     return SaturationTable(
@@ -213,7 +214,8 @@ def _schedule(problem: Problem, parameters: Parameters) -> Iterator[str]:
         i, j, _ = places[first]
         depth = float(problem.grid.depth[problem.perforation_cell[first]]) if well.datum is None else well.datum
         phase = "WATER" if well.kind == "injector" else "OIL"
-        yield f"  '{deck_name(well.name)}' 'ALL' {i} {j} {exact_text(depth, METRIC.scale('length'))} {phase} 1* STD SHUT NO /"
+        datum = exact_text(depth, METRIC.scale("length"))
+        yield f"  '{deck_name(well.name)}' 'ALL' {i} {j} {datum} {phase} 1* STD SHUT NO /"
     yield from ("/", "COMPDAT")
     indices = parameters.well_index[0].tolist()
     for (i, j, k), i_well, index in zip(places, problem.perforation_well, indices, strict=True):

@@ -21,7 +21,7 @@ _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
 # Longer than this by its height, a map is stretched.
 _FLATTEST = 4.0
 # The page, in inches: its width, that of a map, and the heights of the curves.
-_PAGE, _MAP, _CURVES = 13.0, 2.75, 2.9
+_PAGE, _MAP, _CURVES = 13.0, 2.7, 2.9
 _TALLEST = 1.4 * _MAP
 
 
@@ -49,7 +49,7 @@ def save_picture(path: Path, results: xr.Dataset) -> None:
             """Axes at inches from the left and the top of the page."""
             return figure.add_axes((left / _PAGE, 1 - (top + height) / page, width / _PAGE, height / page))
 
-        _draw_rates(place(0.7, 0.75, 3.7, _CURVES), results)
+        _draw_rates(place(0.9, 0.75, 3.5, _CURVES), results)
         _draw_pressures(place(5.05, 0.75, 3.1, _CURVES), results)
         high = _CURVES if is_stretched else min(_CURVES, 3.2 * height / width)
         low = 0.75 + (_CURVES - high) / 2
@@ -60,14 +60,14 @@ def save_picture(path: Path, results: xr.Dataset) -> None:
             fields = [_flat(results[name].isel(time=i), plane) / unit for i in moments]
             limits = {"vmin": min(map(np.nanmin, fields)), "vmax": max(map(np.nanmax, fields)), "cmap": colours}
             for i_map, (i, field) in enumerate(zip(moments, fields, strict=True)):
-                axis = place(0.7 + i_map * (_MAP + 0.13), top, _MAP, tall)
+                axis = place(0.9 + i_map * (_MAP + 0.13), top, _MAP, tall)
                 image = _draw_map(axis, results, field, plane, is_stretched, **limits)
                 axis.set_title(f"day {float(results.time[i]) / DAY:.4g}", fontsize=10)
                 if i_map:
                     axis.set(ylabel="", yticklabels=[])
                 if i_row < len(maps) - 1:
                     axis.set(xlabel="", xticklabels=[])
-            bar = place(0.7 + len(moments) * (_MAP + 0.13), top, 0.13, tall)
+            bar = place(0.9 + len(moments) * (_MAP + 0.13), top, 0.13, tall)
             figure.colorbar(image, cax=bar, label=label)
 
 

@@ -92,7 +92,8 @@ class FieldSource:
         order = ("i", "j", "k")[: len(grid.shape)]
         if sorted(axes) != sorted(order) or array.ndim != len(axes):
             raise ValueError(f"{name}: an array of shape {array.shape} along axes {list(axes)} is not on a grid of "
-                             f"{grid.shape}; its axes are {list(order)} in some order, 'select' takes one of others")  # fmt: skip
+                             f"{grid.shape}; its axes are {list(order)} in some order, 'select' takes one of "
+                             "others")  # fmt: skip
         field_ = np.moveaxis(array.astype(float), range(len(axes)), [order.index(axis) for axis in axes])
         if field_.shape != grid.shape:
             raise ValueError(f"{name}: got shape {field_.shape} along {list(order)}; the grid has {grid.shape}")

@@ -104,42 +104,46 @@ def invert(matrix: Float[np.ndarray, "n n"]) -> None:
     n = len(matrix)
     flat, size = matrix.reshape(n * n), uint64(n)
     rows, pivot = np.empty((4, n)), np.empty((4, 4))
-    for k in range(0, n, 4):
-        w = min(4, n - k)
-        for i in range(w):
-            for j in range(w):
-                pivot[i, j] = matrix[k + i, k + j]
-        for q in range(w):
-            by = 1.0 / pivot[q, q]
-            pivot[q, q] = 1.0
-            for j in range(w):
-                pivot[q, j] *= by
-            for i in range(w):
-                if i != q:
-                    f = pivot[i, q]
-                    pivot[i, q] = 0.0
-                    for j in range(w):
-                        pivot[i, j] -= f * pivot[q, j]
-        rows[:] = 0.0
-        for i in range(w):
-            for q in range(w):
-                f = pivot[i, q]
-                for j in range(n):
-                    rows[i, j] += f * matrix[k + q, j]
-            for j in range(w):
-                rows[i, k + j] = pivot[i, j]
-        r_0, r_1, r_2, r_3 = rows[0], rows[1], rows[2], rows[3]
-        for i in range(n):
-            if k <= i < k + w:
-                continue
-            f_0, f_1 = matrix[i, k], matrix[i, k + 1] if w > 1 else 0.0
-            f_2, f_3 = matrix[i, k + 2] if w > 2 else 0.0, matrix[i, k + 3] if w > 3 else 0.0
-            matrix[i, k : k + w] = 0.0
-            row = uint64(i) * size
+    r_0, r_1, r_2, r_3 = rows[0], rows[1], rows[2], rows[3]
+    for k in range(0, n - 3, 4):
+        pivot[:] = matrix[k : k + 4, k : k + 4]
+        _invert_few(pivot)
+        for i in range(4):
+            f_0, f_1, f_2, f_3 = pivot[i, 0], pivot[i, 1], pivot[i, 2], pivot[i, 3]
+            row, first = rows[i], uint64(k) * size
             for j in range(size):
-                flat[row + j] -= f_0 * r_0[j] + f_1 * r_1[j] + f_2 * r_2[j] + f_3 * r_3[j]
-        for i in range(w):
-            matrix[k + i] = rows[i]
+                row[j] = f_0 * flat[first + j] + f_1 * flat[first + size + j]
+            first += size + size
+            for j in range(size):
+                row[j] += f_2 * flat[first + j] + f_3 * flat[first + size + j]
+            row[k : k + 4] = pivot[i]
+        for i in range(n):
+            if k <= i < k + 4:
+                continue
+            f_0, f_1, f_2, f_3 = matrix[i, k], matrix[i, k + 1], matrix[i, k + 2], matrix[i, k + 3]
+            matrix[i, k : k + 4] = 0.0
+            first = uint64(i) * size
+            for j in range(size):
+                flat[first + j] -= f_0 * r_0[j] + f_1 * r_1[j] + f_2 * r_2[j] + f_3 * r_3[j]
+        matrix[k : k + 4] = rows
+    _invert_few(matrix, n - n % 4)
+
+
+@compiled
+def _invert_few(matrix: Float[np.ndarray, "n n"], first: int = 0) -> None:
+    """The pivots from the first on, one at a time."""
+    n = len(matrix)
+    for k in range(first, n):
+        by = 1.0 / matrix[k, k]
+        matrix[k, k] = 1.0
+        for j in range(n):
+            matrix[k, j] *= by
+        for i in range(n):
+            if i != k:
+                f = matrix[i, k]
+                matrix[i, k] = 0.0
+                for j in range(n):
+                    matrix[i, j] -= f * matrix[k, j]
 
 
 @compiled

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -102,42 +101,29 @@ def _trace(
     problem: Problem, parameters: Parameters, options: Options, workers: int, progress: Callable[[int], None] | None
 ) -> list[Trajectory]:
     """Every member through the report steps, by the method that the options ask for or that applies."""
-    parameters = parameters.detach()
-    device = parameters.pore_volume.device
-    refusal = None if options.method == "newton" else _why_not_sequential(problem, device)
-    if refusal and options.method == "sequential":
-        raise ValueError(f"options: method 'sequential' does not apply: {refusal}; use 'auto' or 'newton'")
-    if options.method != "newton" and refusal is None:
-        return each_member(_sequential(problem, parameters, options, progress), len(problem.pressure), workers)
+    parameters, device = parameters.detach(), parameters.pore_volume.device
+    refusal = None
+    if options.method != "newton":
+        from rockbank.flow import sequential  # its compiler takes a second to import, which Newton's runs need not
+
+        refusal = sequential.applies(problem) if device.type == "cpu" else "it runs on the CPU"
+        if refusal is None:
+
+            def iterated(i: int) -> Trajectory:
+                return sequential.run(problem.member(i), parameters.member(i), options, progress=progress)
+
+            return each_member(iterated, len(problem.pressure), workers)
+        if options.method == "sequential":
+            raise ValueError(f"options: method 'sequential' does not apply: {refusal}; use 'auto' or 'newton'")
     if takes_all_members(problem, options.solver, device):
         trajectories = newton.run(problem, parameters, options, progress=progress)
     else:
 
-        def of_member(i: int) -> Trajectory:
+        def solved(i: int) -> Trajectory:
             return newton.run(problem.member(i), parameters.member(i), options, progress=progress)[0]
 
-        trajectories = each_member(of_member, len(problem.pressure), workers)
+        trajectories = each_member(solved, len(problem.pressure), workers)
     return trajectories if refusal is None else [_noted(trajectory, refusal) for trajectory in trajectories]
-
-
-def _why_not_sequential(problem: Problem, device: torch.device) -> str | None:
-    from rockbank.flow import sequential
-
-    return "it runs on the CPU" if device.type != "cpu" else sequential.applies(problem)
-
-
-def _sequential(
-    problem: Problem, parameters: Parameters, options: Options, progress: Callable[[int], None] | None
-) -> Callable[[int], Trajectory]:
-    from rockbank.flow import sequential
-
-    def of_member(i: int) -> Trajectory:
-        trajectory = sequential.run(problem.member(i), parameters.member(i), options)
-        if progress is not None:
-            progress(len(trajectory.reports))
-        return trajectory
-
-    return of_member
 
 
 def _noted(trajectory: Trajectory, refusal: str) -> Trajectory:
@@ -168,8 +154,9 @@ def _require_pressure_level(problem: Problem) -> None:
         alone = np.setdiff1d(np.arange(n_parts), part[problem.perforation_cell[holds]])
         if alone.size:
             cell = np.unravel_index(grid.cells[np.flatnonzero(part == alone[0])[0]], grid.box)[: len(grid.shape)]
+            place = tuple(int(i) for i in cell)
             raise ValueError(
-                f"schedule: in report step {report + 1} no well under 'bhp' reaches cell "
-                f"{tuple(int(i) for i in cell)}, and neither rock nor fluids are compressible, so that nothing says how high its pressure is; put a "
-                "well there under 'bhp', or give rock or fluid a compressibility"
+                f"schedule: in report step {report + 1} no well under 'bhp' reaches cell {place}, and neither rock nor "
+                "fluids are compressible, so that nothing says how high its pressure is; put a well there under "
+                "'bhp', or give rock or fluid a compressibility"
             )
