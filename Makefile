@@ -53,6 +53,7 @@ bench: env
 	python -m benchmarks.s2
 	python -m benchmarks.train
 	python -m benchmarks.score
+	python -m benchmarks.flow
 
 pictures: env
 	python -m docs.pictures

@@ -35,7 +35,7 @@ pytestmark = [
 
 # MRST's tight runs are converged to 1e-10 in whole steps, of which some take more than thirty iterations.
 TIGHT = {"cnv": 1e-10, "mb": 1e-12, "max_iterations": 60, "tolerance": 1e-10}
-WAYS = [(section, *way) for section in SECTIONS for way in [("sequential", "cocurrent"), ("newton", "cocurrent")]]
+WAYS = [(section, *way) for section in SECTIONS for way in [("sequential", "slabs"), ("newton", "slabs")]]
 # The direct solver takes a minute; on the others it is Newton with MRST's tolerances that uses it.
 ways = pytest.mark.parametrize(("section", "method", "solver"), [*WAYS, ("homogeneous", "newton", "direct")])
 sections = pytest.mark.parametrize("section", SECTIONS)
@@ -161,7 +161,7 @@ def test_newton_with_mrsts_tolerances_takes_mrsts_iterations_and_cuts(section):
 
 @sections
 def test_converged_runs_agree_with_mrsts_own_tolerances_on_its_cut_steps(section):
-    bhp, rates, pressure, saturation = differences(run(section, "sequential", "cocurrent", cut=True, tolerance=1e-6))
+    bhp, rates, pressure, saturation = differences(run(section, "sequential", "slabs", cut=True, tolerance=1e-6))
     assert bhp < 1e-5
     assert rates < 1e-5 * 300
     # MRST leaves volume errors of up to 1e-3 pore volumes in a cell, which show in the fields.

@@ -84,18 +84,13 @@ def test_where_the_sequential_method_does_not_apply_newton_does_it_and_says_why(
         model.run(options=Options(method="sequential"))
 
 
-@pytest.mark.parametrize("solver", ["direct", "block", "cocurrent"])
+@pytest.mark.parametrize("solver", ["direct", "block", "slabs"])
 def test_every_linear_solver_gives_the_same_run(reservoir, tight, solver):
     model = reservoir()
     expected = model.run(options=tight)
     result = model.run(options=Options(method="newton", solver=solver, cnv=tight.cnv, mb=tight.mb))
     for name in OBSERVABLES:
         torch.testing.assert_close(getattr(result, name), getattr(expected, name), rtol=1e-9, atol=1e-13)
-
-
-def test_the_cocurrent_solver_refuses_what_is_not_cocurrent(reservoir):
-    with pytest.raises(ValueError, match="solver 'cocurrent' cannot take gravity or capillary pressure; use 'direct'"):
-        reservoir(curves="capillary").run(options=Options(method="newton", solver="cocurrent"))
 
 
 def test_no_pressure_anywhere_is_refused(reservoir):

@@ -11,7 +11,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numba import njit, uint64
+from numba import njit
+from numba import uint64 as _uint64
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 Cells = Float[np.ndarray, " n"]
@@ -25,6 +26,10 @@ COREY_COLUMNS = 4
 # A cell's own Newton iteration ends with a correction below this: its error is the square of that.
 CELL_TOLERANCE = 1e-7
 CELL_ITERATIONS = 100
+# By how much more than their pressures say fluxes out of a cell may be, on the way to a solution.
+MOST_SCALE = 2.0
+# In numba's own stubs a type is no function.
+uint64 = cast(Callable[[int], Any], _uint64)
 
 
 def compiled(kernel: Kernel) -> Kernel:
@@ -34,10 +39,8 @@ def compiled(kernel: Kernel) -> Kernel:
 
 
 @compiled
-def _corey_at(s: float, curve: Float[np.ndarray, " 4"]) -> tuple[float, float]:
-    """end * clamp((s - residual) / span, 0, 1)^exponent at the phase's own saturation, and its derivative."""
-    residual, per_span, exponent, end = curve
-    x = (s - residual) * per_span
+def _corey_at(x: float, per_span: float, exponent: float, end: float) -> tuple[float, float]:
+    """end * clamp(x, 0, 1)^exponent and its derivative in the saturation, of which x is 1 / span times as much."""
     if x <= 0.0:
         return 0.0, 0.0
     if x >= 1.0:
@@ -51,8 +54,9 @@ def _corey_at(s: float, curve: Float[np.ndarray, " 4"]) -> tuple[float, float]:
 def mobility_at(s: float, curves: Curves) -> tuple[float, float, float, float]:
     """lam_w, lam_o at water saturation s, and their derivatives; those of `relperm` over the viscosities."""
     if curves.shape[1] == COREY_COLUMNS:
-        lam_w, slope_w = _corey_at(s, curves[0])
-        lam_o, slope_o = _corey_at(1.0 - s, curves[1])
+        x_w, x_o = (s - curves[0, 0]) * curves[0, 1], (1.0 - s - curves[1, 0]) * curves[1, 1]
+        lam_w, slope_w = _corey_at(x_w, curves[0, 1], curves[0, 2], curves[0, 3])
+        lam_o, slope_o = _corey_at(x_o, curves[1, 1], curves[1, 2], curves[1, 3])
         return lam_w, lam_o, slope_w, -slope_o
     last = len(curves) - 1
     if s < curves[0, 0]:
@@ -99,8 +103,8 @@ def connect(
     for f in range(len(transmissibility)):
         l, u = lower[f], upper[f]  # noqa: E741
         drop = p[l] - p[u]
-        up = l if drop >= 0.0 else u
-        c = transmissibility[f] * (m_w[up] + m_o[up])
+        m_l, m_u = m_w[l] + m_o[l], m_w[u] + m_o[u]
+        c = transmissibility[f] * (m_l if drop >= 0.0 else m_u)
         conductance[f] = c
         diagonal[l] += c
         diagonal[u] += c
@@ -142,7 +146,9 @@ def flow(
 
 
 @compiled
-def fill_band(lower: CellOf, upper: CellOf, conductance: Faces, diagonal: Cells, band: Float[np.ndarray, "n w"]) -> None:
+def fill_band(
+    lower: CellOf, upper: CellOf, conductance: Faces, diagonal: Cells, band: Float[np.ndarray, "n w"]
+) -> None:
     """The pressure's matrix by columns: band[j, k] stands in row j + k, column j."""
     band[:] = 0.0
     for i in range(len(diagonal)):
@@ -181,19 +187,19 @@ def factorise(band: Float[np.ndarray, "n w"]) -> bool:
 def solve_band(band: Float[np.ndarray, "n w"], x: Cells) -> None:
     """(L L^T)^-1 x in the place of x."""
     n, width = band.shape
+    flat, w = band.reshape(n * width), uint64(width)
     for j in range(n):
-        reach = min(width, n - j)
-        column, below = band[j, 1:reach], x[j + 1 : j + reach]
-        x[j] *= band[j, 0]
-        for k in range(reach - 1):
-            below[k] -= x[j] * column[k]
+        reach, row, column = uint64(min(width, n - j)), uint64(j), uint64(j) * w
+        x[row] *= flat[column]
+        of_column = x[row]
+        for k in range(uint64(1), reach):
+            x[row + k] -= of_column * flat[column + k]
     for j in range(n - 1, -1, -1):
-        reach = min(width, n - j)
-        column, below = band[j, 1:reach], x[j + 1 : j + reach]
-        total = x[j]
-        for k in range(reach - 1):
-            total -= column[k] * below[k]
-        x[j] = total * band[j, 0]
+        reach, row, column = uint64(min(width, n - j)), uint64(j), uint64(j) * w
+        total = x[row]
+        for k in range(uint64(1), reach):
+            total -= flat[column + k] * x[row + k]
+        x[row] = total * flat[column]
 
 
 @compiled
@@ -204,7 +210,6 @@ def flow_order(
     start: Int[np.ndarray, " n+1"],
     neighbour: Int[np.ndarray, " 2f"],
     face: Int[np.ndarray, " 2f"],
-    sign: Float[np.ndarray, " 2f"],
     waiting: Int[np.ndarray, " n"],
     order: Int[np.ndarray, " n"],
 ) -> int:
@@ -228,8 +233,8 @@ def flow_order(
         i = order[done]
         done += 1
         for k in range(start[i], start[i + 1]):
-            if flux[face[k]] * sign[k] > 0.0:
-                j = neighbour[k]
+            j = neighbour[k]
+            if (flux[face[k]] if i < j else -flux[face[k]]) > 0.0:
                 waiting[j] -= 1
                 if waiting[j] == 0:
                     order[placed] = j
@@ -255,15 +260,14 @@ def _settle(
             f = m_w * per_m
             slope = (b_w * slope_w * m_o - m_w * b_o * slope_o) * per_m * per_m
         too_much = capacity * s + out * f - supply
+        step = -too_much / (capacity + out * slope)
+        if abs(step) < CELL_TOLERANCE:
+            return min(max(s + step, 0.0), 1.0), min(max(f + slope * step, 0.0), 1.0)
         if too_much > 0.0:
             high = s
         else:
             low = s
-        step = -too_much / (capacity + out * slope)
-        target = s + step
-        if abs(step) < CELL_TOLERANCE:
-            return min(max(target, 0.0), 1.0), min(max(f + slope * step, 0.0), 1.0)
-        s = target if low < target < high else 0.5 * (low + high)
+        s = s + step if low < s + step < high else 0.5 * (low + high)
         if high - low < CELL_TOLERANCE * CELL_TOLERANCE:
             break
     return s, f
@@ -275,7 +279,6 @@ def transport(
     start: Int[np.ndarray, " n+1"],
     neighbour: Int[np.ndarray, " 2f"],
     face: Int[np.ndarray, " 2f"],
-    sign: Float[np.ndarray, " 2f"],
     order: Int[np.ndarray, " n"],
     injected: Cells,
     produced: Cells,
@@ -303,15 +306,16 @@ def transport(
         i = order[at]
         given, out, supply = produced[i], injected[i] + released[i], held[i] + injected[i]
         for k in range(start[i], start[i + 1]):
-            outward = flux[face[k]] * sign[k]
+            j = neighbour[k]
+            outward = flux[face[k]] if i < j else -flux[face[k]]
             if outward > 0.0:
                 given += outward
-            elif outward < 0.0:
-                inward = -outward * scale[neighbour[k]]
+            else:
+                inward = -outward * scale[j]
                 out += inward
-                supply += inward * water[neighbour[k]]
-        out = max(out, 0.0)
-        scale[i] = out / given if given > 0.0 else 1.0
+                supply += inward * water[j]
+        scale[i] = min(max(out / given, 0.0), MOST_SCALE) if given > 0.0 else 1.0
+        out = scale[i] * given
         if supply <= capacity[i] * connate:  # no water moves here: half of the cells, before it has come through
             new, water[i] = max(supply / capacity[i], 0.0), 0.0
         else:

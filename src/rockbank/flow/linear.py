@@ -16,6 +16,10 @@ from rockbank.flow.options import Solver
 from rockbank.flow.problem import Problem
 from rockbank.flow.residual import Jacobian, added, at
 
+# Cells of a slab up to which eliminating slabs is faster than sparse factors, on grids of two dimensions; on those of
+# three it is up to two or three times as many.
+WIDEST_SLAB = 128
+
 
 class Factor(Protocol):
     """A factorised Jacobian; a singular one gives solutions that are not finite."""
@@ -170,57 +174,17 @@ def _lu(values: Float[np.ndarray, " nnz"], pattern: _Pattern) -> SuperLU | None:
         return None
 
 
-class _Fallback:
-    """A solver that may refuse a Jacobian or give up on it, and the direct one for that case."""
-
-    def __init__(self, first: LinearSolver, refusal: type[Exception]) -> None:
-        self.first, self.refusal, self.direct = first, refusal, DirectSolver()
-
-    def factor(self, problem: Problem, jacobian: Jacobian) -> Factor:
-        """By the first, or directly."""
-        try:
-            return _FallbackFactor(self, self.first.factor(problem, jacobian), problem, jacobian)
-        except self.refusal:
-            return self.direct.factor(problem, jacobian)
-
-
-@dataclass(frozen=True, eq=False)
-class _FallbackFactor:
-    solver: _Fallback
-    first: Factor
-    problem: Problem
-    jacobian: Jacobian
-
-    def solve(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor]:
-        """x = A^-1 b."""
-        try:
-            return self.first.solve(cells, wells)
-        except self.solver.refusal:
-            return self.solver.direct.factor(self.problem, self.jacobian).solve(cells, wells)
-
-    def solve_transposed(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor]:
-        """y = A^-T b."""
-        try:
-            return self.first.solve_transposed(cells, wells)
-        except self.solver.refusal:
-            return self.solver.direct.factor(self.problem, self.jacobian).solve_transposed(cells, wells)
-
-
 def solver_for(problem: Problem, name: Solver, device: torch.device) -> LinearSolver:
-    """The linear solver of that name; "auto" is the fastest that applies on the device.
-
-    Raises:
-        ValueError: "cocurrent" where gravity or capillary pressure act.
-    """
+    """The linear solver of that name; "auto" is the fastest on the device."""
     name = _chosen(problem, name, device)
     if name in ("block", "block-single"):
         from rockbank.flow.block import BlockSolver
 
         return BlockSolver(single=name == "block-single")
-    if name == "cocurrent":
-        from rockbank.flow.cocurrent import CocurrentError, CocurrentSolver
+    if name == "slabs":
+        from rockbank.flow.slab_solver import SlabSolver
 
-        return _Fallback(CocurrentSolver(), CocurrentError)
+        return SlabSolver()
     return DirectSolver()
 
 
@@ -230,10 +194,9 @@ def takes_all_members(problem: Problem, name: Solver, device: torch.device) -> b
 
 
 def _chosen(problem: Problem, name: Solver, device: torch.device) -> Solver:
-    if name == "cocurrent" and not problem.fluid.is_cocurrent:
-        raise ValueError("options: solver 'cocurrent' cannot take gravity or capillary pressure; use 'direct'")
     if name != "auto":
         return name
     if device.type != "cpu":
         return "block"
-    return "cocurrent" if problem.fluid.is_cocurrent else "direct"
+    n_in_slab = problem.grid.is_active.size // max(problem.grid.box)
+    return "slabs" if n_in_slab <= WIDEST_SLAB else "direct"

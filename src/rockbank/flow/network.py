@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from rockbank.flow.grid import Grid
 
@@ -24,7 +24,6 @@ class Network:
         start: where each cell's faces begin in the three that follow.
         neighbour: behind each face of a cell.
         side: that face, in the new order.
-        sign: 1 where the cell is its lower one, else -1.
     """
 
     cell: Int[np.ndarray, " n"]
@@ -36,7 +35,6 @@ class Network:
     start: Int[np.ndarray, " n+1"]
     neighbour: Int[np.ndarray, " 2f"]
     side: Int[np.ndarray, " 2f"]
-    sign: Float[np.ndarray, " 2f"]
 
 
 def network(grid: Grid) -> Network:
@@ -47,7 +45,7 @@ def network(grid: Grid) -> Network:
     place = np.argsort(cell)
     lower, upper = np.sort(place[grid.faces], axis=1).T
     face = np.lexsort((upper, lower))
-    lower, upper = lower[face].astype(np.int32), upper[face].astype(np.int32)
+    lower, upper = lower[face].astype(np.uint32), upper[face].astype(np.uint32)
     ends, others = np.concatenate([lower, upper]), np.concatenate([upper, lower])
     order = np.argsort(ends, kind="stable")
     n_faces = len(face)
@@ -58,8 +56,7 @@ def network(grid: Grid) -> Network:
         lower=lower,
         upper=upper,
         width=1 + int((upper - lower).max(initial=0)),
-        start=np.searchsorted(ends[order], np.arange(len(cell) + 1)).astype(np.int32),
+        start=np.searchsorted(ends[order], np.arange(len(cell) + 1)).astype(np.uint32),
         neighbour=others[order],
-        side=np.tile(np.arange(n_faces, dtype=np.int32), 2)[order],
-        sign=np.repeat([1.0, -1.0], n_faces)[order],
+        side=np.tile(np.arange(n_faces, dtype=np.uint32), 2)[order],
     )

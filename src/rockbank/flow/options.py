@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Method = Literal["auto", "sequential", "newton"]
-Solver = Literal["auto", "direct", "block", "block-single", "cocurrent"]
+Solver = Literal["auto", "direct", "block", "block-single", "slabs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class Options:
         max_iterations: of Newton, for one step; a step that takes more is halved.
         max_cuts: how often a report step may be halved.
         max_ds: of Newton: largest change of a saturation in one iteration.
-        solver: of the linear systems of Newton and of the adjoint: "direct" is sparse LU on the CPU, "cocurrent"
-            its faster rival where no gravity and capillary pressure act, "block" runs all members at once on any
+        solver: of the linear systems of Newton and of the adjoint: "direct" is sparse LU on the CPU, "slabs"
+            its faster rival on grids with one long axis, "block" runs all members at once on any
             device, "block-single" with factors in float32 and solutions refined to 1e-10; "auto" chooses by problem
             and device.
     """

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 
 from rockbank.flow import newton
-from rockbank.flow.bores import Bores
+from rockbank.flow.bores import Bores, NoFlowError
 from rockbank.flow.kernels import COREY_COLUMNS, flow, flow_order, mobilities, mobility_at, transport, volume_errors
 from rockbank.flow.network import network
 from rockbank.flow.options import Options
@@ -104,17 +104,19 @@ class _March:
         n, n_faces = len(self.p), len(net.face)
         self.m_w, self.m_o, self.water_part, self.injected, self.produced, self.scale = np.zeros((6, n))
         self.flux, self.is_upward = np.zeros(n_faces), np.zeros(n_faces, dtype=np.bool_)
-        self.order, self.waiting = np.empty((2, n), dtype=np.int32)
+        self.order, self.waiting = np.empty((2, n), dtype=np.uint32)
         self.knows_flux = False
         self.taken: list[Trajectory] = []
 
     def take(self, report: int) -> None:
         """One report step."""
-        before = Unknowns(pressure=self._on_grid(self.p), saturation=self._on_grid(self.s), bhp=torch.from_numpy(self.bores.bhp[None]))
+        before = Unknowns(
+            pressure=self._on_grid(self.p), saturation=self._on_grid(self.s), bhp=torch.from_numpy(self.bores.bhp[None])
+        )
         held = self.bores.held
         try:
             iterations = self._step(report)
-        except (_NotConverged, NoPressureError) as failure:
+        except (_NotConverged, NoPressureError, NoFlowError) as failure:
             self.taken.append(self._by_newton(report, before, held, str(failure)))
             return
         bores, residual = self.bores, self._residual()
@@ -155,7 +157,8 @@ class _March:
                 self.pressure.forget()
                 change = np.inf
             elif has_converged:
-                self._open_wells()
+                self._set_wells()
+                self.bores.close(self.p)
                 return iteration
             elif is_small or change > STUCK * last or (change > SLOW * last and not has_new_factors):
                 self.pressure.forget()
@@ -163,25 +166,29 @@ class _March:
             last = change
         raise _NotConverged(f"the last of {MAX_ITERATIONS} iterations still changed {change:.2g}")
 
-    def _open_wells(self) -> None:
+    def _set_wells(self) -> None:
         mobilities(self.s, self.storage.b_w, self.storage.b_o, self.curves, self.m_w, self.m_o)
-        self.bores.open(self.p, self.m_w, self.m_o, self.storage.swap)
+        self.bores.set(self.p, self.m_w, self.m_o, self.storage.swap)
 
     def _press(self) -> float:
         """Pressures, and the flow that they drive, at the saturations so far; the largest change by the spread."""
         net, bores, storage = self.net, self.bores, self.storage
-        self._open_wells()
+        self._set_wells()
         dp = self.pressure.solve(self.p, self.m_w, self.m_o, storage.excess(self.s), storage.slope(self.s))
         self.p = self.p + dp
         bores.bhp = bores.bhp + bores.change(dp)
         storage.press(self.p)
-        if flow(self.pressure.conductance, net.lower, net.upper, self.p, self.flux, self.is_upward) or not self.knows_flux:
-            flow_order(self.flux, net.lower, net.upper, net.start, net.neighbour, net.side, net.sign, self.waiting,
+        if (
+            flow(self.pressure.conductance, net.lower, net.upper, self.p, self.flux, self.is_upward)
+            or not self.knows_flux
+        ):
+            flow_order(self.flux, net.lower, net.upper, net.start, net.neighbour, net.side, self.waiting,
                        self.order)  # fmt: skip
         inflow = bores.inflow(self.p)
         self.injected[:], self.produced[:] = 0.0, 0.0
-        np.add.at(self.injected, bores.cell, np.where(bores.injects, inflow, 0.0))
-        np.add.at(self.produced, bores.cell, np.where(bores.injects, 0.0, -inflow))
+        np.add.at(self.injected, bores.cell, np.where(bores.injects, inflow, 0.0).clip(min=0.0))
+        np.add.at(self.produced, bores.cell, np.where(bores.injects, 0.0, -inflow).clip(min=0.0))
+        bores.shut_and_open(self.p)
         self.knows_flux = True
         least, most = self.p.min(), self.p.max()
         spread = max(most - least, LEAST_SPREAD * max(abs(least), abs(most)))
@@ -190,7 +197,7 @@ class _March:
     def _move_water(self) -> float:
         """Saturations with the flow so far; their largest change."""
         net, storage = self.net, self.storage
-        return transport(self.flux, net.start, net.neighbour, net.side, net.sign, self.order, self.injected,
+        return transport(self.flux, net.start, net.neighbour, net.side, self.order, self.injected,
                          self.produced, storage.excess(self.s), storage.water, storage.held_water, storage.b_w, storage.b_o, self.immobile,
                          self.curves, self.s, self.water_part, self.scale)  # fmt: skip
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from rockbank.flow.grid import Grid
@@ -17,7 +17,7 @@ from rockbank.flow.residual import Jacobian
 from rockbank.flow.slabs import Slabs, add_wells, eliminate, substitute
 
 # Right-hand sides at a time: with more, products of matrices are hardly faster.
-AT_A_TIME = 64
+AT_A_TIME = 128
 
 
 class SlabSolver:
@@ -80,20 +80,22 @@ class _Bordered:
         )
         self.eliminated = eliminate(slabs, cell, left_right, right_left)
         self.place, self.well = problem.perforation_cell, problem.perforation_well
-        self.of_cell, self.of_well = (np.ascontiguousarray(of[i].numpy()) for of in (blocks.cell_well, blocks.well_cell))
+        self.of_cell, self.of_well = (
+            np.ascontiguousarray(of[i].numpy()) for of in (blocks.cell_well, blocks.well_cell)
+        )
 
     def solve(
         self, cells: Float[np.ndarray, "n 2 m"], wells: Float[np.ndarray, "w m"], *, is_transposed: bool
     ) -> tuple[Float[np.ndarray, "n 2 m"], Float[np.ndarray, "w m"]]:
         """The wells' columns are solved for beside the m right-hand sides, which takes next to nothing more."""
         column, row = (self.of_well, self.of_cell) if is_transposed else (self.of_cell, self.of_well)
-        reaching = np.unique(self.well[column.any(axis=1)])
+        reaches = column.any(axis=1)
+        reaching, at = np.unique(self.well[reaches], return_inverse=True)
         m = cells.shape[-1]
         x = np.zeros((*cells.shape[:2], m + len(reaching)))
         x[..., :m] = cells
-        reaches = column.any(axis=1)
-        at = m + np.searchsorted(reaching, self.well[reaches])
-        np.add.at(x, (self.place[reaches], slice(None), at), column[reaches])
+        for r in range(2):
+            np.add.at(x[:, r], (self.place[reaches], m + at), column[reaches, r])
         ends = np.linspace(0, x.shape[-1], math.ceil(x.shape[-1] / AT_A_TIME) + 1).round().astype(int)
         for begin, end in pairwise(ends):
             substitute(self.slabs, self.eliminated, is_transposed, x, begin, end)

@@ -77,22 +77,19 @@ def eliminate(
     inverses, down, up = np.empty(begins[n_slabs]), np.zeros((2, 2, n)), np.zeros((2, 2, n))
     for i in range(n):
         if slabs.ahead[i] >= 0:
-            _sum_and_water(right_left, slabs.across[i], down, i)
-            _sum_and_water(left_right, slabs.across[i], up, i)
-    entries = np.empty((2, 2, 1))
+            f = slabs.across[i]
+            for c in range(2):
+                down[0, c, i], down[1, c, i] = right_left[0, c, f] + right_left[1, c, f], right_left[0, c, f]
+                up[0, c, i], up[1, c, i] = left_right[0, c, f] + left_right[1, c, f], left_right[0, c, f]
     for k in range(n_slabs):
         first, w = slabs.begins[k], slabs.begins[k + 1] - slabs.begins[k]
         block = inverses[begins[k] : begins[k + 1]].reshape(2 * w, 2 * w)
         block[:] = 0.0
         for i in range(w):
-            _sum_and_water(cell, slabs.cells[first + i], entries, 0)
-            block[i::w, i::w] = entries[:, :, 0]
+            _put(cell, slabs.cells[first + i], block, i, i)
         for f in range(slabs.faces_begin[k], slabs.faces_begin[k + 1]):
-            i, j = slabs.left[f], slabs.right[f]
-            _sum_and_water(left_right, slabs.faces[f], entries, 0)
-            block[i::w, j::w] = entries[:, :, 0]
-            _sum_and_water(right_left, slabs.faces[f], entries, 0)
-            block[j::w, i::w] = entries[:, :, 0]
+            _put(left_right, slabs.faces[f], block, slabs.left[f], slabs.right[f])
+            _put(right_left, slabs.faces[f], block, slabs.right[f], slabs.left[f])
         if k:
             last = slabs.begins[k - 1]
             before = inverses[begins[k - 1] : begins[k]].reshape(2 * (first - last), 2 * (first - last))
@@ -102,29 +99,35 @@ def eliminate(
 
 
 @compiled
-def _sum_and_water(given: Entries, i: int, rows: Entries, j: int) -> None:
-    """One cell's rows [water, oil] as [water + oil, water]."""
+def _put(entries: Entries, k: int, block: Matrix, i: int, j: int) -> None:
+    """The k-th entries in the rows [sum, water] of the i-th and the columns of the j-th cell of a slab."""
+    w = len(block) // 2
     for c in range(2):
-        rows[0, c, j] = given[0, c, i] + given[1, c, i]
-        rows[1, c, j] = given[0, c, i]
+        block[i, c * w + j] = entries[0, c, k] + entries[1, c, k]
+        block[w + i, c * w + j] = entries[0, c, k]
 
 
 @compiled
 def _take(ahead: Int[np.ndarray, " n"], before: Matrix, down: Entries, up: Entries, block: Matrix) -> None:
     """block -= down before up."""
     w, n = len(ahead), len(block) // 2
-    row = np.empty(2 * w)
+    row, is_whole = np.empty(2 * w), w == n and bool(np.all(ahead >= 0))
     for i in range(w):
         if ahead[i] < 0:
             continue
         for r in range(2):
-            of_p, of_s, to = down[r, 0, i], down[r, 1, i], r * n + ahead[i]
+            of_p, of_s = down[r, 0, i], down[r, 1, i]
             for j in range(2 * w):
                 row[j] = of_p * before[i, j] + of_s * before[w + i, j]
             for c in range(2):
-                for j in range(w):
-                    if ahead[j] >= 0:
-                        block[to, c * n + ahead[j]] -= row[j] * up[0, c, j] + row[w + j] * up[1, c, j]
+                to = block[r * n + ahead[i], c * n : (c + 1) * n]
+                if is_whole:  # then every cell's neighbour has its own place, and this runs in vectors
+                    for j in range(w):
+                        to[j] -= row[j] * up[0, c, j] + row[w + j] * up[1, c, j]
+                else:
+                    for j in range(w):
+                        if ahead[j] >= 0:
+                            to[ahead[j]] -= row[j] * up[0, c, j] + row[w + j] * up[1, c, j]
 
 
 @compiled
@@ -155,34 +158,37 @@ def invert(matrix: Matrix) -> None:
 def _invert_small(matrix: Matrix) -> None:
     """Gauss and Jordan, four pivots at a time.
 
-    The indices are unsigned because those that may be negative keep the loops from becoming vector instructions.
+    The places are unsigned because those that may be negative keep the loops from becoming vector instructions.
     """
-    n = len(matrix)
-    flat, size = matrix.reshape(n * n), uint64(n)
-    rows, pivot = np.empty((4, n)), np.empty((4, 4))
-    r_0, r_1, r_2, r_3 = rows[0], rows[1], rows[2], rows[3]
-    for k in range(0, n - 3, 4):
-        pivot[:] = matrix[k : k + 4, k : k + 4]
+    n = uint64(len(matrix))
+    flat, rows, pivot = matrix.reshape(n * n), np.empty(4 * n), np.empty((4, 4))
+    one, two, three, four = uint64(1), uint64(2), uint64(3), uint64(4)
+    for first in range(0, len(matrix) - 3, 4):
+        pivot[:] = matrix[first : first + 4, first : first + 4]
         _invert_from(pivot, 0)
-        for i in range(4):
+        k = uint64(first)
+        for i in range(four):
             f_0, f_1, f_2, f_3 = pivot[i, 0], pivot[i, 1], pivot[i, 2], pivot[i, 3]
-            row, first = rows[i], uint64(k) * size
-            for j in range(size):
-                row[j] = f_0 * flat[first + j] + f_1 * flat[first + size + j]
-            first += size + size
-            for j in range(size):
-                row[j] += f_2 * flat[first + j] + f_3 * flat[first + size + j]
-            row[k : k + 4] = pivot[i]
+            to, at = i * n, k * n
+            for j in range(n):
+                rows[to + j] = f_0 * flat[at + j] + f_1 * flat[at + n + j]
+            at += two * n
+            for j in range(n):
+                rows[to + j] += f_2 * flat[at + j] + f_3 * flat[at + n + j]
+            for j in range(four):
+                rows[to + k + j] = pivot[i, j]
         for i in range(n):
-            if k <= i < k + 4:
+            if k <= i < k + four:
                 continue
-            f_0, f_1, f_2, f_3 = matrix[i, k], matrix[i, k + 1], matrix[i, k + 2], matrix[i, k + 3]
-            matrix[i, k : k + 4] = 0.0
-            first = uint64(i) * size
-            for j in range(size):
-                flat[first + j] -= f_0 * r_0[j] + f_1 * r_1[j] + f_2 * r_2[j] + f_3 * r_3[j]
-        matrix[k : k + 4] = rows
-    _invert_from(matrix, n - n % 4)
+            to = i * n
+            at = to + k
+            f_0, f_1, f_2, f_3 = flat[at], flat[at + one], flat[at + two], flat[at + three]
+            flat[at] = flat[at + one] = flat[at + two] = flat[at + three] = 0.0
+            for j in range(n):
+                flat[to + j] -= f_0 * rows[j] + f_1 * rows[n + j] + f_2 * rows[two * n + j] + f_3 * rows[three * n + j]
+        for j in range(four * n):
+            flat[k * n + j] = rows[j]
+    _invert_from(matrix, len(matrix) - len(matrix) % 4)
 
 
 @compiled
@@ -203,9 +209,7 @@ def _invert_from(matrix: Matrix, first: int) -> None:
 
 
 @compiled
-def substitute(
-    slabs: Slabs, of: Eliminated, is_transposed: bool, x: Columns, begin: int, end: int
-) -> None:
+def substitute(slabs: Slabs, of: Eliminated, is_transposed: bool, x: Columns, begin: int, end: int) -> None:
     """J^-1 x, or J^-T x, in the place of x, in its columns from `begin` to `end`.
 
     What J takes and gives is as in `Factor`; the sums' multipliers count for water and oil alike.
@@ -316,7 +320,7 @@ def add_wells(
             for v in range(len(reaching)):
                 schur[w, reaching[v]] -= f * x[i, r, m + v]
     invert(schur)
-    solved = np.dot(schur, solved)
+    solved[:] = np.dot(schur, solved)
     for i in range(len(x)):
         for r in range(2):
             for v in range(len(reaching)):

@@ -59,7 +59,7 @@ class Storage:
         """By how much less the cells hold than before, of both phases together, m^3/s."""
         if self.is_rigid:  # exactly: the saturations' sum is 1
             return np.zeros_like(s)
-        return self.held_water - self.water * s + self.held_oil - self.oil * (1 - s)
+        return np.asarray(self.held_water - self.water * s + self.held_oil - self.oil * (1 - s))
 
     def slope(self, s: Cells) -> Cells | None:
         """Derivative of what they hold in the pressure; None is 0."""
