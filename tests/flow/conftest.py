@@ -1,6 +1,6 @@
 """A small reservoir in all the variants that the equations know."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -139,3 +139,12 @@ def reservoir_fixture() -> Callable[..., Reservoir]:
 def tight() -> Options:
     """Newton, converged to round-off."""
     return TIGHT
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other take nine times as long on a few cells, where cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -20,7 +20,7 @@ Faces = Float[np.ndarray, " f"]
 CellOf = Int[np.ndarray, " f"]
 Curves = Float[np.ndarray, "points columns"]
 
-# Columns of the curves of Brooks and Corey, whose rows are water and oil: residual, 1 / span, exponent, end / viscosity.
+# Columns of the curves of Brooks and Corey, a row for water and one for oil: residual, 1 / span, exponent, end / mu.
 # A table has three: saturation, and both relative permeabilities over their viscosities.
 COREY_COLUMNS = 4
 # A cell's own Newton iteration ends with a correction below this: its error is the square of that.

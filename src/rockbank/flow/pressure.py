@@ -1,4 +1,4 @@
-"""The pressure equation of the sequential iteration: its matrix, and conjugate gradients with factors of an older one."""
+"""The pressure equation of the sequential iteration, by conjugate gradients with the factors of an older matrix."""
 
 from __future__ import annotations
 

@@ -197,9 +197,11 @@ class _March:
     def _move_water(self) -> float:
         """Saturations with the flow so far; their largest change."""
         net, storage = self.net, self.storage
-        return transport(self.flux, net.start, net.neighbour, net.side, self.order, self.injected,
-                         self.produced, storage.excess(self.s), storage.water, storage.held_water, storage.b_w, storage.b_o, self.immobile,
-                         self.curves, self.s, self.water_part, self.scale)  # fmt: skip
+        return transport(
+            self.flux, net.start, net.neighbour, net.side, self.order, self.injected, self.produced,
+            storage.excess(self.s), storage.water, storage.held_water, storage.b_w, storage.b_o, self.immobile,
+            self.curves, self.s, self.water_part, self.scale,
+        )  # fmt: skip
 
     def _residual(self) -> float:
         """The largest volume error of a phase in a cell, by its pore volume."""
