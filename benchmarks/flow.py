@@ -169,11 +169,17 @@ def full_jacobian(case: Case) -> tuple[torch.Tensor, ...]:
 
 
 def memory_of_gradient(case: Case) -> float:
-    """MB by which the peak of this process grows over what libraries and compiled code take."""
+    """MB by which this process grows at most over what libraries and compiled kernels take."""
     gradient(block_of(16))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far, which compiling may have made
     gradient(case)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6
+    return _memory("VmHWM") - before
+
+
+def _memory(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(name))
 
 
 def members_per_second(case: Case, n_members: int, workers: int) -> float:
