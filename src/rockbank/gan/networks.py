@@ -91,7 +91,8 @@ class DeepFlowGenerator(nn.Module):
 
     def forward(self, z: Float[Tensor, "n 50 a b"]) -> Float[Tensor, "n 3 h w"]:
         """Facies and porosity variable in [-1, 1], density variable above 0."""
-        x = self.network(z).float()
+        x = self.network(z)
+        x = x if x.dtype is torch.float64 else x.float()  # double stays double, for gradients in a history match
         return torch.cat([torch.tanh(x[:, :2]), nn.functional.softplus(x[:, 2:])], dim=1)
 
 
