@@ -41,6 +41,8 @@ REPORT, PICTURE = Path("reports/flow_speed.md"), Path("docs/pictures/flow_scalin
 LOOSE = Options(tolerance=1e-4)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 SIDES = (16, 32, 64, 128, 256)
+# From here on a call's fixed costs count for little.
+LARGE = 64
 N_MEMBERS, N_DIRECTIONS = 100, 100
 ALONG = f"full Jacobian x {N_DIRECTIONS} directions"
 
@@ -75,7 +77,7 @@ def main() -> None:
     memory = float(subprocess.check_output([sys.executable, "-m", "benchmarks.flow", "--memory"], text=True))
     one, two = members_per_second(case, N_MEMBERS // 4, 1), members_per_second(case, N_MEMBERS, 2)
     costs = {side: cost(side) for side in SIDES}
-    exponent = float(np.polyfit(np.log([side**2 for side in SIDES]), np.log(list(costs.values())), 1)[0])
+    exponent, steep = power(costs), power({side: of for side, of in costs.items() if side >= LARGE})
     rows = [
         _at_most("forward, sequential at 1e-4, of Flow's forward", times["forward, sequential at 1e-4"] / flow, 0.25),
         _at_most("forward + gradient, of Flow's forward", gradient / flow, 0.5),
@@ -85,6 +87,7 @@ def main() -> None:
         _at_most("memory of forward + gradient beyond the interpreter, MB", memory, 100),
         Row(f"{N_MEMBERS} members on 2 workers, of 1 worker's rate", f"{two / one:.2f}", ">= 1.9", two / one >= 1.9),
         _at_most(f"exponent of forward + gradient against cells, {SIDES[0]}^2 to {SIDES[-1]}^2", exponent, 1.4),
+        _at_most(f"the same without the small grids' overhead, {LARGE}^2 to {SIDES[-1]}^2", steep, 1.4),
     ]  # fmt: skip
     draw(costs, exponent)
     text = report(case, times, rows, costs)
@@ -217,6 +220,11 @@ def cost(side: int) -> float:
     """CPU seconds of forward + gradient on side x side cells."""
     case = block_of(side)
     return cpu(lambda: gradient(case), 1 if side > 100 else 3)
+
+
+def power(costs: Mapping[int, float]) -> float:
+    """The exponent b of costs ~ cells^b, by least squares of the logarithms."""
+    return float(np.polyfit(np.log([side**2 for side in costs]), np.log(list(costs.values())), 1)[0])
 
 
 def draw(costs: Mapping[int, float], exponent: float) -> None:
