@@ -54,6 +54,7 @@ bench: env
 	python -m benchmarks.train
 	python -m benchmarks.score
 	python -m benchmarks.flow
+	python -m benchmarks.calibration
 
 pictures: env
 	python -m docs.pictures

@@ -40,6 +40,24 @@ def test_a_killed_run_goes_on(store: Path) -> None:
     assert len(mlflow.MlflowClient().get_metric_history(run.run_id, "kid")) == 2
 
 
+def test_a_nested_run_holds_a_series_in_few_requests(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rockbank.tracking._N_METRICS", 7)
+    with tracking.start("history matching", "a", {}, note="Of {family}.") as parent:
+        child = parent.child("member 0")
+        child.log_series({step: {"flow": 2.0 * step, "wells": float("nan"), "prior": 1.0} for step in range(10)})
+        child.end(failed=True)
+    client = mlflow.MlflowClient()
+    seen = client.get_run(child.run_id)
+    assert (seen.info.status, seen.info.run_name) == ("FAILED", "member 0")
+    assert seen.data.tags["mlflow.parentRunId"] == parent.run_id
+    history = sorted(client.get_metric_history(child.run_id, "flow"), key=lambda each: each.step)
+    assert [(each.step, each.value) for each in history] == [(step, 2.0 * step) for step in range(10)]
+    assert "wells" not in seen.data.metrics
+    assert child.last_step("flow") == 9
+    experiment = client.get_experiment(seen.info.experiment_id)
+    assert experiment.tags["mlflow.note.content"] == "Of history matching."
+
+
 def test_a_run_that_the_store_does_not_know_starts_anew(store: Path) -> None:
     with tracking.start("shale", "a", {}, resume="0" * 32) as run:
         pass

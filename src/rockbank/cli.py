@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from rockbank.cli_match import match_app
 from rockbank.params import PARAMS, GateParams, load_params
-from rockbank.steps.layout import errors_told
+from rockbank.steps.layout import errors_told, print_rows, stdout
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,8 +24,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="The raw scans under data/.")
 app.add_typer(data_app, name="data")
+app.add_typer(match_app, name="match", help="Match a case's production history in a generator's latent space.")
 
-_out = Console(highlight=False, soft_wrap=True)
 _N_MAX = 100_000
 # As short as they have to be for a terminal of 80 columns; in the order of card.HEADLINE.
 _HEADS = ("FID", "KID", "S2 dist.", "diversity", "memor.")
@@ -69,9 +70,9 @@ def data_add(
         track=lambda each: track(each, "reading scans", console=Console(stderr=True)),
     )
     for entry in entries:
-        _out.print(f"{'would add' if dry_run else 'added'} {folder / entry.file}  {entry.voxel_size:g} m per voxel")
+        stdout.print(f"{'would add' if dry_run else 'added'} {folder / entry.file}  {entry.voxel_size:g} m per voxel")
     if not dry_run:
-        _out.print(f"\nNext:\n  dvc add {folder}\n  dvc repro")
+        stdout.print(f"\nNext:\n  dvc add {folder}\n  dvc repro")
 
 
 def _threshold(text: str) -> float | Literal["otsu"]:
@@ -92,7 +93,7 @@ def data_sample(
     from rockbank.shale import write_sample
 
     write_sample(folder, seed, track=lambda each: track(each, "drawing slices", console=Console(stderr=True)))
-    _out.print(f"wrote the synthetic shale to {folder}\n\nNext:\n  dvc add {folder}")
+    stdout.print(f"wrote the synthetic shale to {folder}\n\nNext:\n  dvc add {folder}")
 
 
 @app.command()
@@ -117,15 +118,15 @@ def models(
                 *(_short(entry.tags.get(metric)) for metric in HEADLINE),
             )
     if not table.row_count:
-        _out.print("no generator is registered yet; 'dvc repro' makes and registers them")
+        stdout.print("no generator is registered yet; 'dvc repro' makes and registers them")
         return
-    _out.print(table)
-    _out.print("FID, KID, S2 distance to held-out rock: the less the better. Diversity: 1 is the rock's.")
-    _out.print("Memorisation (memor.): 1 is as far from the training crops as rock never seen, 0 is a copy of them.")
+    stdout.print(table)
+    stdout.print("FID, KID, S2 distance to held-out rock: the less the better. Diversity: 1 is the rock's.")
+    stdout.print("Memorisation (memor.): 1 is as far from the training crops as rock never seen, 0 is a copy of them.")
     for extractor in sorted(extractors):
-        _out.print(f"Extractor: {extractor}; scores of different ones are not comparable.")
+        stdout.print(f"Extractor: {extractor}; scores of different ones are not comparable.")
     if next_commands:
-        _out.print(
+        stdout.print(
             "\nNext (after 'source .venv/bin/activate'):\n"
             "  rockbank sample shale@champion --n 16 --seed 7 -o grid.png    look at generated rock\n"
             "  make ui                                                       compare the runs in the MLflow UI\n"
@@ -160,12 +161,12 @@ def show(model: Model) -> None:
     }
     for key, value in rows.items():
         about.add_row(key, str(value))
-    _out.print(about)
+    stdout.print(about)
     _print_scores(card.scores)
     files = Table("file", "sha256")
     for file, fingerprint in card.files.items():
         files.add_row(file, fingerprint)
-    _out.print(files)
+    stdout.print(files)
 
 
 def _print_scores(scores: dict[str, object], prefix: str = "") -> None:
@@ -173,7 +174,7 @@ def _print_scores(scores: dict[str, object], prefix: str = "") -> None:
         if isinstance(value, dict):
             _print_scores(value, f"{prefix}{key}.")
         elif not isinstance(value, list):
-            _out.print(f"  {prefix}{key}: {value:.4g}" if isinstance(value, float) else f"  {prefix}{key}: {value}")
+            stdout.print(f"  {prefix}{key}: {value:.4g}" if isinstance(value, float) else f"  {prefix}{key}: {value}")
 
 
 @app.command()
@@ -186,11 +187,11 @@ def promote(
     from rockbank import registry
 
     if first and (champion := registry.champion(name)) is not None:
-        _out.print(f"{name}@champion is version {champion.version} already")
+        stdout.print(f"{name}@champion is version {champion.version} already")
         return
     entry, before = registry.promote(name, _gate(name), version)
     was = f"; before, it was version {before.version}" if before else ""
-    _out.print(f"{name}@champion is version {entry.version}, {entry.tags['generator']}{was}")
+    stdout.print(f"{name}@champion is version {entry.version}, {entry.tags['generator']}{was}")
 
 
 def _gate(name: str) -> GateParams:
@@ -206,7 +207,7 @@ def rollback(name: Name) -> None:
     from rockbank import registry
 
     entry, left = registry.rollback(name)
-    _out.print(f"{name}@champion is version {entry.version} again; it was version {left.version}")
+    stdout.print(f"{name}@champion is version {entry.version} again; it was version {left.version}")
 
 
 @app.command()
@@ -227,7 +228,7 @@ def sample(
         entry, card = registry.pull(model, Path(temporary) / "pulled")
         sampler = Sampler(Path(temporary) / "pulled", card)
         write_samples(output, sampler.sample(seed, n, truncation), card.voxel_size)
-    _out.print(f"wrote {output}: {n} of {entry.name}/{entry.version} ({card.generator}), seed {seed}")
+    stdout.print(f"wrote {output}: {n} of {entry.name}/{entry.version} ({card.generator}), seed {seed}")
 
 
 @app.command("import")
@@ -257,7 +258,7 @@ def import_(
         source=source,
         params=load_params(),
     )
-    _out.print(f"\nNext:\n  rockbank promote {register_as or family}")
+    stdout.print(f"\nNext:\n  rockbank promote {register_as or family}")
 
 
 @app.command()
@@ -281,9 +282,9 @@ def simulate(
     )
     loaded = step.load(case, method=method, tolerance=tolerance)
     for note in loaded.notes:
-        _out.print(f"note: {note}")
+        stdout.print(f"note: {note}")
     if dry_run:
-        _print_rows(step.about_case(loaded))
+        print_rows(step.about_case(loaded))
         return
     # Typer would end a Ctrl-C without a word.
     with errors_told():
@@ -294,17 +295,44 @@ def simulate(
             table.add_column(column)
         for row in step.about_steps(done):
             table.add_row(*row)
-        _out.print(table)
-    _print_rows(step.about_case(loaded) | step.about_run(done))
+        stdout.print(table)
+    print_rows(step.about_case(loaded) | step.about_run(done))
     for path in done.written:
-        _out.print(f"wrote {path}")
+        stdout.print(f"wrote {path}")
 
 
-def _print_rows(rows: dict[str, str]) -> None:
-    table = Table(show_header=False, box=None, padding=(0, 1))
-    for key, value in rows.items():
-        table.add_row(key, value)
-    _out.print(table)
+@app.command()
+def observe(
+    case: Annotated[Path, typer.Argument(help="a case file, such as cases/deepflow.yaml, or an Eclipse deck")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="CSV")] = Path("observations.csv"),
+    observed: Annotated[
+        str | None,
+        typer.Option(help="such as 'INJ:bhp PROD:water_rate,oil_rate'; else injectors' pressures, producers' rates"),
+    ] = None,
+    sigma_bhp: Annotated[str | None, typer.Option(help="standard deviation of pressures, such as '2 bar'")] = None,
+    sigma_rate: Annotated[str | None, typer.Option(help="standard deviation of rates, such as '9 m3/day'")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the noise; the same seed gives the same")] = 7,
+    tolerance: Annotated[float | None, typer.Option(help="of the sequential method; else the case's")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="read and check the case, and write nothing")] = False,
+) -> None:
+    """Make noisy observations of a case, to match against: its own rock is their truth."""
+    from rockbank.steps import observe as step
+    from rockbank.steps.simulate import about_case, load
+
+    loaded = load(case, tolerance=tolerance)
+    plan = step.Plan(
+        observed=step.read_observed(observed, loaded),
+        sigma=step.read_sigma(sigma_bhp, sigma_rate),
+        seed=seed,
+        output=output,
+    )
+    print_rows(about_case(loaded) | step.about_plan(loaded, plan))
+    if dry_run:
+        return
+    # Typer would end a Ctrl-C without a word.
+    with errors_told():
+        step.run(loaded, plan)
+    stdout.print(f"wrote {output}")
 
 
 if __name__ == "__main__":

@@ -25,13 +25,17 @@ for _chatty in ("mlflow", "alembic"):
 SYSTEM_METRICS_SECONDS = 5
 # A section of their own in the UI for the scores that may be compared; it also sorts before the steps' metrics.
 FINAL = "final/"
+# What a store that is down or in the way raises.
+Unreachable = (mlflow.MlflowException, OSError)
+# MLflow refuses more in one request.
+_N_METRICS = 1000
 # Okabe and Ito (2008): colour-blind readers tell them apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _NOTE = "mlflow.note.content"
 _RULE = "\n\n---\n\n"
 _KIND = "mlflow.experimentKind"
 # The UI folds away all but the first line.
-_HOW_TO_COMPARE = f"""**Which is better:** sort by `{FINAL}kid`, the least first. **Why:** tick two runs and *Compare*.
+HOW_TO_COMPARE = f"""**Which is better:** sort by `{FINAL}kid`, the least first. **Why:** tick two runs and *Compare*.
 
 Each run is one generator of {{family}}. *Compare* shows the parameters that differ (*Show diff only*), the scores and,
 under *Artifacts*, samples, S2 curves and training side by side. The chart view shows `kid` and `s2_distance` over the
@@ -52,6 +56,29 @@ class Run:
         mlflow.MlflowClient().log_batch(
             self.run_id, metrics=[Metric(key, float(value), now, step) for key, value in finite.items()]
         )
+
+    def log_series(self, series: Mapping[int, Mapping[str, float]]) -> None:
+        """Metrics of many steps, each step whole in one of as few requests as there may be."""
+        now = mlflow.utils.time.get_current_time_millis()
+        batch: list[Metric] = []
+        for step, metrics in series.items():
+            of_step = [Metric(key, float(each), now, step) for key, each in metrics.items() if np.isfinite(each)]
+            if len(batch) + len(of_step) > _N_METRICS:
+                mlflow.MlflowClient().log_batch(self.run_id, metrics=batch)
+                batch = []
+            batch += of_step
+        mlflow.MlflowClient().log_batch(self.run_id, metrics=batch)
+
+    def child(self, name: str) -> Run:
+        """A run nested in this one; it has to be ended."""
+        client = mlflow.MlflowClient()
+        experiment = client.get_run(self.run_id).info.experiment_id
+        tags = {"mlflow.parentRunId": self.run_id}
+        return Run(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+
+    def end(self, *, failed: bool = False) -> None:
+        """Close a nested run."""
+        mlflow.MlflowClient().set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
 
     def last_step(self, metric: str) -> int:
         """The last step at which `metric` was logged; 0 where it never was."""
@@ -99,7 +126,14 @@ class Run:
 
 
 @contextmanager
-def start(experiment: str, name: str, params: Mapping[str, object], *, resume: str | None = None) -> Iterator[Run]:
+def start(
+    experiment: str,
+    name: str,
+    params: Mapping[str, object],
+    *,
+    resume: str | None = None,
+    note: str = HOW_TO_COMPARE,
+) -> Iterator[Run]:
     """Start a run, or go on with the run `resume`, and close it when the block ends.
 
     It goes to the server in MLFLOW_TRACKING_URI, or to sqlite in the working folder. Under `mlflow run`
@@ -110,12 +144,13 @@ def start(experiment: str, name: str, params: Mapping[str, object], *, resume: s
         name: the generator.
         params: what the run was asked to do.
         resume: the id of an interrupted run; a new run starts where the store does not have it.
+        note: what a new experiment says of itself; `{family}` stands for its name.
     """
     parent = os.environ.pop("MLFLOW_RUN_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
     family = mlflow.set_experiment(experiment)
-    _explain(family)
+    _explain(family, note)
     mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_SECONDS)
     run_id = resume if resume is not None and exists(resume) else None
     tags = {"mlflow.runColor": _colour(family)} if run_id is None else {}
@@ -129,11 +164,11 @@ def start(experiment: str, name: str, params: Mapping[str, object], *, resume: s
         yield run
 
 
-def _explain(experiment: Experiment) -> None:
+def _explain(experiment: Experiment, note: str) -> None:
     """Have the UI show training runs rather than chats, and say how to compare them; what a person wrote stays."""
     if _NOTE not in experiment.tags:
-        kind, note = "custom_model_development", _HOW_TO_COMPARE.format(family=experiment.name)
-        mlflow.set_experiment_tags({_KIND: kind, _NOTE: note})
+        kind = "custom_model_development"
+        mlflow.set_experiment_tags({_KIND: kind, _NOTE: note.format(family=experiment.name)})
 
 
 def _colour(experiment: Experiment) -> str:

@@ -31,7 +31,7 @@ def _date(raw: Any) -> datetime:
 class CaseFile:
     """All of a case file: a deck, or the sections that say what a deck would.
 
-    `gravity` is for a deck, which cannot say that there is none.
+    `gravity` is for a deck, which cannot say that there is none; `matching` is read by `rockbank match`.
     """
 
     title: str = ""
@@ -45,6 +45,7 @@ class CaseFile:
     schedule: ScheduleSection | None = None
     initial: InitialSection | None = None
     options: Options = field(default_factory=Options)
+    matching: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         sections = ("grid", "rock", "fluid", "wells", "schedule", "initial")
@@ -66,7 +67,24 @@ def load_case(path: Path) -> Case:
     """
     if path.suffix.lower() in DECK_SUFFIXES:
         return read_deck(path)
-    file = load_sections(path, CaseFile, "give a case file, such as cases/quarter_five_spot.yaml, or a deck")
+    return build_case(load_case_file(path), path)
+
+
+def load_case_file(path: Path) -> CaseFile:
+    """What a case file says.
+
+    Raises:
+        ValueError: naming file, section and key of what is unknown or missing.
+    """
+    return load_sections(path, CaseFile, "give a case file, such as cases/quarter_five_spot.yaml, or a deck")
+
+
+def build_case(file: CaseFile, path: Path) -> Case:
+    """The case of what the file `path` says.
+
+    Raises:
+        ValueError: naming file and section of what is impossible.
+    """
     folder = path.parent
     if file.deck is not None:
         case = read_deck(folder / file.deck, gravity=file.gravity)
@@ -82,19 +100,19 @@ def _build(file: CaseFile, path: Path, folder: Path) -> Case:
         cast(FluidSection, file.fluid),
     )
     schedule_of, initial_of = cast(ScheduleSection, file.schedule), cast(InitialSection, file.initial)
-    with _told(path, "grid"):
+    with told(path, "grid"):
         grid = grid_of.build(folder)
-    with _told(path, "rock"):
+    with told(path, "rock"):
         rock = rock_of.build(grid, folder)
-    with _told(path, "fluid"):
+    with told(path, "fluid"):
         fluid = fluid_of.build()
-    with _told(path, "wells"):
+    with told(path, "wells"):
         wells = tuple(section.build(name) for name, section in (file.wells or {}).items())
         for well in wells:
             well.perforations(grid)
-    with _told(path, "schedule"):
+    with told(path, "schedule"):
         schedule = schedule_of.build(wells)
-    with _told(path, "initial"):
+    with told(path, "initial"):
         initial = initial_of.build(grid, fluid, folder)
     return Case(
         title=file.title or path.stem,
@@ -109,8 +127,8 @@ def _build(file: CaseFile, path: Path, folder: Path) -> Case:
 
 
 @contextmanager
-def _told(path: Path, section: str) -> Iterator[None]:
-    """What is wrong with a section's values names file and section."""
+def told(path: Path, section: str) -> Iterator[None]:
+    """Makes a ValueError name file and section."""
     try:
         yield
     except ValueError as error:

@@ -29,15 +29,20 @@ _SAME_TIME = 1e-9
 
 
 def read_cells(raw: Any) -> Cells:
-    """Cells from {i: 7, j: 0..63}, or a list of such; both ends of a range belong to it, counting from 0."""
+    """Cells from {i: 7, j: 0..63} or {i: [7, 119], j: 0..63}, or a list of such.
+
+    Both ends of a range belong to it, counting from 0.
+    """
     if isinstance(raw, list):
         return tuple(place for each in raw for place in read_cells(each))
     if not isinstance(raw, Mapping) or sorted(raw) not in (["i", "j"], ["i", "j", "k"]):
         raise ValueError(f"expected cells such as {{i: 7, j: 0..63}}, with k where there are layers, got {raw!r}")
-    return tuple(product(*(_range(raw[axis]) for axis in "ijk" if axis in raw)))
+    return tuple(product(*(_places(raw[axis]) for axis in "ijk" if axis in raw)))
 
 
-def _range(raw: Any) -> range:
+def _places(raw: Any) -> Sequence[int]:
+    if isinstance(raw, list):
+        return [place for each in raw for place in _places(each)]
     if isinstance(raw, int) and not isinstance(raw, bool):
         return range(raw, raw + 1)
     match = _RANGE.fullmatch(raw) if isinstance(raw, str) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from rockbank.provenance import data_md5
 
@@ -20,6 +21,8 @@ SCANNED = "shale"
 CHECKPOINTS = Path(".checkpoints")
 HISTORY = "history.csv"
 
+# What a command has to say goes to standard output; how it is at work, and what went wrong, to standard error.
+stdout = Console(highlight=False, soft_wrap=True)
 terminal = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -97,11 +100,11 @@ def errors_told() -> Iterator[None]:
 class Advance(Protocol):
     """Moves a progress bar on, and says in a few words how things stand."""
 
-    def __call__(self, steps: int = 1, says: str = "") -> None: ...
+    def __call__(self, steps: float = 1, says: str = "") -> None: ...
 
 
 @contextmanager
-def progress(what: str, total: int, done: int = 0) -> Iterator[Advance]:
+def progress(what: str, total: int, done: float = 0) -> Iterator[Advance]:
     """A progress bar on the terminal's standard error."""
     columns = (
         TextColumn("{task.description}"),
@@ -112,14 +115,23 @@ def progress(what: str, total: int, done: int = 0) -> Iterator[Advance]:
         TextColumn("{task.fields[says]}"),
     )
     with Progress(*columns, console=terminal) as bar:
-        task = bar.add_task(what, total=total, completed=done, says="")
+        task = bar.add_task(what, total=total, says="")
+        bar.update(task, completed=done)
 
-        def advance(steps: int = 1, says: str = "") -> None:
+        def advance(steps: float = 1, says: str = "") -> None:
             bar.update(task, advance=steps)
             if says:
                 bar.update(task, says=says)
 
         yield advance
+
+
+def print_rows(rows: Mapping[str, str]) -> None:
+    """A table of names and values on standard output."""
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for key, value in rows.items():
+        table.add_row(key, value)
+    stdout.print(table)
 
 
 def origin(family: str, layout: Layout) -> str | None:

@@ -1,0 +1,93 @@
+"""The report on DeepFlow's case, from the results of the runs in matches/: python -m docs.deepflow
+
+Writes reports/deepflow.md, the runs' tables reports/deepflow/<name>.csv and docs/pictures/deepflow_*.png. Runs that
+are not there, or whose members have not all ended, are said to be so.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from docs.deepflow_fields import draw_curves, draw_maps
+from docs.deepflow_figures import (
+    draw_interpolation_losses,
+    draw_iterations,
+    draw_losses,
+    draw_methods,
+    draw_wells,
+)
+from docs.deepflow_numbers import has_ways
+from docs.deepflow_runs import GROUPS, Found, Results, between, find
+from docs.deepflow_text import to_markdown
+from rockbank.files import replacing, write_text
+from rockbank.matching.diagnostics import has, table
+from rockbank.matching.figures_maps import draw_interpolation
+from rockbank.matching.sheet import to_png
+
+
+def main(root: Path = Path()) -> None:
+    """Read, draw and write, within a copy of the project.
+
+    Args:
+        root: of the project.
+    """
+    runs = find(root / "matches")
+    pictures = root / "docs" / "pictures"
+    drawn = [
+        name for group in GROUPS for name in draw(pictures, group, [run for run in runs if run.plan.group == group])
+    ]
+    folder = root / "reports" / "deepflow"
+    for run in runs:
+        if run.results is not None:
+            with replacing(folder / f"{run.plan.name}.csv") as beside:
+                table(run.results.whole).to_csv(beside, index=False)
+    path = root / "reports" / "deepflow.md"
+    write_text(path, to_markdown(runs, drawn, root / "reports"))
+    print(path)
+
+
+def draw(folder: Path, group: str, runs: Sequence[Found]) -> list[str]:
+    """The pictures of a group of runs; those that none of them has anything for are not made.
+
+    Returns:
+        Their files' names.
+    """
+    ended = [run.results for run in runs if run.results is not None]
+    mixed = [run for run in ended if has(run.whole, "interpolation_total", "interpolation_facies")]
+    pictures: dict[str, tuple[Callable[[Path, list[Results]], None], list[Results]]] = {
+        "curves": (draw_curves, [run for run in ended if has(run.dataset, "observed")]),
+        "maps": (draw_maps, ended),
+        "losses": (partial(draw_losses, with_paper=group == "published"), ended),
+        "iterations": (
+            partial(draw_iterations, with_paper=group == "published"),
+            [run for run in ended if has_ways(run)],
+        ),
+        "wells": (partial(draw_wells, with_paper=group == "published"), ended),
+        "slerp": (draw_interpolation_losses, mixed),
+        "sections": (_draw_sections, [run for run in mixed if run is between(ended)]),
+        "methods": (draw_methods, [run for run in ended if run.plan.scenario == 4 and has_ways(run)]),
+    }
+    names = []
+    for name, (draw_one, shown) in pictures.items():
+        if shown:
+            names.append(f"deepflow_{group}_{name}.png")
+            draw_one(folder / names[-1], shown)
+    return names
+
+
+def _draw_sections(path: Path, runs: list[Results]) -> None:
+    figure = draw_interpolation(runs[0].whole)
+    if figure is not None:
+        with replacing(path) as beside:
+            beside.write_bytes(to_png(figure))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:
+        print(f"error {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,218 @@
+"""The tables of the report on DeepFlow's case, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from docs.deepflow_bars import GOOD, Bar, compared
+from docs.deepflow_numbers import (
+    ACCURACY_PUBLISHED,
+    PUBLISHED,
+    Published,
+    ends,
+    final_cost,
+    has_ways,
+    members_off_the_bar,
+    thresholds,
+    ways,
+)
+from docs.deepflow_runs import Found, Results
+from rockbank.matching.calibration import expected_coverage
+from rockbank.matching.diagnostics import TIME_MEAN_THRESHOLD, forecast_coverage
+from rockbank.matching.sheet import last, to_text
+
+_COSTS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+_NONE = "–"
+
+
+def state_table(runs: Sequence[Found]) -> str:
+    """How far each run is."""
+    rows = []
+    for run in runs:
+        name = run.plan.name
+        link = _NONE if run.results is None else f"[{name}.csv](deepflow/{name}.csv)"
+        rows.append((name, str(run.plan.scenario), run.settings["method"], run.state, link))
+    return _table(("run", "scenario", "method", "state", "a row per member"), rows, n_text=5)
+
+
+def ends_table(runs: Sequence[Found], *, with_paper: bool) -> str:
+    """What the members of each run ended with, below the paper's row of the scenario."""
+    head = ("", "members", "J", "objective", "loss as published", "accuracy at the wells",
+            f"accuracy ≥ {ACCURACY_PUBLISHED:g}, %", "connected, %", "after dilation, %", r"\|z\|²")  # fmt: skip
+    rows, told = [], set()
+    for run in runs:
+        scenario = run.plan.scenario
+        if with_paper and scenario not in told:
+            rows.append(_of_paper(scenario, PUBLISHED[scenario]))
+            told.add(scenario)
+        if run.results is None:
+            rows.append((run.plan.label, run.state, *[_NONE] * (len(head) - 2)))
+            continue
+        of = ends(run.results)
+        members = str(run.ended) if run.is_whole else run.state
+        accurate = _percent(of.accuracy >= ACCURACY_PUBLISHED)
+        rows.append((run.plan.label, members, *map(_spread, (of.time_mean, of.objective, of.loss, of.accuracy)),
+                     accurate, _percent(of.before), _percent(of.after), _spread(of.norm_squared)))  # fmt: skip
+    return _table(head, rows)
+
+
+def _of_paper(scenario: int, of: Published) -> tuple[str, ...]:
+    loss = _NONE
+    if of.loss is not None:
+        low, middle, high = (None if each is None else to_text(float(f"{each:.2g}")) for each in of.loss)
+        loss = f"{'' if middle is None else f'{middle} '}({low}–{high})"
+    accuracy = _NONE if of.accuracy is None else "({:.2f}–{:.2f})".format(*of.accuracy)
+    parts = (_NONE if part is None else str(part) for part in (of.accurate, of.before, of.after))
+    cells = (f"paper, scenario {scenario}", "100", _NONE, _NONE, loss, accuracy, *parts, _NONE)
+    return tuple(cell if cell == _NONE else f"*{cell}*" for cell in cells)
+
+
+def reached_table(runs: Sequence[Found], *, with_paper: bool) -> str:
+    """After how many iterations and at what cost the members reach the thresholds, and their ends."""
+    head = ("", "threshold", "members that reach it", "iterations to it", "cost to it")
+    rows, told = [], set()
+    for run in runs:
+        mean = PUBLISHED[run.plan.scenario].iterations
+        if with_paper and mean is not None and run.plan.scenario not in told:
+            told.add(run.plan.scenario)
+            rows.append((f"*paper, scenario {run.plan.scenario}*", "*loss ≤ 1,000*", _NONE, f"*mean {mean}*", _NONE))
+        if run.results is None or not has_ways(run.results):
+            if run.plan.scenario > 2:
+                rows.append((run.plan.label, run.state, _NONE, _NONE, _NONE))
+            continue
+        of, n = ways(run.results), run.ended
+        for name, reached in thresholds(of).items():
+            rows.append((run.plan.label, name, f"{reached.n} of {n}", _spread(reached.iterations),
+                         _spread(reached.cost)))  # fmt: skip
+        iterations = np.isfinite(of.objective).sum(axis=1) - 1.0
+        rows.append(
+            (run.plan.label, "end", f"{n} of {n}", _spread(iterations), _spread(final_cost(run.results.dataset)))
+        )
+    note = "Medians are over the members that reach a threshold. An iteration is a step of the latent."
+    return _table(head, rows, n_text=2) + f"\n\n{note}"
+
+
+def bars_table(bars: Sequence[Bar]) -> str:
+    """What must be reached, and whether it is."""
+    rows = [(bar.what, bar.value, bar.target, bar.verdict) for bar in bars]
+    return _table(("", "got", "bar", "met"), rows)
+
+
+def off_the_bar(run: Found) -> list[str]:
+    """How many members end well, and those that do not."""
+    if run.results is None:
+        return [f"{run.plan.name}: {run.state}."]
+    rest = members_off_the_bar(run.results)
+    n = run.ended + run.failed
+    said = (
+        f"Of the {n} members of {run.plan.name} that ended or failed, {n - len(rest)} end with {GOOD}, which is "
+        f"{100 * (1 - len(rest) / n):.3g} %."
+    )
+    if not run.is_whole:
+        said += f" The run is not complete: {run.state}."
+    if rest.empty:
+        return [said]
+    rows = [
+        (f"{member}", row.status, row.reason, _number(row.time_mean), _number(row.accuracy))
+        for member, row in rest.iterrows()
+    ]
+    return [said, "Those that do not:", _table(("member", "status", "reason", "J", "accuracy"), rows, n_text=3)]
+
+
+def standing_table(runs: Sequence[Results]) -> str:
+    """Median and worst member of each method at some costs."""
+    found = {run.plan.method: ways(run) for run in runs if has_ways(run)}
+    if not found:
+        return "None of the methods has run."
+    most = max(float(np.nanmax(of.cost)) for of in found.values())
+    costs = np.array([cost for cost in _COSTS if cost <= 2 * most], dtype=float)
+    head = ["cost", *(f"{method}: {what}" for what in ("objective", "J") for method in found)]
+    columns = [
+        [_median_and_worst(each) for each in of.standing(values, costs).T]
+        for name in ("objective", "time_mean")
+        for of in found.values()
+        for values in [getattr(of, name)]
+    ]
+    rows = [(f"{cost:g}", *cells) for cost, *cells in zip(costs, *columns, strict=True)]
+    note = "Each cell is the median / the worst of the members that ended."
+    return _table(head, rows, n_text=1) + f"\n\n{note}"
+
+
+def equal_cost_table(adam: Found, newton: Found) -> str:
+    """Member by member, what gauss-newton needs for the objective that Adam ends with."""
+    rows = compared(adam, newton)
+    if rows is None:
+        return f"Nothing to compare. {adam.plan.name}: {adam.state}. {newton.plan.name}: {newton.state}."
+    cells = [(f"{member:g}", *map(_number, numbers)) for member, *numbers in rows.to_numpy(dtype=float)]
+    head = ("member", "Adam's last objective", "Adam's cost", "gauss-newton's cost to it", "part")
+    note = f"The median part is {_number(float(np.median(rows.part)))}. Members that ended in both are compared."
+    return _table(head, cells) + f"\n\n{note}"
+
+
+def coverage_table(runs: Sequence[Found]) -> str:
+    """How often P10 to P90 of the forecast hold the truth."""
+    rows = []
+    for run in runs:
+        if run.results is not None:
+            dataset = run.results.dataset
+            curves = forecast_coverage(dataset, last(dataset))
+            if curves:
+                expected = expected_coverage(dataset.sizes["member"])
+                mean = float(np.mean(list(curves.values())))
+                rows.append((run.plan.name, f"{100 * mean:.3g}", f"{100 * expected:.3g}"))
+    if not rows:
+        return ""
+    said = "How often P10 to P90 of the forecast past the history hold the truth, all curves and times together:"
+    return f"{said}\n\n" + _table(("run", "held, %", "expected, %"), rows, n_text=1)
+
+
+def times_text(times: Mapping[str, Any]) -> list[str]:
+    """Core-minutes of a member, and members side by side, where they were measured."""
+    said = []
+    if "member_cpu_seconds" in times:
+        minutes = np.array(times["member_cpu_seconds"]) / 60
+        said.append(
+            f"A member with flow and wells takes {_spread(minutes)} core-minutes to J ≤ {TIME_MEAN_THRESHOLD:g}, over "
+            f"{len(minutes)} members."
+        )
+    if "scaling" in times:
+        one, two, n = (times["scaling"][name] for name in ("one", "two", "members"))
+        said.append(
+            f"{n} members take {to_text(one)} s on one core and {to_text(two)} s on two: {one / two:.2f} times as fast."
+        )
+    return said or ["Not measured."]
+
+
+def _table(head: Iterable[str], rows: Iterable[Sequence[str]], n_text: int = 1) -> str:
+    head = list(head)
+    lines = [head, [" --- " if i < n_text else " ---: " for i in range(len(head))]]
+    # What a run says of itself may hold a bar or a line's end.
+    lines += [[" ".join(cell.split()).replace("|", r"\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(cell.strip() for cell in line)} |" for line in lines)
+
+
+def _spread(values: Float[np.ndarray, " m"]) -> str:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return _NONE
+    middle, low, high = (to_text(float(each)) for each in (np.median(known), known.min(), known.max()))
+    return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def _median_and_worst(values: Float[np.ndarray, " m"]) -> str:
+    if not np.isfinite(values).all():
+        return _NONE
+    return f"{to_text(float(np.median(values)))} / {to_text(float(values.max()))}"
+
+
+def _percent(parts: Float[np.ndarray, " m"]) -> str:
+    known = parts[np.isfinite(parts)]
+    return f"{100 * known.mean():.3g}" if len(known) else _NONE
+
+
+def _number(value: float) -> str:
+    return "never" if np.isinf(value) else _NONE if np.isnan(value) else to_text(float(value))

@@ -1,0 +1,1 @@
+"""History matching in a generator's latent space."""

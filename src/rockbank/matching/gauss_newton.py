@@ -1,0 +1,240 @@
+"""Levenberg-Marquardt on the latent: a few Jacobians, and secant steps between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import minimize
+
+from rockbank.flow.options import Options
+from rockbank.flow.trajectory import NewtonError
+from rockbank.matching.objective import Cost, Evaluation, Objective, Parts, Target, Vector
+from rockbank.matching.state import Record, State
+
+# A trial step asks for this part of what the model promises at most, and for no less where a Jacobian is fresh.
+_MOST, _LEAST = 0.95, 0.1
+# Shorter trials ask for so much less: coarsely until one is good, then finely for the best.
+_COARSE, _FINE = 2.6, 1.6
+# A gain ratio above it is as good as the model, and the next step may ask for twice as much.
+_GOOD_GAIN = 0.6
+# Secant steps go on while each takes off this part of the objective; a run costs a tenth of a Jacobian.
+_WORTH = 0.08
+# A member is done when this many Jacobians in a row take off no more than this part.
+_FEW, _LITTLE = 2, 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussNewton:
+    """Minimises the objective by damped Gauss-Newton steps on
+
+        |r|^2 / 2 + |z - centre|^2 / 2 + max(1, flow / 100) * cross-entropies
+
+    The wells' and the prior's terms are fitted first, without the simulator; while the flow term is large, the
+    wells' is multiplied so that they stay fitted. A step solves (H + lam I) dz = -g, with the damping lam for which
+    the quadratic model promises a given part of the most that it can; that part follows the gain ratio
+    (Levenberg 1944; Moré 1978). After a step, Broyden's update (1965) mends the Jacobian, for the price of the run
+    that the step took anyway; it is made anew when that no longer pays.
+
+    Attributes:
+        max_iterations: Jacobians at most.
+        max_secants: steps at most that one Jacobian is mended for.
+        max_trials: runs at most for one step.
+        wells_first: flow term from which on the wells' is multiplied.
+        far, near: tolerances of the simulator, above and below `far_above` times the noise.
+        far_above: of the flow term, in halves of the number of observations.
+        stops_at_floor: whether it ends when the observations are met to within their noise.
+    """
+
+    max_iterations: int = 30
+    max_secants: int = 6
+    max_trials: int = 6
+    wells_first: float = 100.0
+    far: float = 1e-3
+    near: float = 1e-4
+    far_above: float = 10.0
+    stops_at_floor: bool = True
+
+    def start(self, objective: Objective, target: Target, z: Vector) -> State:
+        """From a prior draw to the nearest place where the wells' facies are fitted."""
+        record = self._record(objective, target, z, Cost())[0]
+        if objective.has_wells:
+            z = fit_wells(objective, replace(target, centre=z), z)
+        fitted, evaluation = self._record(objective, target, z, record.cost)
+        state = State(records=(record, fitted), evaluation=evaluation, memory=_memory(_MOST, 0, self.far))
+        return state if objective.has_flow else state.ended("converged", "the wells and the prior need no simulator")
+
+    def step(self, objective: Objective, target: Target, state: State) -> State:
+        """One Jacobian, and the steps that it serves."""
+        began, floor = state.last, 0.5 * len(objective.observations)
+        fraction, n_small, tolerance = (float(state.memory[name]) for name in ("fraction", "n_small", "tolerance"))
+        at = state.evaluation or objective.evaluate(began.z, Options(tolerance=tolerance))
+        linear = objective.linearise(at, target)
+        cost = began.cost + Cost(jacobians=1)
+        jacobian, gradient = linear.jacobian, linear.wells_gradient
+        for i_step in range(1 + self.max_secants):
+            last = state.last
+            emphasis = max(1.0, last.parts.flow / self.wells_first)
+            model = _Model.of(
+                objective.residual(at, target), jacobian, gradient, linear.wells_hessian,
+                last.z - target.centre, objective.prior_precision, emphasis,
+            )  # fmt: skip
+            tolerance = self.far if last.parts.flow > self.far_above * floor else self.near
+            trial, n_runs = self._search(objective, target, last, model, fraction, emphasis, tolerance)
+            cost = cost + Cost(forward=n_runs)
+            if trial is None:
+                break
+            if i_step == 0:
+                fraction = max(min(2 * trial.fraction, _MOST) if trial.gain > _GOOD_GAIN else trial.fraction, _LEAST)
+            then = trial.evaluation
+            missed = objective.residual(then, target) - objective.residual(at, target) - jacobian @ trial.dz
+            jacobian = jacobian + np.outer(missed, trial.dz) / (trial.dz @ trial.dz)
+            gradient = objective.wells_gradient(then)
+            record, at = Record(z=then.z, parts=trial.parts, cost=cost), then
+            state = state.then(record, at, _memory(fraction, int(n_small), tolerance))
+            if trial.saved < _WORTH or (self.stops_at_floor and trial.parts.flow <= floor):
+                break
+        return self._judged(state, began, floor, cost)
+
+    def _judged(self, state: State, began: Record, floor: float, cost: Cost) -> State:
+        """Whether a Jacobian was the last."""
+        last = state.last
+        if last is began:
+            return state.ended("stuck", f"no step from iterate {len(state.records) - 1} lessens the objective")
+        if self.stops_at_floor and last.parts.flow <= floor:
+            return state.ended("floor", "the observations are met to within their noise")
+        is_small = last.parts.flow <= self.wells_first and (
+            began.parts.total - last.parts.total <= _LITTLE * began.parts.total
+        )
+        n_small = int(state.memory["n_small"]) + 1 if is_small else 0
+        state = replace(state, memory={**state.memory, "n_small": np.array(float(n_small))})
+        if n_small >= _FEW:
+            return state.ended("converged", f"{_FEW} Jacobians took off less than {_LITTLE:.0%} each")
+        if cost.jacobians >= self.max_iterations:
+            return state.ended("spent", f"{self.max_iterations} Jacobians")
+        return state
+
+    def _search(
+        self,
+        objective: Objective,
+        target: Target,
+        last: Record,
+        model: _Model,
+        fraction: float,
+        emphasis: float,
+        tolerance: float,
+    ) -> tuple[_Trial | None, int]:
+        """The best of a few damped steps, each shorter than the one before, and how many runs they took."""
+        best, n_runs = None, 0
+        before = _emphasised(last.parts, emphasis)
+        while n_runs < self.max_trials:
+            n_runs += 1
+            dz, promised = model.step(fraction)
+            try:
+                then = objective.evaluate(last.z + dz, Options(tolerance=tolerance))
+            except NewtonError:
+                fraction /= _COARSE
+                continue
+            parts = objective.parts(then, target)
+            won = before - _emphasised(parts, emphasis)
+            if won > (0.0 if best is None else best.saved * before):
+                best = _Trial(evaluation=then, parts=parts, dz=dz, fraction=fraction, gain=won / promised,
+                              saved=won / before)  # fmt: skip
+                if best.gain > _GOOD_GAIN:
+                    break
+            elif best is not None:
+                break
+            fraction /= _COARSE if best is None else _FINE
+        return best, n_runs
+
+    def _record(self, objective: Objective, target: Target, z: Vector, before: Cost) -> tuple[Record, Evaluation]:
+        evaluation = objective.evaluate(z, Options(tolerance=self.far))
+        cost = before + Cost(forward=int(objective.has_flow))
+        return Record(z=evaluation.z, parts=objective.parts(evaluation, target), cost=cost), evaluation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Trial:
+    """A step that lessens the objective.
+
+    Attributes:
+        fraction: of the model's promise that was asked for.
+        gain: what was won, of what the model promised of this step.
+        saved: what was won, of the objective before.
+    """
+
+    evaluation: Evaluation
+    parts: Parts
+    dz: Vector
+    fraction: float
+    gain: float
+    saved: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Model:
+    """g^T dz + dz^T H dz / 2 in the eigenvectors of H, where any damping is a division.
+
+    Attributes:
+        values: eigenvalues of H, ascending.
+        vectors: in columns.
+        slope: g along each.
+    """
+
+    values: Vector
+    vectors: Float[np.ndarray, "n n"]
+    slope: Vector
+
+    @classmethod
+    def of(
+        cls,
+        residual: Float[np.ndarray, " n_obs"],
+        jacobian: Float[np.ndarray, "n_obs n"],
+        wells_gradient: Vector,
+        wells_hessian: Float[np.ndarray, "n n"],
+        from_centre: Vector,
+        precision: float,
+        emphasis: float,
+    ) -> _Model:
+        """Of the objective with the wells' term times `emphasis`."""
+        gradient = jacobian.T @ residual + precision * from_centre + emphasis * wells_gradient
+        hessian = jacobian.T @ jacobian + precision * np.eye(len(from_centre)) + emphasis * wells_hessian
+        values, vectors = np.linalg.eigh(hessian)
+        return cls(values=values, vectors=vectors, slope=vectors.T @ gradient)
+
+    def step(self, fraction: float) -> tuple[Vector, float]:
+        """The step that promises `fraction` of the most, and what it promises."""
+        most = self._promised(0.0)
+        # 60 halvings of a bracket of 24 decades.
+        low, high = -8.0, 16.0
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if self._promised(10**middle) >= fraction * most else (low, middle)
+        damping = 10**low
+        return -self.vectors @ (self.slope / (self.values + damping)), self._promised(damping)
+
+    def _promised(self, damping: float) -> float:
+        along = self.slope / (self.values + damping)
+        return float(along @ self.slope - 0.5 * along @ (self.values * along))
+
+
+def fit_wells(objective: Objective, target: Target, z: Vector) -> Vector:
+    """The nearest minimum of the wells' and the prior's terms, by L-BFGS; no simulation."""
+    wells = objective.without_flow()
+
+    def value(at: Vector) -> tuple[float, Vector]:
+        evaluation = wells.evaluate(at, Options())
+        return wells.parts(evaluation, target).total, wells.gradient(evaluation, target)
+
+    found = minimize(value, z, jac=True, method="L-BFGS-B", options={"maxiter": 500, "ftol": 1e-5})
+    return np.asarray(found.x)
+
+
+def _emphasised(parts: Parts, emphasis: float) -> float:
+    return parts.flow + parts.prior + emphasis * parts.wells
+
+
+def _memory(fraction: float, n_small: int, tolerance: float) -> Mapping[str, np.ndarray]:
+    return {"fraction": np.array(fraction), "n_small": np.array(float(n_small)), "tolerance": np.array(tolerance)}

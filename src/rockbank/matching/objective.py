@@ -1,0 +1,278 @@
+"""What a match minimises: the negative logarithm of the posterior of a latent, part by part."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rockbank.flow.case import Case
+from rockbank.flow.options import Options
+from rockbank.flow.simulate import jacobian, simulate
+from rockbank.matching.geology import RockGenerator, WellFacies
+from rockbank.matching.observations import Observations, observables
+
+Vector = Float[np.ndarray, " n"]
+Scaling = Literal["posterior", "published"]
+# Where facies are as good as certain; -ln of it, 32, is the most that one cell can cost.
+_CERTAIN = 1e-14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What one member is drawn to.
+
+    Attributes:
+        centre: of the prior, 0 but for randomised maximum likelihood.
+        observed: the measured values, or perturbed ones.
+    """
+
+    centre: Vector
+    observed: Vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The objective's parts at one latent, and what the published ones are judged by.
+
+    Attributes:
+        flow: 0.5 sum (r / sigma)^2, or the published time mean.
+        wells: the facies' binary cross-entropies, summed over the wells' cells.
+        prior: 0.5 |z - centre|^2.
+        time_mean: DeepFlow's J, of the real observations whatever the member is drawn to.
+        accuracy: part of the wells' cells with the right facies.
+    """
+
+    flow: float
+    wells: float
+    prior: float
+    time_mean: float
+    accuracy: float
+
+    @property
+    def total(self) -> float:
+        """The objective."""
+        return self.flow + self.wells + self.prior
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Runs of the simulator: forward ones, and the gradients and Jacobians that followed some of them."""
+
+    forward: int = 0
+    gradients: int = 0
+    jacobians: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        """Together."""
+        return Cost(
+            forward=self.forward + other.forward,
+            gradients=self.gradients + other.gradients,
+            jacobians=self.jacobians + other.jacobians,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """A latent's rock, and what a run through it shows.
+
+    Attributes:
+        z: the latent.
+        variables: facies probability and porosity variable; the simulated values hang on them.
+        facies: probability of sand in the wells' cells.
+        simulated: where there are observations; empty without the flow term.
+    """
+
+    z: Vector
+    variables: Float[Tensor, "2 i j"]
+    facies: Float[Tensor, " m"]
+    simulated: Float[Tensor, " n_obs"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Linear:
+    """First order of the flow term's residuals, second order (Gauss-Newton) of the wells' term, at one latent.
+
+    Attributes:
+        residual: scaled, so that the flow term is 0.5 |residual|^2.
+        jacobian: of the residual.
+        wells_gradient: of the cross-entropies.
+        wells_hessian: of them, generalised Gauss-Newton: positive semi-definite.
+    """
+
+    residual: Vector
+    jacobian: Float[np.ndarray, "n_obs n"]
+    wells_gradient: Vector
+    wells_hessian: Float[np.ndarray, "n n"]
+
+
+class Objective:
+    """0.5 sum (r / sigma)^2 + sum of cross-entropies at the wells + 0.5 |z - centre|^2 of a case and a generator.
+
+    With the published scaling the flow term is J = sum_n dt_n / (4 T) sum (r / sigma)^2 and the prior's is divided by
+    the length of z (Mosser, Dubrule and Blunt 2019, its code).
+    """
+
+    def __init__(
+        self,
+        rock: RockGenerator,
+        case: Case,
+        observations: Observations,
+        facies: WellFacies,
+        *,
+        flow: bool = True,
+        wells: bool = True,
+        scaling: Scaling = "posterior",
+    ) -> None:
+        """Of the case's wells and schedule; its rock only lends grid and compressibility.
+
+        Args:
+            rock: latents to rock.
+            case: everything but the rock.
+            observations: of its wells.
+            facies: at its wells.
+            flow: whether the observations count.
+            wells: whether the wells' facies count.
+            scaling: of the three parts.
+
+        Raises:
+            ValueError: the generator's sections do not fit the grid, or observations the schedule.
+        """
+        grid = case.rock.grid
+        with torch.no_grad():
+            made = tuple(rock(torch.zeros(rock.n_latent, dtype=torch.float64)).facies.shape)
+        if made != grid.shape:
+            raise ValueError(f"grid: got {grid.shape} cells, the generator makes sections of {made}; take a generator "
+                             "of the grid's shape, or a grid of the generator's")  # fmt: skip
+        self.rock, self.case, self.observations, self.facies = rock, case, observations, facies
+        self.has_flow, self.has_wells = flow and len(observations) > 0, wells and len(facies.cells) > 0
+        steps = np.asarray(case.schedule.steps)
+        self._places = observations.places(steps, [well.name for well in case.wells])
+        #: dt_n / (4 T) of each observation's report step.
+        self._share = steps[self._places[1]] / (4 * steps.sum())
+        published = scaling == "published"
+        self._root = np.sqrt(2 * self._share if published else np.ones(len(observations))) / observations.sigma
+        self._prior = 1.0 / rock.n_latent if published else 1.0
+
+    @property
+    def n_latent(self) -> int:
+        """Numbers of one latent."""
+        return self.rock.n_latent
+
+    def without_flow(self) -> Objective:
+        """The wells' and the prior's terms."""
+        other = copy(self)
+        other.has_flow = False
+        return other
+
+    @property
+    def prior_precision(self) -> float:
+        """What 0.5 |z - centre|^2 is multiplied by."""
+        return self._prior
+
+    def target(self, centre: Vector | None = None, observed: Vector | None = None) -> Target:
+        """The posterior's own, or one with another centre or other values."""
+        return Target(
+            centre=np.zeros(self.n_latent) if centre is None else centre,
+            observed=self.observations.value if observed is None else observed,
+        )
+
+    def evaluate(self, z: Vector, options: Options, *, is_reported: bool = False) -> Evaluation:
+        """The rock of a latent and, where the flow counts or it `is_reported`, a run through it.
+
+        Raises:
+            NewtonError: the run does not converge.
+        """
+        with torch.no_grad():
+            variables = self.rock.variables(torch.as_tensor(z, dtype=torch.float64))
+        variables.requires_grad_()
+        simulated = torch.zeros(0, dtype=torch.float64)
+        if self.has_flow or is_reported:
+            section = self.rock.rock(variables)
+            rock = replace(self.case.rock, permeability=section.permeability, porosity=section.porosity)
+            case = self.case
+            result = simulate(rock, case.fluid, case.wells, case.schedule, initial=case.initial, options=options)
+            simulated = observables(result, self._places)
+        return Evaluation(
+            z=np.array(z, dtype=float),
+            variables=variables,
+            facies=self.facies.at(variables.detach()[0]),
+            simulated=simulated,
+        )
+
+    def parts(self, at: Evaluation, target: Target) -> Parts:
+        """The objective's parts; those that do not count are 0."""
+        simulated = at.simulated.detach().numpy()
+        flow = time_mean = 0.0
+        if simulated.size:
+            of_observed = ((simulated - self.observations.value) / self.observations.sigma) ** 2
+            time_mean = float(self._share @ of_observed)
+            flow = 0.5 * float(np.sum(self.residual(at, target) ** 2))
+        is_right = (at.facies > 0.5) == self.facies.is_sand
+        return Parts(
+            flow=flow,
+            wells=float(self._cross_entropy(at.facies)) if self.has_wells else 0.0,
+            prior=0.5 * self._prior * float(np.sum((at.z - target.centre) ** 2)),
+            time_mean=time_mean,
+            accuracy=float(is_right.double().mean()) if len(is_right) else 1.0,
+        )
+
+    def gradient(self, at: Evaluation, target: Target) -> Vector:
+        """Of the objective in z: the adjoint of the run, then back through the generator."""
+        pieces = []
+        if self.has_flow:
+            of_root = torch.as_tensor(self._root)
+            scaled = of_root * (at.simulated - torch.as_tensor(target.observed))
+            pieces.append(0.5 * (scaled**2).sum())
+        if self.has_wells:
+            pieces.append(self._cross_entropy(self.facies.at(at.variables[0])))
+        gradient = self._prior * (at.z - target.centre)
+        if pieces:
+            gradient = gradient + self._through_generator(at.z, at.variables, torch.stack(pieces).sum())
+        return np.asarray(gradient)
+
+    def linearise(self, at: Evaluation, target: Target) -> Linear:
+        """The terms' derivatives in z: all observables' by one adjoint sweep, the generator's forward."""
+        of_generator = self.rock.jacobian(at.z)
+        of_residual = np.zeros((0, self.n_latent))
+        if self.has_flow:
+            (of_simulated,) = jacobian(at.simulated, [at.variables])
+            of_residual = self._root[:, None] * (of_simulated.flatten(1) @ of_generator.flatten(1).T).numpy()
+        gradient, hessian = np.zeros(self.n_latent), np.zeros((self.n_latent,) * 2)
+        if self.has_wells:
+            p = at.facies.numpy().clip(_CERTAIN, 1 - _CERTAIN)
+            of_p = self.facies.at(of_generator[:, 0]).T.numpy()
+            gradient = of_p.T @ ((p - self.facies.is_sand.numpy()) / (p * (1 - p)))
+            hessian = of_p.T @ (of_p / (p * (1 - p))[:, None])
+        return Linear(
+            residual=self.residual(at, target), jacobian=of_residual, wells_gradient=gradient, wells_hessian=hessian
+        )
+
+    def residual(self, at: Evaluation, target: Target) -> Float[np.ndarray, " n_obs"]:
+        """Scaled, so that the flow term is 0.5 |residual|^2; empty where the flow does not count."""
+        if not self.has_flow:
+            return np.zeros(0)
+        return np.asarray(self._root * (at.simulated.detach().numpy() - target.observed))
+
+    def wells_gradient(self, at: Evaluation) -> Vector:
+        """Of the wells' term in z."""
+        if not self.has_wells:
+            return np.zeros(self.n_latent)
+        return self._through_generator(at.z, at.variables, self._cross_entropy(self.facies.at(at.variables[0])))
+
+    def _through_generator(self, z: Vector, variables: Tensor, value: Float[Tensor, ""]) -> Vector:
+        (of_variables,) = torch.autograd.grad(value, variables, retain_graph=True)
+        at = torch.as_tensor(z, dtype=torch.float64).requires_grad_()
+        (of_z,) = torch.autograd.grad(self.rock.variables(at), at, of_variables)
+        return np.asarray(of_z.numpy())
+
+    def _cross_entropy(self, p: Float[Tensor, " m"]) -> Float[Tensor, ""]:
+        """-sum f ln p + (1 - f) ln(1 - p)."""
+        p = p.clamp(_CERTAIN, 1 - _CERTAIN)
+        entropy: Tensor = -torch.where(self.facies.is_sand, p, 1 - p).log().sum()
+        return entropy

@@ -1,0 +1,273 @@
+"""A run's folder: what was asked, the generator that it was asked of, and how far each member has come."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, get_args
+
+import numpy as np
+
+from rockbank.card import CARD, WEIGHTS, ModelCard
+from rockbank.files import read_json, sha256, write_json
+from rockbank.gan.load import load_generator
+from rockbank.latents import draw_latents
+from rockbank.matching.adam import Adam, Prior
+from rockbank.matching.case_file import MatchCase, load_match_case
+from rockbank.matching.chains import Chain
+from rockbank.matching.ensemble import Member, Method, Together
+from rockbank.matching.fingerprint import fingerprints
+from rockbank.matching.gauss_newton import GaussNewton
+from rockbank.matching.geology import RockGenerator
+from rockbank.matching.objective import Objective, Scaling
+from rockbank.matching.state import State
+
+SETTINGS, GENERATOR, MEMBERS = "run.json", "generator", "members"
+PRIOR = "prior"
+
+
+def _es_mda(asked: Settings) -> Together:
+    from rockbank.matching.es_mda import EsMda  # its library takes a second to import, which the others need not
+
+    return EsMda(**_limit(asked))
+
+
+def _chain(asked: Settings, is_guided: bool) -> Chain:
+    """Of which the first quarter is left out."""
+    n_samples = asked.iterations or Chain.max_iterations
+    return Chain(max_iterations=n_samples, burn_in=n_samples // 4, seed=asked.seed, is_guided=is_guided)
+
+
+# Methods that take each member by itself, and those that take all of them together.
+METHODS: Mapping[str, Callable[[Settings], Method]] = {
+    PRIOR: lambda asked: Prior(),
+    "adam": lambda asked: Adam(**_limit(asked)),
+    "gauss-newton": lambda asked: GaussNewton(stops_at_floor=True, **_limit(asked)),
+    "rml": lambda asked: GaussNewton(stops_at_floor=False, **_limit(asked)),
+    "pcn": lambda asked: _chain(asked, is_guided=False),
+    "mala": lambda asked: _chain(asked, is_guided=True),
+}
+TOGETHER: Mapping[str, Callable[[Settings], Together]] = {"es-mda": _es_mda}
+# Methods whose members have observations and a prior mean of their own.
+PERTURBED = ("rml",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a run was asked to do.
+
+    Attributes:
+        case: path of the case file.
+        case_sha256: of it when the run began.
+        inputs: fingerprints of what the case file and the files that it names said then.
+        generator: name and version of the registered generator.
+        method: one of METHODS or TOGETHER.
+        members: how many.
+        seed: of all their draws.
+        flow, wells: which terms of the objective count.
+        scaling: "posterior", or the published one.
+        iterations: at most; None is the method's own.
+    """
+
+    case: str
+    case_sha256: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    generator: str
+    method: str
+    members: int
+    seed: int
+    flow: bool = True
+    wells: bool = True
+    scaling: Scaling = "posterior"
+    iterations: int | None = None
+
+    def __post_init__(self) -> None:
+        choices = {"method": (*METHODS, *TOGETHER), "scaling": get_args(Scaling)}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: got '{getattr(self, name)}'; known are {list(known)}")
+        if self.members < 1:
+            raise ValueError(f"members: got {self.members}; ask for one at least")
+        if not 0 <= self.seed < 2**64:
+            raise ValueError(f"seed: got {self.seed}; use a whole number in [0, 2^64)")
+        if self.iterations is not None and self.method == PRIOR:
+            raise ValueError(f"iterations: got {self.iterations}; method '{PRIOR}' has none, leave it out")
+        if self.iterations is not None and self.iterations < 1:
+            raise ValueError(f"iterations: got {self.iterations}; allow one at least")
+
+
+class Run:
+    """A run in its folder; every process that works on it opens it anew."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """The run in `folder`.
+
+        Raises:
+            ValueError: there is none.
+        """
+        self.folder = Path(folder)
+        path = self.folder / SETTINGS
+        if not path.is_file():
+            raise ValueError(f"{self.folder}: holds no run; 'rockbank match CASE.yaml' makes one, and says where")
+        try:
+            self.settings = Settings(**read_json(path))
+        except TypeError as error:
+            raise ValueError(f"{path}: no settings of a run: {error}; begin another run") from error
+
+    @classmethod
+    def create(cls, folder: Path, settings: Settings) -> Self:
+        """A new run; the generator lies in its folder already."""
+        (folder / MEMBERS).mkdir(parents=True)
+        write_json(folder / SETTINGS, asdict(settings))
+        return cls(folder)
+
+    @cached_property
+    def case(self) -> MatchCase:
+        """The case, read again from its files.
+
+        Raises:
+            ValueError: naming the input that is not what it was when the run began.
+        """
+        path = Path(self.settings.case)
+        remedy = f"is not what it was when the run in {self.folder} began; put it back, or begin another run"
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; it {remedy}")
+        case = load_match_case(path)
+        now = fingerprints(case)
+        changed = [name for name, before in self.settings.inputs.items() if now.get(name) != before]
+        if changed:
+            raise ValueError(
+                f"{path}: what it or a file that it names says of the {' and the '.join(changed)} {remedy}"
+            )
+        if sha256(path) != self.settings.case_sha256:
+            raise ValueError(f"{path}: {remedy}")
+        return case
+
+    @cached_property
+    def card(self) -> ModelCard:
+        """The generator's card, whose files are as it says."""
+        folder = self.folder / GENERATOR
+        card = ModelCard.load(folder)
+        card.verify(folder)
+        return card
+
+    @property
+    def card_sha256(self) -> str:
+        """Of the generator's card, which holds those of its files."""
+        return sha256(self.folder / GENERATOR / CARD)
+
+    @cached_property
+    def rock(self) -> RockGenerator:
+        """Latents to rock."""
+        card = self.card
+        weights = self.folder / GENERATOR / WEIGHTS
+        module = load_generator(weights, network=card.network, latent=card.latent_shape, image=card.image_shape)
+        return RockGenerator(module, card.latent_shape, card.value_range, self.case.geology)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What the members minimise."""
+        case, asked = self.case, self.settings
+        return Objective(
+            self.rock,
+            case.case,
+            case.observations,
+            case.facies,
+            flow=asked.flow,
+            wells=asked.wells,
+            scaling=asked.scaling,
+        )
+
+    @cached_property
+    def method(self) -> Method:
+        """How they do, each by itself; not for a method of TOGETHER."""
+        return METHODS[self.settings.method](self.settings)
+
+    @cached_property
+    def together(self) -> Together | None:
+        """How they do, where they go together."""
+        make = TOGETHER.get(self.settings.method)
+        return None if make is None else make(self.settings)
+
+    @property
+    def n_iterations(self) -> int:
+        """The most that a member takes."""
+        return int(getattr(self.together or self.method, "max_iterations", 1))
+
+    def member(self, i: int) -> Member:
+        """The i-th: a draw of the prior; for `rml` also the centre, and perturbed observations.
+
+        Every member's draws are its own, whatever the number of members (randomised maximum likelihood: Oliver, He
+        and Reynolds 1996).
+        """
+        objective, seed = self.objective, self.settings.seed
+        z = draw_latents(seed, i + 1, (objective.n_latent,))[i].astype(float)
+        if self.settings.method not in PERTURBED:
+            return Member(z=z, target=objective.target())
+        noise = np.random.Generator(np.random.Philox(key=np.array([seed, i + 1], dtype=np.uint64)))
+        of = objective.observations
+        observed = of.value + of.sigma * noise.standard_normal(len(of))
+        return Member(z=z, target=objective.target(centre=z, observed=observed))
+
+    def checkpoint(self, i: int) -> Path:
+        """Where the i-th member's state lies."""
+        return self.folder / MEMBERS / f"{i:04d}.npz"
+
+    def states(self) -> Sequence[State | None]:
+        """Of every member, how far it is; None has not begun.
+
+        Raises:
+            ValueError: naming the checkpoint that is damaged.
+        """
+        paths = [self.checkpoint(i) for i in range(self.settings.members)]
+        return [State.load(path) if path.is_file() else None for path in paths]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No other process works on the run meanwhile; the system lets go of it however this one ends.
+
+        Raises:
+            ValueError: another one does.
+        """
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(
+                    f"{self.folder}: another process works on this run; wait for it, or stop it"
+                ) from error
+            yield
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder that becomes `folder` when the block succeeds, and never takes the place of another.
+
+    Raises:
+        ValueError: `folder` is there.
+    """
+    taken = f"{folder}: is there already; 'rockbank match resume {folder}' goes on with it, --name gives another"
+    if folder.exists():
+        raise ValueError(taken)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+    try:
+        yield beside
+        beside.chmod(0o755)
+        try:
+            os.rename(beside, folder)
+        except OSError as error:
+            raise ValueError(taken) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _limit(asked: Settings) -> Mapping[str, Any]:
+    return {} if asked.iterations is None else {"max_iterations": asked.iterations}

@@ -1,0 +1,107 @@
+"""What a match would do, and how far it is, in words."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from rockbank.flow.options import Options
+from rockbank.flow.trajectory import NewtonError
+from rockbank.flow.units import DAY
+from rockbank.matching.case_file import MatchCase, load_match_case
+from rockbank.matching.posterior import COST, POSTERIOR, TABLE
+from rockbank.matching.report import REPORT
+from rockbank.matching.run import PRIOR, Run
+from rockbank.matching.state import FAILED, State
+from rockbank.steps.match import TERMS, Asked, folder_of, prepare
+
+
+def about(path: Path, asked: Asked, workers: int) -> dict[str, str]:
+    """What would be run, in words, with the time of one forward run; nothing is written."""
+    case = load_match_case(path)
+    folder = folder_of(path, case, asked)
+    with tempfile.TemporaryDirectory() as temporary:
+        run = prepare(path, case, asked, Path(temporary))
+        return {**_about_case(case), **_about_run(run), "time": _estimate(run, workers), "folder": str(folder)}
+
+
+def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
+    """A row for each member that has begun, and what there is to say.
+
+    A row is number, status, iterations, objective, J, accuracy and cost.
+    """
+    run = Run(folder)
+    states, asked = run.states(), run.settings
+    counts = Counter("not begun" if state is None else state.status for state in states)
+    failed = [(i, state) for i, state in enumerate(states) if state is not None and state.status == FAILED]
+    return [_row(i, state) for i, state in enumerate(states) if state is not None], {
+        "run": f"{asked.method} of {Path(asked.case).name} with {asked.generator}, seed {asked.seed}",
+        "members": ", ".join(f"{n} {name}" for name, n in counts.items()),
+        **{f"member {i} failed": state.reason for i, state in failed},
+        "results": ", ".join(name for name in (POSTERIOR, TABLE, REPORT) if (folder / name).is_file()) or "none yet",
+    }
+
+
+def _row(i: int, state: State) -> tuple[str, ...]:
+    if not state.records:
+        return str(i), state.status, "", "", "", "", ""
+    parts = state.last.parts
+    n_iterations = len(state.records) - 1
+    numbers = (f"{parts.total:.5g}", f"{parts.time_mean:.3g}", f"{parts.accuracy:.3g}", f"{cost_of(state):g}")
+    return str(i), state.status, str(n_iterations), *numbers
+
+
+def cost_of(state: State) -> float:
+    """Of a member so far, in forward runs."""
+    return float(sum(weight * getattr(state.last.cost, name) for name, weight in COST.items()))
+
+
+def _about_case(case: MatchCase) -> dict[str, str]:
+    of, seen = case.case, case.observations
+    counts = Counter(zip(seen.well, seen.quantity, strict=True))
+    observed = ", ".join(f"{n} {quantity} of {well}" for (well, quantity), n in counts.items())
+    n_sand = int(case.facies.is_sand.sum())
+    ahead = f", then {sum(case.forecast) / DAY:g} of forecast" if case.forecast else ""
+    return {
+        "case": of.title,
+        "cells": " x ".join(map(str, of.rock.grid.shape)),
+        "report steps": f"{len(of.schedule.steps)}, {sum(of.schedule.steps) / DAY:g} days{ahead}",
+        "observations": f"{len(seen)}: {observed}" if counts else "none",
+        "wells' facies": f"{len(case.facies.cells)} cells, {n_sand} of them sand",
+        "truth": "known" if case.has_truth else "not known",
+    }
+
+
+def _about_run(run: Run) -> dict[str, str]:
+    asked, card = run.settings, run.card
+    terms = [name for name, counts in zip(TERMS, (asked.flow, asked.wells), strict=True) if counts]
+    return {
+        "generator": f"{asked.generator} ({card.generator}), a latent of {run.objective.n_latent} numbers",
+        "method": asked.method,
+        "members": f"{asked.members}, seed {asked.seed}",
+        "terms": f"{', '.join([*terms, 'prior'])}; scaling: {asked.scaling}",
+    }
+
+
+def _estimate(run: Run, workers: int) -> str:
+    z = run.member(0).z
+    seconds = 0.0
+    # The first run compiles what is not compiled yet.
+    for _ in range(2):
+        begin = time.perf_counter()
+        try:
+            run.objective.evaluate(z, Options(tolerance=1e-4), is_reported=True)
+        except NewtonError as error:
+            return f"not known, the first member's rock cannot be simulated: {error}"
+        seconds = time.perf_counter() - begin
+    asked = run.settings
+    if asked.method == PRIOR:
+        per_member = 2.0
+    else:
+        of_iteration = COST["gradients"] if asked.method == "adam" else COST["jacobians"]
+        per_member = 2.0 + (1.0 + of_iteration) * run.n_iterations
+    hours = asked.members * per_member * seconds / workers / 3600
+    on = "one core" if workers == 1 else f"{workers} cores"
+    return f"a forward run takes {seconds:.2g} s; all of it at most {hours:.2g} hours on {on}"

@@ -1,0 +1,109 @@
+"""A match whose posterior is known: observables A z with Gaussian errors, and a standard normal prior."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rockbank.flow.trajectory import NewtonError
+from rockbank.matching.ensemble import Member
+from rockbank.matching.objective import Evaluation, Linear, Parts, Target
+from rockbank.matching.observations import Observations
+
+N_LATENT, N_OBSERVED = 3, 5
+
+
+class LinearGaussian:
+    """With the methods of Objective; some latents fail, where asked."""
+
+    has_flow, has_wells, prior_precision = True, False, 1.0
+
+    def __init__(self, *, seed=0, n_observed=N_OBSERVED, precision=1.0, fails=lambda z: False):
+        rng = np.random.default_rng(seed)
+        self.n_latent = N_LATENT
+        # Correlated and unequal, so that a method that mixes up rows or forgets a covariance is found out.
+        self.matrix = rng.normal(size=(n_observed, N_LATENT)) * np.array([2.0, 1.0, 0.3])
+        self.fails = fails
+        self.prior_precision = precision
+        sigma = rng.uniform(0.5, 1.5, size=n_observed)
+        self.observations = Observations(
+            time=np.arange(1.0, n_observed + 1),
+            well=("P",) * n_observed,
+            quantity=("bhp",) * n_observed,
+            value=self.matrix @ np.array([0.5, -1.0, 1.0]) + sigma * rng.normal(size=n_observed),
+            sigma=sigma,
+        )
+
+    @property
+    def covariance(self):
+        """Of the posterior."""
+        scaled = self.matrix / self.observations.sigma[:, None]
+        return np.linalg.inv(scaled.T @ scaled + np.eye(N_LATENT))
+
+    @property
+    def mean(self):
+        """Of the posterior."""
+        return self.covariance @ self.matrix.T @ (self.observations.value / self.observations.sigma**2)
+
+    def target(self, centre=None, observed=None):
+        return Target(
+            centre=np.zeros(N_LATENT) if centre is None else centre,
+            observed=self.observations.value if observed is None else observed,
+        )
+
+    def evaluate(self, z, options, **_):
+        if self.fails(z):
+            raise NewtonError("step 2: the pressure does not converge")
+        return Evaluation(
+            z=np.array(z, dtype=float),
+            variables=torch.zeros(2, 1, 1),
+            facies=torch.zeros(0, dtype=torch.float64),
+            simulated=torch.as_tensor(self.matrix @ z),
+        )
+
+    def residual(self, at, target):
+        return (at.simulated.numpy() - target.observed) / self.observations.sigma
+
+    def parts(self, at, target):
+        return Parts(
+            flow=0.5 * float(np.sum(self.residual(at, target) ** 2)),
+            wells=0.0,
+            prior=0.5 * float(np.sum((at.z - target.centre) ** 2)),
+            time_mean=0.0,
+            accuracy=1.0,
+        )
+
+    def gradient(self, at, target):
+        return self.matrix.T @ (self.residual(at, target) / self.observations.sigma) + at.z - target.centre
+
+    def wells_gradient(self, at):
+        return np.zeros(N_LATENT)
+
+    def linearise(self, at, target):
+        return Linear(
+            residual=self.residual(at, target),
+            jacobian=self.matrix / self.observations.sigma[:, None],
+            wells_gradient=np.zeros(N_LATENT),
+            wells_hessian=np.zeros((N_LATENT, N_LATENT)),
+        )
+
+
+class LinearWork:
+    """A run of it in a folder."""
+
+    def __init__(self, folder: Path, objective: LinearGaussian, method=None):
+        self.folder, self.objective, self.method = folder, objective, method
+
+    def member(self, i):
+        return Member(z=np.random.default_rng([7, i]).standard_normal(N_LATENT), target=self.objective.target())
+
+    def checkpoint(self, i):
+        return self.folder / f"{i:04d}.npz"
+
+
+def finished(method, objective, target, z):
+    """One member's last state."""
+    state = method.start(objective, target, z)
+    while state.status == "running":
+        state = method.step(objective, target, state)
+    return state

@@ -1,0 +1,378 @@
+"""The report on DeepFlow's case says what the datasets of its runs say, and nothing of runs that are not there."""
+
+import importlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from PIL import Image
+
+from rockbank.files import write_json
+from rockbank.matching.objective import Cost, Parts
+from rockbank.matching.posterior import POSTERIOR, read_posterior
+from rockbank.matching.run import MEMBERS, SETTINGS, Settings
+from rockbank.matching.state import Record, State
+from tests.matching.synthetic import matched
+
+ROOT = Path(__file__).parents[2]
+N_LATENT = 40
+ASKED = {"generator": "deepflow/1", "seed": 7, "flow": True, "wells": True, "scaling": "posterior", "iterations": None}
+# Tables have three digits.
+DIGITS = 6e-3
+COLUMNS = ("J", "objective", "loss as published", "accuracy at the wells", "|z|²")
+INJECTOR, PRODUCER = 7, 119
+
+
+@pytest.fixture(scope="module")
+def docs() -> Iterator[Mapping[str, ModuleType]]:
+    """Modules docs/deepflow*.py, which are no part of the package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT))
+        names = {"report": "docs.deepflow"} | {
+            name: f"docs.deepflow_{name}" for name in ("runs", "numbers", "bars", "tables", "text")
+        }
+        yield {name: importlib.import_module(module) for name, module in names.items()}
+
+
+@pytest.fixture(scope="module")
+def matches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of which some are whole, one has members to come, one only began, and the rest are not there."""
+    folder: Path = tmp_path_factory.mktemp("project") / "matches"
+    prior = matched(n_members=8, n_latent=N_LATENT, ensembles=("prior",), n_iterations=0, seed=1)
+    write_run(folder, "published-prior", prior, method="prior")
+    wells = with_bridges(matched(n_members=8, n_latent=N_LATENT, n_iterations=2, seed=2))
+    write_run(folder, "published-wells", wells, method="gauss-newton", flow=False)
+    newton = off_the_bar(matched(n_members=12, n_latent=N_LATENT, seed=3, failed=(3,)))
+    write_run(folder, "published-gauss-newton", newton, method="gauss-newton")
+    adam = still_running(matched(n_members=5, n_latent=N_LATENT, seed=4), [1, 4])
+    write_run(folder, "published-adam", adam, method="adam", iterations=20)
+    write_run(folder, "own-es-mda", matched(n_members=10, n_latent=N_LATENT, seed=5), method="es-mda")
+    begin_run(folder / "own-rml")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(docs: Mapping[str, ModuleType], matches: Path) -> str:
+    """The report, before pictures are drawn."""
+    written: str = docs["text"].to_markdown(docs["runs"].find(matches), [], matches.parent / "reports")
+    return written
+
+
+def write_run(matches: Path, name: str, dataset: xr.Dataset, **settings: object) -> None:
+    """A run's results, as `rockbank match` leaves them."""
+    case = "deepflow_published.yaml" if name.startswith("published") else "deepflow.yaml"
+    asked = ASKED | {"case": case, "members": dataset.sizes["member"]} | settings
+    dataset = dataset.assign_attrs(
+        settings=json.dumps(asked), git_commit="0123456789abcdef", generator_sha256="fedcba9876543210"
+    )
+    if "z_path" not in dataset:
+        path = np.repeat(dataset.z.values[-1][:, None], dataset.sizes["iteration"], axis=1)
+        dataset["z_path"] = (("member", "iteration", "latent"), path)
+    folder = matches / name
+    folder.mkdir(parents=True)
+    dataset.to_netcdf(folder / POSTERIOR, engine="h5netcdf")
+
+
+def begin_run(folder: Path) -> None:
+    """One of three members has ended, one is on its way, one has not begun; nothing is gathered."""
+    (folder / MEMBERS).mkdir(parents=True)
+    asked = Settings(
+        case="cases/deepflow.yaml", case_sha256="", generator="channels/2", method="rml", members=3, seed=7
+    )
+    write_json(folder / SETTINGS, asdict(asked))
+    parts = Parts(flow=1.0, wells=1.0, prior=1.0, time_mean=1.0, accuracy=1.0)
+    state = State(records=(Record(z=np.zeros(2), parts=parts, cost=Cost()),))
+    state.ended("converged", "enough").save(folder / MEMBERS / "0000.npz")
+    state.save(folder / MEMBERS / "0001.npz")
+
+
+def still_running(dataset: xr.Dataset, members: list[int]) -> xr.Dataset:
+    """Some members have not ended."""
+    status = dataset.status.values.copy()
+    status[members] = "running"
+    return dataset.assign(status=("member", status))
+
+
+def off_the_bar(dataset: xr.Dataset) -> xr.Dataset:
+    """All members are good but 1, whose J is high, and 2, whose facies are wrong at the wells; 3 failed."""
+    j, i = dataset.facies_cell_j.values, dataset.facies_cell_i.values
+    is_sand = dataset.facies_is_sand.values
+    time_mean = dataset.time_mean.values
+    has_failed = np.isnan(time_mean[1])
+    facies = dataset.facies.values
+    facies[1][:, j, i] = is_sand
+    facies[1, 2][j, i] = ~is_sand
+    facies[1, has_failed] = np.nan
+    time_mean[1, ~has_failed] = np.linspace(1, 1.9, (~has_failed).sum())
+    time_mean[1, 1] = 17.5
+    dataset.reason[1] = "no step lessens | the objective"
+    return dataset
+
+
+def with_bridges(dataset: xr.Dataset) -> xr.Dataset:
+    """Sand connects the wells in members 0, 1 and 2, and in 3 but for a gap of two cells; the others have none."""
+    facies = dataset.facies.values
+    facies[1] = 0
+    facies[1, :4, 30, INJECTOR : PRODUCER + 1] = 1
+    facies[1, 3, 30, 60:62] = 0
+    return dataset
+
+
+def rows_of(text: str, heading: str) -> list[dict[str, str]]:
+    """The first table below a heading, each row by its columns."""
+    lines = text.split(f"\n{heading}\n", 1)[1].splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith("|"))
+    found = []
+    for line in lines[begin:]:
+        if not line.startswith("|"):
+            break
+        cells = re.split(r"(?<!\\)\|", line)[1:-1]
+        found.append([cell.replace(r"\|", "|").strip() for cell in cells])
+    head, _, *rows = found
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+def row_of(text: str, heading: str, first: str) -> dict[str, str]:
+    """The one row whose first cell is as given."""
+    (found,) = (row for row in rows_of(text, heading) if next(iter(row.values())) == first)
+    return found
+
+
+def numbers(cell: str) -> list[float]:
+    """Median, least and greatest, as the cell says them."""
+    return [float(each) for each in re.findall(r"[\d.]+(?:e[-+]\d+)?", cell.replace(",", ""))]
+
+
+def ended(matches: Path, name: str) -> xr.Dataset:
+    """The posterior, or else the prior, of the members that ended."""
+    dataset = read_posterior(matches / name)
+    return dataset.isel(ensemble=-1, member=~np.isin(dataset.status.values.astype(str), ("running", "failed")))
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("published-prior", "prior"),
+        ("published-wells", "wells"),
+        ("published-adam", "flow and wells, adam"),
+        ("published-gauss-newton", "flow and wells, gauss-newton"),
+        ("own-es-mda", "flow and wells, es-mda"),
+    ],
+)
+def test_the_table_says_what_the_members_that_ended_have(matches: Path, text: str, name: str, label: str) -> None:
+    of = ended(matches, name)
+    norms = (of.z.values**2).sum(axis=1)
+    at_wells = of.facies.values[:, of.facies_cell_j.values, of.facies_cell_i.values]
+    counts_flow = name != "published-wells"
+    expected = {
+        "J": of.time_mean.values,
+        "objective": of.loss_flow.values + of.loss_wells.values + of.loss_prior.values,
+        "loss as published": counts_flow * of.time_mean.values + of.loss_wells.values + norms / (2 * N_LATENT),
+        "accuracy at the wells": ((at_wells > 0.5) == of.facies_is_sand.values).mean(axis=1),
+        "|z|²": norms,
+    }
+    heading = f"## {'The published' if name.startswith('published') else 'Our own'} generator and observations"
+    row = row_of(text, heading, label)
+    for column in COLUMNS:
+        values = expected[column]
+        told = [np.median(values), values.min(), values.max()]
+        assert numbers(row[column]) == pytest.approx(told[: len(numbers(row[column]))], rel=DIGITS), column
+    assert float(row["accuracy ≥ 0.987, %"]) == pytest.approx(
+        100 * (expected["accuracy at the wells"] >= 0.987).mean(), rel=DIGITS
+    )
+
+
+def test_connected_members_are_counted_before_and_after_the_dilation(text: str) -> None:
+    row = row_of(text, "## The published generator and observations", "wells")
+    assert (row["connected, %"], row["after dilation, %"]) == ("37.5", "50")
+
+
+def test_the_paper_stands_above_our_runs_of_each_scenario(text: str) -> None:
+    rows = rows_of(text, "## The published generator and observations")
+    names = [row[""] for row in rows]
+    assert [name for name in names if "paper" in name] == [f"*paper, scenario {i}*" for i in (1, 2, 3, 4)]
+    assert names.index("*paper, scenario 4*") < names.index("flow and wells, adam")
+    paper = rows[names.index("*paper, scenario 4*")]
+    assert (paper["accuracy ≥ 0.987, %"], paper["after dilation, %"]) == ("*73*", "*100*")
+    assert "*paper" not in text.split("## Our own generator and observations")[1]
+
+
+def test_nothing_is_claimed_of_runs_that_are_not_there(text: str) -> None:
+    states = {row["run"]: row for row in rows_of(text, "## What was run")}
+    assert len(states) == 14
+    assert states["published-rml"]["state"] == states["own-prior"]["state"] == "not run"
+    assert states["published-rml"]["a row per member"] == "–"
+    row = row_of(text, "## The published generator and observations", "flow and wells, rml")
+    assert row.pop("members") == "not run"
+    assert set(row.values()) == {"flow and wells, rml", "–"}
+    row = row_of(text, "### Iterations and cost", "flow, adam")
+    assert list(row.values()) == ["flow, adam", "not run", "–", "–", "–"]
+    assert "Nothing to compare. published-flow-adam: not run. published-flow-gauss-newton: not run." in text
+
+
+def test_members_still_to_come_are_told(text: str) -> None:
+    states = {row["run"]: row["state"] for row in rows_of(text, "## What was run")}
+    assert states["published-adam"] == "3 of 5 members ended"
+    assert states["published-gauss-newton"] == "11 of 12 members ended, 1 failed"
+    assert states["own-rml"].startswith("1 of 3 members ended; no results yet")
+    row = row_of(text, "## The published generator and observations", "flow and wells, adam")
+    assert row["members"] == "3 of 5 members ended"
+
+
+def test_members_that_miss_the_bar_are_told_with_their_reasons(text: str) -> None:
+    heading = "## Gauss-newton with flow and wells"
+    rows = {row["member"]: row for row in rows_of(text, heading)}
+    assert set(rows) == {"1", "2", "3"}
+    assert (rows["1"]["J"], rows["1"]["reason"]) == ("17.5", "no step lessens | the objective")
+    assert (rows["2"]["accuracy"], rows["3"]["status"], rows["3"]["J"]) == ("0", "failed", "–")
+    assert "Of the 12 members of published-gauss-newton that ended or failed, 9 end with" in text
+    bars = rows_of(text, "## In short")
+    assert [row["got"] for row in bars] == ["75", "–", "–", "–"]
+    assert bars[0]["met"] == "**not met**"
+    assert all(row["met"].startswith("open") for row in bars[1:])
+
+
+def test_each_run_has_the_command_that_makes_it(text: str) -> None:
+    commands = [line.strip() for line in text.splitlines() if line.startswith("    rockbank match ")]
+    assert len(commands) == 14
+    assert commands[1] == (
+        "rockbank match cases/deepflow_published.yaml --generator deepflow/1 --method gauss-newton --members 8 "
+        "--seed 7 --terms wells --name published-wells"
+    )
+    assert commands[4].endswith("--method adam --members 5 --seed 7 --iterations 20 --name published-adam")
+    assert "cases/deepflow.yaml --generator channels/2 --method rml --members 3 --seed 7 --name own-rml" in commands[12]
+
+
+def test_thresholds_are_reached_where_the_histories_first_pass_them(matches: Path, text: str) -> None:
+    of = ended(matches, "published-gauss-newton")
+    history = of.history_flow.values + of.history_wells.values + of.history_prior.values
+    steps, costs = [], []
+    for path, cost in zip(history, of.history_cost.values, strict=True):
+        below = [i for i, value in enumerate(path) if value <= 1e3]
+        steps += below[:1]
+        costs += [cost[i] for i in below[:1]]
+    rows = rows_of(text, "### Iterations and cost")
+    (row,) = (
+        row for row in rows if row[""] == "flow and wells, gauss-newton" and row["threshold"] == "objective ≤ 1,000"
+    )
+    assert row["members that reach it"] == f"{len(steps)} of 11"
+    assert numbers(row["iterations to it"]) == pytest.approx([np.median(steps), min(steps), max(steps)], rel=DIGITS)
+    assert numbers(row["cost to it"]) == pytest.approx([np.median(costs), min(costs), max(costs)], rel=DIGITS)
+
+
+def test_members_stand_where_their_last_iterate_before_a_cost_left_them(docs: Mapping[str, ModuleType]) -> None:
+    cost = np.array([[1.0, 4.0, 9.0], [2.0, 5.0, np.nan]])
+    values = np.array([[8.0, 4.0, 2.0], [7.0, 3.0, np.nan]])
+    of = docs["numbers"].Ways(cost=cost, objective=values, time_mean=values, loss=values)
+    stands = of.standing(values, np.array([0.5, 1.0, 4.5, 100.0]))
+    np.testing.assert_array_equal(stands, [[np.nan, 8, 4, 2], [np.nan, np.nan, 7, 3]])
+    reached = of.to(values, 3.0)
+    np.testing.assert_array_equal(reached.iterations, [2, 1])
+    np.testing.assert_array_equal(reached.cost, [9, 5])
+    assert of.to(values, 2.5).n == 1
+
+
+def duel(docs: Mapping[str, ModuleType], n: int, fast: float) -> pd.DataFrame:
+    """Adam's n members end at 100 + i for a cost of 2000; those of gauss-newton get there at `fast` (1 + i), but for
+    member 0, which never does, and for member 1, which began elsewhere.
+    """
+    runs, found = docs["runs"], {}
+    i = np.arange(n)[:, None]
+    for method in ("adam", "gauss-newton"):
+        of = matched(n_members=n, n_latent=N_LATENT, n_iterations=4, seed=6, has_legs=False)
+        start = np.repeat(of.z.values[0][:, None], of.sizes["iteration"], axis=1)
+        if method == "adam":
+            flow = np.array([4000.0, 2000, 1000, 500, 100]) + i
+            cost = np.broadcast_to(np.linspace(0, 2000, 5), flow.shape)
+        else:
+            flow = np.array([4000.0, 2000, 100, 50, 20]) + np.where(i == 0, 500, i)
+            cost = fast * (1 + i) * np.array([0.0, 0.5, 1, 2, 3])
+            start[1] += 1
+        of["z_path"] = (("member", "iteration", "latent"), start)
+        for part, values in (("flow", flow), ("wells", 0 * flow), ("prior", 0 * flow), ("cost", cost)):
+            of[f"history_{part}"] = (("member", "iteration"), values)
+        plan = runs.Plan(name=f"published-{method}", scenario=4, method=method, members=n)
+        results = runs.Results(plan=plan, settings=ASKED, whole=of, dataset=of)
+        found[method] = runs.Found(plan=plan, settings=ASKED, results=results, asked=n, ended=n)
+    adam, newton = found.values()
+    bar = docs["bars"].equal_cost(adam, newton)
+    return docs["numbers"].against_adam(adam.results, newton.results).assign(got=bar.got, verdict=bar.verdict)
+
+
+def test_gauss_newton_is_held_against_adam_member_by_member(docs: Mapping[str, ModuleType]) -> None:
+    rows = duel(docs, 12, 4.0)
+    members = np.array([0, *range(2, 12)])
+    np.testing.assert_array_equal(rows.member, members)
+    np.testing.assert_array_equal(rows.objective, 100 + members)
+    np.testing.assert_array_equal(rows.cost_newton, np.where(members == 0, np.inf, 4.0 * (1 + members)))
+    # The parts are inf and 0.002 (1 + member) of 2 .. 11: the median of the eleven is that of member 7.
+    assert rows.got[0] == pytest.approx(0.016)
+    assert rows.verdict[0] == "met"
+
+
+def test_a_bar_is_not_met_beyond_its_limit(docs: Mapping[str, ModuleType]) -> None:
+    assert duel(docs, 12, 40.0).verdict[0] == "**not met**"
+
+
+def test_too_few_members_leave_the_comparison_open(docs: Mapping[str, ModuleType]) -> None:
+    verdict = duel(docs, 5, 4.0).verdict[0]
+    assert verdict == "open: 4 of 10 members have ended in both from the same start"
+
+
+def test_times_are_those_of_their_file(tmp_path: Path, docs: Mapping[str, ModuleType]) -> None:
+    path = tmp_path / "times.json"
+    bars, tables = docs["bars"], docs["tables"]
+    nothing = bars.read_times(path)
+    assert tables.times_text(nothing) == ["Not measured."]
+    assert bars.core_minutes(nothing).verdict == bars.scaling(nothing).verdict == "open: not measured"
+    write_json(path, {"member_cpu_seconds": [60, 120, 600], "scaling": {"one": 100.0, "two": 60.0, "members": 20}})
+    of = bars.read_times(path)
+    assert (bars.core_minutes(of).got, bars.core_minutes(of).verdict) == (2, "met")
+    assert bars.scaling(of).got == pytest.approx(100 / 60)
+    assert bars.scaling(of).verdict == "**not met**"
+    assert "2 (1–10) core-minutes" in tables.times_text(of)[0]
+
+
+def test_a_folder_without_any_run_is_refused(tmp_path: Path, docs: Mapping[str, ModuleType]) -> None:
+    with pytest.raises(ValueError, match="none of the report's runs is there; begin with 'rockbank match cases/"):
+        docs["runs"].find(tmp_path)
+
+
+def test_results_older_than_their_members_are_told(tmp_path: Path, docs: Mapping[str, ModuleType]) -> None:
+    begin_run(tmp_path / "own-rml")
+    results = matched(n_members=3, n_latent=N_LATENT, n_iterations=2).assign_attrs(checkpoints_sha256="of before")
+    write_run(tmp_path / "beside", "own-rml", results, method="rml")
+    (tmp_path / "beside" / "own-rml" / POSTERIOR).rename(tmp_path / "own-rml" / POSTERIOR)
+    (run,) = (run for run in docs["runs"].find(tmp_path) if run.asked)
+    assert run.state.startswith("3 of 3 members ended; older than its members")
+    assert not run.is_whole
+
+
+@pytest.mark.slow
+def test_the_report_comes_with_its_pictures_and_tables(docs: Mapping[str, ModuleType], matches: Path) -> None:
+    root = matches.parent
+    docs["report"].main(root)
+    path = root / "reports" / "deepflow.md"
+    written = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)\)", written)
+    linked = {path.parent / link for link in links if not link.startswith("http")}
+    missing = {each.name for each in linked if not each.is_file()}
+    assert missing == {"flow_speed.md"}
+    pictures = {each.resolve() for each in linked if each.suffix == ".png"}
+    assert pictures == set((root.resolve() / "docs" / "pictures").iterdir())
+    assert {f"deepflow_published_{name}.png" for name in ("curves", "maps", "losses", "wells", "slerp", "methods")} <= {
+        each.name for each in pictures
+    }
+    for each in pictures:
+        with Image.open(each) as picture:
+            assert np.ptp(np.asarray(picture.convert("L"))) > 100
+    rows = pd.read_csv(root / "reports" / "deepflow" / "published-adam.csv")
+    np.testing.assert_array_equal(rows.status, ["converged", "running", "converged", "converged", "running"])
+    assert not (root / "reports" / "deepflow" / "own-rml.csv").exists()

@@ -1,0 +1,98 @@
+"""Gauss-Newton: exact where all is linear, its ends, and a twin whose data it finds again."""
+
+import numpy as np
+import pytest
+import torch
+
+from rockbank.flow.options import Options
+from rockbank.matching.gauss_newton import GaussNewton, fit_wells
+from rockbank.matching.small import small_objective
+from rockbank.matching.state import State
+from tests.matching.linear_gaussian import N_LATENT, LinearGaussian, finished
+
+TINY = {"shape": (8, 4), "n_latent": 4, "days": (40, 80, 80), "n_facies": 2}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_optimum_of_a_linear_problem_is_found():
+    objective = LinearGaussian()
+    state = finished(GaussNewton(stops_at_floor=False), objective, objective.target(), np.array([3.0, -2.0, 2.0]))
+    assert state.status == "converged"
+    best = objective.parts(objective.evaluate(objective.mean, Options()), objective.target()).total
+    # It ends where two Jacobians take off less than 2 %.
+    assert best <= state.last.parts.total < 1.02 * best
+
+
+def test_randomised_maximum_likelihood_samples_the_linear_gaussian_posterior():
+    """Exactly: optima of perturbed observations about draws of the prior (Oliver, He and Reynolds 1996)."""
+    objective, method, rng, n = LinearGaussian(), GaussNewton(stops_at_floor=False), np.random.default_rng(0), 300
+    of, found = objective.observations, []
+    for _ in range(n):
+        z = rng.standard_normal(N_LATENT)
+        target = objective.target(centre=z, observed=of.value + of.sigma * rng.standard_normal(len(of)))
+        found.append(finished(method, objective, target, z).last.z)
+    sd = np.sqrt(np.diag(objective.covariance))
+    off = (np.array(found) - objective.mean) / sd
+    # Four standard errors, and what ending near the optimum leaves.
+    assert np.abs(off.mean(axis=0)).max() < 4 / np.sqrt(n) + 0.05
+    expected = objective.covariance / np.outer(sd, sd)
+    assert np.abs(np.cov(off.T) - expected).max() < 4 * np.sqrt(2 / n) + 0.05
+
+
+def test_twin_gives_back_the_truths_data_within_their_noise():
+    objective, truth = small_objective(**TINY)
+    z = np.random.default_rng(3).standard_normal(4)
+    state = finished(GaussNewton(), objective, objective.target(), z)
+    clean = objective.evaluate(truth, Options(tolerance=1e-8)).simulated.detach().numpy()
+    near = objective.evaluate(state.last.z, Options(tolerance=1e-8)).simulated.detach().numpy()
+    scaled = (near - clean) / objective.observations.sigma
+    assert state.status in ("floor", "converged")
+    assert state.records[0].parts.flow > 5 * state.last.parts.flow
+    assert np.abs(scaled).max() < 3
+    assert np.sqrt(np.mean(scaled**2)) < 1.5
+
+
+def test_objective_never_rises():
+    objective, _ = small_objective(**TINY)
+    for seed in range(2):
+        z = np.random.default_rng(seed).standard_normal(4)
+        state = finished(GaussNewton(stops_at_floor=False), objective, objective.target(), z)
+        totals = [record.parts.total for record in state.records[1:]]
+        assert np.diff(totals).max(initial=-1.0) < 0
+
+
+def test_checkpoint_between_two_jacobians_changes_nothing(tmp_path):
+    objective, _ = small_objective(**TINY)
+    method, target = GaussNewton(stops_at_floor=False), objective.target()
+    state = method.start(objective, target, np.array([1.0, -1.0, 0.5, 1.5]))
+    resumed, path = state, tmp_path / "member.npz"
+    while state.status == "running":
+        state = method.step(objective, target, state)
+        resumed.save(path)
+        resumed = method.step(objective, target, State.load(path))
+    assert resumed.status == state.status
+    assert np.array_equal([one.z for one in state.records], [one.z for one in resumed.records])
+
+
+def test_wells_alone_need_no_simulator():
+    objective, _ = small_objective(**TINY, flow=False)
+    state = finished(GaussNewton(), objective, objective.target(), np.array([2.0, -1.0, 0.5, 1.0]))
+    assert state.last.cost.forward == 0
+    assert state.last.parts.accuracy == 1
+
+
+def test_fit_of_the_wells_is_a_minimum():
+    objective, _ = small_objective(**TINY, flow=False)
+    target = objective.target(centre=np.array([2.0, -1.0, 0.5, 1.0]))
+    at = objective.evaluate(fit_wells(objective, target, target.centre), Options())
+    start = objective.evaluate(target.centre, Options())
+    slope = np.abs(objective.gradient(at, target)).max()
+    # L-BFGS ends where the objective falls by 1e-5 of itself, near a minimum by the square of the gradient.
+    assert slope < 0.03 * np.abs(objective.gradient(start, target)).max()

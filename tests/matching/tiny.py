@@ -1,0 +1,124 @@
+"""A match that takes seconds: a table1 generator of 16 x 16 pixels with weights of a seed, and its case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from rockbank import registry
+from rockbank.card import CARD, VERDICT, WEIGHTS, ModelCard, fingerprints
+from rockbank.files import sha256, write_json
+from rockbank.flow.case_file import load_case
+from rockbank.flow.options import Options
+from rockbank.flow.simulate import simulate
+from rockbank.gan.load import save_weights
+from rockbank.gan.networks import build_generator
+from rockbank.matching.case_file import load_match_case
+from rockbank.matching.fingerprint import fingerprints as inputs_of
+from rockbank.matching.geology import Geology, RockGenerator
+from rockbank.matching.observation_table import write_observations
+from rockbank.matching.observations import Observations
+from rockbank.matching.run import GENERATOR, Run, Settings
+from tests.conftest import IMAGE, LATENT, write_generator
+
+GEOLOGY = {"porosity": None, "least_permeability": 1e-14, "least_porosity": 0.2}
+DAY = 86400.0
+CASE = """
+title: A tiny match
+grid: {shape: [16, 16], spacing: [10, 10, 10]}
+rock: {permeability: {file: k.npy}, porosity: 0.2}
+fluid:
+  water: {viscosity: 1 cP, density: 1000}
+  oil: {viscosity: 2 cP, density: 800}
+  curves: {water: {residual: 0.2, span: 0.6}, oil: {residual: 0.2, span: 0.6}}
+wells:
+  INJ: {kind: injector, cells: {i: 1, j: 0..15}, axis: y}
+  PROD: {kind: producer, cells: {i: 14, j: 0..15}, axis: y}
+schedule:
+  unit: day
+  steps: [5, 20 x 4]
+  controls: {INJ: {rate: 60 m3/day}, PROD: {bhp: 150 bar}}
+initial: {pressure: 200 bar}
+matching:
+  observations: {file: observations.csv}
+  facies: {cells: {i: [1, 14], j: 0..15}}
+  truth: true
+  forecast: [40 x 2]
+  generator: tiny@candidate
+  method: rml
+  members: 3
+  seed: 3
+"""
+
+
+def write_tiny_generator(folder: Path) -> Path:
+    """A gated folder with a generator whose images vary with their latents."""
+    write_generator(folder)
+    generator = build_generator("table1", LATENT, IMAGE, torch.Generator().manual_seed(0))
+    save_weights(_varied(generator), folder / WEIGHTS)
+    card = replace(ModelCard.load(folder), network="table1", files=fingerprints(folder))
+    card.save(folder)
+    write_json(folder / VERDICT, {"passed": True, "reasons": [], "card_sha256": sha256(folder / CARD)})
+    return folder
+
+
+def _varied(generator: nn.Module) -> dict[str, Tensor]:
+    """Its weights, the convolutions' as large as trained ones, so that images are not flat."""
+    return {name: 8 * of if of.ndim == 4 else of for name, of in generator.state_dict().items()}
+
+
+def tiny_rock() -> RockGenerator:
+    """The rock generator of such a folder."""
+    generator = build_generator("table1", LATENT, IMAGE, torch.Generator().manual_seed(0))
+    generator.load_state_dict(_varied(generator))
+    return RockGenerator(generator, LATENT, ((-1.0, 1.0),), Geology(**GEOLOGY))  # type: ignore[arg-type]
+
+
+def write_case(folder: Path, **keys: object) -> Path:
+    """case.yaml with its truth and observations; `keys` are those of section `matching`, None leaves one out."""
+    section = tiny_rock()(torch.tensor([0.5, -1.0, 0.3, 1.2], dtype=torch.float64))
+    np.save(folder / "k.npy", section.permeability.numpy())
+    text = yaml.safe_load(CASE)
+    text["matching"]["geology"] = GEOLOGY
+    text["matching"] = {key: value for key, value in (text["matching"] | keys).items() if value is not None}
+    path = folder / "case.yaml"
+    path.write_text(yaml.safe_dump(text | {"matching": None}))
+    case = load_case(path)
+    result = simulate(
+        case.rock, case.fluid, case.wells, case.schedule, initial=case.initial, options=Options(tolerance=1e-8)
+    )
+    rng = np.random.default_rng(0)
+    columns = [("INJ", "bhp", result.bhp[:, 0], 2e5), ("PROD", "oil_rate", result.oil_rate[:, 1], 2 / DAY)]
+    n = len(result.time)
+    sigma = np.repeat([sigma for *_, sigma in columns], n)
+    value = np.concatenate([curve.numpy() for *_, curve, _ in columns]) + sigma * rng.standard_normal(len(sigma))
+    observations = Observations(
+        time=np.tile(result.time, len(columns)),
+        well=tuple(np.repeat([well for well, *_ in columns], n)),
+        quantity=tuple(np.repeat([quantity for _, quantity, *_ in columns], n)),
+        value=value,
+        sigma=sigma,
+    )
+    write_observations(folder / "observations.csv", observations)
+    path.write_text(yaml.safe_dump(text))
+    return path
+
+
+def make_run(folder: Path, case: Path, **settings: Any) -> Run:
+    """A run in a new folder, with the tiny generator and three members of method rml unless the settings say others."""
+    write_tiny_generator(folder / GENERATOR)
+    asked: dict[str, Any] = {"method": "rml", "members": 3, "seed": 3, "generator": "tiny/1"} | settings
+    inputs = inputs_of(load_match_case(case))
+    return Run.create(folder, Settings(case=str(case), case_sha256=sha256(case), inputs=inputs, **asked))
+
+
+def register(folder: Path) -> None:
+    """The tiny generator as tiny@candidate in the store at hand."""
+    entry = registry.push("tiny", write_tiny_generator(folder))
+    registry.set_alias("tiny", registry.CANDIDATE, entry.version)

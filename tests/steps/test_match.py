@@ -1,0 +1,310 @@
+"""`rockbank match`: what a person types, what comes of it in the folder and in MLflow, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from rockbank import tracking
+from rockbank.cli import app
+from rockbank.matching.ensemble import advance
+from rockbank.matching.posterior import read_posterior
+from rockbank.matching.run import Run
+from rockbank.matching.state import State
+from rockbank.steps import match
+from rockbank.steps.match_log import EXPERIMENT, logging
+from tests.matching.tiny import make_run, register, write_case
+
+# What `rockbank` is when it is installed.
+COMMAND = (sys.executable, "-c", "from rockbank.cli import main; main()")
+
+
+def said(*arguments: str | Path) -> str:
+    """What the command prints on standard output; an error of its own comes out as it is."""
+    result = CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": "100"}, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def case(store: Path) -> Path:
+    """A case in a working folder with the tiny generator in its registry."""
+    register(store / "generator")
+    return write_case(store)
+
+
+def latents(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((folder / "members").glob("*.npz"))]
+
+
+def children(parent: str) -> dict[str, mlflow.entities.Run]:
+    """The runs nested in a run, by member."""
+    client = mlflow.MlflowClient()
+    experiment = client.get_run(parent).info.experiment_id
+    found = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+    assert len({run.data.tags.get("member") for run in found}) == len(found)
+    return {run.data.tags["member"]: run for run in found}
+
+
+def test_help_tells_of_the_run_and_of_its_other_commands() -> None:
+    for arguments in ((), ("--help",)):
+        printed = said("match", *arguments)
+        assert "rockbank match [OPTIONS] CASE" in printed
+        assert "rockbank match status|resume|report RUN" in printed
+        for option in ("--generator", "--method", "--members", "--seed", "--terms", "--scaling", "--iterations"):
+            assert option in printed
+    assert "--workers" in said("match", "resume", "--help")
+
+
+def test_a_dry_run_says_what_would_be_run_and_writes_nothing(case: Path) -> None:
+    before = sorted(path.name for path in case.parent.iterdir())
+    printed = said("match", "--members", "5", case, "--dry-run", "--terms", "flow", "--workers", "2")
+    for shown in (
+        "A tiny match",
+        "16 x 16",
+        "10: 5 bhp of INJ, 5 oil_rate of PROD",
+        "32 cells, 12 of them sand",
+        "tiny/1",
+        "rml",
+        "5, seed 3",
+        "flow, prior; scaling: posterior",
+        "hours on 2 cores",
+        "matches/case-rml",
+    ):
+        assert shown in printed
+    assert sorted(path.name for path in case.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "keys", "says"),
+    [
+        ({"method": "newton"}, {}, "method: got 'newton'; known are ['prior', "),
+        ({"terms": "flow,well"}, {}, "--terms: got 'well'; known are ['flow', 'wells']"),
+        ({"scaling": "mine"}, {}, "scaling: got 'mine'; known are ['posterior', 'published']"),
+        ({"iterations": 0}, {}, "iterations: got 0"),
+        ({"name": "../other"}, {}, "--name: got '../other'; give the name of a folder"),
+        ({}, {"generator": None}, "--generator: is given neither here nor in the case file's section 'matching'"),
+        ({}, {"members": None}, "--members: is given neither here nor in the case file's section 'matching'"),
+        ({}, {"membres": 3}, "case.yaml: unknown key 'membres' in section 'matching'"),
+        ({}, {"observations": {"file": "none.csv"}}, "none.csv"),
+    ],
+)
+def test_what_is_impossible_is_refused_before_anything_is_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, object],
+    keys: dict[str, object],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    case = write_case(tmp_path, **keys)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(ValueError, match=re.escape(says)):
+        match.begin(case, match.Asked(**asked))  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.rglob("*") if path.name == "run.json"] == []
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "matches") == before
+
+
+def test_a_generator_that_does_not_fit_the_grid_is_refused_with_both_shapes(case: Path) -> None:
+    text = case.read_text().replace("- 16\n  - 16", "- 16\n  - 15").replace("0..15", "0..14")
+    np.save(case.parent / "k.npy", np.load(case.parent / "k.npy")[:, :15])
+    case.write_text(text)
+    with pytest.raises(ValueError, match=r"grid: got \(16, 15\) cells, the generator makes sections of \(16, 16\)"):
+        match.begin(case, match.Asked())
+    assert list(match.MATCHES.iterdir()) == []
+
+
+def test_a_run_has_a_folder_of_its_own(case: Path) -> None:
+    folders = [match.begin(case, match.Asked(method="prior")) for _ in range(2)]
+    assert [str(folder) for folder in folders] == ["matches/case-prior", "matches/case-prior-2"]
+    assert str(match.begin(case, match.Asked(name="mine"))) == "matches/mine"
+    with pytest.raises(ValueError, match=r"matches/mine: is there already; 'rockbank match resume matches/mine'"):
+        match.begin(case, match.Asked(name="mine"))
+    settings = Run(folders[1]).settings
+    assert (settings.generator, settings.members, settings.seed) == ("tiny/1", 3, 3)
+
+
+def test_status_has_a_row_for_each_member_and_the_reasons(case: Path) -> None:
+    folder = match.begin(case, match.Asked(iterations=2))
+    run = Run(folder)
+    advance(run, 0, lambda _: None, lambda: False)
+    State(records=()).ended("failed", "NewtonError: step 3").save(run.checkpoint(1))
+    printed = said("match", "status", folder)
+    state = State.load(run.checkpoint(0))
+    for shown in (f"{state.last.parts.total:.5g}", "not begun", "member 1 failed", "NewtonError: step 3", "none yet"):
+        assert shown in printed
+
+
+class TestLog:
+    """What stands in MLflow, without processes."""
+
+    @pytest.fixture
+    def run(self, store: Path) -> Run:
+        run = make_run(store / "run", write_case(store), method="adam", iterations=2, members=2)
+        for i in range(2):
+            advance(run, i, lambda _: None, lambda: False)
+        return run
+
+    def test_a_member_is_a_nested_run_with_its_parts_at_each_iteration(self, run: Run) -> None:
+        state = State.load(run.checkpoint(0))
+        with logging(run) as log:
+            log.member(0, state)
+            log.member(1, State(records=()).ended("failed", "NewtonError: step 3"))
+        client = mlflow.MlflowClient()
+        logged = json.loads((run.folder / "mlflow.json").read_text())
+        parent = client.get_run(logged["run_id"])
+        assert client.get_experiment(parent.info.experiment_id).name == EXPERIMENT
+        assert parent.data.params["method"] == "adam"
+        assert (parent.data.tags["generator"], parent.data.tags["generator_version"]) == ("tiny", "1")
+        nested = children(parent.info.run_id)
+        assert set(nested) == {"0", "1"}
+        for name in ("flow", "wells", "prior", "total", "time_mean", "accuracy"):
+            history = client.get_metric_history(nested["0"].info.run_id, name)
+            values = [each.value for each in sorted(history, key=lambda each: each.step)]
+            assert values == [getattr(record.parts, name) for record in state.records]
+        assert nested["0"].data.metrics["cost"] == 3 + 2 * 3
+        assert (nested["0"].info.status, nested["1"].info.status) == ("FINISHED", "FAILED")
+        assert nested["1"].data.tags["reason"] == "NewtonError: step 3"
+
+    def test_a_killed_log_goes_on_in_the_same_runs_without_doubles(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("rockbank.tracking._N_METRICS", 10)
+        state = State.load(run.checkpoint(0))
+        log_batch, n_batches = mlflow.MlflowClient.log_batch, []
+
+        def log_one_batch(self: mlflow.MlflowClient, run_id: str, metrics: object = (), **rest: object) -> None:
+            if metrics:
+                n_batches.append(1)
+            if len(n_batches) == 2:
+                raise KeyboardInterrupt
+            log_batch(self, run_id, metrics, **rest)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(mlflow.MlflowClient, "log_batch", log_one_batch)
+            with pytest.raises(KeyboardInterrupt), logging(run) as log:
+                log.member(0, state)
+        before = json.loads((run.folder / "mlflow.json").read_text())
+        for _ in range(2):
+            with logging(run) as log:
+                log.member(0, state)
+        after = json.loads((run.folder / "mlflow.json").read_text())
+        assert before["run_id"] == after["run_id"]
+        assert before["members"]["0"]["run_id"] == after["members"]["0"]["run_id"]
+        assert set(children(after["run_id"])) == {"0"}
+        history = mlflow.MlflowClient().get_metric_history(after["members"]["0"]["run_id"], "total")
+        assert sorted(each.step for each in history) == [0, 1, 2]
+
+    def test_a_store_that_fails_is_told_once_and_holds_up_nothing(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise mlflow.MlflowException("the database is locked")
+
+        state = State.load(run.checkpoint(0))
+        with monkeypatch.context() as patch:
+            patch.setattr(mlflow.MlflowClient, "log_batch", refuse)
+            with logging(run) as log:
+                log.member(0, state)
+                log.member(1, state)
+        assert capfd.readouterr().err.count("the database is locked") == 1
+        with logging(run) as log:
+            log.member(0, state)
+        assert "0" in children(json.loads((run.folder / "mlflow.json").read_text())["run_id"])
+
+    def test_an_error_of_the_match_is_not_hidden(self, run: Run) -> None:
+        with pytest.raises(OSError, match="disk full"), logging(run):
+            raise OSError("disk full")
+
+
+@pytest.mark.slow
+def test_a_match_leaves_results_in_its_folder_and_in_mlflow(case: Path) -> None:
+    printed = said("match", case, "--iterations", "2", "--workers", "1")
+    folder = Path("matches/case-rml")
+    assert "wrote matches/case-rml/report.html" in printed
+    dataset = read_posterior(folder)
+    run = Run(folder)
+    for i, state in enumerate(run.states()):
+        assert state is not None
+        assert state.status != "running"
+        np.testing.assert_array_equal(dataset.z.sel(ensemble="posterior", member=i), state.last.z)
+    client = mlflow.MlflowClient()
+    logged = json.loads((folder / "mlflow.json").read_text())
+    parent = client.get_run(logged["run_id"])
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics[f"{tracking.FINAL}done"] == 3
+    assert f"{tracking.FINAL}posterior time_mean" in parent.data.metrics
+    artifacts = {file.path for file in client.list_artifacts(logged["run_id"])}
+    assert {"report.html", "table.csv", "posterior.nc", "fans.png", "facies.png"} <= artifacts
+    assert set(children(logged["run_id"])) == {"0", "1", "2"}
+    # A finished match: nothing is simulated again, and MLflow has no second run of it.
+    before = (folder / "posterior.nc").stat().st_mtime_ns, latents(folder)
+    said("match", "resume", folder)
+    assert ((folder / "posterior.nc").stat().st_mtime_ns, latents(folder)) == before
+    assert json.loads((folder / "mlflow.json").read_text()) == logged
+    assert len(client.search_runs([parent.info.experiment_id])) == 4
+
+
+def wait_for(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    while not is_so():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def begun(case: Path) -> Path:
+    """A run of Adam, long enough to be killed in its midst."""
+    return match.begin(case, match.Asked(method="adam", iterations=25, name="killed"))
+
+
+@pytest.mark.slow
+def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(
+    case: Path, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its pictures take longer than all the rest.
+    monkeypatch.setattr(match, "write_report", lambda folder, _: (folder / "report.html").write_text("none"))
+    whole = match.begin(case, match.Asked(method="adam", iterations=25, name="whole"))
+    match.go_on(whole, 1)
+    for n_checkpoints in (1, 2):
+        process = subprocess.Popen([*COMMAND, "match", "resume", str(begun), "--workers", "2"], text=True)
+        wait_for(lambda n=n_checkpoints: len(latents(begun)) >= n, process)  # type: ignore[misc]
+        time.sleep(0.3)
+        process.kill()
+        process.wait()
+        time.sleep(1.0)
+    assert any(state is None or state.status == "running" for state in Run(begun).states())
+    match.go_on(begun, 2)
+    assert latents(begun) == latents(whole)
+    assert read_posterior(begun).identical(read_posterior(whole))
+    assert len(children(json.loads((begun / "mlflow.json").read_text())["run_id"])) == 3
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_match_cleanly_and_says_how_to_go_on(begun: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "match", "resume", str(begun), "--workers", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(lambda: len(latents(begun)) >= 2, process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "'rockbank match resume matches/killed' goes on" in err
+    assert "Traceback" not in err
+    states = [state for state in Run(begun).states() if state is not None]
+    assert states
+    assert all(len(state.records) >= 1 for state in states)
