@@ -1,5 +1,7 @@
 """Gauss-Newton: exact where all is linear, its ends, and a twin whose data it finds again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,39 @@ def test_randomised_maximum_likelihood_samples_the_linear_gaussian_posterior():
     assert np.abs(off.mean(axis=0)).max() < 4 / np.sqrt(n) + 0.05
     expected = objective.covariance / np.outer(sd, sd)
     assert np.abs(np.cov(off.T) - expected).max() < 4 * np.sqrt(2 / n) + 0.05
+
+
+class Valley(LinearGaussian):
+    """Beyond a ridge that no run crosses, the first number of the latent hardly shows: a valley that leads nowhere."""
+
+    def __init__(self):
+        super().__init__(fails=lambda z: -1.0 < z[0] < 0.1)
+
+    def shown(self, z):
+        return np.array([z[0] if z[0] > 0 else -3.0 + 0.01 * z[0], *z[1:]])
+
+    def evaluate(self, z, options, **_):
+        at = super().evaluate(z, options)
+        return replace(at, simulated=torch.as_tensor(self.matrix @ self.shown(np.asarray(z))))
+
+    def linearise(self, at, target):
+        slope = np.array([1.0 if at.z[0] > 0 else 0.01, 1.0, 1.0])
+        scaled = self.matrix / self.observations.sigma[:, None]
+        return replace(super().linearise(at, target), residual=self.residual(at, target), jacobian=scaled * slope)
+
+
+def test_member_in_a_valley_that_leads_nowhere_begins_again_and_its_best_end_counts():
+    objective, z = Valley(), np.array([-2.0, 0.0, 0.0])
+    alone = finished(GaussNewton(), objective, objective.target(), z)
+    floor = 0.5 * len(objective.observations)
+    assert alone.last.parts.flow > 2 * floor
+    for others in ([np.array([1.0, 0.0, 0.0])], [np.array([-3.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])]):
+        state = finished(GaussNewton(), objective, replace(objective.target(), starts=others), z)
+        assert state.last.parts.flow < 2 * floor
+        assert state.last.cost.forward > alone.last.cost.forward
+    in_vain = replace(objective.target(), starts=[np.array([-3.0, 5.0, 0.0])])
+    state = finished(GaussNewton(), objective, in_vain, z)
+    assert state.last.parts.total == min(record.parts.total for record in state.records)
 
 
 def test_twin_gives_back_the_truths_data_within_their_noise():

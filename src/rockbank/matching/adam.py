@@ -37,14 +37,14 @@ class Adam:
         max_iterations: gradients.
         learning_rate: step.
         betas: of the moments.
-        tolerance: of the simulator; at 1e-4 a gradient is within 1e-5 of an exact one.
+        tolerance: of the simulator; at 1e-3 a gradient is within 2e-5 of an exact one.
         stops_at_floor: whether it ends when the observations are met to within their noise.
     """
 
     max_iterations: int = 500
     learning_rate: float = 3e-2
     betas: tuple[float, float] = (0.9, 0.999)
-    tolerance: float = 1e-4
+    tolerance: float = 1e-3
     stops_at_floor: bool = False
 
     def start(self, objective: Objective, target: Target, z: Vector) -> State:

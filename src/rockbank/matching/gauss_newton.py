@@ -22,8 +22,11 @@ _COARSE, _FINE = 2.6, 1.6
 _GOOD_GAIN = 0.6
 # Secant steps go on while each takes off this part of the objective; a run costs a tenth of a Jacobian.
 _WORTH = 0.08
-# A member is done when this many Jacobians in a row take off no more than this part.
-_FEW, _LITTLE = 2, 0.02
+# A member has come as far as it will when this many Jacobians in a row take off no more than this part: less
+# where the observations are met, since elsewhere another start is worth more than the last percents of this one.
+_FEW, _LITTLE, _LITTLE_FAR = 2, 0.02, 0.05
+# The flow term, by half the number of observations, above which they are not met.
+_FAR = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +39,12 @@ class GaussNewton:
     wells' is multiplied so that they stay fitted. A step solves (H + lam I) dz = -g, with the damping lam for which
     the quadratic model promises a given part of the most that it can; that part follows the gain ratio
     (Levenberg 1944; Moré 1978). After a step, Broyden's update (1965) mends the Jacobian, for the price of the run
-    that the step took anyway; it is made anew when that no longer pays.
+    that the step took anyway; it is made anew when that no longer pays. Where a member creeps far from the
+    observations, in one of the many valleys that lead nowhere, it begins again from another draw of the prior; the
+    best of its ends counts.
 
     Attributes:
-        max_iterations: Jacobians at most.
+        max_iterations: Jacobians at most, of all starts together.
         max_secants: steps at most that one Jacobian is mended for.
         max_trials: runs at most for one step.
         wells_first: flow term from which on the wells' is multiplied.
@@ -48,7 +53,7 @@ class GaussNewton:
         stops_at_floor: whether it ends when the observations are met to within their noise.
     """
 
-    max_iterations: int = 30
+    max_iterations: int = 40
     max_secants: int = 6
     max_trials: int = 6
     wells_first: float = 100.0
@@ -60,16 +65,21 @@ class GaussNewton:
     def start(self, objective: Objective, target: Target, z: Vector) -> State:
         """From a prior draw to the nearest place where the wells' facies are fitted."""
         record = self._record(objective, target, z, Cost())[0]
+        state = self._fitted(objective, target, State(records=(record,)), z, 0)
+        return state if objective.has_flow else state.ended("converged", "the wells and the prior need no simulator")
+
+    def _fitted(self, objective: Objective, target: Target, state: State, z: Vector, i_start: int) -> State:
         if objective.has_wells:
             z = fit_wells(objective, replace(target, centre=z), z)
-        fitted, evaluation = self._record(objective, target, z, record.cost)
-        state = State(records=(record, fitted), evaluation=evaluation, memory=_memory(_MOST, 0, self.far))
-        return state if objective.has_flow else state.ended("converged", "the wells and the prior need no simulator")
+        record, evaluation = self._record(objective, target, z, state.last.cost)
+        memory = {"fraction": _MOST, "n_slow": 0, "tolerance": self.far, "i_start": i_start}
+        return state.then(record, evaluation, _arrays(memory))
 
     def step(self, objective: Objective, target: Target, state: State) -> State:
         """One Jacobian, and the steps that it serves."""
         began, floor = state.last, 0.5 * len(objective.observations)
-        fraction, n_small, tolerance = (float(state.memory[name]) for name in ("fraction", "n_small", "tolerance"))
+        memory = {name: float(value) for name, value in state.memory.items()}
+        fraction, tolerance = memory["fraction"], memory["tolerance"]
         at = state.evaluation or objective.evaluate(began.z, Options(tolerance=tolerance))
         linear = objective.linearise(at, target)
         cost = began.cost + Cost(jacobians=1)
@@ -93,28 +103,35 @@ class GaussNewton:
             jacobian = jacobian + np.outer(missed, trial.dz) / (trial.dz @ trial.dz)
             gradient = objective.wells_gradient(then)
             record, at = Record(z=then.z, parts=trial.parts, cost=cost), then
-            state = state.then(record, at, _memory(fraction, int(n_small), tolerance))
+            state = state.then(record, at, _arrays({**memory, "fraction": fraction, "tolerance": tolerance}))
             if trial.saved < _WORTH or (self.stops_at_floor and trial.parts.flow <= floor):
                 break
-        return self._judged(state, began, floor, cost)
+        return self._judged(objective, target, state, began, cost)
 
-    def _judged(self, state: State, began: Record, floor: float, cost: Cost) -> State:
-        """Whether a Jacobian was the last."""
-        last = state.last
-        if last is began:
-            return state.ended("stuck", f"no step from iterate {len(state.records) - 1} lessens the objective")
+    def _judged(self, objective: Objective, target: Target, state: State, began: Record, cost: Cost) -> State:
+        """Whether a Jacobian was the last, of this start or of the member."""
+        last, floor, i_start = state.last, 0.5 * len(objective.observations), int(state.memory["i_start"])
         if self.stops_at_floor and last.parts.flow <= floor:
-            return state.ended("floor", "the observations are met to within their noise")
-        is_small = last.parts.flow <= self.wells_first and (
-            began.parts.total - last.parts.total <= _LITTLE * began.parts.total
-        )
-        n_small = int(state.memory["n_small"]) + 1 if is_small else 0
-        state = replace(state, memory={**state.memory, "n_small": np.array(float(n_small))})
-        if n_small >= _FEW:
-            return state.ended("converged", f"{_FEW} Jacobians took off less than {_LITTLE:.0%} each")
+            return _best(state).ended("floor", "the observations are met to within their noise")
         if cost.jacobians >= self.max_iterations:
-            return state.ended("spent", f"{self.max_iterations} Jacobians")
-        return state
+            return _best(state).ended("spent", f"{self.max_iterations} Jacobians")
+        is_far = last.parts.flow > _FAR * floor
+        little = _LITTLE_FAR if is_far else _LITTLE
+        is_slow = began.parts.total - last.parts.total <= little * began.parts.total
+        n_slow = int(state.memory["n_slow"]) + 1 if is_slow else 0
+        state = replace(state, memory={**state.memory, **_arrays({"n_slow": n_slow})})
+        if n_slow < _FEW and last is not began:
+            return state
+        if is_far and i_start < len(target.starts):
+            # What the last Jacobian's trials cost belongs to the next start, where none of them was an iterate.
+            state = replace(state, records=(*state.records[:-1], replace(last, cost=cost)))
+            try:
+                return self._fitted(objective, target, state, target.starts[i_start], i_start + 1)
+            except NewtonError as error:
+                return _best(state).ended("stuck", f"start {i_start + 2} cannot be simulated: {error}")
+        if last is began:
+            return _best(state).ended("stuck", f"no step from iterate {len(state.records) - 1} lessens the objective")
+        return _best(state).ended("converged", f"{_FEW} Jacobians took off less than {little:.0%} each")
 
     def _search(
         self,
@@ -236,5 +253,13 @@ def _emphasised(parts: Parts, emphasis: float) -> float:
     return parts.flow + parts.prior + emphasis * parts.wells
 
 
-def _memory(fraction: float, n_small: int, tolerance: float) -> Mapping[str, np.ndarray]:
-    return {"fraction": np.array(fraction), "n_small": np.array(float(n_small)), "tolerance": np.array(tolerance)}
+def _best(state: State) -> State:
+    """The state, come back to the best of its iterates where it began more than once."""
+    best = min(state.records, key=lambda record: record.parts.total)
+    if best is state.last or not int(state.memory["i_start"]):
+        return state
+    return replace(state, records=(*state.records, replace(best, cost=state.last.cost)))
+
+
+def _arrays(memory: Mapping[str, float]) -> dict[str, np.ndarray]:
+    return {name: np.array(float(value)) for name, value in memory.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -30,10 +31,12 @@ class Target:
     Attributes:
         centre: of the prior, 0 but for randomised maximum likelihood.
         observed: the measured values, or perturbed ones.
+        starts: other draws of the prior, to begin again from where the first leads nowhere.
     """
 
     centre: Vector
     observed: Vector
+    starts: Sequence[Vector] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

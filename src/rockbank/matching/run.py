@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -57,6 +57,8 @@ METHODS: Mapping[str, Callable[[Settings], Method]] = {
 TOGETHER: Mapping[str, Callable[[Settings], Together]] = {"es-mda": _es_mda}
 # Methods whose members have observations and a prior mean of their own.
 PERTURBED = ("rml",)
+# Draws of the prior that a member may begin from, its own first.
+N_STARTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,12 +211,13 @@ class Run:
         """
         objective, seed = self.objective, self.settings.seed
         z = draw_latents(seed, i + 1, (objective.n_latent,))[i].astype(float)
-        if self.settings.method not in PERTURBED:
-            return Member(z=z, target=objective.target())
-        noise = np.random.Generator(np.random.Philox(key=np.array([seed, i + 1], dtype=np.uint64)))
+        draws = np.random.Generator(np.random.Philox(key=np.array([seed, i + 1], dtype=np.uint64)))
         of = objective.observations
-        observed = of.value + of.sigma * noise.standard_normal(len(of))
-        return Member(z=z, target=objective.target(centre=z, observed=observed))
+        observed = of.value + of.sigma * draws.standard_normal(len(of))
+        starts = tuple(draws.standard_normal((N_STARTS - 1, objective.n_latent)))
+        is_perturbed = self.settings.method in PERTURBED
+        target = objective.target(centre=z, observed=observed) if is_perturbed else objective.target()
+        return Member(z=z, target=replace(target, starts=starts))
 
     def checkpoint(self, i: int) -> Path:
         """Where the i-th member's state lies."""
