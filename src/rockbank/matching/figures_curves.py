@@ -56,10 +56,15 @@ def draw_fans(dataset: xr.Dataset) -> Figure | None:
 
 
 def draw_losses(dataset: xr.Dataset) -> Figure | None:
-    """The members' ways down: total loss and J against the cost, with their medians and thresholds."""
+    """The members' ways down: total loss and J against the cost, with their medians and thresholds.
+
+    None where the way took no run of the simulator.
+    """
     if not _has_history(dataset):
         return None
     cost = dataset.history_cost.transpose("member", "iteration").values
+    if not np.nanmax(cost) > 0:
+        return None
     panels = _panels(dataset)
     figure = sheet(3.4)
     for axis, (label, history, threshold) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
@@ -106,7 +111,8 @@ def _panels(dataset: xr.Dataset) -> list[tuple[str, Float[np.ndarray, "m iterati
     found = [("total loss", loss_history(dataset), LOSS_THRESHOLD)]
     if has(dataset, "observed"):
         time_mean = dataset.history_time_mean.transpose("member", "iteration").values
-        found.append(("J", time_mean, TIME_MEAN_THRESHOLD))
+        if np.isfinite(time_mean).any():
+            found.append(("J", time_mean, TIME_MEAN_THRESHOLD))
     return found
 
 
