@@ -298,6 +298,8 @@ def test_ctrl_c_ends_a_match_cleanly_and_says_how_to_go_on(begun: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What a shell runs in the background ignores Ctrl-C, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for(lambda: len(latents(begun)) >= 2, process)
     os.killpg(process.pid, signal.SIGINT)
