@@ -267,7 +267,12 @@ def test_processes_end_with_a_parent_that_is_killed(toy: Any, tmp_path: Path) ->
 @pytest.mark.slow
 def test_ctrl_c_ends_all_after_the_iterations_under_way(toy: Any, tmp_path: Path) -> None:
     parent = subprocess.Popen(
-        [sys.executable, toy.__file__, str(tmp_path)], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, toy.__file__, str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # What a shell runs in the background ignores Ctrl-C, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while len(list(tmp_path.glob("*.npz"))) < 4:
         time.sleep(0.05)
