@@ -11,12 +11,12 @@ from typing import cast
 import numpy as np
 
 from rockbank.flow.case import Case
-from rockbank.flow.simulate import Result, simulate
+from rockbank.flow.simulate import Result
 from rockbank.flow.units import Quantity as Unit
 from rockbank.matching.observation_curves import Curve, from_curves
 from rockbank.matching.observation_table import DIMENSIONS, write_observations
 from rockbank.matching.observations import QUANTITIES, Observations, Quantity
-from rockbank.steps.layout import progress
+from rockbank.steps.simulate import simulated
 
 Observed = tuple[tuple[str, Quantity], ...]
 _WELL = re.compile(r"([^:]+):([^:]+)")
@@ -95,17 +95,7 @@ def read_sigma(bhp: str | None, rate: str | None) -> dict[Quantity, float]:
 
 def run(case: Case, plan: Plan) -> Observations:
     """Simulate the case behind a progress bar, and write what is observed, whole or not at all."""
-    with progress(case.title, len(case.schedule.steps)) as advance:
-        result = simulate(
-            case.rock,
-            case.fluid,
-            case.wells,
-            case.schedule,
-            initial=case.initial,
-            options=case.options,
-            progress=lambda _: advance(),
-        )
-    observations = measure(case, result, plan)
+    observations = measure(case, simulated(case), plan)
     write_observations(plan.output, observations)
     return observations
 

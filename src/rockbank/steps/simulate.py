@@ -78,12 +78,10 @@ def load(path: Path, *, method: str | None = None, tolerance: float | None = Non
     return replace(case, options=Options(**options))
 
 
-def run(case: Case, outputs: Outputs) -> Simulated:
-    """Simulate the case behind a progress bar, and write the outputs, each whole or not at all."""
-    problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
-    begin = time.process_time()
-    with progress(case.title, len(problem.steps)) as advance:
-        result = simulate(
+def simulated(case: Case) -> Result:
+    """A run of the case behind a progress bar."""
+    with progress(case.title, len(case.schedule.steps)) as advance:
+        return simulate(
             case.rock,
             case.fluid,
             case.wells,
@@ -92,6 +90,13 @@ def run(case: Case, outputs: Outputs) -> Simulated:
             options=case.options,
             progress=lambda _: advance(),
         )
+
+
+def run(case: Case, outputs: Outputs) -> Simulated:
+    """Simulate the case behind a progress bar, and write the outputs, each whole or not at all."""
+    problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
+    begin = time.process_time()
+    result = simulated(case)
     seconds = time.process_time() - begin
     volumes = balance(problem, parameters, result.trajectories[0])
     terminal.print("writing", ", ".join(str(path) for path in vars(outputs).values() if path is not None))
