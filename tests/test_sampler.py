@@ -9,7 +9,8 @@ import tifffile
 from PIL import Image
 
 from rockbank.card import ModelCard
-from rockbank.sampler import BATCH, Sampler, write_samples
+from rockbank.sample_files import write_samples
+from rockbank.sampler import BATCH, Sampler
 
 VOXEL_SIZE = 60e-9
 

@@ -222,7 +222,8 @@ def sample(
 ) -> None:
     """Sample a registered generator to a picture, an array or a TIFF stack."""
     from rockbank import registry
-    from rockbank.sampler import Sampler, write_samples
+    from rockbank.sample_files import write_samples
+    from rockbank.sampler import Sampler
 
     with tempfile.TemporaryDirectory() as temporary:
         entry, card = registry.pull(model, Path(temporary) / "pulled")
