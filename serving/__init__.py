@@ -1,0 +1,1 @@
+"""An HTTP service that samples registered generators; it needs no torch."""
