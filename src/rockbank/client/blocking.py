@@ -1,0 +1,145 @@
+"""The client that waits."""
+
+from __future__ import annotations
+
+import time
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import numpy as np
+from jaxtyping import Float32
+
+from rockbank.client import exchange
+from rockbank.client.patience import Patience
+from rockbank.client.samples import Body, Origin, Progress, Samples, read_origin, read_samples
+from rockbank.files import replacing
+
+
+class Client:
+    """Generated rock from a server; its connections are kept open between requests, and threads may share it."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        timeout: float = exchange.TIMEOUT,
+        patience: Patience | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Open a client; the server is not asked yet.
+
+        Args:
+            url: such as http://127.0.0.1:8000.
+            key: for a server that wants one; None for the environment's ROCKBANK_API_KEY, if it is there.
+            timeout: seconds without a byte after which a connection counts as broken.
+            patience: how often and after how long a request is made again.
+            transport: httpx's, for what its own cannot do.
+        """
+        self.url = exchange.address(url)
+        self._patience = patience or Patience()
+        self._http = httpx.Client(transport=transport, **exchange.open_options(key, timeout))
+
+    def models(self) -> list[dict[str, Any]]:
+        """Every served model: its versions, aliases and scores."""
+        return exchange.read_models(self._read(exchange.MODELS)[0])
+
+    def generate(
+        self,
+        name: str,
+        n: int = 1,
+        seed: int | None = None,
+        truncation: float | None = None,
+        version: str | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Samples:
+        """`n` samples; the same seed of the same version gives the same samples.
+
+        Args:
+            name: of the model, such as shale.
+            n: how many.
+            seed: None lets the server draw one, which the samples name.
+            truncation: scale of the latent; below 1, more typical.
+            version: None for the one that the server's alias names.
+            progress: called with the count of samples that have come.
+
+        Raises:
+            ClientError: with the server's own words; Unreachable where it does not answer.
+        """
+        call = exchange.generate_call(name, n, seed, truncation, version, "npy")
+        content, headers = self._read(call, progress)
+        return read_samples(headers, content)
+
+    def infer(
+        self, name: str, latents: Float32[np.ndarray, "n *latent"], version: str | None = None
+    ) -> Float32[np.ndarray, "n c h w"]:
+        """The images of latents in the network's own range, as the graph gives them.
+
+        Raises:
+            ClientError: with the server's own words; Unreachable where it does not answer.
+        """
+        return exchange.read_inferred(*self._read(exchange.infer_call(name, latents, version)))
+
+    def save(
+        self,
+        path: Path,
+        name: str,
+        n: int = 1,
+        seed: int | None = None,
+        truncation: float | None = None,
+        version: str | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Origin:
+        """Stream `n` samples to a file, whole or not at all; memory does not grow with `n`.
+
+        Args:
+            path: its suffix says what: .npy, .png (a grid), .zip (a picture each), .tif (pages) or .json.
+
+        The other arguments, and what is raised, are as for `generate`; only an array's samples are counted.
+        """
+        call = exchange.generate_call(name, n, seed, truncation, version, exchange.format_of(path))
+        with replacing(path) as beside, beside.open("wb") as file:
+            headers = self._fetch(call, Body(file, progress))
+        return read_origin(headers)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self, call: exchange.Call, progress: Progress | None = None) -> tuple[memoryview, httpx.Headers]:
+        file = BytesIO()
+        headers = self._fetch(call, Body(file, progress))
+        return file.getbuffer(), headers
+
+    def _fetch(self, call: exchange.Call, body: Body) -> httpx.Headers:
+        """Make the call until it is answered; the answer's headers, when its body is whole."""
+        tries = exchange.Tries(call, self.url, self._patience)
+        while True:
+            try:
+                with self._http.stream(
+                    call.method, self.url + call.path, content=call.content, headers=call.headers
+                ) as response:
+                    if response.is_success:
+                        body.begin()
+                        for chunk in response.iter_bytes():
+                            body.write(chunk)
+                        return response.headers
+                    response.read()
+            except httpx.RequestError as error:
+                wait = tries.after_silence(error)
+            else:
+                wait = tries.after_answer(response)
+            time.sleep(wait)

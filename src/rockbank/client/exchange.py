@@ -1,0 +1,201 @@
+"""What the client says to the server and how it reads the answers, whether it waits or awaits."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+from jaxtyping import Float32
+
+from rockbank.client.errors import ClientError, Unreachable
+from rockbank.client.patience import PASSING, Patience, retry_after
+
+KEY = "ROCKBANK_API_KEY"
+# Seconds; of one read, not of a whole stream. Longer than the server's own deadline of a request.
+TIMEOUT = 60.0
+CONNECT_TIMEOUT = 5.0
+FORMATS = {".npy": "npy", ".png": "png", ".zip": "zip", ".tif": "tiff", ".tiff": "tiff", ".json": "json"}
+_JSON_LENGTH = "inference-header-content-length"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One request, which may be made again: none of ours changes anything on the server."""
+
+    method: str
+    path: str
+    content: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+MODELS = Call(method="GET", path="/v2/models")
+
+
+class Tries:
+    """Of one call: after each try that failed, how long to wait, or the error to give up with."""
+
+    def __init__(self, call: Call, address: str, patience: Patience) -> None:
+        self._call = call
+        self._address = address
+        self._patience = patience
+        self._n_failed = 0
+
+    def after_answer(self, response: httpx.Response) -> float:
+        """Seconds to wait after an answer of 400 or above, whose body has been read.
+
+        Raises:
+            ClientError: where waiting does not help, or no longer.
+        """
+        wait = None
+        if response.status_code in PASSING:
+            wait = self._patience.wait(self._n_failed, retry_after(response.headers))
+        self._n_failed += 1
+        if wait is None:
+            raise self._refusal(response)
+        return wait
+
+    def after_silence(self, error: httpx.RequestError) -> float:
+        """Seconds to wait after a connection that could not be made or that broke.
+
+        Raises:
+            Unreachable: where it has happened too often.
+        """
+        wait = self._patience.wait(self._n_failed)
+        self._n_failed += 1
+        if wait is None:
+            reason = str(error) or type(error).__name__
+            raise Unreachable(
+                f"{self._address}: {reason}, {self._n_failed} times; is the server there ('rockbank serve')?"
+            ) from error
+        return wait
+
+    def _refusal(self, response: httpx.Response) -> ClientError:
+        message, request_id = _told(response)
+        tries = f", {self._n_failed} times" if self._n_failed > 1 else ""
+        return ClientError(
+            f"{self._address}{self._call.path}: {response.status_code}{tries}: {message}",
+            status=response.status_code,
+            request_id=request_id,
+        )
+
+
+def address(url: str) -> str:
+    """A server's address without the slash at its end.
+
+    Raises:
+        ValueError: where it is none.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"'{url}': not an address ({error}); use one such as http://127.0.0.1:8000") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ValueError(f"'{url}': not an address; use one such as http://127.0.0.1:8000")
+    return url.rstrip("/")
+
+
+def open_options(key: str | None, timeout: float) -> dict[str, Any]:
+    """What httpx's clients are opened with.
+
+    Args:
+        key: of the server; None for the environment's ROCKBANK_API_KEY, which is what users of a library expect.
+        timeout: seconds.
+    """
+    key = os.environ.get(KEY) if key is None else key
+    if key and not (key.isascii() and key.isprintable()):
+        raise ValueError("the API key has characters that no header can carry; was it copied whole?")
+    headers = {"user-agent": "rockbank-client"}
+    if key:
+        headers["authorization"] = f"Bearer {key.strip()}"
+    return {"headers": headers, "timeout": httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT))}
+
+
+def generate_call(
+    name: str, n: int, seed: int | None, truncation: float | None, version: str | None, format_: str
+) -> Call:
+    """Ask for `n` samples."""
+    body = {"n": n, "seed": seed, "truncation": truncation, "format": format_}
+    return Call(
+        method="POST",
+        path=f"{_model(name, version)}/generate",
+        content=json.dumps({key: value for key, value in body.items() if value is not None}).encode(),
+        headers={"content-type": "application/json"},
+    )
+
+
+def infer_call(name: str, latents: Float32[np.ndarray, "n *latent"], version: str | None) -> Call:
+    """Ask for the images of latents, by the Open Inference Protocol with its binary tensors."""
+    values = np.ascontiguousarray(latents, dtype="<f4")
+    tensor = {
+        "name": "latent",
+        "shape": list(values.shape),
+        "datatype": "FP32",
+        "parameters": {"binary_data_size": values.nbytes},
+    }
+    wanted = {"name": "image", "parameters": {"binary_data": True}}
+    about = json.dumps({"inputs": [tensor], "outputs": [wanted]}).encode()
+    return Call(
+        method="POST",
+        path=f"{_model(name, version)}/infer",
+        content=about + values.tobytes(),
+        headers={"content-type": "application/octet-stream", _JSON_LENGTH: str(len(about))},
+    )
+
+
+def read_inferred(content: memoryview, headers: Mapping[str, str]) -> Float32[np.ndarray, "n c h w"]:
+    """The images of an answer to `infer_call`.
+
+    Raises:
+        ClientError: where it is not one.
+    """
+    try:
+        length = int(headers[_JSON_LENGTH])
+        (tensor,) = json.loads(bytes(content[:length]))["outputs"]
+        shape: Sequence[int] = tensor["shape"]
+        return np.frombuffer(content, "<f4", offset=length).reshape(shape)
+    except (KeyError, ValueError, TypeError) as error:
+        raise ClientError(
+            f"the answer is not one of the Open Inference Protocol with binary tensors: {error}"
+        ) from error
+
+
+def read_models(content: memoryview) -> list[dict[str, Any]]:
+    """The server's list of models.
+
+    Raises:
+        ClientError: where it is none.
+    """
+    try:
+        models: list[dict[str, Any]] = json.loads(bytes(content))["models"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise ClientError(f"the answer is not a list of models ({error}); is this a rockbank server?") from error
+    return models
+
+
+def format_of(path: Path) -> str:
+    """What the server calls the format that a file's suffix stands for."""
+    try:
+        return FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise ValueError(f"{path}: cannot write '{path.suffix}'; use one of {sorted(FORMATS)}") from None
+
+
+def _model(name: str, version: str | None) -> str:
+    return f"/v2/models/{quote(name, safe='')}" + ("" if version is None else f"/versions/{quote(version, safe='')}")
+
+
+def _told(response: httpx.Response) -> tuple[str, str | None]:
+    """The server's message and request id; a proxy's page is cut short."""
+    request_id = response.headers.get("x-request-id")
+    try:
+        told = response.json()
+        return str(told["error"]), told.get("request_id", request_id)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return response.text.strip()[:200] or response.reason_phrase or "no message", request_id

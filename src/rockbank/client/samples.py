@@ -1,0 +1,152 @@
+"""Samples as they come from the service, and where they come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from io import BytesIO
+from typing import IO, Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from rockbank.client.errors import ClientError
+
+# The header of our arrays has 128 bytes; a longer one is not ours.
+_HEADER_BYTES = 4096
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What generated some samples: with it, any of them can be made again.
+
+    Attributes:
+        model: the registered model.
+        version: of it.
+        run_id: the MLflow run that trained it.
+        data_md5: DVC's md5 of what it was trained on.
+        seed: of the latents; drawn by the server where none was given.
+        extractor: what FID and KID were measured with.
+        scores: those of `rockbank models`.
+        request_id: in the server's logs.
+    """
+
+    model: str
+    version: str
+    run_id: str | None
+    data_md5: str | None
+    seed: int
+    extractor: str | None
+    scores: dict[str, float]
+    request_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples(Origin):
+    """Samples, with what generated them.
+
+    Attributes:
+        array: intensity in [0, 1].
+    """
+
+    array: Float32[np.ndarray, "n c h w"]
+
+    @classmethod
+    def of(cls, origin: Origin, array: Float32[np.ndarray, "n c h w"]) -> Samples:
+        """The samples of an origin."""
+        return cls(array=array, **{field.name: getattr(origin, field.name) for field in fields(Origin)})
+
+
+def read_origin(headers: Mapping[str, str]) -> Origin:
+    """The origin that a response's headers tell.
+
+    Raises:
+        ClientError: where they do not: the server is not one of ours.
+    """
+    try:
+        return Origin(
+            model=headers["x-rockbank-model"],
+            version=headers["x-rockbank-version"],
+            run_id=headers.get("x-rockbank-run-id") or None,
+            data_md5=headers.get("x-rockbank-data-md5") or None,
+            seed=int(headers["x-rockbank-seed"]),
+            extractor=headers.get("x-rockbank-extractor") or None,
+            scores={key: float(value) for key, value in json.loads(headers.get("x-rockbank-scores", "{}")).items()},
+            request_id=headers.get("x-request-id"),
+        )
+    except (KeyError, ValueError, AttributeError) as error:
+        raise ClientError(
+            f"the response does not say what generated it ({error}); is this a rockbank server?"
+        ) from error
+
+
+class Body:
+    """A response's body on its way into a file; an array's samples are counted as they come."""
+
+    def __init__(self, file: IO[bytes], progress: Progress | None = None) -> None:
+        """Write to `file`; call `progress` with the samples that have come so far, if the body is an array."""
+        self._file = file
+        self._progress = progress
+        self._start = 0
+        self._sample_bytes = 0
+        self._n_told = 0
+
+    def begin(self) -> None:
+        """Throw away what an earlier try has written."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._sample_bytes = self._n_told = 0
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        if self._progress is not None and self._file.tell() == 0:
+            self._measure(chunk)
+        self._file.write(chunk)
+        if self._progress is not None and self._sample_bytes:
+            n_come = (self._file.tell() - self._start) // self._sample_bytes
+            if n_come > self._n_told:
+                self._n_told = n_come
+                self._progress(n_come)
+
+    def _measure(self, chunk: bytes) -> None:
+        """How large a sample is; what is no array, or whose header is cut in two, is not counted."""
+        try:
+            self._start, shape, dtype = _array_header(chunk)
+        except ValueError:
+            return
+        self._sample_bytes = int(np.prod(shape[1:])) * dtype.itemsize
+
+
+def read_samples(headers: Mapping[str, str], content: memoryview) -> Samples:
+    """The samples of a body in npy's format, without a copy of it.
+
+    Raises:
+        ClientError: where it is not a whole float32 array, or does not say what generated it.
+    """
+    try:
+        start, shape, dtype = _array_header(bytes(content[:_HEADER_BYTES]))
+    except ValueError as error:
+        raise ClientError(f"the response is no array ({error}); is this a rockbank server?") from error
+    wanted = start + int(np.prod(shape)) * dtype.itemsize
+    if dtype != np.dtype("<f4") or len(content) != wanted:
+        raise ClientError(f"the response has {len(content)} bytes of {dtype}; {wanted} of float32 were announced")
+    array = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    return Samples.of(read_origin(headers), array)
+
+
+def _array_header(content: bytes) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
+    """Where the values begin, the shape and the type of values.
+
+    Raises:
+        ValueError: where these are no bytes of an npy file as numpy writes it.
+    """
+    stream = BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    if version != (1, 0):
+        raise ValueError(f"npy {version}, where 1.0 is read")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if is_fortran:
+        raise ValueError("it runs along columns, where rows are read")
+    return stream.tell(), shape, dtype
