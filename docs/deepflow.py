@@ -25,7 +25,7 @@ from docs.deepflow_text import to_markdown
 from rockbank.files import replacing, write_text
 from rockbank.matching.diagnostics import has, table
 from rockbank.matching.figures_maps import draw_interpolation
-from rockbank.matching.sheet import to_png
+from rockbank.pictures import to_png
 
 
 def main(root: Path = Path()) -> None:

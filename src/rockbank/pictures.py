@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -208,15 +209,28 @@ def _section_tiles(intensity: Float[np.ndarray, "n 3 h w"]) -> UInt8[np.ndarray,
 
 @contextmanager
 def drawing(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
-    """A figure to draw on, written to `path` when the block succeeds; no display and no global state."""
+    """A figure to draw on, written to `path` when the block succeeds."""
+    figure = empty_figure(size)
+    yield figure
+    with replacing(path) as beside:
+        figure.savefig(beside, format="png")
+
+
+def empty_figure(size: tuple[float, float]) -> Figure:
+    """A figure of a width and a height in inches; no display and no global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    yield figure
-    with replacing(path) as beside:
-        figure.savefig(beside, format="png")
+    return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def tidy(axis: Axes) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from rockbank.matching.diagnostics import summary
 from rockbank.matching.figures import PICTURES
 from rockbank.matching.report import headline, to_html, write_report
-from rockbank.matching.sheet import to_png
+from rockbank.pictures import to_png
 from tests.matching.synthetic import DAY, matched
 
 EVIL = "<b onload='x'>&\"W$1"

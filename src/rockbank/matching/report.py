@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
@@ -14,44 +13,11 @@ import xarray as xr
 from rockbank.files import write_text
 from rockbank.matching.diagnostics import TIME_MEAN_THRESHOLD, summary
 from rockbank.matching.figures import PICTURES, Picture
-from rockbank.matching.sheet import to_png, to_text
+from rockbank.matching.sheet import to_text
+from rockbank.page import figure, page, table
+from rockbank.pictures import to_png
 
 REPORT = "report.html"
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light; }}
-body {{ max-width: 900px; margin: 0 auto; padding: 1rem; color: #222; background: #fff;
-  font: 16px/1.5 system-ui, sans-serif; }}
-h1 {{ font-size: 1.6rem; line-height: 1.25; }}
-h2 {{ font-size: 1.2rem; margin: 2.2rem 0 0.3rem; }}
-p.headline {{ font-size: 1.1rem; }}
-.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; }}
-th, td {{ padding: 0.3rem 0.8rem 0.3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd; }}
-tbody th {{ font-weight: normal; }}
-td {{ font-variant-numeric: tabular-nums; }}
-.reasons td {{ overflow-wrap: anywhere; }}
-.whole {{ white-space: nowrap; }}
-img {{ display: block; width: 100%; height: auto; }}
-figure {{ margin: 0; }}
-figcaption, .note {{ color: #444; font-size: 0.92rem; }}
-dt {{ font-weight: 600; }} dd {{ margin: 0 0 0.5rem; overflow-wrap: anywhere; white-space: pre-wrap; }}
-@media (max-width: 600px) {{ img {{ width: 640px; max-width: none; }} }}
-@media print {{ body {{ max-width: none; padding: 0; font-size: 11pt; }} section {{ break-inside: avoid; }}
-  img {{ max-height: 22cm; width: auto; max-width: 100%; }} .wide {{ overflow: visible; }} }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-{body}
-</body>
-</html>
-"""
 
 
 def write_report(folder: Path, dataset: xr.Dataset) -> Path:
@@ -78,7 +44,7 @@ def to_html(dataset: xr.Dataset) -> str:
         _provenance(dataset.attrs),
     ]
     title = str(dataset.attrs.get("title", "")) or "a case without a title"
-    return _PAGE.format(title=escape(f"History match: {title}"), body="\n".join(filter(None, body)))
+    return page(f"History match: {title}", body)
 
 
 def headline(numbers: Mapping[str, Any]) -> str:
@@ -153,42 +119,26 @@ def _table(numbers: Mapping[str, Any]) -> str:
     n_failed = numbers["failed"]
     note = (f"{_members(numbers['asked'])} asked for, {numbers['done']} done, {n_failed} failed. Three numbers are "
             "P10, P50 and P90: what 10, 50 and 90 % of the members lie below.")  # fmt: skip
-    return (
-        '<div class="wide"><table><thead><tr>'
-        + "".join(f'<th scope="col">{escape(each)}</th>' for each in head)
-        + "</tr></thead><tbody>"
-        + "".join(_row(row) for row in shown)
-        + f'</tbody></table></div>\n<p class="note">{escape(note)}</p>'
-    )
-
-
-def _row(cells: Iterable[str]) -> str:
-    first, *others = map(escape, cells)
-    return f'<tr><th scope="row">{first}</th>' + "".join(f"<td>{each}</td>" for each in others) + "</tr>"
+    return table(head, shown, note)
 
 
 def _failures(reasons: Mapping[str, str]) -> str:
     if not reasons:
         return ""
-    rows = "".join(_row((f"member {member}", reason)) for member, reason in reasons.items())
-    return f'<h2>Members that failed</h2>\n<div class="wide"><table class="reasons"><tbody>{rows}</tbody></table></div>'
+    rows = [(f"member {member}", reason) for member, reason in reasons.items()]
+    return "<h2>Members that failed</h2>\n" + table((), rows, kind="reasons")
 
 
 def _drawn(dataset: xr.Dataset) -> Iterable[tuple[Picture, bytes]]:
     for picture in PICTURES:
-        figure = picture.draw(dataset)
-        if figure is not None:
-            yield picture, to_png(figure)
+        drawn = picture.draw(dataset)
+        if drawn is not None:
+            yield picture, to_png(drawn)
 
 
 def _picture(drawn: tuple[Picture, bytes]) -> str:
     picture, png = drawn
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return (
-        f'<section id="{picture.name}"><h2>{escape(picture.title)}</h2>\n<figure>'
-        f"<figcaption>{escape(picture.caption)}</figcaption>"
-        f'<div class="wide"><img src="{source}" alt="{escape(picture.title)}"></div></figure></section>'
-    )
+    return figure(picture.name, picture.title, picture.caption, png)
 
 
 def _provenance(attributes: Mapping[str, Any]) -> str:

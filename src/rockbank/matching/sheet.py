@@ -1,8 +1,7 @@
-"""What all pictures of a match share: an empty figure, the colours of its ensembles, its bytes."""
+"""What all pictures of a match share: an empty figure, the colours of its ensembles."""
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from rockbank.matching.diagnostics import ensembles
-from rockbank.pictures import BLUE, GREEN, GREY, ORANGE
+from rockbank.pictures import BLUE, GREEN, GREY, ORANGE, empty_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,20 +22,8 @@ WIDTH = 9.0
 
 
 def sheet(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure of a size in inches; no display and no global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def to_png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
-    file = BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()
+    """An empty figure of a size in inches, as wide as a report shows it."""
+    return empty_figure((width, height))
 
 
 def to_text(value: float) -> str:
