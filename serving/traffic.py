@@ -1,0 +1,160 @@
+"""Rates and latencies of the last minutes, read from the service's own metrics for its status page."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.samples import Sample
+
+from serving.monitoring import Metrics
+from serving.status import Measure
+
+TICK_SECONDS = 5.0
+# Of a curve on the page: five minutes.
+N_HISTORY = 60
+# Of a value "now": a minute.
+N_NOW = 12
+# What samples; looks at the page, at the metrics and at the health are not traffic.
+_SAMPLING = ("generate", "infer", "ModelInfer")
+# A histogram's counts up to and with each bound, in ascending order of the bounds.
+Buckets = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The counters at one moment.
+
+    Attributes:
+        at: on the monotonic clock.
+        requests: answered by the routes that sample.
+        samples: computed.
+        rejections: by reason.
+        seconds: of each route's requests.
+        queued: samples, now.
+    """
+
+    at: float
+    requests: float = 0.0
+    samples: float = 0.0
+    rejections: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, Buckets] = field(default_factory=dict)
+    queued: float = 0.0
+
+
+def read(metrics: Metrics) -> Reading:
+    """The counters now."""
+    seconds: dict[str, list[tuple[float, float]]] = {}
+    for each in _told(metrics.request_seconds, "_bucket"):
+        seconds.setdefault(each.labels["route"], []).append((float(each.labels["le"]), each.value))
+    return Reading(
+        at=time.monotonic(),
+        requests=sum(each.value for each in _told(metrics.requests_total, "_total") if _samples(each.labels["route"])),
+        samples=sum(each.value for each in _told(metrics.samples_total, "_total")),
+        rejections={each.labels["reason"]: each.value for each in _told(metrics.rejections_total, "_total")},
+        seconds={route: tuple(sorted(buckets)) for route, buckets in seconds.items()},
+        queued=sum(each.value for each in _told(metrics.queued_samples)),
+    )
+
+
+def quantile(buckets: Buckets, q: float) -> float | None:
+    """A quantile of a histogram, linear within its bucket; None where it is empty.
+
+    Where it lies beyond the last finite bound it is that bound, as Prometheus' histogram_quantile has it.
+    """
+    total = buckets[-1][1] if buckets else 0.0
+    if total <= 0:
+        return None
+    rank, low, below = q * total, 0.0, 0.0
+    for bound, count in buckets:
+        if count >= rank and count > below:
+            return low if math.isinf(bound) else low + (bound - low) * (rank - below) / (count - below)
+        if not math.isinf(bound):
+            low = bound
+        below = count
+    return low
+
+
+class Traffic:
+    """Readings at even intervals; each curve of the page is the differences between them."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        """Begin with a first reading."""
+        self._metrics = metrics
+        self._readings: deque[Reading] = deque([read(metrics)], maxlen=N_HISTORY + N_NOW + 1)
+
+    async def follow(self) -> None:
+        """Take a reading every few seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self.tick()
+
+    def tick(self) -> None:
+        """Take a reading."""
+        self._readings.append(read(self._metrics))
+
+    def measures(self) -> list[Measure]:
+        """The quantities of the page's strip."""
+        readings = [*self._readings, read(self._metrics)]
+        spans = [(readings[max(0, i - N_NOW)], readings[i]) for i in range(1, len(readings))][-N_HISTORY:]
+        latencies = [_between(*span) for span in spans]
+        refused = [_rate(span, lambda reading: sum(reading.rejections.values())) for span in spans]
+        return [
+            _measure("Requests", "/s", [_rate(span, lambda reading: reading.requests) for span in spans]),
+            _measure("Samples", "/s", [_rate(span, lambda reading: reading.samples) for span in spans]),
+            _measure("Median latency", "ms", [_milliseconds(quantile(each, 0.5)) for each in latencies]),
+            _measure("99 % latency", "ms", [_milliseconds(quantile(each, 0.99)) for each in latencies]),
+            _measure("Samples queued", "", [last.queued for _, last in spans]),
+            _measure("Not served", "/min", [60 * each for each in refused]),
+        ]
+
+    def routes(self) -> list[tuple[str, int, float | None, float | None]]:
+        """Of each route that has been asked: its requests, their median and 99th percentile in seconds."""
+        seconds = read(self._metrics).seconds
+        return [
+            (route, int(buckets[-1][1]), quantile(buckets, 0.5), quantile(buckets, 0.99))
+            for route, buckets in sorted(seconds.items(), key=lambda each: -each[1][-1][1])
+            if buckets[-1][1] > 0
+        ]
+
+    def rejections(self) -> dict[str, int]:
+        """Requests not served since the start, by reason, where there are any."""
+        told = read(self._metrics).rejections
+        return {reason: int(count) for reason, count in sorted(told.items()) if count}
+
+
+def _told(metric: Counter | Gauge | Histogram, suffix: str = "") -> list[Sample]:
+    return [each for family in metric.collect() for each in family.samples if each.name.endswith(suffix)]
+
+
+def _samples(route: str) -> bool:
+    return route.rsplit("/", 1)[-1] in _SAMPLING
+
+
+def _measure(name: str, unit: str, history: Sequence[float | None]) -> Measure:
+    return Measure(name=name, value=history[-1] if history else None, unit=unit, history=history)
+
+
+def _rate(span: tuple[Reading, Reading], count: Callable[[Reading], float]) -> float:
+    first, last = span
+    return max(0.0, count(last) - count(first)) / max(1e-3, last.at - first.at)
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else 1e3 * seconds
+
+
+def _between(first: Reading, last: Reading) -> Buckets:
+    """The histogram of the requests between two readings, over the routes that sample."""
+    summed: dict[float, float] = {}
+    for route, buckets in last.seconds.items():
+        if _samples(route):
+            before = dict(first.seconds.get(route, ()))
+            for bound, count in buckets:
+                summed[bound] = summed.get(bound, 0.0) + count - before.get(bound, 0.0)
+    return tuple(sorted(summed.items()))
