@@ -11,6 +11,7 @@ from rockbank.morphology import (
     Segmentation,
     connectivity,
     describe,
+    difference,
     directional_correlation,
     lineal_path,
     otsu_threshold,
@@ -271,6 +272,20 @@ def test_a_description_is_json_with_every_statistic():
     assert found["two_point"]["lags"] == list(range(9))
     assert len(found["lineal_path"]["std"]) == 9
     assert list(found["connectivity"]["quantiles"]) == ["0.05", "0.25", "0.5", "0.75", "0.95"]
+    assert found["porosity"]["values"] == pytest.approx(np.sort(porosity(pores)), rel=1e-5)  # six digits are kept
+    assert list(found["two_point"]["values"]) == ["1", "2", "4", "8"]
+    assert found["two_point"]["values"]["4"] == pytest.approx(np.sort(two_point_curves(pores)[:, 4]), rel=1e-5)
+
+
+def test_samples_that_are_all_one_do_not_differ():
+    one = np.random.default_rng(1).random((1, 8, 8)) > 0.5
+    assert (difference(np.repeat(one, 4, axis=0)) == 0).all()
+
+
+def test_a_sample_differs_from_the_next_in_the_pixels_counted():
+    pores = np.zeros((3, 2, 2), dtype=bool)
+    pores[1, 0, 0] = pores[2] = True
+    assert difference(pores).tolist() == [0.25, 0.75, 1.0]
 
 
 def test_a_description_of_samples_without_the_phase_is_still_numbers():

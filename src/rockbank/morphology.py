@@ -16,6 +16,8 @@ from scipy import fft, ndimage
 
 PHASES = ("below", "above")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+# Lags of S2 whose whole distribution a description keeps, pixels.
+LAGS = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,34 +226,48 @@ def connectivity(pores: Bool[np.ndarray, "n ..."]) -> Float[np.ndarray, " n"]:
     return np.asarray(together / np.maximum(cells, 1) ** 2)
 
 
+def difference(pores: Bool[np.ndarray, "n ..."]) -> Float[np.ndarray, " n"]:
+    """Part of the pixels in which each sample differs from the next, the last from the first; 0 where all are one."""
+    return np.asarray((pores != np.roll(pores, -1, axis=0)).reshape(len(pores), -1).mean(axis=1))
+
+
 def describe(pores: Bool[np.ndarray, "n h w"]) -> dict[str, Any]:
     """Statistics of a set of samples, ready for JSON: what generated samples are held against.
 
     Returns:
-        n; porosity, specific_surface (1/pixel) and connectivity with mean, std and quantiles;
-        two_point and lineal_path with lags (pixels), mean and std over samples.
+        n; porosity, specific_surface (1/pixel), connectivity and difference with mean, std, quantiles and all values,
+        sorted; two_point and lineal_path with lags (pixels), mean and std over samples, two_point also with all values
+        at the lags of `LAGS`.
     """
     scalars = {
         "porosity": porosity(pores),
         "specific_surface": specific_surface(pores),
         "connectivity": connectivity(pores),
+        "difference": difference(pores),
     }
-    curves = {"two_point": two_point_curves(pores), "lineal_path": lineal_path(pores)}
+    two_point = two_point_curves(pores)
+    at_lags = {str(lag): _sorted(two_point[:, lag]) for lag in LAGS if lag < two_point.shape[1]}
     return {
         "n": len(pores),
         **{name: _describe_scalar(values) for name, values in scalars.items()},
-        **{name: _describe_curves(values) for name, values in curves.items()},
+        "two_point": {**_describe_curves(two_point), "values": at_lags},
+        "lineal_path": _describe_curves(lineal_path(pores)),
     }
 
 
 def _describe_scalar(values: Float[np.ndarray, " n"]) -> dict[str, Any]:
     quantiles = {f"{q:g}": float(np.quantile(values, q)) for q in QUANTILES}
-    return {"mean": float(values.mean()), "std": float(values.std()), "quantiles": quantiles}
+    return {"mean": float(values.mean()), "std": float(values.std()), "quantiles": quantiles, "values": _sorted(values)}
 
 
 def _describe_curves(curves: Float[np.ndarray, "n r"]) -> dict[str, Any]:
     lags = list(range(curves.shape[1]))
     return {"lags": lags, "mean": curves.mean(axis=0).tolist(), "std": curves.std(axis=0).tolist()}
+
+
+def _sorted(values: Float[np.ndarray, " n"]) -> list[float]:
+    """Six digits are far more than a distance between two distributions needs."""
+    return [float(f"{value:.6g}") for value in np.sort(values)]
 
 
 def _pair_counts(pore: Bool[np.ndarray, "*dims"], lags: Sequence[Int[np.ndarray, " l"]]) -> Float[np.ndarray, "*lags"]:
