@@ -7,6 +7,8 @@ PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 ENV := .venv/.made
+# Tests at a time, each on one thread.
+JOBS ?= $(shell nproc)
 
 .PHONY: run test env lint format types layers ui bench pictures help
 
@@ -19,7 +21,7 @@ run: env
 	@rockbank models --next
 
 test: env
-	pytest
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal
 
 env: $(ENV)
 
