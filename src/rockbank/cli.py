@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from rockbank.cli_drift import drift
 from rockbank.cli_match import match_app
 from rockbank.params import PARAMS, GateParams, load_params
 from rockbank.steps.layout import errors_told, print_rows, stdout
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="The raw scans under data/.")
 app.add_typer(data_app, name="data")
+app.command()(drift)
 app.add_typer(match_app, name="match", help="Match a case's production history in a generator's latent space.")
 
 _N_MAX = 100_000
