@@ -17,6 +17,7 @@ from matplotlib import pyplot as plt
 from matplotlib.patches import FancyBboxPatch
 
 from docs import mlflow_ui
+from docs.browser import CHROMEDRIVER, CHROMIUM, Pages
 from rockbank import registry
 from rockbank.crops import load_crops, to_intensity
 from rockbank.files import read_json
@@ -134,7 +135,7 @@ def _arrow(axis: plt.Axes, tail: tuple[float, float], head: tuple[float, float],
 
 def photograph_mlflow(generator: str) -> None:
     """The pages of the MLflow UI on which runs are compared, one is read, and the registry is seen."""
-    if mlflow_ui.CHROMIUM is None or mlflow_ui.CHROMEDRIVER is None:
+    if CHROMIUM is None or CHROMEDRIVER is None:
         raise FileNotFoundError("chromium or chromedriver: not found; apt install chromium chromium-driver")
     runs = {name: read_json(_there(ARTIFACTS / "run" / f"{name}.json"))["run_id"] for name in {*COMPARED, generator}}
     experiment = mlflow.get_experiment_by_name(FAMILY).experiment_id
@@ -163,7 +164,7 @@ def photograph_mlflow(generator: str) -> None:
             _shoot(ui, "mlflow_model")
 
 
-def _shoot(ui: mlflow_ui.Pages, name: str) -> None:
+def _shoot(ui: Pages, name: str) -> None:
     ui.settle()
     ui.browser.save_screenshot(str(PICTURES / f"{name}.png"))
 

@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import mlflow
 import numpy as np
 import pytest
 
+from docs import mlflow_ui as ui
+from docs.browser import CHROMEDRIVER, CHROMIUM
 from rockbank import registry, tracking
 from rockbank.card import CARD, VERDICT, ModelCard
 from rockbank.files import sha256, write_json
 from rockbank.params import GateParams
 
-ROOT = Path(__file__).parents[2]
 LIMITS = GateParams(
     fid_max=50.0, kid_max=0.9, s2_distance_max=0.02, diversity_min=0.6, memorisation_min=0.5, kid_gain_min=0.0
 )
 # Of each run: the loss, and its held-out KID over the steps.
 RUNS = {"shale-wgan-gp": ("wgan-gp", [0.9, 0.5, 0.321]), "shale-dcgan": ("dcgan", [0.9, 0.7, 0.654])}
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def ui() -> ModuleType:
-    """docs/mlflow_ui.py, which the docs' pictures are taken with."""
-    spec = importlib.util.spec_from_file_location("mlflow_ui", ROOT / "docs" / "mlflow_ui.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if module.CHROMIUM is None or module.CHROMEDRIVER is None:
-        pytest.skip("no Chromium with its driver here; apt install chromium chromium-driver")
-    return module
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None or CHROMEDRIVER is None,
+        reason="no Chromium with its driver here; apt install chromium chromium-driver",
+    ),
+]
 
 
 @pytest.fixture
-def address(ui: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A tracking server that everything is written through, over HTTP."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
@@ -74,7 +66,7 @@ def trained_by(run_id: str, folder: Path) -> Path:
 
 
 def test_two_runs_are_compared_one_is_read_and_the_champion_is_seen(
-    ui: ModuleType, address: str, tmp_path: Path, generator_folder: Callable[..., Path]
+    address: str, tmp_path: Path, generator_folder: Callable[..., Path]
 ) -> None:
     ids = {name: write_run(name, tmp_path) for name in RUNS}
     registry.push("shale", trained_by(ids["shale-wgan-gp"], generator_folder(kid=0.321)))
