@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "ROCKBANK_"
 MIB = 1024**2
+_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}@[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class SettingsError(ValueError):
@@ -87,7 +89,8 @@ class Settings(BaseSettings):
     @classmethod
     def _known_references(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         names = [reference.split("@")[0] for reference in value]
-        if not value or any(not name or "/" in name for name in names) or len(set(names)) != len(names):
+        # They become names of folders in the cache.
+        if not value or not all(map(_REFERENCE.fullmatch, value)) or len(set(names)) != len(names):
             raise ValueError("name each model once, by an alias, such as shale@champion,channels@champion")
         return value
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float32
 
@@ -24,11 +26,26 @@ def draw_latents(
     Raises:
         ValueError: for a seed, count or truncation outside its range.
     """
+    return next(latent_blocks(seed, n, shape, truncation, size=n))
+
+
+def latent_blocks(
+    seed: int, n: int, shape: tuple[int, ...], truncation: float | None = None, *, size: int
+) -> Iterator[Float32[np.ndarray, "b *shape"]]:
+    """The latents of `draw_latents`, bit for bit, `size` at a time; only one block is in memory.
+
+    Raises:
+        ValueError: for a seed, count or truncation outside its range, before the first block is drawn.
+    """
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed: got {seed}; use a whole number in [0, 2^64)")
     if n < 1:
         raise ValueError(f"n: got {n}; ask for at least one sample")
     if truncation is not None and not 0 < truncation <= TRUNCATION_MAX:
         raise ValueError(f"truncation: got {truncation}; use a number in (0, {TRUNCATION_MAX:g}]")
-    latents = np.random.Generator(np.random.Philox(key=seed)).standard_normal((n, *shape), dtype=np.float32)
-    return latents if truncation is None else latents * np.float32(truncation)
+    # The generator keeps the half of a draw that a block did not use, so where it is cut leaves no trace.
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    scale = None if truncation is None else np.float32(truncation)
+    sizes = (min(size, n - start) for start in range(0, n, size))
+    blocks = (rng.standard_normal((length, *shape), dtype=np.float32) for length in sizes)
+    return blocks if scale is None else (block * scale for block in blocks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -16,7 +17,6 @@ from mlflow.entities.model_registry import ModelVersion
 
 from rockbank.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headline
 from rockbank.files import read_json, replacing_folder, sha256
-from rockbank.gate import beats_champion
 from rockbank.params import GateParams
 from rockbank.tracking import FINAL, exists
 
@@ -27,6 +27,8 @@ FILES = (CARD, VERDICT, *HASHED)
 MAX_FOLDER_BYTES = 2 * 1024**3
 # A handful of small files needs no bar; MLflow reads this when it copies them.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# An alias that is not there is to MLflow a parameter of no value.
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _HISTORY = "earlier_champions"
 _ABOUT = (
     "Generators of {family} that passed the gate, a version each. `rockbank show {name}@champion` tells of the "
@@ -37,6 +39,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 class RegistryError(RuntimeError):
     """The registry does not have what was asked for, or could not be reached."""
+
+
+class NotRegistered(RegistryError):
+    """The registry answers, and has no such model, alias or version."""
 
 
 class PromotionRefused(RuntimeError):
@@ -53,6 +59,20 @@ class Entry:
     run_id: str | None
     created: float
     tags: dict[str, str]
+
+
+def connect(uri: str | None = None, *, timeout: float | None = None) -> None:
+    """Say where the registry is, and how long to wait for it.
+
+    Args:
+        uri: a tracking server or a store; None leaves MLflow's own choice.
+        timeout: seconds for one request, without a second try; None leaves MLflow's own two minutes and seven tries.
+    """
+    if timeout is not None:
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(math.ceil(timeout))
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    if uri is not None:
+        mlflow.set_tracking_uri(uri)
 
 
 def push(name: str, folder: Path) -> Entry:
@@ -134,7 +154,8 @@ def resolve(reference: str) -> Entry:
 
     Raises:
         ValueError: where it is none of these.
-        RegistryError: where the registry has no such model, alias or version.
+        NotRegistered: where the registry has no such model, alias or version.
+        RegistryError: where it does not answer.
     """
     name, alias, version = _parse(reference)
     client = mlflow.MlflowClient()
@@ -144,9 +165,11 @@ def resolve(reference: str) -> Entry:
         else:
             found = client.get_model_version_by_alias(name, alias or CHAMPION)
     except mlflow.MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise RegistryError(f"the registry at {mlflow.get_registry_uri()} does not answer: {error}") from error
         known = [f"{entry.name}/{entry.version}" for entry in versions(name)]
         hint = f"versions of '{name}' are {known}" if known else f"'{name}' has no versions; known are {names()}"
-        raise RegistryError(f"{reference}: not in the registry; {hint}") from error
+        raise NotRegistered(f"{reference}: not in the registry; {hint}") from error
     return _entry(found)
 
 
@@ -154,6 +177,7 @@ def pull(reference: str, folder: Path) -> tuple[Entry, ModelCard]:
     """Bring a version's files into `folder`, verified against its card and its verdict.
 
     Raises:
+        NotRegistered: where the registry has no such version.
         RegistryError: where the version or its files cannot be had.
         CardMismatch, PromotionRefused: where they do not hold what they say; `folder` is then not written.
     """
@@ -170,10 +194,22 @@ def pull(reference: str, folder: Path) -> tuple[Entry, ModelCard]:
         for name in FILES:
             if (source / name).is_file():
                 shutil.copyfile(source / name, beside / name)
-        card = check_folder(beside)
-        if entry.tags.get("card_sha256") != sha256(beside / CARD):
-            raise CardMismatch(f"{uri}: {CARD} is not the one that was registered; register the generator again")
+        card = check_pulled(entry, beside)
     return entry, card
+
+
+def check_pulled(entry: Entry, folder: Path) -> ModelCard:
+    """The card of a version's folder, whose files, verdict and card are the registered ones.
+
+    Raises:
+        CardMismatch, PromotionRefused: where they are not.
+    """
+    card = check_folder(folder)
+    if entry.tags.get("card_sha256") != sha256(folder / CARD):
+        raise CardMismatch(
+            f"{entry.name}/{entry.version}: {CARD} is not the one that was registered; register the generator again"
+        )
+    return card
 
 
 def set_alias(name: str, alias: str, version: str) -> None:
@@ -195,6 +231,9 @@ def promote(name: str, gate: GateParams, version: str | None = None) -> tuple[En
         PromotionRefused: where the version is ungated, or no better than the champion.
         CardMismatch: where its files are not what its card says.
     """
+    # Here, since the judge needs the whole of MLflow, and a server that only pulls does with mlflow-skinny.
+    from rockbank.gate import beats_champion
+
     reference = f"{name}@{CANDIDATE}" if version is None else f"{name}/{version}"
     with tempfile.TemporaryDirectory() as temporary:
         entry, card = pull(reference, Path(temporary) / "candidate")

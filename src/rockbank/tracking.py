@@ -13,8 +13,6 @@ from typing import Any
 import mlflow
 import numpy as np
 from jaxtyping import UInt8
-from mlflow.data import sources
-from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Experiment, Metric, Param, RunTag
 
 # Schema migrations and "validating candidate" lines are MLflow's own business, not the reader's of a terminal.
@@ -120,6 +118,10 @@ class Run:
 
     def data(self, name: str, folder: Path, md5: str | None) -> None:
         """The data set that the run trains on, as an MLflow dataset whose digest is DVC's md5."""
+        # Here, so that the registry's readers do with mlflow-skinny.
+        from mlflow.data import sources
+        from mlflow.data.meta_dataset import MetaDataset
+
         source = sources.LocalArtifactDatasetSource(str(folder))  # type: ignore[attr-defined]
         data = MetaDataset(source, name=name, digest=md5)  # type: ignore[abstract]
         mlflow.log_input(data, context="training")

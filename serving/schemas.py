@@ -1,0 +1,182 @@
+"""What requests may say and what responses do, checked by pydantic and told in the OpenAPI document."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+
+from rockbank.latents import TRUNCATION_MAX
+from serving.errors import BadRequest
+
+Format = Literal["npy", "png", "zip", "tiff", "json"]
+M = TypeVar("M", bound=BaseModel)
+# JSON is parsed in one go, during which nothing else is served.
+MAX_JSON_BYTES = 4 * 1024**2
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GenerateRequest(_Strict):
+    """What to sample."""
+
+    n: Annotated[StrictInt, Field(ge=1, description="how many samples")] = 1
+    seed: Annotated[
+        StrictInt | None,
+        Field(ge=0, lt=2**64, description="the same seed gives the same samples; without one it is drawn and returned"),
+    ] = None
+    truncation: Annotated[
+        float | None,
+        Field(gt=0, le=TRUNCATION_MAX, allow_inf_nan=False, description="scale of the latent; below 1, more typical"),
+    ] = None
+    format: Annotated[
+        Format, Field(description="npy (float32), png (a grid), zip (a PNG each), tiff (8 bits), json")
+    ] = "npy"
+
+
+class Tensor(BaseModel):
+    """A tensor of the Open Inference Protocol."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    shape: Annotated[list[Annotated[StrictInt, Field(ge=0)]], Field(max_length=8)]
+    datatype: str
+    parameters: dict[str, Any] = {}
+    data: list[Any] | None = None
+
+
+class RequestedOutput(BaseModel):
+    """An output that is asked for."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class InferRequest(BaseModel):
+    """A request of the Open Inference Protocol."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: Annotated[str, Field(max_length=256)] = ""
+    inputs: list[Tensor]
+    outputs: list[RequestedOutput] = []
+    parameters: dict[str, Any] = {}
+
+
+class InferResponse(BaseModel):
+    """A response of the Open Inference Protocol."""
+
+    model_name: str
+    model_version: str
+    id: str = ""
+    parameters: dict[str, Any] = {}
+    outputs: list[Tensor]
+
+
+class TensorMetadata(BaseModel):
+    """A tensor's name, type and shape; -1 is the number of samples."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    """A model, in the words of the Open Inference Protocol."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ServerMetadata(BaseModel):
+    """The server, in the words of the Open Inference Protocol."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class VersionAbout(BaseModel):
+    """A loaded version."""
+
+    version: str
+    parts: list[str]
+    aliases: list[str]
+    generator: str
+    run_id: str | None
+    data_md5: str | None
+    latent_shape: list[int]
+    image_shape: list[int]
+    voxel_size: float
+    extractor: str
+    scores: dict[str, float]
+    provider: str
+    batches: list[int]
+
+
+class ModelAbout(BaseModel):
+    """A model that is followed."""
+
+    name: str
+    reference: str
+    current: str | None
+    problem: str | None
+    versions: list[VersionAbout]
+
+
+class Error(BaseModel):
+    """What is wrong, and what to do."""
+
+    error: str
+    request_id: str | None
+
+
+def parse(kind: type[M], body: bytes) -> M:
+    """The request in `body`.
+
+    Raises:
+        BadRequest: naming each field that is wrong, the value got and what may stand there.
+    """
+    if len(body) > MAX_JSON_BYTES:
+        raise BadRequest(f"{len(body)} bytes of JSON; send at most {MAX_JSON_BYTES}, the rest as binary tensors")
+    try:
+        raw = json.loads(body or b"{}", parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}; send an object such as {_EXAMPLES[kind.__name__]}") from error
+    if not isinstance(raw, dict):
+        raise BadRequest(f"the body is a {type(raw).__name__}; send an object such as {_EXAMPLES[kind.__name__]}")
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        raise BadRequest("; ".join(_told(kind, each) for each in error.errors(include_url=False)[:5])) from error
+
+
+_EXAMPLES = {
+    "GenerateRequest": '{"n": 16, "seed": 7, "format": "npy"}',
+    "InferRequest": '{"inputs": [{"name": "latent", "shape": [1, 128], "datatype": "FP32", "data": [0.1, ...]}]}',
+}
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _told(kind: type[BaseModel], error: Any) -> str:
+    place = ".".join(map(str, error["loc"])) or "body"
+    field = kind.model_fields.get(str(error["loc"][0])) if error["loc"] else None
+    if error["type"] == "extra_forbidden":
+        return f"{place}: no such key; known are {sorted(kind.model_fields)}"
+    about = f" ({field.description})" if field is not None and field.description else ""
+    if error["type"] == "missing":
+        return f"{place}: is missing{about}; send an object such as {_EXAMPLES[kind.__name__]}"
+    got = repr(error["input"])
+    return f"{place}: {error['msg'].lower()}, got {got if len(got) <= 60 else got[:57] + '...'}{about}"

@@ -1,0 +1,116 @@
+"""The service without its HTTP: everything that is started, held and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from serving.errors import NotReady
+from serving.follower import Follower
+from serving.keys import Keys
+from serving.loading import Loader
+from serving.logs import log
+from serving.models import Models, Served
+from serving.monitoring import Metrics
+from serving.sampling import Sampling
+from serving.settings import Settings, SettingsError, unknown_variables
+from serving.watch import Watch, keep_rerunning
+
+
+class Service:
+    """One service; `create_app` makes it, and its lifespan starts and stops it.
+
+    Attributes:
+        settings: as given.
+        metrics: of this service alone.
+        models: what is loaded.
+        keys: who may ask.
+        follower: of the registry.
+        sampling: from a request's numbers to blocks of samples.
+        watch: the samples' statistics.
+        started: seconds since 1970.
+        is_draining: whether it is about to stop; it is then not ready.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the keys, and load nothing yet."""
+        self.settings = settings
+        self.metrics = Metrics()
+        self.keys = Keys(settings.keys_file, settings.rate_per_minute)
+        self.models = Models(
+            settings.models,
+            self.metrics,
+            canary_weight=settings.canary_weight,
+            shadow_fraction=settings.shadow_fraction,
+        )
+        # One thread: batches of several models would only fight for the cores.
+        self._compute = ThreadPoolExecutor(1, "compute")
+        self._encode = ThreadPoolExecutor(2, "encode")
+        self.watch = Watch(self.metrics, fraction=settings.statistics_fraction, window=settings.statistics_window)
+        self.sampling = Sampling(settings, self.models, self.metrics, self.watch, self._encode)
+        loader = Loader(settings, self.metrics, self._compute)
+        self.follower = Follower(settings, self.models, self.metrics, loader, self._closed)
+        self.started = time.time()
+        self.is_draining = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Load the models, and begin to follow and to watch.
+
+        Raises:
+            NothingToServe: where no model could be loaded.
+        """
+        for name in unknown_variables():
+            log.warning("%s: no such setting, and ignored; the README has the table of settings", name)
+        await self.follower.start()
+        self.watch.start()
+        seconds = self.settings.golden_seconds
+        self._tasks = [
+            asyncio.create_task(keep_rerunning(self.models, self.metrics, self._compute, seconds)),
+            asyncio.create_task(self._keep_reading_keys()),
+        ]
+        if self.keys.is_open:
+            log.warning("the service is open: ROCKBANK_KEYS_FILE is not set, and everybody who reaches it may sample")
+        for name, slot in self.models.slots.items():
+            about = f"version {slot.current.version}" if slot.current else f"nothing yet: {slot.problem}"
+            log.info("%s: %s", name, about)
+
+    async def stop(self) -> None:
+        """Stop what was started; requests that still wait are told so."""
+        self.is_draining = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.follower.stop()
+        await self.sampling.stop()
+        self.watch.stop()
+        for served in self.models.loaded():
+            served.batcher.close()
+        for executor in (self._compute, self._encode):
+            executor.shutdown(wait=False, cancel_futures=True)
+        log.info("stopped")
+
+    def check_ready(self) -> None:
+        """Raise where it should get no requests.
+
+        Raises:
+            NotReady: with the reason.
+        """
+        if self.is_draining:
+            raise NotReady("the service is stopping; ask another")
+        if missing := self.models.missing():
+            problems = "; ".join(f"{name}: {self.models.slots[name].problem}" for name in missing)
+            raise NotReady(f"{missing} not loaded: {problems}; promote a version, or take them out of ROCKBANK_MODELS")
+
+    def _closed(self, served: Served) -> None:
+        self.watch.forget(served)
+
+    async def _keep_reading_keys(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.poll_seconds)
+            try:
+                if self.keys.reload():
+                    log.info("the keys file has changed and was read again")
+            except SettingsError as error:
+                log.error("%s", error)
