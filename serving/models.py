@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from serving.monitoring import Metrics
 if TYPE_CHECKING:
     from rockbank.registry import Entry
 
+# Of the history that the status page shows.
+_N_SWAPS = 50
 CURRENT, PREVIOUS, CANARY, SHADOW = "current", "previous", "canary", "shadow"
 
 
@@ -105,6 +108,25 @@ class Slot:
         return {part: served for part, served in parts.items() if served is not None}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Swap:
+    """Another version answers than before.
+
+    Attributes:
+        at: seconds since 1970.
+        model: its name.
+        before: the version that answered; None at the first load.
+        after: the one that answers.
+        is_rollback: whether somebody asked for it, rather than the alias.
+    """
+
+    at: float
+    model: str
+    before: str | None
+    after: str
+    is_rollback: bool
+
+
 class Models:
     """Every configured model's slot; changes are single assignments, so that no request sees half of one."""
 
@@ -113,6 +135,7 @@ class Models:
     ) -> None:
         """Empty slots for `references`, NAME@ALIAS."""
         self.slots = {slot.name: slot for slot in (Slot(reference=each) for each in references)}
+        self.swaps: deque[Swap] = deque(maxlen=_N_SWAPS)
         self._metrics = metrics
         self._canary_weight = canary_weight
         self._shadow_fraction = shadow_fraction
@@ -170,8 +193,7 @@ class Models:
         """
         slot = self.slots[served.name]
         dropped, slot.previous, slot.current = slot.previous, slot.current, served
-        if slot.previous is not None:
-            self._metrics.swaps_total.labels(served.name).inc()
+        self._tell(slot, slot.previous, is_rollback=False)
         return dropped if dropped is not served else None
 
     def rollback(self, name: str) -> Served:
@@ -188,8 +210,22 @@ class Models:
         # The version that the alias names must not come back at the next look at it.
         slot.held_back = slot.current.version if slot.current.version == slot.alias_version else None
         slot.current, slot.previous = slot.previous, slot.current
-        self._metrics.swaps_total.labels(name).inc()
+        self._tell(slot, slot.previous, is_rollback=True)
         return slot.current
+
+    def _tell(self, slot: Slot, before: Served | None, *, is_rollback: bool) -> None:
+        if before is not None:
+            self._metrics.swaps_total.labels(slot.name).inc()
+        if slot.current is not None:
+            self.swaps.appendleft(
+                Swap(
+                    at=time.time(),
+                    model=slot.name,
+                    before=None if before is None else before.version,
+                    after=slot.current.version,
+                    is_rollback=is_rollback,
+                )
+            )
 
     def loaded(self) -> list[Served]:
         """Every loaded version, once."""
