@@ -221,17 +221,17 @@ def sample(
     output: Annotated[Path, typer.Option("--output", "-o", help="grid.png, samples.npy or stack.tif")] = Path(
         "grid.png"
     ),
+    url: Annotated[str | None, typer.Option(help="a server ('rockbank serve') that is to do it; else this machine")] = (
+        None
+    ),
 ) -> None:
     """Sample a registered generator to a picture, an array or a TIFF stack."""
-    from rockbank import registry
-    from rockbank.sample_files import write_samples
-    from rockbank.sampler import Sampler
+    from rockbank.steps import sample as step
 
-    with tempfile.TemporaryDirectory() as temporary:
-        entry, card = registry.pull(model, Path(temporary) / "pulled")
-        sampler = Sampler(Path(temporary) / "pulled", card)
-        write_samples(output, sampler.sample(seed, n, truncation), card.voxel_size)
-    stdout.print(f"wrote {output}: {n} of {entry.name}/{entry.version} ({card.generator}), seed {seed}")
+    if url is None:
+        stdout.print(step.sample_here(model, output, n, seed, truncation))
+    else:
+        stdout.print(step.sample_there(url, model, output, n, seed, truncation))
 
 
 @app.command("import")

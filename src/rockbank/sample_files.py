@@ -13,6 +13,16 @@ from rockbank.files import replacing
 from rockbank.pictures import save_grid
 
 
+def check_suffix(path: Path) -> None:
+    """Refuse a file that `write_samples` could not write, before there are samples.
+
+    Raises:
+        ValueError: naming the suffixes that there are.
+    """
+    if path.suffix not in WRITERS:
+        raise ValueError(f"{path}: cannot write '{path.suffix}'; use one of {sorted(WRITERS)}")
+
+
 def write_samples(path: Path, samples: Float32[np.ndarray, "n c h w"], voxel_size: float) -> None:
     """Write samples as a picture (.png), an array (.npy) or a stack of 8-bit pages with their scale (.tif).
 
@@ -24,8 +34,7 @@ def write_samples(path: Path, samples: Float32[np.ndarray, "n c h w"], voxel_siz
     Raises:
         ValueError: for any other suffix.
     """
-    if path.suffix not in WRITERS:
-        raise ValueError(f"{path}: cannot write '{path.suffix}'; use one of {sorted(WRITERS)}")
+    check_suffix(path)
     with replacing(path) as beside:
         WRITERS[path.suffix](beside.with_suffix(path.suffix), samples, voxel_size)
 

@@ -1,0 +1,87 @@
+"""Samples of a registered generator to a file: by this machine, or by a server."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from rockbank.sample_files import check_suffix, write_samples
+from rockbank.steps.layout import progress
+
+# A smaller count is there before a bar could be read.
+_N_BAR = 64
+
+
+def sample_here(model: str, path: Path, n: int, seed: int, truncation: float | None) -> str:
+    """Pull `model` from the registry and sample it on this machine; says what was written."""
+    from rockbank import registry
+    from rockbank.sampler import Sampler
+
+    check_suffix(path)
+    with tempfile.TemporaryDirectory() as temporary:
+        entry, card = registry.pull(model, Path(temporary) / "pulled")
+        sampler = Sampler(Path(temporary) / "pulled", card)
+        write_samples(path, sampler.sample(seed, n, truncation), card.voxel_size)
+    return f"wrote {path}: {n} of {entry.name}/{entry.version} ({card.generator}), seed {seed}"
+
+
+def sample_there(
+    url: str, model: str, path: Path, n: int, seed: int, truncation: float | None, key: str | None = None
+) -> str:
+    """Have the server at `url` sample `model`; the same files as by `sample_here`, and says what was written.
+
+    Raises:
+        ValueError: where the server does not serve it, or for another suffix than those of `sample_files`.
+        ClientError: what the server says.
+    """
+    from rockbank.client import Client
+
+    check_suffix(path)
+    with (
+        Client(url, key=key) as client,
+        progress(f"sampling {model}", n) if n >= _N_BAR else nullcontext() as advance,
+    ):
+        name, version = _split(model)
+        served, about = _find(client.models(), name, version, f"{model}: not served at {client.url}")
+        n_done = 0
+
+        def told(n_come: int) -> None:
+            nonlocal n_done
+            if advance is not None:
+                advance(n_come - n_done)
+            n_done = n_come
+
+        if path.suffix == ".npy":
+            # What the server streams is what numpy writes, so memory need not hold it.
+            origin = client.save(path, name, n, seed, truncation, served, progress=told)
+        else:
+            samples = client.generate(name, n, seed, truncation, served, progress=told)
+            write_samples(path, samples.array, about["voxel_size"])
+            origin = samples
+    return f"wrote {path}: {n} of {origin.model}/{origin.version} ({about['generator']}), seed {origin.seed}, by {url}"
+
+
+def _split(model: str) -> tuple[str, str | None]:
+    """The model's name, and what its version or alias is called, if anything."""
+    for mark in "@/":
+        if mark in model:
+            name, rest = model.split(mark, 1)
+            return name, mark + rest
+    return model, None
+
+
+def _find(models: list[dict[str, Any]], name: str, wanted: str | None, refusal: str) -> tuple[str, dict[str, Any]]:
+    """The version of a served model that NAME, NAME@ALIAS or NAME/VERSION means, and what the server tells of it."""
+    model = next((each for each in models if each["name"] == name), None)
+    if model is None:
+        raise ValueError(f"{refusal}; served are {sorted(each['name'] for each in models)}")
+    for version in model["versions"]:
+        is_meant = version["version"] == model["current"]
+        if wanted is not None and wanted != model["reference"].removeprefix(name):
+            is_meant = wanted == f"/{version['version']}" or wanted.removeprefix("@") in version["aliases"]
+        if is_meant:
+            return version["version"], version
+    known = [f"{name}/{version['version']}" for version in model["versions"]]
+    raise ValueError(f"{refusal}; loaded there are {known}, and {model['reference']} is version {model['current']}")
