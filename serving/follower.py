@@ -219,6 +219,8 @@ class Follower:
     async def _drain(self, served: Served) -> None:
         """Close a version once the requests that it is answering are answered."""
         until = time.monotonic() + self._settings.deadline_seconds
+        # First a while, for requests that have been given to it and have not begun.
+        await asyncio.sleep(0.1)
         while (served.users or not served.batcher.idle) and time.monotonic() < until:
             await asyncio.sleep(0.1)
         slot = self._models.slots[served.name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -58,6 +59,11 @@ class Served:
     def version(self) -> str:
         """Of the registered model."""
         return self.entry.version
+
+    @property
+    def n_values(self) -> int:
+        """Values of one image."""
+        return math.prod(self.card.image_shape)
 
     @contextmanager
     def used(self) -> Iterator[None]:

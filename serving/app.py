@@ -1,0 +1,105 @@
+"""The application: routes, errors, and a lifespan that starts and stops the service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from serving.endpoints import generate, health, infer, operate, page
+from serving.errors import BadRequest, NotAllowed, NotFound, ServingError
+from serving.logs import start_logs
+from serving.middleware import Outermost, error_body
+from serving.schemas import GenerateRequest, InferRequest
+from serving.service import Service
+from serving.settings import Settings, load_settings
+from serving.traces import start_traces
+
+_ABOUT = "Samples of registered rock generators; every response names model, version and seed."
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application of one service; without `settings`, of the environment's.
+
+    Raises:
+        SettingsError: where a setting cannot be used.
+    """
+    settings = settings or load_settings()
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        start_logs(settings.log_level)
+        try:
+            await service.start()
+            yield
+        finally:
+            await service.stop()
+            if stop_traces is not None:
+                await asyncio.to_thread(stop_traces)
+
+    # The pages that FastAPI draws of its document load scripts from elsewhere.
+    app = FastAPI(
+        title="rockbank",
+        version=version("rockbank"),
+        description=_ABOUT,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    for router in (health.health, health.router, infer.router, generate.router, operate.router, page.router):
+        app.include_router(router)
+    stop_traces = start_traces(app, settings.traces_endpoint) if settings.traces_endpoint else None
+    app.add_middleware(Outermost, metrics=service.metrics)
+    app.add_exception_handler(ServingError, _answer_ours)
+    app.add_exception_handler(HTTPException, _answer_theirs)
+    app.add_exception_handler(RequestValidationError, _answer_theirs)
+    app.openapi = lambda: _document(app, settings)  # type: ignore[method-assign]
+    return app
+
+
+async def _answer_ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServingError)
+    if error.reason is not None:
+        request.app.state.service.metrics.rejected(error.reason)
+    return Response(error_body(error), error.status, error.headers, "application/json")
+
+
+async def _answer_theirs(request: Request, error: Exception) -> Response:
+    """What the framework refuses, in the form of ours."""
+    path = request.url.path[:120]
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        return await _answer_ours(request, BadRequest(f"{first['loc'][-1]}: {first['msg'].lower()}; see /openapi.json"))
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return await _answer_ours(request, NotFound(f"no such path: {path}; /openapi.json lists those that there are"))
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another")
+        message = f"{path} takes no {request.method[:20]}; use {allowed}"
+        return await _answer_ours(request, NotAllowed(message, error.headers))
+    return await _answer_ours(request, BadRequest(f"{error.detail}; see /openapi.json"))
+
+
+def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
+    """The OpenAPI document, with the bodies that the endpoints read themselves."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        _, schemas = models_json_schema(
+            [(GenerateRequest, "validation"), (InferRequest, "validation")], ref_template="#/components/schemas/{model}"
+        )
+        schemas["$defs"]["GenerateRequest"]["properties"]["n"]["maximum"] = settings.max_n
+        document["components"]["schemas"] |= schemas["$defs"]
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,129 @@
+"""Samples of a seed, in a format to look at or to work with."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from serving.bodies import check_media_type, read_body
+from serving.encode import ENCODERS, WHOLE, Chunk, Encoder, joined
+from serving.endpoints.shared import ADMITTED, Name, Version, errors, service_of
+from serving.errors import BadRequest, TooLarge
+from serving.models import Served
+from serving.responses import Streamed, about, about_headers
+from serving.sampling import Sampling, unless_gone
+from serving.schemas import GenerateRequest, parse
+from serving.service import Service
+
+router = APIRouter(tags=["samples"], dependencies=[ADMITTED])
+# Whole numbers up to here are the same in JavaScript's floats.
+_SEED_BITS = 53
+_HEADERS = {
+    name: {"schema": {"type": "string"}, "description": description}
+    for name, description in {
+        "X-Rockbank-Model": "the registered model",
+        "X-Rockbank-Version": "its version that answered",
+        "X-Rockbank-Run-Id": "the MLflow run that trained it",
+        "X-Rockbank-Data-Md5": "DVC's md5 of the data that it was trained on",
+        "X-Rockbank-Seed": "gives the same samples again",
+        "X-Rockbank-Extractor": "what the scores were measured with",
+        "X-Rockbank-Scores": "as JSON",
+    }.items()
+}
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": False,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/GenerateRequest"}}},
+    }
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "the samples",
+        "headers": _HEADERS,
+        "content": {kind.media_type: {} for kind in ENCODERS.values()},
+    },
+    **errors(400, 401, 404, 408, 413, 415, 429, 503, 504),
+}
+
+
+@router.post("/v2/models/{name}/generate", response_class=Response, responses=_RESPONSES, openapi_extra=_BODY)
+async def generate(request: Request, name: Name) -> Response:
+    """Samples of a model; without a seed, of one that is drawn and returned."""
+    return await _answer(request, name, None)
+
+
+@router.post(
+    "/v2/models/{name}/versions/{version}/generate",
+    response_class=Response,
+    responses=_RESPONSES,
+    openapi_extra=_BODY,
+)
+async def generate_by_version(request: Request, name: Name, version: Version) -> Response:
+    """Samples of one of a model's loaded versions."""
+    return await _answer(request, name, version)
+
+
+async def _answer(request: Request, name: str, version: str | None) -> Response:
+    service = service_of(request)
+    service.models.find(name, version)
+    check_media_type(request, "application/json")
+    asked = parse(GenerateRequest, await read_body(request, service.settings))
+    served, route = service.models.route(name, version, request.state.request_id)
+    _check_size(service, served, asked)
+    seed = secrets.randbits(_SEED_BITS) if asked.seed is None else asked.seed
+    told = about(served, seed)
+    encoder = ENCODERS[asked.format](asked.n, served.card, told)
+    blocks = service.sampling.blocks(
+        served,
+        route,
+        seed=seed,
+        n=asked.n,
+        truncation=asked.truncation,
+        request_id=request.state.request_id,
+        is_own_law=asked.seed is None and asked.truncation is None,
+    )
+    chunks = _chunks(service.sampling, served, encoder, blocks)
+    try:
+        # The first samples are there before the status is sent: what may go wrong still has a status of its own.
+        first = await unless_gone(request.receive, anext(chunks))
+    except BaseException:
+        await chunks.aclose()
+        raise
+    headers = {"Content-Type": encoder.media_type, **about_headers(told)}
+    headers["Content-Disposition"] = f'inline; filename="{served.name}-{served.version}-{seed}.{encoder.suffix}"'
+    if encoder.size is not None:
+        headers["Content-Length"] = str(encoder.size)
+    return Streamed(first, chunks, headers)
+
+
+def _check_size(service: Service, served: Served, asked: GenerateRequest) -> None:
+    settings = service.settings
+    if asked.n > settings.max_n:
+        raise BadRequest(f"n: got {asked.n}; ask for at most {settings.max_n} at once, with several seeds")
+    most = max(1, settings.max_buffered_bytes // (4 * served.n_values))
+    if asked.format in WHOLE and asked.n > most:
+        raise TooLarge(f"n: got {asked.n} for a {asked.format}; ask for at most {most}, or for zip, npy or tiff")
+
+
+async def _chunks(
+    sampling: Sampling, served: Served, encoder: Encoder, blocks: AsyncGenerator[Any, None]
+) -> AsyncGenerator[Chunk, None]:
+    """The response's bytes; closing it stops the computation."""
+    before = encoder.head()
+    try:
+        with served.used():
+            async for block in blocks:
+                n_values = 0 if encoder.is_light else block.size
+                encoded = await sampling.in_thread(partial(encoder.block, block), n_values)
+                for chunk in joined([*before, *encoded]):
+                    yield chunk
+                before = []
+            for chunk in joined([*before, *await sampling.in_thread(encoder.tail, served.n_values)]):
+                yield chunk
+    finally:
+        await blocks.aclose()

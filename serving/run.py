@@ -1,0 +1,54 @@
+"""Run the service until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import uvloop
+
+from serving.app import create_app
+from serving.server import bind, make_server
+from serving.service import Service
+from serving.settings import Settings
+
+
+def run(settings: Settings, says: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, which are no failures.
+
+    Args:
+        settings: of the service.
+        says: is told what is served and where, once it is.
+
+    Raises:
+        SettingsError: where a setting cannot be used, or the port is taken.
+        NothingToServe: where no model could be loaded.
+    """
+    # First the port: what is wrong with it is known before anything is loaded.
+    listening = bind(settings.host, settings.port)
+    try:
+        app = create_app(settings)
+        service: Service = app.state.service
+        host, port = listening.getsockname()[:2]
+
+        async def serve() -> None:
+            async with app.router.lifespan_context(app):
+                for line in about(service):
+                    says(line)
+                says(f"serving on http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
+                await make_server(app, service).serve(sockets=[listening])
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve())
+    finally:
+        listening.close()
+
+
+def about(service: Service) -> list[str]:
+    """A line for each model: what of it is served, or why nothing is."""
+    lines = []
+    for slot in service.models.slots.values():
+        now = slot.current
+        what = f"nothing yet: {slot.problem}" if now is None else f"version {now.version}, {now.card.generator}"
+        lines.append(f"{slot.reference}: {what}")
+    return lines

@@ -1,0 +1,45 @@
+"""OpenTelemetry traces of the requests; the extra `traces`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+
+from serving.settings import SettingsError
+
+
+def start_traces(app: FastAPI, endpoint: str) -> Callable[[], None]:
+    """Send a span for each request to `endpoint`, OTLP over HTTP, in batches and in a thread of its own.
+
+    Returns:
+        What sends the last spans and stops; it takes at most seconds.
+
+    Raises:
+        SettingsError: where the extra is not installed.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise SettingsError(
+            f"ROCKBANK_TRACES_ENDPOINT: {error}; install the extra, pip install 'rockbank[serve,traces]', or unset it"
+        ) from error
+    provider = TracerProvider(resource=Resource.create({"service.name": "rockbank"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=_SECONDS)))
+    FastAPIInstrumentor.instrument_app(
+        app, tracer_provider=provider, excluded_urls="metrics,v2/health", exclude_spans=["receive", "send"]
+    )
+
+    def stop() -> None:
+        FastAPIInstrumentor.uninstrument_app(app)
+        provider.force_flush(_SECONDS * 1000)
+        provider.shutdown()
+
+    return stop
+
+
+_SECONDS = 3
