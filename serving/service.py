@@ -6,6 +6,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from serving.dashboard import Dashboard
 from serving.errors import NotReady
 from serving.follower import Follower
 from serving.keys import Keys
@@ -31,6 +32,7 @@ class Service:
         watch: the samples' statistics.
         started: seconds since 1970.
         is_draining: whether it is about to stop; it is then not ready.
+        dashboard: the status page.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,6 +55,7 @@ class Service:
         self.follower = Follower(settings, self.models, self.metrics, loader, self._closed)
         self.started = time.time()
         self.is_draining = False
+        self.dashboard = Dashboard(self)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -69,6 +72,7 @@ class Service:
         self._tasks = [
             asyncio.create_task(keep_rerunning(self.models, self.metrics, self._compute, seconds)),
             asyncio.create_task(self._keep_reading_keys()),
+            asyncio.create_task(self.dashboard.follow()),
         ]
         if self.keys.is_open:
             log.warning("the service is open: ROCKBANK_KEYS_FILE is not set, and everybody who reaches it may sample")

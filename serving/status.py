@@ -10,32 +10,53 @@ from rockbank.card import ModelCard
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoadedStatus:
+    """What is known of a version because it is loaded.
+
+    Attributes:
+        card: of it, verified.
+        provider: what its session runs on.
+        batches: sizes of its batches.
+        n_samples: computed since the start.
+        golden: largest difference from its golden sample, at the last run.
+        golden_holds: whether that is within the tolerance.
+    """
+
+    card: ModelCard
+    provider: str
+    batches: Sequence[int]
+    n_samples: int
+    golden: float
+    golden_holds: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class VersionStatus:
-    """One loaded version.
+    """One version, loaded or only registered.
 
     Attributes:
         version: its number in the registry.
-        roles: what it does here: current, previous, canary, shadow.
-        aliases: that the registry gave it when it was loaded.
+        roles: what it does here: current, previous, canary, shadow; none where it is not loaded.
+        aliases: that the registry gives it.
         created: in the registry.
-        card: of it.
-        scores: those of card.HEADLINE.
-        provider: what its session runs on.
-        n_samples: computed since the start.
-        golden: largest difference from its golden sample; None where it has not been run again.
-        golden_holds: whether that is within the tolerance.
+        generator: its name in params.yaml.
+        scores: those of card.HEADLINE, as far as they are known.
+        run_id: the MLflow run that trained it.
+        data_md5: DVC's md5 of what it was trained on.
+        gate: what the gate said.
+        loaded: None where it is only registered.
     """
 
     version: str
     roles: tuple[str, ...]
     aliases: tuple[str, ...]
     created: datetime
-    card: ModelCard
+    generator: str
     scores: Mapping[str, float]
-    provider: str
-    n_samples: int
-    golden: float | None
-    golden_holds: bool
+    run_id: str | None
+    data_md5: str | None
+    gate: str
+    loaded: LoadedStatus | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +101,24 @@ class CorrelationStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelStatus:
-    """One configured model."""
+    """One configured model.
+
+    Attributes:
+        name: in the registry.
+        alias: that is followed.
+        problem: why what the alias names is not served, or could not be read.
+        versions: those loaded first, then the newest of the registry.
+        n_more: versions of the registry that are left out.
+        correlation: of the current version; None without one, or where its reference has none.
+        statistics: of the current version's last window.
+        n_window: samples in a window.
+    """
 
     name: str
     alias: str
+    problem: str | None
     versions: Sequence[VersionStatus]
+    n_more: int
     correlation: CorrelationStatus | None
     statistics: Sequence[StatisticStatus]
     n_window: int

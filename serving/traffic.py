@@ -22,6 +22,8 @@ N_HISTORY = 60
 N_NOW = 12
 # What samples; looks at the page, at the metrics and at the health are not traffic.
 _SAMPLING = ("generate", "infer", "ModelInfer")
+# The answers that are the service's own fault: HTTP's, and gRPC's.
+FAILURES = ("500", "502", "503", "504", "UNKNOWN", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 # A histogram's counts up to and with each bound, in ascending order of the bounds.
 Buckets = tuple[tuple[float, float], ...]
 
@@ -33,6 +35,7 @@ class Reading:
     Attributes:
         at: on the monotonic clock.
         requests: answered by the routes that sample.
+        failures: those of them that the service answered with a status of 500 or more.
         samples: computed.
         rejections: by reason.
         seconds: of each route's requests.
@@ -41,24 +44,32 @@ class Reading:
 
     at: float
     requests: float = 0.0
+    failures: float = 0.0
     samples: float = 0.0
     rejections: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, Buckets] = field(default_factory=dict)
     queued: float = 0.0
 
 
+def told(metric: Counter | Gauge | Histogram, suffix: str = "") -> list[Sample]:
+    """What a metric exposes under names that end with `suffix`."""
+    return [each for family in metric.collect() for each in family.samples if each.name.endswith(suffix)]
+
+
 def read(metrics: Metrics) -> Reading:
     """The counters now."""
     seconds: dict[str, list[tuple[float, float]]] = {}
-    for each in _told(metrics.request_seconds, "_bucket"):
+    for each in told(metrics.request_seconds, "_bucket"):
         seconds.setdefault(each.labels["route"], []).append((float(each.labels["le"]), each.value))
+    answered = [each for each in told(metrics.requests_total, "_total") if _samples(each.labels["route"])]
     return Reading(
         at=time.monotonic(),
-        requests=sum(each.value for each in _told(metrics.requests_total, "_total") if _samples(each.labels["route"])),
-        samples=sum(each.value for each in _told(metrics.samples_total, "_total")),
-        rejections={each.labels["reason"]: each.value for each in _told(metrics.rejections_total, "_total")},
+        requests=sum(each.value for each in answered),
+        failures=sum(each.value for each in answered if each.labels["status"] in FAILURES),
+        samples=sum(each.value for each in told(metrics.samples_total, "_total")),
+        rejections={each.labels["reason"]: each.value for each in told(metrics.rejections_total, "_total")},
         seconds={route: tuple(sorted(buckets)) for route, buckets in seconds.items()},
-        queued=sum(each.value for each in _told(metrics.queued_samples)),
+        queued=sum(each.value for each in told(metrics.queued_samples)),
     )
 
 
@@ -113,6 +124,11 @@ class Traffic:
             _measure("Not served", "/min", [60 * each for each in refused]),
         ]
 
+    def failing(self) -> tuple[int, int]:
+        """Requests of the last minutes that failed by the service's own fault, and all of them."""
+        first, last = self._readings[0], read(self._metrics)
+        return int(last.failures - first.failures), int(last.requests - first.requests)
+
     def routes(self) -> list[tuple[str, int, float | None, float | None]]:
         """Of each route that has been asked: its requests, their median and 99th percentile in seconds."""
         seconds = read(self._metrics).seconds
@@ -126,10 +142,6 @@ class Traffic:
         """Requests not served since the start, by reason, where there are any."""
         told = read(self._metrics).rejections
         return {reason: int(count) for reason, count in sorted(told.items()) if count}
-
-
-def _told(metric: Counter | Gauge | Histogram, suffix: str = "") -> list[Sample]:
-    return [each for family in metric.collect() for each in family.samples if each.name.endswith(suffix)]
 
 
 def _samples(route: str) -> bool:

@@ -21,6 +21,7 @@ from serving.page import SECURITY_HEADERS, Page, number, span
 from serving.status import (
     AlertStatus,
     CorrelationStatus,
+    LoadedStatus,
     ModelStatus,
     StatisticStatus,
     Status,
@@ -48,17 +49,20 @@ def card(generator_folder: Callable[..., Path]) -> ModelCard:
 
 
 def version_status(card: ModelCard, version: str, *roles: str) -> VersionStatus:
+    loaded = LoadedStatus(
+        card=card, provider="CPUExecutionProvider", batches=(8, 16), n_samples=3, golden=1e-6, golden_holds=True
+    )
     return VersionStatus(
         version=version,
         roles=roles,
         aliases=("champion",) if "current" in roles else (),
         created=NOW,
-        card=card,
+        generator=card.generator,
         scores=dict.fromkeys(HEADLINE, 0.5),
-        provider="CPUExecutionProvider",
-        n_samples=3,
-        golden=None,
-        golden_holds=True,
+        run_id=card.run_id,
+        data_md5=card.data_md5,
+        gate="passed",
+        loaded=loaded if roles else None,
     )
 
 
@@ -66,7 +70,9 @@ def page_status(*versions: VersionStatus, name: str = "shale", text: str = "why"
     model = ModelStatus(
         name=name,
         alias="champion",
+        problem=None,
         versions=versions,
+        n_more=0,
         correlation=CORRELATION,
         statistics=[
             StatisticStatus(name=text, served=0.1, rock=0.1, wasserstein=(0.1, 0.2), ks=(0.3, 0.2), n_over=2),
@@ -113,7 +119,8 @@ def test_the_page_has_nothing_inline_and_nothing_from_elsewhere(card: ModelCard)
 
 
 def test_a_part_is_what_the_page_has_in_its_place(card: ModelCard) -> None:
-    status = page_status(version_status(card, "2", "current"), version_status(card, "1", "previous"))
+    versions = (version_status(card, "2", "current"), version_status(card, "1", "previous"), version_status(card, "3"))
+    status = page_status(*versions)
     page = Page()
     html, parts = page.render(status), page.parts(status)
     places = re.findall(r'data-part="([^"]+)"', html)
@@ -122,6 +129,7 @@ def test_a_part_is_what_the_page_has_in_its_place(card: ModelCard) -> None:
         assert part in html
     assert 'data-version="2"' in parts["about-1"]
     assert "ready for a rollback" in parts["versions-1"]
+    assert "registered" in parts["versions-1"]
 
 
 def test_a_model_without_a_version_says_what_to_do() -> None:

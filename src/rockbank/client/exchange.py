@@ -173,10 +173,13 @@ def read_models(content: memoryview) -> list[dict[str, Any]]:
         ClientError: where it is none.
     """
     try:
-        models: list[dict[str, Any]] = json.loads(bytes(content))["models"]
-    except (KeyError, ValueError, TypeError) as error:
-        raise ClientError(f"the answer is not a list of models ({error}); is this a rockbank server?") from error
-    return models
+        models: list[dict[str, Any]] = json.loads(bytes(content))
+        if all("name" in each for each in models):
+            return models
+        reason = "a model has no name"
+    except (ValueError, TypeError) as error:
+        reason = str(error)
+    raise ClientError(f"the answer is not a list of models ({reason}); is this a rockbank server?")
 
 
 def format_of(path: Path) -> str:
