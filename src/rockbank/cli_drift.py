@@ -48,15 +48,26 @@ def drift(
         if dry_run:
             return
         found = step.run(plan)
-        from rockbank.steps.drift_report import HEAD, rows, write_report
+        from rockbank.steps.drift_report import write_report
 
         write_report(output, found)
-    table = Table(*HEAD, box=SIMPLE_HEAD, padding=(0, 1))
-    for row in rows(found):
-        table.add_row(*row, style="bold red" if row[-1] == "over" else None)
+    table = Table("statistic", "new", "reference", "Wasserstein", "KS", box=SIMPLE_HEAD, padding=(0, 1))
+    for name, each in found.compared.items():
+        table.add_row(
+            step.STATISTICS[name],
+            f"{each.new:.3g}",
+            f"{each.reference:.3g}",
+            _against(each.distances.wasserstein, each.limits.wasserstein),
+            _against(each.distances.ks, each.limits.ks),
+        )
     stdout.print(table)
     stdout.print(f"{step.words(found)}\nwrote {output}")
     if found.over:
         commands = "\n".join(f"  {each}" for each in retrain_commands(plan))
         stdout.print(f"\nTo train on them as well (with --replace after 'add', on them alone):\n{commands}")
         raise typer.Exit(step.DRIFTED)
+
+
+def _against(distance: float, limit: float) -> str:
+    text = f"{distance:.3g} {'>' if distance > limit else '≤'} {limit:.3g}"
+    return f"[bold red]{text}[/]" if distance > limit else text

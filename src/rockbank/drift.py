@@ -81,10 +81,44 @@ def distances(values: Float[np.ndarray, " n"], reference: Float[np.ndarray, " m"
     )
 
 
-def grey_distances(counts: Int[np.ndarray, " levels"], reference: Int[np.ndarray, " levels"]) -> Distances:
-    """The same of two histograms over the same levels, whose ends are intensity 0 and 1."""
-    gap = np.abs(np.cumsum(counts) / counts.sum() - np.cumsum(reference) / reference.sum())
-    return Distances(wasserstein=float(gap[:-1].sum() / (len(counts) - 1)), ks=float(gap.max()))
+@dataclass(frozen=True, kw_only=True)
+class GreyScale:
+    """A set's grey values on a scale of its own: two of its percentiles at 0 and 1, as scans are normalised.
+
+    Exposure and gain of a scanner are then no difference, the shape of the histogram is.
+
+    Attributes:
+        low: intensity that becomes 0.
+        high: intensity that becomes 1.
+        edges: of the levels, on the scale.
+        cumulative: part of the pixels below each edge.
+    """
+
+    low: float
+    high: float
+    edges: Float[np.ndarray, " levels+1"]
+    cumulative: Float[np.ndarray, " levels+1"]
+
+    @classmethod
+    def of(cls, counts: Int[np.ndarray, " levels"], percentiles: tuple[float, float]) -> GreyScale:
+        """From a histogram whose first level is intensity 0 and whose last is 1."""
+        n = len(counts)
+        edges = (np.arange(n + 1) - 0.5) / (n - 1)
+        cumulative = np.concatenate([[0.0], np.cumsum(counts) / counts.sum()])
+        # Within a level values are taken as spread evenly, else the scale would jump by levels.
+        low, high = (float(each) for each in np.interp(np.array(percentiles) / 100, cumulative, edges))
+        return cls(low=low, high=high, edges=(edges - low) / (high - low), cumulative=cumulative)
+
+    def scaled(self, intensity: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Intensities on the scale."""
+        return np.asarray((intensity - self.low) / (self.high - self.low))
+
+    def distances(self, reference: GreyScale) -> Distances:
+        """Between the two cumulative distributions, each linear within a level."""
+        both = np.sort(np.concatenate([self.edges, reference.edges]))
+        mine, its = (np.interp(both, each.edges, each.cumulative) for each in (self, reference))
+        gap = np.abs(mine - its)
+        return Distances(wasserstein=float(np.trapezoid(gap, both)), ks=float(gap.max()))
 
 
 def calibrate(
@@ -111,7 +145,7 @@ def limits(drawn: list[Distances]) -> Distances:
     """The quantile of distances between sets of one distribution, times the margin."""
     return Distances(
         wasserstein=MARGIN * float(np.quantile([each.wasserstein for each in drawn], QUANTILE)),
-        ks=MARGIN * float(np.quantile([each.ks for each in drawn], QUANTILE)),
+        ks=min(1.0, MARGIN * float(np.quantile([each.ks for each in drawn], QUANTILE))),
     )
 
 

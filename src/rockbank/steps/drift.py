@@ -11,25 +11,34 @@ from jaxtyping import Float, Int, UInt
 from rockbank.crops import CropSet, to_intensity
 from rockbank.drift import (
     Distances,
+    GreyScale,
     as_described,
     calibrate,
     calibrate_by_patches,
     described_values,
     distances,
-    grey_distances,
     patches,
     phase_statistics,
     quick_distances,
 )
-from rockbank.morphology import Segmentation, segment, two_point_curves
+from rockbank.morphology import LAGS, Segmentation, segment, two_point_curves
 from rockbank.steps.drift_scans import Plan, Reference
 from rockbank.steps.layout import progress
+from rockbank.volumes import PERCENTILES
 
 # Exit status where a distance is over its limit; 1 is an error and 2 a wrong use, as everywhere.
 DRIFTED = 3
 GREY_LEVELS = 256
 # Statistics of so many crops at once, which bounds the memory.
 CHUNK = 256
+STATISTICS = {
+    "grey": "grey values",
+    "mean": "mean grey",
+    "std": "contrast",
+    "porosity": "porosity",
+    "specific_surface": "surface",
+    **{f"s2_{lag}": f"S2 at {lag} px" for lag in LAGS},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +54,14 @@ class Profile:
     values: Mapping[str, Float[np.ndarray, " n"]]
     grey: Int[np.ndarray, "n levels"]
     curves: Float[np.ndarray, "n r"]
+
+    def on_its_scale(
+        self, chosen: Int[np.ndarray, " m"] | None = None
+    ) -> tuple[dict[str, Float[np.ndarray, " m"]], GreyScale]:
+        """The values of the chosen crops, or of all, with those of grey on the scale that these crops have."""
+        values = {name: each if chosen is None else each[chosen] for name, each in self.values.items()}
+        scale = GreyScale.of((self.grey if chosen is None else self.grey[chosen]).sum(axis=0), PERCENTILES)
+        return {**values, "mean": scale.scaled(values["mean"]), "std": values["std"] / (scale.high - scale.low)}, scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +113,7 @@ def run(plan: Plan) -> Drift:
     reference, rng = plan.reference, np.random.default_rng(plan.asked.seed)
     n = len(plan.new.crops) + (0 if reference.crops is None else len(reference.crops.crops))
     with progress("measuring crops", n) as advance:
-        profile = _profile(plan.new.crops, reference.segmentation, advance)
+        profile = _profile(plan.new.crops, plan.new.segmentation, advance)
         if reference.crops is None:
             compared = _compare_described(profile, reference, rng)
             return Drift(plan=plan, profile=profile, reference=None, compared=compared)
@@ -134,22 +151,24 @@ def _limits(known: Profile, crops: CropSet, fraction: float, rng: np.random.Gene
     volume, row, column = (crops.table[name].to_numpy() for name in ("volume", "row", "column"))
 
     def between(inside: Int[np.ndarray, " i"], outside: Int[np.ndarray, " o"]) -> dict[str, Distances]:
-        found = {name: quick_distances(each[inside], np.sort(each[outside])) for name, each in known.values.items()}
-        found["grey"] = grey_distances(known.grey[inside].sum(axis=0), known.grey[outside].sum(axis=0))
-        return found
+        (values, scale), (rest, rest_scale) = (known.on_its_scale(chosen) for chosen in (inside, outside))
+        found = {name: quick_distances(each, np.sort(rest[name])) for name, each in values.items()}
+        return {"grey": scale.distances(rest_scale), **found}
 
     return calibrate_by_patches(between, patches(volume, row, column, fraction, rng))
 
 
 def _compare(new: Profile, known: Profile, limits: Mapping[str, Distances]) -> dict[str, Compared]:
-    found = {"grey": grey_distances(new.grey.sum(axis=0), known.grey.sum(axis=0))}
-    found |= {name: distances(new.values[name], each) for name, each in known.values.items()}
+    (values, scale), (wanted, wanted_scale) = new.on_its_scale(), known.on_its_scale()
+    found = {
+        "grey": scale.distances(wanted_scale),
+        **{name: distances(each, wanted[name]) for name, each in values.items()},
+    }
     # The mean of all grey values is that of the crops' means.
-    new_values, values = ({"grey": each.values["mean"], **each.values} for each in (new, known))
     return {
         name: Compared(
-            new=float(new_values[name].mean()),
-            reference=float(values[name].mean()),
+            new=float(values["mean" if name == "grey" else name].mean()),
+            reference=float(wanted["mean" if name == "grey" else name].mean()),
             distances=each,
             limits=limits[name],
         )
@@ -173,7 +192,7 @@ def _compare_described(new: Profile, reference: Reference, rng: np.random.Genera
 
 def words(drift: Drift) -> str:
     """What came of it, in a sentence or two."""
-    n, over = len(drift.compared), [STATISTICS.get(name, name) for name in drift.over]
+    n, over = len(drift.compared), [STATISTICS[name] for name in drift.over]
     if not over:
         return f"The new scans are the rock that the generators know: all {n} statistics are within their limits."
     listed: Sequence[str] = over if len(over) < 4 else [*over[:3], f"{len(over) - 3} more"]
@@ -182,14 +201,3 @@ def words(drift: Drift) -> str:
         f"The new scans are another rock, or another kind of scan of it: {len(over)} of {n} statistics are over a "
         f"limit ({joined})."
     )
-
-
-STATISTICS = {
-    "grey": "grey values, pixel by pixel",
-    "mean": "mean grey of a crop",
-    "std": "contrast of a crop",
-    "porosity": "porosity",
-    "specific_surface": "specific surface",
-    "s2_1": "S2 at 1 pixel",
-    **{f"s2_{lag}": f"S2 at {lag} pixels" for lag in (2, 4, 8, 16)},
-}

@@ -14,9 +14,10 @@ from rockbank.crops import to_intensity
 from rockbank.drift import MARGIN, N_RESAMPLES, QUANTILE
 from rockbank.files import write_text
 from rockbank.page import figure, page, table
-from rockbank.pictures import BLUE, GREY, ORANGE, empty_figure, grid, tidy, to_png
+from rockbank.pictures import BLUE, ORANGE, empty_figure, grid, tidy, to_png
 from rockbank.steps.drift import STATISTICS, Compared, Drift, Profile, words
-from rockbank.steps.drift_scans import about, retrain_commands
+from rockbank.steps.drift_scans import Plan, about, retrain_commands
+from rockbank.volumes import PERCENTILES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,10 +62,10 @@ def to_html(drift: Drift) -> str:
 
 
 _NOTE = (
-    "New and reference are means. Wasserstein is the area between the two distributions, in the statistic's unit "
-    "(intensity of 0 to 1, probability, or 1/pixel); KS is Kolmogorov and Smirnov's distance, the largest gap between "
-    f"them, 0 to 1. A limit is {MARGIN:g} times what {100 * QUANTILE:g} % of {N_RESAMPLES} pairs of sets of the "
-    "reference itself keep below."
+    "New and reference are means; those of grey on each set's own scale. Wasserstein is the area between the two "
+    "distributions, in the statistic's unit (parts of the grey scale, probability, or 1/pixel); KS is Kolmogorov and "
+    f"Smirnov's distance, the largest gap between them, 0 to 1. A limit is {MARGIN:g} times what {100 * QUANTILE:g} % "
+    f"of {N_RESAMPLES} pairs of sets of the reference itself keep below."
 )
 
 
@@ -84,9 +85,9 @@ def _pictures(drift: Drift) -> Iterator[str]:
         yield figure(
             "grey",
             "Grey values",
-            "Of all pixels, after each scan's 0.1 and 99.9 percentiles were put at 0 and 1; dotted, the threshold of "
-            "the phase.",
-            _draw_grey(drift.profile, drift.reference, drift.plan.reference.segmentation.threshold),
+            f"Of all pixels, on each set's own scale: its {PERCENTILES[0]:g} and {PERCENTILES[1]:g} percentiles at 0 "
+            "and 1, as 'rockbank data add' normalises scans. Dotted, the thresholds of the phase.",
+            _draw_grey(drift.profile, drift.reference, drift.plan),
         )
         yield figure(
             "distributions",
@@ -117,33 +118,39 @@ def _draw_crops(new: UInt[np.ndarray, "n 1 h w"], reference: UInt[np.ndarray, "m
     return to_png(drawn)
 
 
-def _draw_grey(new: Profile, reference: Profile, threshold: float) -> bytes:
+def _draw_grey(new: Profile, reference: Profile, plan: Plan) -> bytes:
     drawn = empty_figure((WIDTH, 3.4))
     axis = drawn.subplots()
-    for profile, name, colour in ((reference, REFERENCE, BLUE), (new, NEW, ORANGE)):
-        counts = profile.grey.sum(axis=0)
+    thresholds = (plan.reference.segmentation.threshold, plan.new.segmentation.threshold)
+    for (profile, name, colour), threshold in zip(_both(new, reference), thresholds, strict=True):
+        _, scale = profile.on_its_scale()
         # Four levels a bar: single ones show gaps where a scan had fewer than 256.
-        parts = counts.reshape(-1, 4).sum(axis=1) / counts.sum()
-        _steps(axis, np.linspace(0, 1, len(parts) + 1), 100 * parts, name, colour)
-    axis.axvline(threshold, color=GREY, linestyle=":", linewidth=1.5)
-    axis.set(xlabel="intensity", ylabel="% of pixels", xlim=(0, 1))
+        edges, parts = scale.edges[::4], np.diff(scale.cumulative[::4])
+        _steps(axis, edges, 100 * parts / np.diff(edges) / 100, name, colour)
+        axis.axvline(float(scale.scaled(np.array(threshold))), color=colour, linestyle=":", linewidth=1.5)
+    axis.set(xlabel="grey scale", ylabel="% of pixels per hundredth", xlim=(-0.05, 1.05))
     axis.set_ylim(bottom=0)
     tidy(axis)
     axis.legend(frameon=False, fontsize=9)
     return to_png(drawn)
 
 
+def _both(new: Profile, reference: Profile) -> tuple[tuple[Profile, str, str], ...]:
+    return (reference, REFERENCE, BLUE), (new, NEW, ORANGE)
+
+
 def _draw_distributions(new: Profile, reference: Profile) -> bytes:
-    shown = ("mean", "std", "porosity", "specific_surface")
+    shown = {"mean": "", "std": "", "porosity": "", "specific_surface": ", 1/pixel"}
     drawn = empty_figure((WIDTH, 5.2))
-    for axis, name in zip(drawn.subplots(2, 2).ravel(), shown, strict=True):
-        both = np.concatenate([new.values[name], reference.values[name]])
+    all_values = [(profile.on_its_scale()[0], name, colour) for profile, name, colour in _both(new, reference)]
+    for axis, (name, unit) in zip(drawn.subplots(2, 2).ravel(), shown.items(), strict=True):
+        both = np.concatenate([values[name] for values, _, _ in all_values])
         # A constant has no range to divide.
         edges = np.linspace(both.min(), both.max() + 1e-6, 31)
-        for profile, label, colour in ((reference, REFERENCE, BLUE), (new, NEW, ORANGE)):
-            counts, _ = np.histogram(profile.values[name], edges)
+        for values, label, colour in all_values:
+            counts, _ = np.histogram(values[name], edges)
             _steps(axis, edges, 100 * counts / counts.sum(), label, colour)
-        axis.set(xlabel=STATISTICS[name] + (", 1/pixel" if name == "specific_surface" else ""), ylabel="% of crops")
+        axis.set(xlabel=STATISTICS[name] + unit, ylabel="% of crops")
         axis.set_ylim(bottom=0)
         tidy(axis)
     drawn.axes[0].legend(frameon=False, fontsize=9)

@@ -16,10 +16,10 @@ from rockbank.card import REFERENCE
 from rockbank.crops import CropSet, load_crops
 from rockbank.drift import described_values
 from rockbank.files import read_json
-from rockbank.manifest import SegmentationRule
+from rockbank.manifest import MANIFEST, SegmentationRule
 from rockbank.morphology import Segmentation
 from rockbank.params import PrepareParams
-from rockbank.steps.layout import PIPELINE, SCANNED, Layout
+from rockbank.steps.layout import DATA, PIPELINE, SCANNED, Layout
 from rockbank.volumes import add_volumes, cut_crops, load_manifest, read_volumes
 
 # A reference has four times the crops of the new scans, so that its own chance counts little.
@@ -55,7 +55,8 @@ class Reference:
         name: what it is, in words.
         size: pixels a side of a crop.
         voxel_size: metres.
-        segmentation: how its phase is told, with the threshold as a number.
+        segmentation: how its phase was told, with the threshold as a number.
+        rule: how that of a new scan is told: the one in data/, or that number where there is none.
         crops: a sample of the training crops; None where only statistics are there.
         n_voxels: of the regions that the training crops were cut from.
         described: reference.json, where there are no crops.
@@ -65,6 +66,7 @@ class Reference:
     size: int
     voxel_size: float
     segmentation: Segmentation
+    rule: SegmentationRule
     crops: CropSet | None = None
     n_voxels: int = 0
     described: Mapping[str, Any] = field(default_factory=dict)
@@ -77,7 +79,7 @@ class Plan:
     Attributes:
         asked: by the user.
         reference: that they are held against.
-        new: their crops; its segmentation has Otsu's threshold of the new scans themselves.
+        new: their crops; where the rule is Otsu's, its segmentation has the threshold of the new scans themselves.
         n_voxels: of the new scans.
     """
 
@@ -105,14 +107,13 @@ def load(
         ValueError: for a scan that `rockbank data add` would refuse, or that has voxels of another size, naming it.
     """
     reference = _from_registry(asked.model) if asked.model else _from_crops(asked, layout)
-    rule = SegmentationRule(smoothing=reference.segmentation.smoothing, threshold="otsu")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "scans"
         entries = add_volumes(
             asked.paths,
             folder,
             voxel_size=asked.voxel_size,
-            segmentation=rule,
+            segmentation=reference.rule,
             licence="not stated",
             source="not stated",
             dataset=asked.dataset,
@@ -140,13 +141,14 @@ def about(plan: Plan) -> dict[str, str]:
     """What is compared with what, for people."""
     reference, asked = plan.reference, plan.asked
     own = plan.new.segmentation.threshold
+    told = "Otsu on the new scans" if reference.rule.threshold == "otsu" else "as given"
     return {
         "new scans": ", ".join(map(str, asked.paths)),
         "crops": f"{len(plan.new.crops)} of {reference.size} x {reference.size} pixels, seed {asked.seed}",
         "voxel size": f"{reference.voxel_size:g} m",
         "reference": reference.name,
-        "phase": f"intensity of at most {reference.segmentation.threshold:.3f} after a Gaussian of "
-        f"{reference.segmentation.smoothing:g} pixels, as in the reference; Otsu on the new scans: {own:.3f}",
+        "phase": f"at most {own:.3f} of the grey scale after a Gaussian of {reference.rule.smoothing:g} pixels "
+        f"({told}); {reference.segmentation.threshold:.3f} in the reference",
         "limits": "from regions of the reference held against the rest of it"
         if reference.crops is not None
         else "from the reference's values drawn again; where its crops lay is not known, so that rock which varies "
@@ -182,6 +184,7 @@ def _from_crops(asked: Asked, layout: Layout) -> Reference:
         size=size,
         voxel_size=crop_set.voxel_size,
         segmentation=crop_set.segmentation,
+        rule=load_manifest(DATA).segmentation if (DATA / MANIFEST).is_file() else _as_rule(crop_set.segmentation),
         crops=replace(
             crop_set, crops=np.asarray(crop_set.train[chosen]), table=table.iloc[chosen].reset_index(drop=True)
         ),
@@ -208,5 +211,10 @@ def _from_registry(model: str) -> Reference:
         size=card.image_shape[-1],
         voxel_size=card.voxel_size,
         segmentation=card.segmentation,
+        rule=_as_rule(card.segmentation),
         described=described,
     )
+
+
+def _as_rule(segmentation: Segmentation) -> SegmentationRule:
+    return SegmentationRule(smoothing=segmentation.smoothing, threshold=segmentation.threshold)
