@@ -124,9 +124,9 @@ def _draw_grey(new: Profile, reference: Profile, plan: Plan) -> bytes:
     thresholds = (plan.reference.segmentation.threshold, plan.new.segmentation.threshold)
     for (profile, name, colour), threshold in zip(_both(new, reference), thresholds, strict=True):
         _, scale = profile.on_its_scale()
-        # Four levels a bar: single ones show gaps where a scan had fewer than 256.
-        edges, parts = scale.edges[::4], np.diff(scale.cumulative[::4])
-        _steps(axis, edges, 100 * parts / np.diff(edges) / 100, name, colour)
+        # Eight levels a bar: where a scan had fewer than 256, single ones have gaps and four of them still teeth.
+        edges, parts = scale.edges[::8], np.diff(scale.cumulative[::8])
+        _steps(axis, edges, parts / np.diff(edges), name, colour)
         axis.axvline(float(scale.scaled(np.array(threshold))), color=colour, linestyle=":", linewidth=1.5)
     axis.set(xlabel="grey scale", ylabel="% of pixels per hundredth", xlim=(-0.05, 1.05))
     axis.set_ylim(bottom=0)
