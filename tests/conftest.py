@@ -1,7 +1,9 @@
 """A small generator, complete with card and verdict, and a registry of one's own."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,15 +12,36 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rockbank.card import CARD, HASHED, ONNX, REFERENCE, SAMPLES, VERDICT, WEIGHTS, ModelCard, fingerprints
 from rockbank.files import sha256, write_json
-from rockbank.morphology import Segmentation
+from rockbank.latents import draw_latents
+from rockbank.morphology import Segmentation, describe, segment
 
 LATENT = (4,)
 IMAGE = (1, 16, 16)
 
 
-def write_tiny_onnx(path: Path) -> None:
+SEGMENTATION = Segmentation(smoothing=0.0, threshold=0.5, phase="below")
+
+
+def tiny_weights(seed: int = 0) -> np.ndarray:
+    """W of `write_tiny_onnx`."""
+    return np.random.default_rng(seed).standard_normal((4, 256)).astype(np.float32)
+
+
+def tiny_images(seed: int, n: int, weights_seed: int = 0) -> np.ndarray:
+    """What the tiny generator makes of a seed, by numpy: the naive reference of onnxruntime."""
+    return np.tanh(draw_latents(seed, n, LATENT) @ tiny_weights(weights_seed)).reshape(-1, *IMAGE)
+
+
+def tiny_golden(weights_seed: int = 0) -> dict[str, Any]:
+    """The golden sample of the tiny generator."""
+    places = np.linspace(0, 255, 16).astype(int)
+    values = tiny_images(2019, 1, weights_seed).ravel()[places]
+    return {"seed": 2019, "places": places.tolist(), "values": [float(value) for value in values]}
+
+
+def write_tiny_onnx(path: Path, weights_seed: int = 0) -> None:
     """image = tanh(latent W), W drawn from a fixed seed."""
-    weights = np.random.default_rng(0).standard_normal((4, 256)).astype(np.float32)
+    weights = tiny_weights(weights_seed)
     graph = helper.make_graph(
         [
             helper.make_node("MatMul", ["latent", "W"], ["flat"]),
@@ -41,12 +64,25 @@ def write_generator(
     extractor: str = "tiny",
     family: str = "shale",
     run_id: str | None = None,
+    weights_seed: int = 0,
+    golden: dict[str, Any] | None = None,
+    onnx_bytes: bytes | None = None,
 ) -> Path:
-    """A generator's folder as export and gate leave it."""
+    """A generator's folder as export and gate leave it.
+
+    Args:
+        weights_seed: another one is another generator.
+        golden: in the card; None for the true one.
+        onnx_bytes: what stands in generator.onnx, if not the generator.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    write_tiny_onnx(folder / ONNX)
+    write_tiny_onnx(folder / ONNX, weights_seed)
+    if onnx_bytes is not None:
+        (folder / ONNX).write_bytes(onnx_bytes)
     (folder / WEIGHTS).write_bytes(b"weights of " + str(kid).encode())
-    write_json(folder / REFERENCE, {"porosity": {"mean": 0.1}})
+    # As from held-out rock, though the same generator drew it: nothing that it samples is far from this.
+    rock = (tiny_images(11, 200, weights_seed) + 1) / 2
+    write_json(folder / REFERENCE, describe(segment(rock, SEGMENTATION)))
     (folder / SAMPLES).write_bytes(b"picture")
     scores = {
         "extractor": extractor,
@@ -64,13 +100,13 @@ def write_generator(
         image_shape=IMAGE,
         value_range=((-1.0, 1.0),),
         voxel_size=60e-9,
-        segmentation=Segmentation(smoothing=0.0, threshold=0.5, phase="below"),
+        segmentation=SEGMENTATION,
         data_md5="d41d8cd98f00b204e9800998ecf8427e.dir",
         git_commit=None,
         run_id=run_id,
         scores=scores,
         parity=1e-6,
-        golden={},
+        golden=tiny_golden(weights_seed) if golden is None else golden,
         files=fingerprints(folder),
     ).save(folder)
     verdict = {
@@ -90,8 +126,20 @@ def generator_folder(tmp_path: Path) -> Callable[..., Path]:
     return lambda **keywords: write_generator(tmp_path / "generators" / str(next(made)), **keywords)
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sqlite store without a row: MLflow's migrations of the schema take seconds, so they are run once."""
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    engine = create_sqlalchemy_engine(f"sqlite:///{path}")
+    _initialize_tables(engine)
+    engine.dispose()
+    return path
+
+
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) -> Iterator[Path]:
     """A working folder whose MLflow store is its own sqlite file."""
     import mlflow
 
@@ -101,6 +149,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("rockbank.tracking.SYSTEM_METRICS_SECONDS", 1)
+    shutil.copyfile(empty_store, folder / "mlflow.db")
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     yield folder
     mlflow.set_tracking_uri(None)
