@@ -1,4 +1,5 @@
 # make run    the environment, the sample data, the whole pipeline, the first champions
+# make serve  the champions over HTTP, http://127.0.0.1:8000
 # make test   the environment and every test
 # make help   the rest
 
@@ -10,7 +11,7 @@ ENV := .venv/.made
 # Tests at a time, each on one thread.
 JOBS ?= $(shell nproc)
 
-.PHONY: run test env lint format types layers ui bench pictures help
+.PHONY: run serve test env lint format types layers ui bench pictures help
 
 run: env
 	@[ ! -d .git ] || git rev-parse --git-dir >/dev/null
@@ -19,6 +20,9 @@ run: env
 	@rockbank promote shale --first
 	@rockbank promote channels --first
 	@rockbank models --next
+
+serve: env
+	rockbank serve
 
 test: env
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal
@@ -29,7 +33,7 @@ $(ENV): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON): not found; install Python 3.11, or say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@[ -x .venv/bin/pip ] || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3.11-venv" >&2; exit 1; }
 	@echo "installing the pinned environment (about 7 GB; a few minutes)"
-	@.venv/bin/pip install --progress-bar on --quiet --disable-pip-version-check -e '.[pipeline,dev]' -c constraints.txt
+	@.venv/bin/pip install --progress-bar on --quiet --disable-pip-version-check -e '.[pipeline,client,serve,grpc,traces,dev]' -c constraints.txt
 	@touch $@
 
 format: env
@@ -62,7 +66,7 @@ pictures: env
 	python -m docs.pictures
 
 help:
-	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -3
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -4
 	@echo "make lint | types | layers | format    what .ci/run checks"
 	@echo "make ui                                the MLflow UI on http://localhost:5000"
 	@echo "make bench                             speed, as ratios"

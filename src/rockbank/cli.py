@@ -36,6 +36,10 @@ Model = Annotated[str, typer.Argument(help="NAME@ALIAS such as shale@champion, o
 Name = Annotated[str, typer.Argument(help="a registered model, such as shale", metavar="NAME")]
 
 
+class ExtraMissing(RuntimeError):
+    """A part of the command needs what is not installed."""
+
+
 def main() -> None:
     """Run the command; what the user can mend is one line on standard error, and exit status 1."""
     with errors_told():
@@ -336,6 +340,25 @@ def observe(
     with errors_told():
         step.run(loaded, plan)
     stdout.print(f"wrote {output}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="address to listen on; else ROCKBANK_HOST, 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one; else ROCKBANK_PORT, 8000")] = None,
+    models: Annotated[
+        str | None, typer.Option(help="NAME@ALIAS, separated by commas; else ROCKBANK_MODELS, both champions")
+    ] = None,
+) -> None:
+    """Serve the registered generators over HTTP, and follow the registry; every setting is a ROCKBANK_ variable."""
+    try:
+        from serving.run import run
+        from serving.settings import load_settings
+    except ModuleNotFoundError as error:
+        raise ExtraMissing(
+            f"'{error.name}' is not installed; the service needs its extra: pip install 'rockbank[serve]'"
+        ) from error
+    run(load_settings(host=host, port=port, models=models), typer.echo)
 
 
 if __name__ == "__main__":
