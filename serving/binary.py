@@ -51,7 +51,7 @@ def read_inference(body: bytes, header: str | None, card: ModelCard, n_max: int)
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
         names = [tensor.name[:40] for tensor in request.inputs[:5]]
         raise BadRequest(f"inputs: got {names}; send one tensor, '{INPUT}'")
-    latents = _latents(request.inputs[0], rest, card, n_max)
+    latents = read_latents(request.inputs[0], rest, card, n_max)
     is_binary = request.parameters.get("binary_data_output") is True
     if request.outputs:
         if len(request.outputs) != 1 or request.outputs[0].name != OUTPUT:
@@ -108,7 +108,12 @@ def _split(body: bytes, header: str | None) -> tuple[bytes, memoryview]:
     return body[:length], memoryview(body)[length:]
 
 
-def _latents(tensor: Tensor, rest: memoryview, card: ModelCard, n_max: int) -> Float32[np.ndarray, "n *latent"]:
+def read_latents(tensor: Tensor, rest: memoryview, card: ModelCard, n_max: int) -> Float32[np.ndarray, "n *latent"]:
+    """The latents of a tensor, whose values are in it, or in the bytes that follow it.
+
+    Raises:
+        BadRequest, TooLarge: where they are not what the card's graph takes.
+    """
     wanted = f"FP32 of shape [n, {', '.join(map(str, card.latent_shape))}]"
     if tensor.datatype != "FP32":
         raise BadRequest(f"'{INPUT}' is {tensor.datatype[:20]}; send {wanted}")

@@ -36,7 +36,7 @@ class Outermost:
             return
         start = time.perf_counter()
         given, n_bytes = _read_headers(scope)
-        request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = request_id_of(given)
         token = REQUEST_ID.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
         status, is_whole = 0, False
@@ -90,6 +90,11 @@ class Outermost:
                     "client": client[0] if client else None, "key": scope["state"].get("key_name"),
                 },
             )  # fmt: skip
+
+
+def request_id_of(given: str | None) -> str:
+    """The id that the client brings, where it can stand in a log; else a new one."""
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 async def send_error(send: Send, error: ServingError) -> None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from rockbank.card import headline
 from serving.endpoints.shared import ADMITTED, Name, Version, errors, service_of
 from serving.generator import INPUT, OUTPUT
-from serving.models import Served, Slot
+from serving.models import Models, Served, Slot
 from serving.schemas import ModelAbout, ModelMetadata, ServerMetadata, TensorMetadata, VersionAbout
 
 # Probes have no key.
@@ -33,9 +33,7 @@ async def ready(request: Request) -> dict[str, bool]:
 @router.get("/v2", responses=errors(401, 429))
 async def server(request: Request) -> ServerMetadata:
     """The server's name, version and extensions."""
-    return ServerMetadata(
-        name="rockbank", version=version_of("rockbank"), extensions=["binary_tensor_data", "generate"]
-    )
+    return server_metadata("binary_tensor_data", "generate")
 
 
 @router.get("/v2/models", responses=errors(401, 429))
@@ -47,13 +45,13 @@ async def index(request: Request) -> list[ModelAbout]:
 @router.get("/v2/models/{name}", responses=errors(401, 404, 429, 503))
 async def model(request: Request, name: Name) -> ModelMetadata:
     """A model's inputs and outputs."""
-    return _metadata(request, name, None)
+    return metadata_of(service_of(request).models, name, None)
 
 
 @router.get("/v2/models/{name}/versions/{version}", responses=errors(401, 404, 429, 503))
 async def model_version(request: Request, name: Name, version: Version) -> ModelMetadata:
     """The same of one of its versions."""
-    return _metadata(request, name, version)
+    return metadata_of(service_of(request).models, name, version)
 
 
 @router.get("/v2/models/{name}/ready", responses=errors(401, 404, 429, 503))
@@ -70,8 +68,17 @@ async def version_ready(request: Request, name: Name, version: Version) -> dict[
     return {"ready": True}
 
 
-def _metadata(request: Request, name: str, version: str | None) -> ModelMetadata:
-    models = service_of(request).models
+def server_metadata(*extensions: str) -> ServerMetadata:
+    """What the server is, with what it knows beyond the protocol."""
+    return ServerMetadata(name="rockbank", version=version_of("rockbank"), extensions=list(extensions))
+
+
+def metadata_of(models: Models, name: str, version: str | None) -> ModelMetadata:
+    """Inputs and outputs of a loaded version, over HTTP as over gRPC.
+
+    Raises:
+        NotFound, NotReady: where it is not loaded.
+    """
     served = models.find(name, version)
     card = served.card
     versions = sorted({each.version for each in models.slot(name).loaded().values()}, key=int)
