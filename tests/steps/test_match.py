@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -310,3 +311,12 @@ def test_ctrl_c_ends_a_match_cleanly_and_says_how_to_go_on(begun: Path) -> None:
     states = [state for state in Run(begun).states() if state is not None]
     assert states
     assert all(len(state.records) >= 1 for state in states)
+
+
+def test_a_run_goes_along_with_a_project_that_moves(case: Path, tmp_path: Path) -> None:
+    folder = match.begin(case, match.Asked(members=1, method="prior"))
+    other = tmp_path / "other"
+    shutil.copytree(case.parent, other)
+    shutil.rmtree(case.parent / "matches")
+    case.unlink()
+    assert len(Run(other / folder).case.observations) == 10

@@ -66,7 +66,7 @@ class Settings:
     """What a run was asked to do.
 
     Attributes:
-        case: path of the case file.
+        case: path of the case file, seen from the run's folder where both lie in one project.
         case_sha256: of it when the run began.
         inputs: fingerprints of what the case file and the files that it names said then.
         generator: name and version of the registered generator.
@@ -137,7 +137,7 @@ class Run:
         Raises:
             ValueError: naming the input that is not what it was when the run began.
         """
-        path = Path(self.settings.case)
+        path = self.folder / self.settings.case
         remedy = f"is not what it was when the run in {self.folder} began; put it back, or begin another run"
         if not path.is_file():
             raise ValueError(f"{path}: no such file; it {remedy}")

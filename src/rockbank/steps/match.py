@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -159,7 +160,7 @@ def prepare(path: Path, case: MatchCase, asked: Asked, folder: Path) -> Run:
     if unknown:
         raise ValueError(f"--terms: got '{unknown[0]}'; known are {list(TERMS)}")
     settings = Settings(
-        case=str(path.resolve()),
+        case=_seen_from(folder, path),
         case_sha256=sha256(path),
         inputs=fingerprints(case),
         generator=reference,
@@ -177,6 +178,12 @@ def prepare(path: Path, case: MatchCase, asked: Asked, folder: Path) -> Run:
     if run.together is not None:
         run.together.check(run.objective, run.settings.members)
     return run
+
+
+def _seen_from(folder: Path, case: Path) -> str:
+    """A project that is cloned or moved takes its runs along with their cases; other case files stay where they are."""
+    folder, case = folder.resolve(), case.resolve()
+    return os.path.relpath(case, folder) if case.is_relative_to(folder.parents[1]) else str(case)
 
 
 def _required(name: str, given: _Value | None, of_case: _Value | None, example: str) -> _Value:
