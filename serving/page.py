@@ -66,6 +66,9 @@ class Page:
             "score_heads": _SCORE_HEADS,
             "score_keys": HEADLINE,
         }
+        # Compiled now, not while somebody waits.
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)
 
     def render(self, status: Status) -> str:
         """The whole page."""

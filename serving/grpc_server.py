@@ -1,0 +1,276 @@
+"""The Open Inference Protocol v2 over gRPC, in the loop of the HTTP service and on the same terms (extra `grpc`).
+
+The messages are those that tritonclient ships. Keys, rates, limits, deadlines and counts are HTTP's; a status is
+counted as HTTP's number, so that one rule of Prometheus covers both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+from tritonclient.grpc import service_pb2 as pb
+
+from serving.binary import read_latents
+from serving.endpoints.health import metadata_of, server_metadata
+from serving.errors import BadRequest, NotFound, NotReady, ServingError
+from serving.generator import INPUT, OUTPUT
+from serving.logs import REQUEST_ID, log
+from serving.middleware import MAX_HEADER_BYTES, request_id_of
+from serving.models import Served
+from serving.responses import about, about_headers
+from serving.schemas import Tensor, TensorMetadata
+from serving.settings import SettingsError
+
+if TYPE_CHECKING:
+    from serving.service import Service
+
+SERVICE = "inference.GRPCInferenceService"
+# Requests at once; each may hold a whole message.
+_N_AT_ONCE = 1024
+# Of a response beside its images.
+_MARGIN_BYTES = 64 * 1024
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+_N_DIMS = 8
+# A probe has no key.
+_OPEN = ("ServerLive", "ServerReady")
+Answer = Callable[[Any, Any], Awaitable[Any]]
+
+
+class GrpcServer:
+    """The protocol's six calls; those of others are answered with UNIMPLEMENTED."""
+
+    def __init__(self, service: Service) -> None:
+        """A server of `service`, which does not listen yet."""
+        self._service = service
+        self._server: Any = None
+
+    async def start(self) -> int:
+        """Listen on the settings' port; 0 takes a free one.
+
+        Returns:
+            The port.
+
+        Raises:
+            SettingsError: where it cannot be had.
+        """
+        settings = self._service.settings
+        self._server = grpc.aio.server(
+            maximum_concurrent_rpcs=_N_AT_ONCE,
+            options=[
+                ("grpc.max_receive_message_length", settings.max_body_bytes),
+                ("grpc.max_send_message_length", settings.max_buffered_bytes + _MARGIN_BYTES),
+                ("grpc.max_metadata_size", MAX_HEADER_BYTES),
+                # Two services on one port would share its requests between them without a word.
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            port = int(self._server.add_insecure_port(f"{host}:{settings.grpc_port}"))
+        except RuntimeError as error:
+            raise SettingsError(
+                f"{host}:{settings.grpc_port} cannot be listened on for gRPC: {error}; "
+                "choose another by ROCKBANK_GRPC_PORT (0 takes a free one)"
+            ) from error
+        await self._server.start()
+        return port
+
+    async def stop(self) -> None:
+        """Take nothing new, and finish what is being answered."""
+        if self._server is not None:
+            await self._server.stop(self._service.settings.drain_seconds)
+
+    def _handlers(self) -> dict[str, Any]:
+        answers: dict[str, tuple[Any, Answer]] = {
+            "ServerLive": (pb.ServerLiveRequest, self._live),
+            "ServerReady": (pb.ServerReadyRequest, self._ready),
+            "ModelReady": (pb.ModelReadyRequest, self._model_ready),
+            "ServerMetadata": (pb.ServerMetadataRequest, self._server_metadata),
+            "ModelMetadata": (pb.ModelMetadataRequest, self._model_metadata),
+            "ModelInfer": (pb.ModelInferRequest, self._infer),
+        }
+        return {
+            name: grpc.unary_unary_rpc_method_handler(
+                self._counted(name, answer),
+                request_deserializer=kind.FromString,
+                response_serializer=lambda response: response.SerializeToString(),
+            )
+            for name, (kind, answer) in answers.items()
+        }
+
+    def _counted(self, name: str, answer: Answer) -> Answer:
+        """`answer` with what every call has: an id, a key, its counts, its line in the log, its errors told."""
+        route, metrics = f"/{SERVICE}/{name}", self._service.metrics
+
+        async def call(request: Any, context: Any) -> Any:
+            start = time.perf_counter()
+            given = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+            request_id = request_id_of(given.get("x-request-id"))
+            token = REQUEST_ID.set(request_id)
+            status, key = 500, None
+            metrics.in_flight.inc()
+            try:
+                await context.send_initial_metadata((("x-request-id", request_id),))
+                if name not in _OPEN:
+                    key = self._admit(given, context.peer())
+                response = await answer(request, context)
+                status = 200
+                return response
+            except ServingError as error:
+                status = error.status
+                if error.reason is not None:
+                    metrics.rejected(error.reason)
+                if "Retry-After" in error.headers:
+                    context.set_trailing_metadata((("retry-after", error.headers["Retry-After"]),))
+                await context.abort(_CODES.get(error.status, grpc.StatusCode.UNKNOWN), error.message)
+            except asyncio.CancelledError:
+                # gRPC itself cancels at the deadline that the client gave, and when the client goes.
+                is_late = (left := context.time_remaining()) is not None and left <= 0
+                status = 504 if is_late else 499
+                metrics.rejected("deadline" if is_late else "client_gone")
+                raise
+            # The outermost door, as over HTTP: its words may tell of the inside, so they go to the log alone.
+            except Exception:
+                log.exception("a call failed in a way that was not foreseen")
+                text = "an error of the service; its log has it under the id in x-request-id"
+                await context.abort(grpc.StatusCode.INTERNAL, text)
+            finally:
+                seconds = time.perf_counter() - start
+                metrics.in_flight.dec()
+                metrics.requests_total.labels(route, "GRPC", str(status)).inc()
+                metrics.request_seconds.labels(route).observe(seconds)
+                told = {"route": route, "status": status, "milliseconds": round(seconds * 1e3, 3), "key": key}
+                log.info("GRPC %s %d", name, status, extra={**told, "client": _address(context.peer())})
+                REQUEST_ID.reset(token)
+
+        return call
+
+    def _admit(self, metadata: dict[str, str], peer: str) -> str:
+        """The name of the key that a call brings, whose rate it is counted against."""
+        scheme, _, token = metadata.get("authorization", "").partition(" ")
+        keys = self._service.keys
+        key = keys.check(token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key"))
+        keys.spend(key, _address(peer))
+        return key.name
+
+    async def _live(self, request: Any, context: Any) -> Any:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _ready(self, request: Any, context: Any) -> Any:
+        try:
+            self._service.check_ready()
+        except NotReady:
+            return pb.ServerReadyResponse(ready=False)
+        return pb.ServerReadyResponse(ready=True)
+
+    async def _model_ready(self, request: Any, context: Any) -> Any:
+        try:
+            self._service.models.find(request.name, request.version or None)
+        except (NotFound, NotReady):
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=True)
+
+    async def _server_metadata(self, request: Any, context: Any) -> Any:
+        return pb.ServerMetadataResponse(**server_metadata().model_dump())
+
+    async def _model_metadata(self, request: Any, context: Any) -> Any:
+        told = metadata_of(self._service.models, request.name, request.version or None)
+        tensors = {
+            "inputs": [_tensor(each) for each in told.inputs],
+            "outputs": [_tensor(each) for each in told.outputs],
+        }
+        return pb.ModelMetadataResponse(name=told.name, versions=told.versions, platform=told.platform, **tensors)
+
+    async def _infer(self, request: Any, context: Any) -> Any:
+        start, settings, sampling = time.monotonic(), self._service.settings, self._service.sampling
+        request_id = REQUEST_ID.get() or ""
+        served, route = self._service.models.route(request.model_name, request.model_version or None, request_id)
+        n_max = max(1, min(settings.max_n, settings.max_buffered_bytes // (4 * served.n_values)))
+        with served.used():
+            tensor, values = _input(request)
+            latents = read_latents(tensor, values, served.card, n_max)
+            _check_outputs(request)
+            seconds = min(settings.deadline_seconds, _timeout(request), context.time_remaining() or float("inf"))
+            images = await sampling.images(served, route, latents, start + seconds)
+            raw = await sampling.in_thread(np.ascontiguousarray(images, dtype="<f4").tobytes, images.size)
+        context.set_trailing_metadata(
+            tuple((name.lower(), value.encode("ascii", "replace").decode()) for name, value in _told(served))
+        )
+        output = pb.ModelInferResponse.InferOutputTensor(name=OUTPUT, datatype="FP32", shape=images.shape)
+        return pb.ModelInferResponse(
+            model_name=served.name,
+            model_version=served.version,
+            id=request.id,
+            outputs=[output],
+            raw_output_contents=[raw],
+        )
+
+
+def _input(request: Any) -> tuple[Tensor, memoryview]:
+    """The tensor of latents, and its values as bytes, be they raw or typed.
+
+    Raises:
+        BadRequest: where there is another one, or its values are in shared memory or of another type.
+    """
+    if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
+        raise BadRequest(f"inputs: got {[each.name[:40] for each in request.inputs[:5]]}; send one tensor, '{INPUT}'")
+    (given,) = request.inputs
+    if "shared_memory_region" in given.parameters:
+        raise BadRequest(f"'{INPUT}' is in shared memory, which is not read here; send its values")
+    if len(given.shape) > _N_DIMS or any(size < 0 for size in given.shape):
+        raise BadRequest(f"'{INPUT}' has the shape {list(given.shape)[: _N_DIMS + 1]}; send [n, ..], n at least 1")
+    if len(request.raw_input_contents) > 1 or (request.raw_input_contents and given.HasField("contents")):
+        n = len(request.raw_input_contents)
+        raise BadRequest(f"'{INPUT}' has its values more than once ({n} raw contents); send them once")
+    if request.raw_input_contents:
+        values = memoryview(request.raw_input_contents[0])
+    else:
+        values = memoryview(np.asarray(given.contents.fp32_contents, dtype="<f4").tobytes())
+    about = {"binary_data_size": len(values)}
+    return Tensor(name=INPUT, shape=list(given.shape), datatype=given.datatype, parameters=about), values
+
+
+def _check_outputs(request: Any) -> None:
+    if not request.outputs:
+        return
+    if len(request.outputs) != 1 or request.outputs[0].name != OUTPUT:
+        names = [each.name[:40] for each in request.outputs[:5]]
+        raise BadRequest(f"outputs: got {names}; ask for one tensor, '{OUTPUT}', or leave the outputs out")
+    if unknown := sorted({"classification", "shared_memory_region"} & set(request.outputs[0].parameters)):
+        raise BadRequest(f"outputs: {unknown} of '{OUTPUT}' is not done here; leave it out")
+
+
+def _timeout(request: Any) -> float:
+    """The protocol's `timeout`, from microseconds to seconds; 0 is none."""
+    microseconds = request.parameters["timeout"].int64_param if "timeout" in request.parameters else 0
+    if microseconds < 0:
+        raise BadRequest(f"parameters.timeout: got {microseconds}; send whole microseconds")
+    return microseconds / 1e6 or float("inf")
+
+
+def _tensor(told: TensorMetadata) -> Any:
+    return pb.ModelMetadataResponse.TensorMetadata(name=told.name, datatype=told.datatype, shape=told.shape)
+
+
+def _told(served: Served) -> Sequence[tuple[str, str]]:
+    return list(about_headers(about(served)).items())
+
+
+def _address(peer: str) -> str:
+    """The address in gRPC's name of a peer, such as ipv4:127.0.0.1:50000 or ipv6:%5B::1%5D:50000."""
+    return peer.partition(":")[2].rpartition(":")[0] or peer
