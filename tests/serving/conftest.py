@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
 import re
 import subprocess
@@ -35,6 +37,16 @@ class InProcess:
 
 
 Serve = Callable[..., AbstractAsyncContextManager[InProcess]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine in a loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    asyncio.run(pyfuncitem.obj(**arguments))
+    return True
 
 
 @pytest.fixture
@@ -80,11 +92,13 @@ class Process:
     """The service as a process of its own.
 
     Attributes:
+        grpc: host:port for gRPC; empty where it does not listen.
         lines: that it has written to standard error: its log.
     """
 
     process: subprocess.Popen[str]
     url: str
+    grpc: str = ""
     lines: list[str] = field(default_factory=list)
 
     @property
@@ -124,6 +138,8 @@ def start_process(store: Path) -> Iterator[Callable[..., Process]]:
         # Read as it comes, so that a full pipe never holds the service up.
         threading.Thread(target=lambda: running.lines.extend(stderr), daemon=True).start()
         for line in stdout:
+            if found := re.search(r"gRPC on port (\d+)", line):
+                running.grpc = f"127.0.0.1:{found.group(1)}"
             if found := re.search(r"serving on (http://\S+)", line):
                 running.url = found.group(1)
                 return running
