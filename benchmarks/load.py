@@ -1,0 +1,91 @@
+"""A client that keeps the service busy: python -m benchmarks.load URL BODY --connections 4 --seconds 10
+
+In a process of its own, so that it does not share an interpreter with what it measures. Each connection sends the next
+request when the last was answered whole. Prints what it saw as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+
+@dataclass
+class Seen:
+    """What the connections saw together.
+
+    Attributes:
+        statuses: how often each; "error" where there was no whole answer.
+        versions: how often each version answered.
+        seconds: of each request that was answered with 200.
+        errors: the first few, in words.
+        n_bytes: of the answers' bodies.
+    """
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    versions: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    n_bytes: int = 0
+
+
+def main() -> None:
+    """Send, then print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url")
+    parser.add_argument("body", help="JSON; a SEED in it becomes a number of its own in each request")
+    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--requests", type=int, default=0, help="of each connection, at most; 0 for any number")
+    asked = parser.parse_args()
+    seen, lock, until = Seen(), threading.Lock(), time.monotonic() + asked.seconds
+    start = time.monotonic()
+    threads = [
+        threading.Thread(target=send, args=(asked.url, asked.body, i, until, asked.requests, seen, lock))
+        for i in range(asked.connections)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(json.dumps({**vars(seen), "wall": time.monotonic() - start}))
+
+
+def send(url: str, body: str, i: int, until: float, most: int, seen: Seen, lock: threading.Lock) -> None:
+    """One connection's requests, one after the other."""
+    where = urlsplit(url)
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=60)
+    n = 0
+    while time.monotonic() < until and (not most or n < most):
+        n += 1
+        sent = body.replace("SEED", str(1_000_000 * i + n))
+        began = time.perf_counter()
+        try:
+            connection.request("POST", where.path, sent, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            n_bytes = len(answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            with lock:
+                seen.statuses["error"] += 1
+                seen.errors[5:] = []
+                seen.errors.append(f"{type(error).__name__}: {error}")
+            continue
+        took = time.perf_counter() - began
+        with lock:
+            seen.statuses[str(answer.status)] += 1
+            seen.versions[answer.headers.get("X-Rockbank-Version", "")] += 1
+            seen.n_bytes += n_bytes
+            if answer.status == 200:
+                seen.seconds.append(took)
+    connection.close()
+
+
+if __name__ == "__main__":
+    main()

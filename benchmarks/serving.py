@@ -1,0 +1,238 @@
+"""The service against bare onnxruntime and against `mlflow models serve`, in one run: python -m benchmarks.serving
+
+The generator is one of the registry (--model shale@champion). Every process is measured in turn, A B A B, and the
+median of the rounds counts: images a second at saturation, with 16 samples a request from a client process of four
+connections; and what a lone request takes longer than the session's own run. Writes reports/serving.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rockbank import registry
+from rockbank.card import ONNX, ModelCard
+from rockbank.files import write_text
+from rockbank.latents import draw_latents
+from rockbank.sampler import open_session
+
+REPORT = Path("reports/serving.md")
+N, CONNECTIONS = 16, 4
+BARS = {"saturation": 0.9, "mlflow": 10.0, "milliseconds": 3.0}
+START_SECONDS = 120.0
+
+
+def main() -> None:
+    """Measure, print, write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="shale@champion")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--bare", nargs=2, metavar=("FOLDER", "THREADS"), help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.bare:
+        print(json.dumps(bare(Path(asked.bare[0]), int(asked.bare[1]), asked.seconds)))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "pulled"
+        entry, card = registry.pull(asked.model, folder)
+        cores = os.cpu_count() or 1
+        found = {threads: compare(folder, asked, threads) for threads in sorted({1, cores})}
+        peer = mlflow_rate(folder, card, Path(temporary), asked.seconds)
+    text = to_markdown(f"{entry.name}/{entry.version}, {card.generator}", card, found, peer, asked)
+    write_text(REPORT, text)
+    print(text)
+
+
+def compare(folder: Path, asked: argparse.Namespace, threads: int) -> dict[str, float]:
+    """Medians over the rounds of what the bare session and the service do on so many threads."""
+    name = asked.model.partition("@")[0]
+    path = f"/v2/models/{name}/generate"
+    body = '{"n": %d, "seed": SEED, "format": "npy"}'
+    rows: dict[str, list[float]] = {"bare": [], "service": [], "lone": [], "lone_bare": [], "p99": []}
+    with service(asked.model, threads) as url:
+        load(url + path, body % N, CONNECTIONS, 2.0)
+        for _ in range(asked.rounds):
+            of_bare = python("benchmarks.serving", "--bare", str(folder), str(threads), "--seconds", str(asked.seconds))
+            rows["bare"].append(of_bare["images_per_second"])
+            rows["lone_bare"].append(of_bare["milliseconds"])
+            busy = load(url + path, body % N, CONNECTIONS, asked.seconds)
+            rows["service"].append(N * len(busy["seconds"]) / busy["wall"])
+            rows["p99"].append(1e3 * float(np.quantile(busy["seconds"], 0.99)))
+            lone = load(url + path, body % 1, 1, asked.seconds / 2)
+            rows["lone"].append(1e3 * statistics.median(lone["seconds"]))
+    return {what: statistics.median(values) for what, values in rows.items()}
+
+
+def bare(folder: Path, threads: int, seconds: float) -> dict[str, float]:
+    """Images a second of the session itself with full batches, and the milliseconds of one image."""
+    card = ModelCard.load(folder)
+    session = open_session(folder / ONNX, threads=threads)
+    latents = draw_latents(0, N, card.latent_shape)
+    session.run(None, {"latent": latents})
+    start, n = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        session.run(None, {"latent": latents})
+        n += N
+    rate, one = n / (time.perf_counter() - start), []
+    for _ in range(100):
+        start = time.perf_counter()
+        session.run(None, {"latent": latents[:1]})
+        one.append(1e3 * (time.perf_counter() - start))
+    return {"images_per_second": rate, "milliseconds": statistics.median(one)}
+
+
+def mlflow_rate(folder: Path, card: ModelCard, temporary: Path, seconds: float) -> float:
+    """Images a second of the same graph behind `mlflow models serve`, in its own protocol."""
+    import mlflow
+    import onnx
+
+    model = temporary / "mlflow_model"
+    mlflow.onnx.save_model(
+        onnx.load(folder / ONNX), str(model), pip_requirements=["onnxruntime-gpu"], save_as_external_data=False
+    )
+    port = free_port()
+    command = [shutil.which("mlflow") or "mlflow", "models", "serve", "-m", str(model), "-h", "127.0.0.1"]
+    with process([*command, "-p", str(port), "--env-manager", "local", "--workers", "1"], {}):
+        wait_for(f"http://127.0.0.1:{port}/ping")
+        latents = draw_latents(0, N, card.latent_shape)
+        body = json.dumps({"inputs": {"latent": latents.tolist()}})
+        url = f"http://127.0.0.1:{port}/invocations"
+        load(url, body, 1, 30.0, requests=1)
+        busy = load(url, body, CONNECTIONS, max(seconds, 20.0))
+    return N * len(busy["seconds"]) / busy["wall"]
+
+
+@contextmanager
+def service(model: str, threads: int, **settings: Any) -> Iterator[str]:
+    """`python -m serving` on a free port; its URL."""
+    given = {"models": model, "port": 0, "threads": threads, "notice_seconds": 0, "log_level": "WARNING"} | settings
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {f"ROCKBANK_{key.upper()}": str(value) for key, value in ({"cache": cache} | given).items()}
+        with process([sys.executable, "-m", "serving"], environment) as running:
+            assert running.stdout is not None
+            for line in running.stdout:
+                if found := re.search(r"serving on (http://\S+)", line):
+                    yield found.group(1)
+                    return
+            raise SystemExit("the service did not start; its error stands above")
+
+
+@contextmanager
+def process(command: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends with the block."""
+    running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+    try:
+        yield running
+    finally:
+        running.terminate()
+        try:
+            running.wait(30)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+def load(url: str, body: str, connections: int, seconds: float, requests: int = 0) -> dict[str, Any]:
+    """What a client process saw; every answer has to be a 200.
+
+    Raises:
+        SystemExit: one was not, with what was wrong.
+    """
+    given = ("--connections", str(connections), "--seconds", str(seconds), "--requests", str(requests))
+    seen = python("benchmarks.load", url, body, *given)
+    if set(seen["statuses"]) != {"200"}:
+        raise SystemExit(f"{url}: answered {seen['statuses']}; {seen['errors']}")
+    return seen
+
+
+def python(module: str, *arguments: str) -> dict[str, Any]:
+    """The JSON that a module prints, run in a process of its own."""
+    done = subprocess.run([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def wait_for(url: str) -> None:
+    """Until it answers.
+
+    Raises:
+        SystemExit: it does not in time.
+    """
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise SystemExit(f"{url}: no answer in {START_SECONDS:g} s")
+
+
+def free_port() -> int:
+    """A port that nothing listens on now."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def to_markdown(
+    what: str, card: ModelCard, found: Mapping[int, Mapping[str, float]], peer: float, asked: argparse.Namespace
+) -> str:
+    """The report."""
+    lines = [
+        "# How fast the service is",
+        "",
+        f"Written by `python -m benchmarks.serving`; every number is of one run, on {platform.machine()} with "
+        f"{os.cpu_count()} cores, medians of {asked.rounds} rounds of {asked.seconds:g} s. Service, client and bare "
+        "session are processes of their own; the client shares the cores with the service.",
+        "",
+        f"Generator: {what}, images of {' x '.join(map(str, card.image_shape))}. Requests: `generate`, n = {N}, npy, "
+        f"{CONNECTIONS} connections; a lone request is n = 1 on one connection.",
+        "",
+        "| onnxruntime's threads | bare session, images/s | service, images/s | ratio | p99, ms | lone request, ms "
+        "| bare run, ms | added, ms |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for threads, of in found.items():
+        lines.append(
+            f"| {threads} | {of['bare']:.0f} | {of['service']:.0f} | {of['service'] / of['bare']:.2f} "
+            f"| {of['p99']:.0f} | {of['lone']:.2f} | {of['lone_bare']:.2f} | {of['lone'] - of['lone_bare']:.2f} |"
+        )
+    least, most = found[min(found)], found[max(found)]
+    saturation, added = least["service"] / least["bare"], least["lone"] - least["lone_bare"]
+    over = most["service"] / peer
+    rows = [
+        (f"throughput at saturation, of bare onnxruntime on {min(found)} thread", f"{saturation:.2f}",
+         f">= {BARS['saturation']}", saturation >= BARS["saturation"]),
+        (f"the same on {max(found)} threads, which the client wants too", f"{most['service'] / most['bare']:.2f}",
+         f">= {BARS['saturation']}", most["service"] / most["bare"] >= BARS["saturation"]),
+        ("added latency of a lone request at the median, ms", f"{added:.2f}", f"<= {BARS['milliseconds']:g}",
+         added <= BARS["milliseconds"]),
+        (f"of `mlflow models serve`, {peer:.1f} images/s", f"{over:.1f} x", f">= {BARS['mlflow']:g} x",
+         over >= BARS["mlflow"]),
+    ]  # fmt: skip
+    lines += ["", "| | got | bar | met |", "|---|---:|---:|---|"]
+    lines += [f"| {name} | {got} | {bar} | {'yes' if met else '**no**'} |" for name, got, bar, met in rows]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
