@@ -142,11 +142,11 @@ def test_exposure_and_gain_are_no_difference_of_grey_and_another_shape_is():
     near = one.distances(other)
     # Half a level of 256, of a range of 0.3 of the scale.
     assert near.wasserstein < 0.5 / 256 / 0.2
-    assert near.ks < 0.02
+    assert near.ks < 0.005
     two_phases = GreyScale.of(histogram(np.where(rng.random(grey.size) < 0.3, grey - 0.2, grey)), PERCENTILES)
     far = one.distances(two_phases)
     assert far.wasserstein > 10 * near.wasserstein
-    assert far.ks > 0.3
+    assert far.ks > 0.25
 
 
 def test_a_grey_scale_puts_its_percentiles_at_zero_and_one():
@@ -162,7 +162,7 @@ def test_distances_on_one_scale_are_those_of_scipy():
     one, other = (GreyScale.of(histogram(each), PERCENTILES) for each in grey)
     found, width = one.distances(other), one.high - one.low
     assert found.wasserstein * width == pytest.approx(stats.wasserstein_distance(*grey), rel=0.01)  # one level
-    assert found.ks == pytest.approx(stats.ks_2samp(*grey).statistic, abs=0.01)
+    assert found.ks == pytest.approx(stats.ks_2samp(*grey).statistic, abs=0.02)  # a level on either side
 
 
 def test_a_patch_is_the_nearest_crops_of_one_volume_and_the_rest_is_around_it():
