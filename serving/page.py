@@ -97,7 +97,7 @@ def number(value: float | None) -> str:
     if value == 0 or 0.01 <= abs(value) < 100:
         return f"{value:.3g}"
     if abs(value) < 0.01:
-        mantissa, exponent = f"{value:.2g}".split("e") if abs(value) < 1e-3 else (f"{value:.2g}", "")
+        mantissa, _, exponent = f"{value:.2g}".partition("e")
         return f"{mantissa}e{int(exponent)}" if exponent else mantissa
     return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 

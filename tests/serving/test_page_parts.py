@@ -233,6 +233,8 @@ def test_what_was_long_ago_is_not_now(monkeypatch: pytest.MonkeyPatch) -> None:
         (None, "–"),
         (0.0, "0"),
         (0.0031, "0.0031"),
+        (2e-4, "0.0002"),
+        (-0.5, "-0.5"),
         (3.14e-6, "3.1e-6"),
         (41.26, "41.3"),
         (18234, "18 234"),
@@ -241,6 +243,11 @@ def test_what_was_long_ago_is_not_now(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_numbers_are_short(value: float | None, text: str) -> None:
     assert number(value) == text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
+
+
+@given(st.floats())
+def test_every_number_is_a_short_text(value: float) -> None:
+    assert 1 <= len(number(value)) <= 9 or abs(value) >= 1e6
 
 
 @pytest.mark.parametrize(
