@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 
 from serving.errors import BadRequest
 
@@ -37,9 +38,10 @@ class Layout:
         self._n_pages = n_pages
         self._shape = height, width
         per_centimetre = 0.01 / voxel_size
-        # A fraction of two 32-bit numbers, as exact as such a one is for the resolutions of a rock.
-        denominator = 1 if per_centimetre > 2**16 else 2**12
-        self._resolution = struct.pack("<II", min(round(per_centimetre * denominator), 2**32 - 1), denominator)
+        # Both numbers of the fraction have 32 bits.
+        most = max(1, min(2**20, int(_MAX_BYTES / per_centimetre)))
+        resolution = Fraction(per_centimetre).limit_denominator(most)
+        self._resolution = struct.pack("<II", min(resolution.numerator, _MAX_BYTES), resolution.denominator)
         pages = f"images={n_pages}\nslices={n_pages}\nhyperstack=false"
         text = f"ImageJ=1.11a\n{pages}\nspacing={voxel_size * 1e6:.9g}\nunit=um\n"
         self._about = text.encode() + b"\0"

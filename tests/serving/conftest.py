@@ -6,11 +6,12 @@ import asyncio
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from rockbank import registry
 from serving.app import create_app
 from serving.service import Service
 from serving.settings import Settings
+from tests.conftest import write_generator
 
 Make = Callable[..., Path]
 START_SECONDS = 60
@@ -100,6 +102,17 @@ class Process:
     url: str
     grpc: str = ""
     lines: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
+
+    def end(self) -> None:
+        """End it at once, and let go of its pipes."""
+        self.process.kill()
+        self.process.wait(START_SECONDS)
+        if self.reader is not None:
+            self.reader.join(START_SECONDS)
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
     @property
     def address(self) -> str:
@@ -111,48 +124,66 @@ class Process:
         return read_metrics(httpx.get(f"{self.url}/metrics").text)
 
 
+def launch(folder: Path, **given: Any) -> Process:
+    """`python -m serving` on a free port with the registry in `folder`, once it answers."""
+    usual = {
+        "models": "shale", "port": 0, "cache": folder / "cache", "tracking_uri": f"sqlite:///{folder}/mlflow.db",
+        "poll_seconds": 3600, "threads": 1, "notice_seconds": 0, "statistics_window": 32,
+    }  # fmt: skip
+    environment = {f"ROCKBANK_{name.upper()}": str(value) for name, value in (usual | given).items()}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving"],
+        cwd=folder,
+        env={**os.environ, **environment, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    running = Process(process, "")
+    stdout, stderr = process.stdout, process.stderr
+    assert stdout is not None
+    assert stderr is not None
+    # Read as it comes, so that a full pipe never holds the service up.
+    running.reader = threading.Thread(target=lambda: running.lines.extend(stderr), daemon=True)
+    running.reader.start()
+    for line in stdout:
+        if found := re.search(r"serving on (http://\S+)", line):
+            running.url = found.group(1)
+            return running
+    running.end()
+    raise AssertionError(f"the service ended with {process.returncode}: {''.join(running.lines)}")
+
+
+@contextmanager
+def service_process(folder: Path, empty_store: Path, **given: Any) -> Iterator[Process]:
+    """The service as a process, with one version of `shale` in a registry of its own, for a whole module."""
+    import mlflow
+
+    shutil.copyfile(empty_store, folder / "mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    with chdir(folder):
+        registry.push("shale", write_generator(folder / "generator", weights_seed=1))
+        registry.set_alias("shale", registry.CHAMPION, "1")
+    mlflow.set_tracking_uri(None)
+    running = launch(folder, **given)
+    try:
+        yield running
+    finally:
+        running.end()
+
+
 @pytest.fixture
-def start_process(store: Path) -> Iterator[Callable[..., Process]]:
-    """Starts `python -m serving` on a free port, with settings as keywords; it is ended after the test."""
+def start_process(shale: Path) -> Iterator[Callable[..., Process]]:
+    """Starts `launch` on the registry of `shale`; it is ended after the test."""
     started: list[Process] = []
 
     def start(**given: Any) -> Process:
-        usual = {
-            "models": "shale", "port": 0, "cache": store / "cache", "tracking_uri": f"sqlite:///{store}/mlflow.db",
-            "poll_seconds": 3600, "threads": 1, "notice_seconds": 0, "statistics_window": 32,
-        }  # fmt: skip
-        environment = {f"ROCKBANK_{name.upper()}": str(value) for name, value in (usual | given).items()}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "serving"],
-            cwd=store,
-            env={**os.environ, **environment, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        running = Process(process, "")
-        started.append(running)
-        stdout, stderr = process.stdout, process.stderr
-        assert stdout is not None
-        assert stderr is not None
-        # Read as it comes, so that a full pipe never holds the service up.
-        threading.Thread(target=lambda: running.lines.extend(stderr), daemon=True).start()
-        for line in stdout:
-            if found := re.search(r"gRPC on port (\d+)", line):
-                running.grpc = f"127.0.0.1:{found.group(1)}"
-            if found := re.search(r"serving on (http://\S+)", line):
-                running.url = found.group(1)
-                return running
-        process.wait(START_SECONDS)
-        raise AssertionError(f"the service ended with {process.returncode}: {''.join(running.lines)}")
+        started.append(launch(shale, **given))
+        return started[-1]
 
     yield start
     for each in started:
-        each.process.kill()
-        each.process.wait(START_SECONDS)
-        for pipe in (each.process.stdout, each.process.stderr):
-            if pipe is not None:
-                pipe.close()
+        each.end()
 
 
 def read_metrics(text: str) -> dict[str, float]:
