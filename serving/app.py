@@ -101,5 +101,9 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
         )
         schemas["$defs"]["GenerateRequest"]["properties"]["n"]["maximum"] = settings.max_n
         document["components"]["schemas"] |= schemas["$defs"]
+        # What FastAPI would answer with 422 is a 400 here, like every other bad request.
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
         app.openapi_schema = document
     return app.openapi_schema

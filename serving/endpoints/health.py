@@ -42,26 +42,26 @@ async def index(request: Request) -> list[ModelAbout]:
     return [_about(slot) for slot in service_of(request).models.slots.values()]
 
 
-@router.get("/v2/models/{name}", responses=errors(401, 404, 429, 503))
+@router.get("/v2/models/{name}", responses=errors(400, 401, 404, 429, 503))
 async def model(request: Request, name: Name) -> ModelMetadata:
     """A model's inputs and outputs."""
     return metadata_of(service_of(request).models, name, None)
 
 
-@router.get("/v2/models/{name}/versions/{version}", responses=errors(401, 404, 429, 503))
+@router.get("/v2/models/{name}/versions/{version}", responses=errors(400, 401, 404, 429, 503))
 async def model_version(request: Request, name: Name, version: Version) -> ModelMetadata:
     """The same of one of its versions."""
     return metadata_of(service_of(request).models, name, version)
 
 
-@router.get("/v2/models/{name}/ready", responses=errors(401, 404, 429, 503))
+@router.get("/v2/models/{name}/ready", responses=errors(400, 401, 404, 429, 503))
 async def model_ready(request: Request, name: Name) -> dict[str, bool]:
     """Whether a model is loaded."""
     service_of(request).models.find(name)
     return {"ready": True}
 
 
-@router.get("/v2/models/{name}/versions/{version}/ready", responses=errors(401, 404, 429, 503))
+@router.get("/v2/models/{name}/versions/{version}/ready", responses=errors(400, 401, 404, 429, 503))
 async def version_ready(request: Request, name: Name, version: Version) -> dict[str, bool]:
     """Whether one of its versions is loaded."""
     service_of(request).models.find(name, version)

@@ -32,7 +32,7 @@ async def metrics(request: Request) -> Response:
     return Response(service_of(request).metrics.exposition(), media_type=CONTENT_TYPE)
 
 
-@router.post("/v2/models/{name}/rollback", dependencies=[ADMIN], responses=errors(401, 403, 404, 409, 429))
+@router.post("/v2/models/{name}/rollback", dependencies=[ADMIN], responses=errors(400, 401, 403, 404, 409, 429))
 async def rollback(request: Request, name: Name) -> dict[str, str]:
     """Have the previous version answer at once; the version rolled back from stays away until the alias moves."""
     served = service_of(request).models.rollback(name)
