@@ -55,21 +55,22 @@ class Dashboard:
 
     async def html(self) -> str:
         """The page."""
-        # In a thread: nobody's samples wait for it.
-        return await asyncio.to_thread(self._page.render, self.status())
+        return await asyncio.to_thread(self._page.render, await self.status())
 
     async def parts(self) -> dict[str, str]:
         """What changes of it."""
-        status = self.status()
+        status = await self.status()
         if self._parts is None or self._parts[0] is not status:
             self._parts = status, await asyncio.to_thread(self._page.parts, status)
         return self._parts[1]
 
-    def status(self) -> Status:
+    async def status(self) -> Status:
         """How things stand."""
         now = time.monotonic()
         if self._kept is None or now - self._kept[0] > _KEPT_SECONDS:
-            self._kept = now, self._gather()
+            self.registered.refresh()
+            # In a thread, as the rest of the page is made: nobody's samples wait for it.
+            self._kept = now, await asyncio.to_thread(self._gather)
         return self._kept[1]
 
     def _gather(self) -> Status:

@@ -26,17 +26,17 @@ class Registered:
         self._reading: set[asyncio.Task[None]] = set()
 
     def versions(self, name: str) -> list[registry.Entry]:
-        """The versions of a model, newest first, as they were told last; a read is begun where that is long ago."""
-        if time.monotonic() - self._read.get(name, float("-inf")) > FRESH_SECONDS:
-            self._read[name] = time.monotonic()
-            task = asyncio.create_task(self._renew(name))
-            self._reading.add(task)
-            task.add_done_callback(self._reading.discard)
+        """The versions of a model, newest first, as they were told last."""
         return self._versions[name]
 
-    async def settle(self) -> None:
-        """Wait for the reads that have begun."""
-        await asyncio.gather(*self._reading)
+    def refresh(self) -> None:
+        """Begin to read what was read long ago."""
+        for name in self._versions:
+            if time.monotonic() - self._read.get(name, float("-inf")) > FRESH_SECONDS:
+                self._read[name] = time.monotonic()
+                task = asyncio.create_task(self._renew(name))
+                self._reading.add(task)
+                task.add_done_callback(self._reading.discard)
 
     async def _renew(self, name: str) -> None:
         try:

@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -38,7 +38,7 @@ class Reading:
         failures: those of them that the service answered with a status of 500 or more.
         samples: computed.
         rejections: by reason.
-        seconds: of each route's requests.
+        seconds: of the requests of the routes that sample.
         queued: samples, now.
     """
 
@@ -47,7 +47,7 @@ class Reading:
     failures: float = 0.0
     samples: float = 0.0
     rejections: Mapping[str, float] = field(default_factory=dict)
-    seconds: Mapping[str, Buckets] = field(default_factory=dict)
+    seconds: Buckets = ()
     queued: float = 0.0
 
 
@@ -58,9 +58,6 @@ def told(metric: Counter | Gauge | Histogram, suffix: str = "") -> list[Sample]:
 
 def read(metrics: Metrics) -> Reading:
     """The counters now."""
-    seconds: dict[str, list[tuple[float, float]]] = {}
-    for each in told(metrics.request_seconds, "_bucket"):
-        seconds.setdefault(each.labels["route"], []).append((float(each.labels["le"]), each.value))
     answered = [each for each in told(metrics.requests_total, "_total") if _samples(each.labels["route"])]
     return Reading(
         at=time.monotonic(),
@@ -68,9 +65,17 @@ def read(metrics: Metrics) -> Reading:
         failures=sum(each.value for each in answered if each.labels["status"] in FAILURES),
         samples=sum(each.value for each in told(metrics.samples_total, "_total")),
         rejections={each.labels["reason"]: each.value for each in told(metrics.rejections_total, "_total")},
-        seconds={route: tuple(sorted(buckets)) for route, buckets in seconds.items()},
+        seconds=_sum(buckets for route, buckets in histograms(metrics).items() if _samples(route)),
         queued=sum(each.value for each in told(metrics.queued_samples)),
     )
+
+
+def histograms(metrics: Metrics) -> dict[str, Buckets]:
+    """The latencies of each route that has been asked."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for each in told(metrics.request_seconds, "_bucket"):
+        found.setdefault(each.labels["route"], []).append((float(each.labels["le"]), each.value))
+    return {route: tuple(buckets) for route, buckets in found.items()}
 
 
 def quantile(buckets: Buckets, q: float) -> float | None:
@@ -103,7 +108,8 @@ class Traffic:
         """Take a reading every few seconds, until cancelled."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            self.tick()
+            # In a thread: a request does not wait until the others are counted.
+            await asyncio.to_thread(self.tick)
 
     def tick(self) -> None:
         """Take a reading."""
@@ -111,7 +117,7 @@ class Traffic:
 
     def measures(self) -> list[Measure]:
         """The quantities of the page's strip."""
-        readings = [*self._readings, read(self._metrics)]
+        readings = [*list(self._readings), read(self._metrics)]
         spans = [(readings[max(0, i - N_NOW)], readings[i]) for i in range(1, len(readings))][-N_HISTORY:]
         latencies = [_between(*span) for span in spans]
         refused = [_rate(span, lambda reading: sum(reading.rejections.values())) for span in spans]
@@ -131,10 +137,10 @@ class Traffic:
 
     def routes(self) -> list[tuple[str, int, float | None, float | None]]:
         """Of each route that has been asked: its requests, their median and 99th percentile in seconds."""
-        seconds = read(self._metrics).seconds
+        found = sorted(histograms(self._metrics).items(), key=lambda each: -each[1][-1][1])
         return [
             (route, int(buckets[-1][1]), quantile(buckets, 0.5), quantile(buckets, 0.99))
-            for route, buckets in sorted(seconds.items(), key=lambda each: -each[1][-1][1])
+            for route, buckets in found
             if buckets[-1][1] > 0
         ]
 
@@ -161,12 +167,15 @@ def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else 1e3 * seconds
 
 
+def _sum(histograms: Iterable[Buckets]) -> Buckets:
+    """All in one; they have the same bounds, in the same order."""
+    return tuple((same[0][0], sum(count for _, count in same)) for same in zip(*histograms, strict=True))
+
+
 def _between(first: Reading, last: Reading) -> Buckets:
-    """The histogram of the requests between two readings, over the routes that sample."""
-    summed: dict[float, float] = {}
-    for route, buckets in last.seconds.items():
-        if _samples(route):
-            before = dict(first.seconds.get(route, ()))
-            for bound, count in buckets:
-                summed[bound] = summed.get(bound, 0.0) + count - before.get(bound, 0.0)
-    return tuple(sorted(summed.items()))
+    """The histogram of the requests between two readings."""
+    if not first.seconds:
+        return last.seconds
+    return tuple(
+        (bound, count - before) for (bound, count), (_, before) in zip(last.seconds, first.seconds, strict=True)
+    )

@@ -42,5 +42,5 @@ async def status(request: Request, response: Response, parts: bool = False) -> d
     """How things stand; with `parts`, also the pieces of the page that change."""
     dashboard = service_of(request).dashboard
     response.headers.update(_NOT_KEPT)
-    told: dict[str, Any] = {"status": as_json(dashboard.status())}
+    told: dict[str, Any] = {"status": as_json(await dashboard.status())}
     return told | {"parts": await dashboard.parts()} if parts else told

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rockbank.card import HEADLINE, ModelCard
@@ -169,6 +169,7 @@ def test_an_empty_correlation_draws_nothing() -> None:
     assert correlation_chart(replace(CORRELATION, lags=[0], mean=[0.5], std=[0.1], served={}), "S2") == ""
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1e9)), max_size=70))
 def test_a_sparkline_is_well_formed_and_within_itself(history: list[float | None]) -> None:
     picture = ElementTree.fromstring(sparkline(history))
@@ -245,6 +246,7 @@ def test_numbers_are_short(value: float | None, text: str) -> None:
     assert number(value) == text.replace(" ", "\N{NARROW NO-BREAK SPACE}")
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.floats())
 def test_every_number_is_a_short_text(value: float) -> None:
     assert 1 <= len(number(value)) <= 9 or abs(value) >= 1e6
