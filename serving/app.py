@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,8 +21,11 @@ from serving.logs import start_logs
 from serving.middleware import Outermost, error_body
 from serving.schemas import GenerateRequest, InferRequest
 from serving.service import Service
-from serving.settings import Settings, load_settings
+from serving.settings import Settings, SettingsError, load_settings
 from serving.traces import start_traces
+
+if TYPE_CHECKING:
+    from serving.grpc_server import GrpcServer
 
 _ABOUT = "Samples of registered rock generators; every response names model, version and seed."
 
@@ -41,8 +44,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         start_logs(settings.log_level)
         try:
             await service.start()
+            if settings.grpc_port is not None:
+                app.state.grpc_server = make_grpc_server(service)
+                await app.state.grpc_server.start()
             yield
         finally:
+            if app.state.grpc_server is not None:
+                await app.state.grpc_server.stop()
             await service.stop()
             if stop_traces is not None:
                 await asyncio.to_thread(stop_traces)
@@ -58,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
+    app.state.grpc_server = None
     for router in (health.health, health.router, infer.router, generate.router, operate.router, page.router):
         app.include_router(router)
     stop_traces = start_traces(app, settings.traces_endpoint) if settings.traces_endpoint else None
@@ -67,6 +76,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _answer_theirs)
     app.openapi = lambda: _document(app, settings)  # type: ignore[method-assign]
     return app
+
+
+def make_grpc_server(service: Service) -> GrpcServer:
+    """The server for gRPC, whose libraries are an extra.
+
+    Raises:
+        SettingsError: where they are not installed.
+    """
+    try:
+        from serving.grpc_server import GrpcServer
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"ROCKBANK_GRPC_PORT: got {service.settings.grpc_port}, but gRPC is not installed ({error}); "
+            "pip install 'rockbank[serve,grpc]', or unset it"
+        ) from error
+    return GrpcServer(service)
 
 
 async def _answer_ours(request: Request, error: Exception) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import numpy as np
@@ -24,10 +24,8 @@ from serving.middleware import MAX_HEADER_BYTES, request_id_of
 from serving.models import Served
 from serving.responses import about, about_headers
 from serving.schemas import Tensor, TensorMetadata
+from serving.service import Service
 from serving.settings import SettingsError
-
-if TYPE_CHECKING:
-    from serving.service import Service
 
 SERVICE = "inference.GRPCInferenceService"
 # Requests at once; each may hold a whole message.
@@ -51,18 +49,20 @@ Answer = Callable[[Any, Any], Awaitable[Any]]
 
 
 class GrpcServer:
-    """The protocol's six calls; those of others are answered with UNIMPLEMENTED."""
+    """The protocol's six calls; others are answered with UNIMPLEMENTED.
+
+    Attributes:
+        port: that it listens on.
+    """
 
     def __init__(self, service: Service) -> None:
         """A server of `service`, which does not listen yet."""
+        self.port = 0
         self._service = service
         self._server: Any = None
 
-    async def start(self) -> int:
+    async def start(self) -> None:
         """Listen on the settings' port; 0 takes a free one.
-
-        Returns:
-            The port.
 
         Raises:
             SettingsError: where it cannot be had.
@@ -81,14 +81,13 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            port = int(self._server.add_insecure_port(f"{host}:{settings.grpc_port}"))
+            self.port = int(self._server.add_insecure_port(f"{host}:{settings.grpc_port}"))
         except RuntimeError as error:
             raise SettingsError(
                 f"{host}:{settings.grpc_port} cannot be listened on for gRPC: {error}; "
                 "choose another by ROCKBANK_GRPC_PORT (0 takes a free one)"
             ) from error
         await self._server.start()
-        return port
 
     async def stop(self) -> None:
         """Take nothing new, and finish what is being answered."""

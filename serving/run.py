@@ -35,8 +35,8 @@ def run(settings: Settings, says: Callable[[str], None]) -> None:
             async with app.router.lifespan_context(app):
                 for line in about(service):
                     says(line)
-                if service.grpc_port is not None:
-                    says(f"serving gRPC on port {service.grpc_port}")
+                if app.state.grpc_server is not None:
+                    says(f"serving gRPC on port {app.state.grpc_server.port}")
                 says(f"serving on http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
                 await make_server(app, service).serve(sockets=[listening])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from serving.dashboard import Dashboard
 from serving.errors import NotReady
@@ -18,9 +17,6 @@ from serving.monitoring import Metrics
 from serving.sampling import Sampling
 from serving.settings import Settings, SettingsError, unknown_variables
 from serving.watch import Watch, keep_rerunning
-
-if TYPE_CHECKING:
-    from serving.grpc_server import GrpcServer
 
 
 class Service:
@@ -37,7 +33,6 @@ class Service:
         started: seconds since 1970.
         is_draining: whether it is about to stop; it is then not ready.
         dashboard: the status page.
-        grpc_port: where it listens for gRPC; None where it does not.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -61,8 +56,6 @@ class Service:
         self.started = time.time()
         self.is_draining = False
         self.dashboard = Dashboard(self)
-        self.grpc_port: int | None = None
-        self._grpc: GrpcServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -70,15 +63,11 @@ class Service:
 
         Raises:
             NothingToServe: where no model could be loaded.
-        SettingsError: where gRPC is asked for and cannot be had.
         """
         for name in unknown_variables():
             log.warning("%s: no such setting, and ignored; the README has the table of settings", name)
         await self.follower.start()
         self.watch.start()
-        if self.settings.grpc_port is not None:
-            self._grpc = make_grpc_server(self)
-            self.grpc_port = await self._grpc.start()
         seconds = self.settings.golden_seconds
         self._tasks = [
             asyncio.create_task(keep_rerunning(self.models, self.metrics, self._compute, seconds)),
@@ -94,8 +83,6 @@ class Service:
     async def stop(self) -> None:
         """Stop what was started; requests that still wait are told so."""
         self.is_draining = True
-        if self._grpc is not None:
-            await self._grpc.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -131,19 +118,3 @@ class Service:
                     log.info("the keys file has changed and was read again")
             except SettingsError as error:
                 log.error("%s", error)
-
-
-def make_grpc_server(service: Service) -> GrpcServer:
-    """The server for gRPC, whose libraries are an extra.
-
-    Raises:
-        SettingsError: where they are not installed.
-    """
-    try:
-        from serving.grpc_server import GrpcServer
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"ROCKBANK_GRPC_PORT: got {service.settings.grpc_port}, but gRPC is not installed ({error}); "
-            "pip install 'rockbank[serve,grpc]', or unset it"
-        ) from error
-    return GrpcServer(service)
