@@ -35,7 +35,7 @@ pytestmark = [
 
 # MRST's tight runs are converged to 1e-10 in whole steps, of which some take more than thirty iterations.
 TIGHT = {"cnv": 1e-10, "mb": 1e-12, "max_iterations": 60, "tolerance": 1e-10}
-WAYS = [(section, *way) for section in SECTIONS for way in [("sequential", "slabs"), ("newton", "slabs")]]
+WAYS = [(section, *way) for section in SECTIONS for way in [("sequential", "auto"), ("newton", "slabs")]]
 # The direct solver takes a minute; on the others it is Newton with MRST's tolerances that uses it.
 ways = pytest.mark.parametrize(("section", "method", "solver"), [*WAYS, ("homogeneous", "newton", "direct")])
 sections = pytest.mark.parametrize("section", SECTIONS)

@@ -197,7 +197,7 @@ def test_gradients_are_those_of_the_direct_solver(reservoir, tight, variant):
 
 def test_auto_takes_the_fastest_for_grid_and_device():
     def chosen(shape, device="cpu"):
-        problem, _ = linearised(Grid(shape=shape, spacing=(1.0, 1.0, 1.0)))
+        problem, _ = linearised(Grid(shape=shape, spacing=(1.0, 1.0, 1.0)), "everything")
         return type(solver_for(problem, "auto", torch.device(device)))
 
     side = WIDEST_SLAB + 1

@@ -176,16 +176,21 @@ def _lu(values: Float[np.ndarray, " nnz"], pattern: _Pattern) -> SuperLU | None:
 
 def solver_for(problem: Problem, name: Solver, device: torch.device) -> LinearSolver:
     """The linear solver of that name; "auto" is the fastest on the device."""
-    name = _chosen(problem, name, device)
-    if name in ("block", "block-single"):
+    chosen = _chosen(problem, name, device)
+    if chosen in ("block", "block-single"):
         from rockbank.flow.block import BlockSolver
 
-        return BlockSolver(single=name == "block-single")
-    if name == "slabs":
+        return BlockSolver(single=chosen == "block-single")
+    solver: LinearSolver = DirectSolver()
+    if chosen == "slabs":
         from rockbank.flow.slab_solver import SlabSolver
 
-        return SlabSolver()
-    return DirectSolver()
+        solver = SlabSolver()
+    if name == "auto" and problem.fluid.is_cocurrent:
+        from rockbank.flow.splitting import SplittingSolver
+
+        solver = SplittingSolver(solver)
+    return solver
 
 
 def takes_all_members(problem: Problem, name: Solver, device: torch.device) -> bool:

@@ -27,7 +27,8 @@ class Options:
         solver: of the linear systems of Newton and of the adjoint: "direct" is sparse LU on the CPU, "slabs"
             its faster rival on grids with one long axis, "block" runs all members at once on any
             device, "block-single" with factors in float32 and solutions refined to 1e-10; "auto" chooses by problem
-            and device.
+            and device, and where no gravity or capillary pressure acts it iterates for gradients of few outputs, until
+            the adjoint's multipliers change by less than 1e-10 of them.
     """
 
     method: Method = "auto"

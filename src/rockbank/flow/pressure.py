@@ -40,7 +40,7 @@ class Pressure:
     def __init__(self, net: Network, transmissibility: Float[np.ndarray, " f"], bores: Bores) -> None:
         self.net, self.transmissibility, self.bores = net, transmissibility, bores
         self.conductance = np.empty_like(transmissibility)
-        self.factor: _Factor | None = None
+        self.factor: PressureFactor | None = None
 
     def forget(self) -> None:
         """Factorises anew at the next solution."""
@@ -63,10 +63,10 @@ class Pressure:
         np.add.at(diagonal, bores.cell, bores.strength)
         is_new = self.factor is None
         if self.factor is None:
-            self.factor = _Factor(net, self.conductance, diagonal, bores)
+            self.factor = PressureFactor(net, self.conductance, diagonal, bores.columns(len(diagonal)))
         return self._conjugate_gradients(self.factor, excess, slope, 1 if is_new else MAX_STEPS)
 
-    def _conjugate_gradients(self, factor: _Factor, excess: Cells, slope: Cells | None, n_steps: int) -> Cells:
+    def _conjugate_gradients(self, factor: PressureFactor, excess: Cells, slope: Cells | None, n_steps: int) -> Cells:
         """Hestenes and Stiefel 1952; one step is exact where the factors are the matrix's own."""
         net, bores = self.net, self.bores
         dp, direction, before, taken = np.zeros_like(excess), np.zeros_like(excess), 1.0, 0.0
@@ -97,14 +97,24 @@ class Pressure:
         return dp
 
 
-class _Factor:
+class PressureFactor:
     """Cholesky factors of the matrix, with the wells under rates eliminated (Woodbury 1950).
 
     Single precision halves the memory that a solution goes through, and conjugate gradients mend what it loses.
+
+    Args:
+        net: of the cells.
+        conductance: of its faces.
+        diagonal: of the matrix.
+        columns: what 1 Pa more in each well under a rate drives into the cells.
+
+    Raises:
+        NoPressureError: the matrix is singular.
     """
 
-    def __init__(self, net: Network, conductance: Float[np.ndarray, " f"], diagonal: Cells, bores: Bores) -> None:
-        columns = bores.columns(len(diagonal))
+    def __init__(
+        self, net: Network, conductance: Float[np.ndarray, " f"], diagonal: Cells, columns: Float[np.ndarray, "k n"]
+    ) -> None:
         total = columns.sum(axis=1)
         self.precision: type[np.floating[Any]]
         for self.precision, least in ((np.float32, 1e-4), (np.float64, 1e-12)):
