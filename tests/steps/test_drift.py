@@ -95,6 +95,7 @@ def fails(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
     return run
 
 
+@pytest.mark.slow
 def test_another_scan_of_the_same_rock_is_within_the_limits(project: Path) -> None:
     printed = said(write_scan(project / "again.tif", 2), "--voxel-size", "60e-9", "--n", "300")
     assert "400 of the 400 training crops" in printed
@@ -103,11 +104,13 @@ def test_another_scan_of_the_same_rock_is_within_the_limits(project: Path) -> No
     assert (project / "drift.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_change_of_exposure_alone_is_no_drift_as_adding_undoes_it(project: Path) -> None:
     scan = write_scan(project / "dark.tif", 2, gain=0.8)
     assert "within their limits" in said(scan, "--voxel-size", "60e-9", "--n", "300")
 
 
+@pytest.mark.slow
 def test_another_rock_is_over_the_limits_and_the_commands_that_retrain_are_told(project: Path) -> None:
     scan = write_scan(project / "coarse.tif", 2, grain=4.0)
     printed = said(scan, "--voxel-size", "60e-9", "--n", "300", status=OVER)
@@ -117,12 +120,14 @@ def test_another_rock_is_over_the_limits_and_the_commands_that_retrain_are_told(
     assert positions == sorted(positions)
 
 
+@pytest.mark.slow
 def test_noise_is_another_rock(project: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 256, (2, 128, 256), dtype=np.uint8)
     np.save(project / "noise.npy", grey)
     assert "10 of 10 statistics are over a limit" in said("noise.npy", "--voxel-size", "60e-9", status=OVER)
 
 
+@pytest.mark.slow
 def test_the_report_has_every_statistic_every_picture_and_no_outside_host(project: Path) -> None:
     scan = write_scan(project / "<b>&.tif", 2)
     said(scan, "--voxel-size", "60e-9", "--n", "100", "-o", "reports/new.html")
