@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 import uvicorn
@@ -71,11 +71,13 @@ def bind(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-        # Two that are bound to one port would else find out only when they listen.
-        bound.listen(2048)
+        with ExitStack() as unless_bound:
+            bound = unless_bound.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((host, port))
+            # Two that are bound to one port would else find out only when they listen.
+            bound.listen(2048)
+            unless_bound.pop_all()
     except OSError as error:
         raise SettingsError(
             f"{host}:{port} cannot be listened on: {error.strerror or error}; "
@@ -93,6 +95,8 @@ def protocol_of(service: Service) -> type[HttpToolsProtocol]:
         """One connection."""
 
         _n_header_bytes = 0
+        # The rest of a body that was answered before it had come is no headers.
+        _in_body = False
         _timer: asyncio.TimerHandle | None = None
         _headers_timer: asyncio.TimerHandle | None = None
         _n_unsent = 0
@@ -108,25 +112,29 @@ def protocol_of(service: Service) -> type[HttpToolsProtocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            in_headers = self.cycle is None or self.cycle.response_complete
+            in_headers = not self._in_body
             if in_headers:
                 self._n_header_bytes += len(data)
                 if self._headers_timer is None:
                     self._headers_timer = self.loop.call_later(_HEADER_SECONDS, self._no_headers)
             super().data_received(data)
             # What is still being parsed: the parser itself would take headers without end.
-            if in_headers and self._n_header_bytes > 2 * MAX_HEADER_BYTES and not self.transport.is_closing():
+            if not self._in_body and self._n_header_bytes > 2 * MAX_HEADER_BYTES and not self.transport.is_closing():
                 service.metrics.rejected("too_large")
                 body = b'{"error": "more than %d bytes of headers; send less", "request_id": null}' % MAX_HEADER_BYTES
                 self.transport.write(_TOO_LARGE % (len(body), body))
                 self.transport.close()
 
         def on_headers_complete(self) -> None:
-            self._n_header_bytes = 0
+            self._n_header_bytes, self._in_body = 0, True
             if self._headers_timer is not None:
                 self._headers_timer.cancel()
                 self._headers_timer = None
             super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            self._in_body = False
+            super().on_message_complete()
 
         def pause_writing(self) -> None:
             super().pause_writing()
