@@ -1,0 +1,205 @@
+"""What operators use: metrics, the signed webhook, rollback, the command that serves, traces."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.webhooks.delivery import _generate_hmac_signature
+from typer.testing import CliRunner
+
+from rockbank import registry
+from rockbank.cli import app
+from serving.run import about
+from tests.serving.conftest import Serve, read_metrics
+
+SECRET = "open sesame"
+HOOK = "/webhooks/registry"
+PATH = "/v2/models/shale/generate"
+
+
+def signed(body: bytes, moment: int, secret: str = SECRET) -> dict[str, str]:
+    """The headers of MLflow's own delivery."""
+    signature = _generate_hmac_signature(secret, "delivery-1", str(moment), body.decode())
+    return {
+        "X-MLflow-Signature": signature,
+        "X-MLflow-Delivery-Id": "delivery-1",
+        "X-MLflow-Timestamp": str(moment),
+        "Content-Type": "application/json",
+    }
+
+
+async def test_a_signed_webhook_hastens_the_look_at_the_alias(shale: Path, serve: Serve) -> None:
+    body = json.dumps({"entity": "model_version_alias", "action": "created"}).encode()
+    async with serve(webhook_secret=SECRET) as running:
+        registry.set_alias("shale", registry.CHAMPION, "2")
+        response = await running.client.post(HOOK, content=body, headers=signed(body, int(time.time())))
+        assert response.status_code == 202
+        async with asyncio.timeout(30):
+            while running.service.models.find("shale").version != "2":
+                await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("wrong", ["secret", "body", "old", "future", "none", "no moment"])
+async def test_a_webhook_whose_signature_does_not_hold_does_nothing(shale: Path, serve: Serve, wrong: str) -> None:
+    body, now = b'{"action": "created"}', int(time.time())
+    headers = signed(body, {"old": now - 3600, "future": now + 3600}.get(wrong, now))
+    if wrong == "secret":
+        headers = signed(body, now, "guess")
+    if wrong == "none":
+        headers = {}
+    if wrong == "no moment":
+        digest = hmac.new(SECRET.encode(), b"delivery-1.." + body, hashlib.sha256).digest()
+        headers |= {"X-MLflow-Timestamp": "", "X-MLflow-Signature": "v1," + base64.b64encode(digest).decode()}
+    async with serve(webhook_secret=SECRET) as running:
+        hastened: list[bool] = []
+        running.service.follower.hasten = lambda: hastened.append(True)  # type: ignore[method-assign]
+        response = await running.client.post(HOOK, content=body + (b" " if wrong == "body" else b""), headers=headers)
+        assert response.status_code == 403
+        assert "signature" in response.json()["error"]
+        assert hastened == []
+
+
+async def test_a_poll_can_be_asked_for(shale: Path, serve: Serve) -> None:
+    async with serve() as running:
+        registry.set_alias("shale", registry.CHAMPION, "2")
+        assert (await running.client.post("/v2/repository/poll")).status_code == 202
+        async with asyncio.timeout(30):
+            while running.service.models.find("shale").version != "2":
+                await asyncio.sleep(0.02)
+
+
+async def test_requests_are_counted_by_their_route_and_never_by_what_a_client_makes_up(
+    shale: Path, serve: Serve
+) -> None:
+    async with serve() as running:
+        await running.client.post(PATH, json={"n": 20, "seed": 7})
+        await running.client.post("/v2/models/granite/generate")
+        for made_up in ("/a", "/b/c"):
+            await running.client.get(made_up)
+        await running.client.request("BREW", PATH)
+        metrics = read_metrics((await running.client.get("/metrics")).text)
+    counted = {key: value for key, value in metrics.items() if key.startswith("rockbank_requests_total")}
+    route = "route=/v2/models/{name}/generate"
+    assert counted[f"rockbank_requests_total{{method=POST,{route},status=200}}"] == 1
+    assert counted[f"rockbank_requests_total{{method=POST,{route},status=404}}"] == 1
+    assert counted[f"rockbank_requests_total{{method=other,{route},status=405}}"] == 1
+    assert counted["rockbank_requests_total{method=GET,route=unmatched,status=404}"] == 2
+    assert metrics["rockbank_samples_total{model=shale,route=current,version=1}"] == 20
+    assert metrics["rockbank_request_seconds_count{route=/v2/models/{name}/generate}"] == 3
+    assert metrics["rockbank_encode_seconds_count"] >= 2
+    assert metrics["rockbank_alias_age_seconds{model=shale}"] > 0
+    assert metrics["rockbank_provider_info{model=shale,provider=CPUExecutionProvider,version=1}"] == 1
+
+
+async def test_an_error_that_nobody_foresaw_is_told_without_its_inside(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with serve() as running:
+
+        def fails(latents: Any) -> Any:
+            raise RuntimeError("inside")
+
+        monkeypatch.setattr(running.service.models.find("shale").generator, "run", fails)
+        response = await running.client.post(PATH, json={"n": 1}, headers={"X-Request-Id": "mine-9"})
+        assert response.status_code == 500
+        assert "inside" not in response.text
+        assert response.json()["request_id"] == "mine-9"
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "mine-9" in line]
+    assert "RuntimeError: inside" in json.loads(line)["traceback"]
+
+
+async def test_a_service_over_its_queue_answers_429_and_recovers(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(max_queue=16) as running:
+        generator = running.service.models.find("shale").generator
+        gate, right = threading.Event(), generator.run
+        monkeypatch.setattr(generator, "run", lambda latents: (gate.wait(30), right(latents))[1])
+        asked = [asyncio.create_task(running.client.post(PATH, json={"n": 4})) for _ in range(30)]
+        async with asyncio.timeout(30):
+            while sum(task.done() for task in asked) < 21:
+                await asyncio.sleep(0.01)
+        gate.set()
+        responses = await asyncio.gather(*asked)
+        refused = [response for response in responses if response.status_code == 429]
+        assert {response.status_code for response in responses} == {200, 429}
+        assert all(int(response.headers["retry-after"]) >= 1 for response in refused)
+        # One computed, four in the full batch that goes next, four in the queue.
+        assert len(refused) == 21
+        assert (await running.client.post(PATH, json={"n": 4})).status_code == 200
+
+
+async def test_a_deadline_is_504(shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(deadline_seconds=0.1) as running:
+        generator = running.service.models.find("shale").generator
+        gate, right = threading.Event(), generator.run
+        monkeypatch.setattr(generator, "run", lambda latents: (gate.wait(30), right(latents))[1])
+        response = await running.client.post(PATH, json={"n": 4})
+        gate.set()
+        assert response.status_code == 504
+        assert "ask for less" in response.json()["error"]
+        value = running.service.metrics.registry.get_sample_value
+        assert value("rockbank_rejections_total", {"reason": "deadline"}) == 1
+
+
+async def test_the_command_tells_what_it_serves(shale: Path, serve: Serve) -> None:
+    async with serve(models="shale,channels") as running:
+        lines = about(running.service)
+    assert lines[0] == "shale@champion: version 1, tiny"
+    assert lines[1].startswith("channels@champion: nothing yet: ")
+
+
+def test_the_command_serves_with_its_options_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = []
+    monkeypatch.setattr("serving.run.run", lambda settings, says: served.append(settings))
+    monkeypatch.setenv("ROCKBANK_PORT", "9000")
+    monkeypatch.setenv("ROCKBANK_HOST", "::1")
+    result = CliRunner().invoke(app, ["serve", "--port", "9001", "--models", "shale"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert (served[0].port, served[0].host, served[0].models) == (9001, "::1", ("shale@champion",))
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[str, list[bytes]]]:
+    """An OTLP endpoint on this machine, and what it was sent."""
+    received: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1/traces", received
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def test_a_request_leaves_a_trace_and_a_probe_none(
+    shale: Path, serve: Serve, collector: tuple[str, list[bytes]]
+) -> None:
+    endpoint, received = collector
+    async with serve(traces_endpoint=endpoint) as running:
+        assert (await running.client.post(PATH, json={"n": 2})).status_code == 200
+        await running.client.get("/v2/health/live")
+    sent = b"".join(received)
+    assert b"POST /v2/models/{name}/generate" in sent
+    assert b"health" not in sent
