@@ -147,6 +147,8 @@ def launch(folder: Path, **given: Any) -> Process:
     running.reader = threading.Thread(target=lambda: running.lines.extend(stderr), daemon=True)
     running.reader.start()
     for line in stdout:
+        if found := re.search(r"gRPC on port (\d+)", line):
+            running.grpc = f"127.0.0.1:{found.group(1)}"
         if found := re.search(r"serving on (http://\S+)", line):
             running.url = found.group(1)
             return running
