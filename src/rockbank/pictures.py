@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from rockbank.colours import coloured
 from rockbank.crops import to_bytes
 from rockbank.files import replacing
 
@@ -196,12 +197,10 @@ def _plot_known(
 
 def _section_tiles(intensity: Float[np.ndarray, "n 3 h w"]) -> UInt8[np.ndarray, "n t w 3"]:
     """Facies, porosity and density of each section, one below the other."""
-    from matplotlib import colormaps
-
     values = np.clip(intensity, 0.0, 1.0)
     facies = FACIES[0] + values[:, 0, ..., None] * (FACIES[1] - FACIES[0])
     panels = [np.round(facies).astype(np.uint8)]
-    panels += [colormaps[name](values[:, 1 + i], bytes=True)[..., :3] for i, name in enumerate(MAPS)]
+    panels += [coloured(values[:, 1 + i], name) for i, name in enumerate(MAPS)]
     gap = np.full((len(values), GAP, values.shape[3], 3), WHITE, dtype=np.uint8)
     # A wider gap below the last panel keeps the three of a section together.
     return np.concatenate([panels[0], gap, panels[1], gap, panels[2], gap, gap], axis=1)
