@@ -162,6 +162,7 @@ class Equations:
                 (water.reference_pressure, oil.reference_pressure),
             )
         )
+        self.is_compressible = bool(water.compressibility or oil.compressibility)
         depth = tensor(problem.grid.depth)
         self.g_dz = problem.fluid.gravity * (depth[self.left] - depth[self.right])
 
@@ -232,12 +233,14 @@ class Equations:
         return _Phases(p=torch.stack([p - p_c, p]), p_s=torch.stack([-p_cs, none]), b=b, m=per_mu * k, m_s=per_mu * k_s)
 
     def _b(self, p: Float[Tensor, "b n"]) -> Float[Tensor, "2 b n"]:
-        return (self.c * (p - self.reference)).exp()
+        return (self.c * (p - self.reference)).exp() if self.is_compressible else p.new_ones(2, *p.shape)
 
     def _stored(self, now: Unknowns) -> tuple[Float[Tensor, "2 b n"], Float[Tensor, "2 2 b n"]]:
         """What a cell holds of each phase, by its pore volume at the reference pressure, and its derivatives."""
         c_r = self.problem.rock_compressibility
-        filled = self._b(now.pressure) * (c_r * (now.pressure - self.problem.rock_reference)).exp()
+        filled = self._b(now.pressure)
+        if c_r:
+            filled = filled * (c_r * (now.pressure - self.problem.rock_reference)).exp()
         volumes = filled * torch.stack([now.saturation, 1 - now.saturation])
         by_s = filled * self.c.new_tensor([[[1.0]], [[-1.0]]])
         return volumes, torch.stack([(c_r + self.c) * volumes, by_s], dim=1)

@@ -13,14 +13,15 @@ from rockbank.flow.network import Network, network
 from rockbank.flow.pressure import NoPressureError, PressureFactor
 from rockbank.flow.problem import Problem
 from rockbank.flow.residual import Jacobian
-from rockbank.flow.upstream import Row, WellRows, split, take_row, transport_back
+from rockbank.flow.upstream import Factors, Order, WellRows, iterate, rows, split
 
 # Right-hand sides up to which iterating is faster: for the case of Mosser et al. (2019), 128 slabs of 64 cells, one
-# takes 15 ms and 13 more for each other, where eliminating slabs takes 38 and 5.
-FEW = 3
+# takes 13 ms and each other 9 more, where eliminating slabs takes 36 and 2 to 3.
+FEW = 4
 # The iteration has converged when it changes the multipliers by less than this part of them. The gradients of that
 # case are then within 3e-10 of those by elimination, after some 14 iterations a step.
 TOLERANCE = 1e-10
+# Beyond these eliminating would have been faster.
 MAX_ITERATIONS = 30
 
 
@@ -98,19 +99,11 @@ class _Split:
 
     def __init__(self, problem: Problem, net: Network, jacobian: Jacobian, i: int) -> None:
         diagonal, left, right, perforation, rates = (
-            of[i].movedim(0, -1).numpy()
+            np.ascontiguousarray(of[i].movedim(0, -1).numpy())
             for of in (jacobian.diagonal, jacobian.left, jacobian.right, jacobian.perforation, jacobian.control_rates)
         )
         is_turned = net.place[problem.grid.faces[net.face, 0]] != net.lower
-        left, right = left[..., net.face], right[..., net.face]
-        if is_turned.any():
-            left, right = np.where(is_turned, -right, left), np.where(is_turned, -left, right)
-        of_water = [of[0] for of in (diagonal[..., net.cell], left, right, perforation)]
-        of_sum = [of[0] + of[1] for of in (diagonal[..., net.cell], left, right, perforation)]
-        self.sum, self.water = (
-            Row(cell=cell, lower=lower, upper=upper, inflow=inflow[:2], by_bhp=inflow[2])
-            for cell, lower, upper, inflow in (of_sum, of_water)
-        )
+        self.sum, self.water = rows(net.cell, net.face, is_turned, diagonal, left, right, perforation)
         well = problem.perforation_well
         held = (rates[:, None, well] * perforation).sum(axis=0)
         self.wells = wells = WellRows(
@@ -120,33 +113,28 @@ class _Split:
             by_bhp=jacobian.control_bhp[i].numpy() + np.bincount(well, held[2], minlength=rates.shape[1]),
         )
         self.net, self.parts = net, split(net.lower, net.upper, wells.place, self.sum, self.water)
-        self.order, waiting = np.empty((2, len(net.cell)), dtype=np.uint32)
-        flow_order(self.parts.carried, net.lower, net.upper, net.start, net.neighbour, net.side, waiting, self.order)
+        cells, waiting = np.empty((2, len(net.cell)), dtype=np.uint32)
+        flow_order(self.parts.carried, net.lower, net.upper, net.start, net.neighbour, net.side, waiting, cells)
+        self.order = Order(net.lower, net.upper, net.start, net.neighbour, net.side, cells)
         columns = np.zeros((rates.shape[1], len(net.cell)))
         columns[well, wells.place] = self.sum.by_bhp
         is_rated = rates.any(axis=0) & columns.any(axis=1)
-        self.pressure = PressureFactor(net, self.parts.conductance, self.parts.pressure, columns[is_rated])
+        pressure = PressureFactor(net, self.parts.conductance, self.parts.pressure, columns[is_rated])
+        self.factors = Factors(pressure.band, pressure.solved, pressure.schur)
 
     def solve_transposed(
         self, cells: Float[np.ndarray, "n 2"], wells: Float[np.ndarray, " w"]
     ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " w"]] | None:
         """The multipliers of [water, oil] and of the wells."""
-        net, parts, of_wells = self.net, self.parts, self.wells
+        net, of_wells = self.net, self.wells
         y_w = wells / of_wells.by_bhp
         left = np.ascontiguousarray(cells[net.cell].T)
         for c in range(2):
             np.subtract.at(left[c], of_wells.place, of_wells.entries[c] * y_w[of_wells.well])
-        y_t, y_s, of_water = np.zeros_like(left[0]), np.zeros_like(left[0]), np.empty_like(left[0])
-        for _ in range(MAX_ITERATIONS):
-            transport_back(parts.carried, net.start, net.neighbour, net.side, self.order, parts.transport, left[1],
-                           of_water)  # fmt: skip
-            take_row(net.lower, net.upper, of_wells, self.water, of_water, left)
-            of_sum = self.pressure.solve(left[0])
-            take_row(net.lower, net.upper, of_wells, self.sum, of_sum, left)
-            y_t += of_sum
-            y_s += of_water
-            if of_sum @ of_sum + of_water @ of_water <= TOLERANCE**2 * (y_t @ y_t + y_s @ y_s):
-                through = self.sum.by_bhp * y_t[of_wells.place] + self.water.by_bhp * y_s[of_wells.place]
-                y_w += np.bincount(of_wells.well, through, minlength=len(y_w)) / of_wells.by_bhp
-                return np.stack([y_t + y_s, y_t], axis=1)[net.place], y_w
-        return None
+        y = np.zeros_like(left)
+        if not iterate(self.order, of_wells, self.sum, self.water, self.parts, self.factors, TOLERANCE, MAX_ITERATIONS,
+                       left, y):  # fmt: skip
+            return None
+        through = self.sum.by_bhp * y[0, of_wells.place] + self.water.by_bhp * y[1, of_wells.place]
+        y_w += np.bincount(of_wells.well, through, minlength=len(y_w)) / of_wells.by_bhp
+        return np.stack([y[0] + y[1], y[0]], axis=1)[net.place], y_w
