@@ -42,8 +42,11 @@ class Sampler:
         latents = draw_latents(seed, n, self._card.latent_shape, truncation)
         (name,) = (each.name for each in self._session.get_inputs())
         for start in range(0, n, BATCH):
-            (image,) = self._session.run(None, {name: latents[start : start + BATCH]})
-            yield np.clip(to_intensity(np.asarray(image), self._card.value_range), 0.0, 1.0)
+            block = latents[start : start + BATCH]
+            # Always a whole batch: in one of another size a kernel may give other last bits.
+            whole = np.pad(block, [(0, BATCH - len(block)), *[(0, 0)] * (block.ndim - 1)])
+            (image,) = self._session.run(None, {name: whole})
+            yield np.clip(to_intensity(np.asarray(image)[: len(block)], self._card.value_range), 0.0, 1.0)
 
 
 def open_session(
