@@ -72,7 +72,7 @@ def shoot(page: Pages, name: str, size: tuple[int, int], version: str, *, dark: 
     # The first poll puts in place how things stand.
     page.wait("as of")
     picture = Image.open(BytesIO(page.browser.get_screenshot_as_png())).convert("RGB")
-    # Rock is noise to PNG: with a palette it is a quarter of the size. The median cut would lose the few coloured lines.
+    # Rock is noise to PNG: a palette is a quarter of the size. The median cut would lose the few coloured lines.
     palette = picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     palette.save(PICTURES / f"{name}.png", optimize=True)
     print(f"wrote {PICTURES / name}.png")
