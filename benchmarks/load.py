@@ -43,13 +43,11 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--requests", type=int, default=0, help="of each connection, at most; 0 for any number")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds between an answer and the next request")
     asked = parser.parse_args()
     seen, lock, until = Seen(), threading.Lock(), time.monotonic() + asked.seconds
     start = time.monotonic()
-    threads = [
-        threading.Thread(target=send, args=(asked.url, asked.body, i, until, asked.requests, seen, lock))
-        for i in range(asked.connections)
-    ]
+    threads = [threading.Thread(target=send, args=(asked, i, until, seen, lock)) for i in range(asked.connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -57,14 +55,14 @@ def main() -> None:
     print(json.dumps({**vars(seen), "wall": time.monotonic() - start}))
 
 
-def send(url: str, body: str, i: int, until: float, most: int, seen: Seen, lock: threading.Lock) -> None:
+def send(asked: argparse.Namespace, i: int, until: float, seen: Seen, lock: threading.Lock) -> None:
     """One connection's requests, one after the other."""
-    where = urlsplit(url)
+    where, n = urlsplit(asked.url), 0
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=60)
-    n = 0
-    while time.monotonic() < until and (not most or n < most):
+    while time.monotonic() < until and (not asked.requests or n < asked.requests):
         n += 1
-        sent = body.replace("SEED", str(1_000_000 * i + n))
+        sent = asked.body.replace("SEED", str(1_000_000 * i + n))
+        time.sleep(asked.pause)
         began = time.perf_counter()
         try:
             connection.request("POST", where.path, sent, {"Content-Type": "application/json"})

@@ -67,7 +67,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.service = service
     app.state.grpc_server = None
-    for router in (health.health, health.router, infer.router, generate.router, operate.router, page.router):
+    # Paths are tried in this order: those that are asked for most come first.
+    for router in (generate.router, infer.router, health.health, health.router, operate.router, page.router):
         app.include_router(router)
     stop_traces = start_traces(app, settings.traces_endpoint) if settings.traces_endpoint else None
     app.add_middleware(Outermost, metrics=service.metrics)
