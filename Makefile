@@ -61,9 +61,12 @@ bench: env
 	python -m benchmarks.score
 	python -m benchmarks.flow
 	python -m benchmarks.calibration
+	python -m benchmarks.serving
+	python -m benchmarks.soak
 
 pictures: env
 	python -m docs.pictures
+	python -m docs.serving_page
 
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -4

@@ -211,7 +211,8 @@ def to_markdown(
         "session are processes of their own; the client shares the cores with the service.",
         "",
         f"Generator: {what}, images of {' x '.join(map(str, card.image_shape))}. Requests: `generate`, n = {N}, npy, "
-        f"{CONNECTIONS} connections; a lone request is n = 1, {1e3 * PAUSE_SECONDS:g} ms after the last, and so is a bare run.",
+        f"{CONNECTIONS} connections; a lone request is n = 1, {1e3 * PAUSE_SECONDS:g} ms after the last, and so is a "
+        "bare run.",
         "",
         "| onnxruntime's threads | bare session, images/s | service, images/s | ratio | p99, ms | lone request, ms "
         "| bare run, ms | added, ms |",
