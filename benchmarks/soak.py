@@ -30,6 +30,8 @@ from rockbank.files import read_json, sha256, write_json, write_text
 
 REPORT = Path("reports/soak.md")
 NAME, N_VERSIONS = "soak", 3
+# Between an answer and the next request of a connection: busy, with room for a version that warms up beside.
+PAUSE_SECONDS = 0.02
 PROMOTE_SECONDS, KILL_SECONDS, DEAD_SECONDS = 10, 60, 15
 # Memory is held against what it is after this, once everything has been loaded.
 SETTLED_SECONDS = 120
@@ -62,7 +64,7 @@ def main() -> None:
             versions = [registry.push(NAME, folder).version for folder in folders]
             registry.set_alias(NAME, registry.CHAMPION, versions[0])
             url = stack.enter_context(
-                service(f"{NAME}@champion", 1, tracking_uri=tracking.url, poll_seconds=1, alias_timeout_seconds=2)
+                service(f"{NAME}@champion", 1, tracking_uri=tracking.url, poll_seconds=1, log_level="ERROR")
             )
             text, is_good = soak(url, tracking, versions, 60 * asked.minutes)
     write_text(REPORT, text)
@@ -74,7 +76,8 @@ def soak(url: str, tracking: Tracking, versions: list[str], seconds: float) -> t
     """The report, and whether all went well."""
     body = '{"n": 4, "seed": SEED, "format": "npy"}'
     path = f"{url}/v2/models/{NAME}/generate"
-    command = [sys.executable, "-m", "benchmarks.load", path, body, "--seconds", str(seconds)]
+    load = [sys.executable, "-m", "benchmarks.load", path, body]
+    command = [*load, f"--seconds={seconds}", f"--pause={PAUSE_SECONDS}"]
     watched, served = Watched(), serving_process()
     start = time.monotonic()
     with process(command, {}) as client:

@@ -100,7 +100,8 @@ _N_PIECE = 4096
 def _split(body: bytes, header: str | None) -> tuple[bytes, memoryview]:
     if header is None:
         return body, memoryview(b"")
-    if not header.strip().isdigit() or not 0 < int(header) <= len(body):
+    # int() takes neither superscripts, which are digits too, nor thousands of digits.
+    if not header.strip().isdecimal() or len(header) > 20 or not 0 < int(header) <= len(body):
         raise BadRequest(f"{HEADER}: got '{header[:20]}' for a body of {len(body)} bytes; send the length of the JSON")
     length = int(header)
     if length > MAX_JSON_BYTES:
@@ -141,17 +142,19 @@ def read_latents(tensor: Tensor, rest: memoryview, card: ModelCard, n_max: int) 
 def _from_json(tensor: Tensor, n_values: int) -> Float32[np.ndarray, " n"]:
     if tensor.data is None:
         raise BadRequest(f"'{INPUT}' has neither data nor binary_data_size; send one of them")
+    # Flat, or nested as its shape says. As objects: one long text among many numbers would make all of them as long.
+    values = np.array(tensor.data, dtype=object).ravel()
+    kinds = {type(value) for value in values}
+    if list in kinds:
+        raise BadRequest(f"'{INPUT}': its data is ragged; send {n_values} numbers, flat or nested by rows")
+    if not kinds <= {int, float} or values.size != n_values:
+        names = " and ".join(sorted(kind.__name__ for kind in kinds)) or "nothing"
+        raise BadRequest(f"'{INPUT}': its data holds {values.size} values of {names}; send {n_values} numbers")
     try:
-        # Flat, or nested as its shape says; a ragged one is neither.
-        values = np.asarray(tensor.data)
-    except ValueError as error:
-        raise BadRequest(f"'{INPUT}': its data is ragged; send {n_values} numbers, flat or nested by rows") from error
-    if values.dtype.kind not in "iuf" or values.size != n_values:
-        raise BadRequest(
-            f"'{INPUT}': its data holds {values.size} values of kind {values.dtype}; send {n_values} numbers"
-        )
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32).ravel()
+        with np.errstate(over="ignore"):
+            return values.astype(np.float64).astype(np.float32)
+    except OverflowError as error:
+        raise BadRequest(f"'{INPUT}': a number of its data is beyond float64; send finite float32 numbers") from error
 
 
 def _checked(latents: Float32[np.ndarray, "n *latent"]) -> Float32[np.ndarray, "n *latent"]:
@@ -166,6 +169,6 @@ def _timeout(request: InferRequest) -> float | None:
     given = request.parameters.get("timeout")
     if given is None or given == 0:
         return None
-    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 2**63:
         raise BadRequest(f"parameters.timeout: got {str(given)[:20]}; send whole microseconds")
     return given / 1e6

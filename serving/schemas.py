@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, StrictInt, ValidationError
 
 from rockbank.latents import TRUNCATION_MAX
 from serving.errors import BadRequest
@@ -14,6 +14,8 @@ Format = Literal["npy", "png", "zip", "tiff", "json"]
 M = TypeVar("M", bound=BaseModel)
 # JSON is parsed in one go, during which nothing else is served.
 MAX_JSON_BYTES = 4 * 1024**2
+# Each wrong item of a list is an error with a kilobyte of its own, so lists stop at the first, and keys are few.
+_N_KEYS, _N_TENSORS = 64, 16
 
 
 class _Strict(BaseModel):
@@ -43,7 +45,7 @@ class Tensor(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     name: str
-    shape: Annotated[list[Annotated[StrictInt, Field(ge=0)]], Field(max_length=8)]
+    shape: Annotated[list[Annotated[StrictInt, Field(ge=0)]], FailFast(), Field(max_length=8)]
     datatype: str
     parameters: dict[str, Any] = {}
     data: list[Any] | None = None
@@ -64,8 +66,8 @@ class InferRequest(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     id: Annotated[str, Field(max_length=256)] = ""
-    inputs: list[Tensor]
-    outputs: list[RequestedOutput] = []
+    inputs: Annotated[list[Tensor], FailFast(), Field(max_length=_N_TENSORS)]
+    outputs: Annotated[list[RequestedOutput], FailFast(), Field(max_length=_N_TENSORS)] = []
     parameters: dict[str, Any] = {}
 
 
@@ -154,6 +156,8 @@ def parse(kind: type[M], body: bytes) -> M:
         raise BadRequest(f"the body is not JSON: {error}; send an object such as {_EXAMPLES[kind.__name__]}") from error
     if not isinstance(raw, dict):
         raise BadRequest(f"the body is a {type(raw).__name__}; send an object such as {_EXAMPLES[kind.__name__]}")
+    if len(raw) > _N_KEYS:
+        raise BadRequest(f"the body has {len(raw)} keys; known are {sorted(kind.model_fields)}")
     try:
         return kind.model_validate(raw)
     except ValidationError as error:

@@ -60,7 +60,7 @@ NAN = np.full((1, 4), np.nan, np.float32).tobytes()
 NAN_HEAD = infer(data=None, parameters={"binary_data_size": 16})
 
 # name: method, path, headers, body, status, what the message has to say
-BAD: dict[str, tuple[str, str, dict[str, str], bytes, int, str]] = {
+BAD: dict[str, tuple[str, str, dict[str, Any], bytes, int, str]] = {
     "n of 0": ("POST", GENERATE, {}, generate(n=0), 400, "n: input should be greater than or equal to 1, got 0"),
     "n of -1": ("POST", GENERATE, {}, generate(n=-1), 400, "got -1"),
     "n of 1e9": ("POST", GENERATE, {}, b'{"n": 1e9}', 400, "valid integer, got 1000000000.0"),
@@ -104,10 +104,17 @@ BAD: dict[str, tuple[str, str, dict[str, str], bytes, int, str]] = {
     "another type": ("POST", INFER, {}, infer(datatype="INT32"), 400, "'latent' is INT32; send FP32"),
     "another input": ("POST", INFER, {}, infer(name="z"), 400, "inputs: got ['z']; send one tensor, 'latent'"),
     "two inputs": ("POST", INFER, {}, json.dumps({"inputs": [tensor(), tensor()]}).encode(), 400, "send one tensor"),
+    "more inputs than a graph has": ("POST", INFER, {}, json.dumps({"inputs": [tensor()] * 17}).encode(), 400, "at most 16 items"),
+    "inputs that are nothing": ("POST", INFER, {}, b'{"inputs": [' + b"{}," * 30_000 + b"{}]}", 400, "inputs.0.name: is missing"),
+    "more keys than there can be": ("POST", GENERATE, {}, generate(**{f"k{i}": 0 for i in range(5000)}), 400, "has 5000 keys; known are ['format', 'n'"),
     "no inputs": ("POST", INFER, {}, b"{}", 400, "inputs: is missing; send an object"),
     "no data": ("POST", INFER, {}, infer(data=None), 400, "neither data nor binary_data_size"),
-    "too little data": ("POST", INFER, {}, infer(data=[1.0]), 400, "holds 1 values of kind float64; send 4 numbers"),
+    "too little data": ("POST", INFER, {}, infer(data=[1.0]), 400, "holds 1 values of float; send 4 numbers"),
     "ragged data": ("POST", INFER, {}, infer(shape=[2, 4], data=[[1, 2], [3]]), 400, "is ragged"),
+    "data nested without end": ("POST", INFER, {}, b'{"inputs": [{"name": "latent", "shape": [1, 4], "datatype": "FP32", "data": ' + b"[" * 90 + b"]" * 90 + b"}]}", 400, "'latent': its data"),
+    "one long text among the data": ("POST", INFER, {}, infer(data=["x" * 20_000] + [1] * 20_000), 400, "20001 values of int and str; send 4 numbers"),
+    "whole numbers beyond float64": ("POST", INFER, {}, infer(data=[10**400, 0, 0, 0]), 400, "send finite float32 numbers"),
+    "true as data": ("POST", INFER, {}, infer(data=[True, 0, 0, 0]), 400, "4 values of bool and int"),
     "text as data": ("POST", INFER, {}, infer(data=["a", "b", "c", "d"]), 400, "send 4 numbers"),
     "too few bytes": ("POST", INFER, binary(16, 12)[1], binary(16, 12)[0], 400, "12 bytes follow the JSON"),
     "too many bytes": ("POST", INFER, binary(16, 20)[1], binary(16, 20)[0], 400, "takes 16 bytes; send as many"),
@@ -115,10 +122,13 @@ BAD: dict[str, tuple[str, str, dict[str, str], bytes, int, str]] = {
     "a binary size of text": ("POST", INFER, binary("16", 16)[1], binary("16", 16)[0], 400, "send as many"),
     "a JSON length of -1": ("POST", INFER, {"Inference-Header-Content-Length": "-1"}, infer(), 400, "send the length of the JSON"),
     "a JSON length beyond": ("POST", INFER, {"Inference-Header-Content-Length": "99999"}, infer(), 400, "got '99999' for a body of"),
+    "a JSON length of many digits": ("POST", INFER, {"Inference-Header-Content-Length": "9" * 5000}, infer(), 400, "send the length of the JSON"),
+    "a JSON length of superscripts": ("POST", INFER, {"Inference-Header-Content-Length": b"\xb2"}, infer(), 400, "send the length of the JSON"),
     "bytes that nobody names": ("POST", INFER, {"Inference-Header-Content-Length": str(len(infer()))}, infer() + b"more", 400, "has no binary_data_size"),
     "another output": ("POST", INFER, {}, json.dumps({"inputs": [tensor()], "outputs": [{"name": "x"}]}).encode(), 400, "ask for one tensor, 'image'"),
     "classification": ("POST", INFER, {}, json.dumps({"inputs": [tensor()], "outputs": [{"name": "image", "parameters": {"classification": 3}}]}).encode(), 400, "leave it out"),
     "a timeout of text": ("POST", INFER, {}, json.dumps({"inputs": [tensor()], "parameters": {"timeout": "soon"}}).encode(), 400, "whole microseconds"),
+    "a timeout of many digits": ("POST", INFER, {}, json.dumps({"inputs": [tensor()], "parameters": {"timeout": 10**400}}).encode(), 400, "whole microseconds"),
     "another model": ("POST", "/v2/models/granite/generate", {}, b"", 404, "served are ['shale']"),
     "a path in the name": ("POST", "/v2/models/..%2f..%2fetc%2fpasswd/generate", {}, b"", 404, "no such path"),
     "dots as a name": ("POST", "/v2/models/%2e%2e/infer", {}, b"", 404, ""),
