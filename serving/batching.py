@@ -86,12 +86,16 @@ class Batcher:
         """Whether nothing waits and nothing is computed."""
         return not self._queue and not self._computing
 
-    async def run(self, latents: Float32[np.ndarray, "n *latent"], deadline: float) -> Float32[np.ndarray, "n c h w"]:
+    async def run(
+        self, latents: Float32[np.ndarray, "n *latent"], deadline: float, *, is_begun: bool = False
+    ) -> Float32[np.ndarray, "n c h w"]:
         """Images in the network's range.
 
         Args:
             latents: of any number.
             deadline: on the clock of `time.monotonic`.
+            is_begun: whether a part of the answer is with the client already; it is then not refused for those who
+                came later. Such a request has one block in the queue, and none begins while the queue is full.
 
         Raises:
             QueueFull: where they do not fit into the queue.
@@ -102,7 +106,7 @@ class Batcher:
             raise NotReady("this version is no longer served; ask again without a version")
         n = len(latents)
         # An empty queue takes any request: what is larger than the queue would otherwise be refused for ever.
-        if self._queue and self._n_queued + n > self._max_queue:
+        if self._queue and self._n_queued + n > self._max_queue and not is_begun:
             raise QueueFull(
                 f"{self._n_queued} samples are waiting and the queue takes {self._max_queue}; ask again after the "
                 "seconds of Retry-After, or for less at once",

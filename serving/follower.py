@@ -19,6 +19,8 @@ from serving.threads import Threads
 _FIRST_LOOK_SECONDS = 30.0
 # A version that was refused is tried again after this, then after twice that, up to the longest.
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 10.0, 300.0
+# A stream of many samples is answered to its end by the version that began it; who takes longer is cut off.
+_LONGEST_ANSWER_SECONDS = 600.0
 
 
 class Follower:
@@ -50,7 +52,7 @@ class Follower:
         """
         registry.connect(self._settings.tracking_uri, timeout=self._settings.alias_timeout_seconds)
         for slot in self._models.slots.values():
-            await self._follow(slot, _FIRST_LOOK_SECONDS)
+            await self._guarded(slot, _FIRST_LOOK_SECONDS)
             if slot.current is None:
                 await self._load_remembered(slot)
         if len(self._models.missing()) == len(self._models.slots):
@@ -80,16 +82,19 @@ class Follower:
             self._hasten.clear()
             await asyncio.gather(*(self._guarded(slot) for slot in self._models.slots.values()))
 
-    async def _guarded(self, slot: Slot) -> None:
+    async def _guarded(self, slot: Slot, timeout: float | None = None) -> None:
+        before = set(slot.loaded().values())
         try:
-            await self._follow(slot, self._settings.alias_timeout_seconds)
+            await self._follow(slot, timeout or self._settings.alias_timeout_seconds)
         # The last door: whatever a version brings with it, the follower lives and the old one goes on.
         except Exception as error:
             self._failed(slot, slot.reference, error, "unexpected")
             log.exception("following %s failed", slot.reference)
+        finally:
+            for dropped in before - set(slot.loaded().values()):
+                self._retire(dropped)
 
     async def _follow(self, slot: Slot, timeout: float) -> None:
-        before = set(slot.loaded().values())
         entry = await self._look(slot, slot.reference, timeout)
         if entry is not None:
             await self._follow_champion(slot, entry)
@@ -99,8 +104,6 @@ class Follower:
         ):
             if is_on and slot.current is not None:
                 await self._follow_beside(slot, part, f"{slot.name}@{alias}", timeout)
-        for dropped in before - set(slot.loaded().values()):
-            self._retire(dropped)
 
     async def _look(self, slot: Slot, reference: str, timeout: float) -> registry.Entry | None:
         """The version that `reference` names; None where the registry does not answer, or the champion is none."""
@@ -159,7 +162,8 @@ class Follower:
             return
         if entry is None:
             return
-        if slot.current is not None and slot.current.version == entry.version:
+        # What was rolled back from does not come in again by another door.
+        if entry.version == slot.held_back or (slot.current is not None and slot.current.version == entry.version):
             setattr(slot, part, None)
             return
         now: Served | None = getattr(slot, part)
@@ -218,7 +222,7 @@ class Follower:
 
     async def _drain(self, served: Served) -> None:
         """Close a version once the requests that it is answering are answered."""
-        until = time.monotonic() + self._settings.deadline_seconds
+        until = time.monotonic() + max(self._settings.deadline_seconds, _LONGEST_ANSWER_SECONDS)
         # First a while, for requests that have been given to it and have not begun.
         await asyncio.sleep(0.1)
         while (served.users or not served.batcher.idle) and time.monotonic() < until:
@@ -227,11 +231,12 @@ class Follower:
         if served in slot.loaded().values():
             return
         served.batcher.close()
+        served.is_closed = True
         self._closed(served)
-        loaded = {each.version for each in slot.loaded().values()}
-        if served.version not in loaded:
+        if served.version not in _versions(slot):
             self._metrics.unloaded(served.name, served.version)
-            await asyncio.to_thread(self._loader.prune, served.name, loaded)
+            # With what is about to be swapped in.
+            await asyncio.to_thread(self._loader.prune, served.name, lambda: _versions(slot) | {slot.alias_version})
         log.info("closed %s/%s", served.name, served.version)
 
     def _expose(self, slot: Slot) -> None:
@@ -245,3 +250,7 @@ class Follower:
         self._metrics.alias_behind_seconds.labels(name).set_function(
             lambda: 0.0 if slot.behind_since is None else time.monotonic() - slot.behind_since
         )
+
+
+def _versions(slot: Slot) -> set[str | None]:
+    return {each.version for each in slot.loaded().values()}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +34,8 @@ class Loader:
         self._settings = settings
         self._metrics = metrics
         self._executor = executor
+        # By model: a version that is being loaded is in no slot yet, and its files must not be taken for old ones.
+        self._at_files: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def load(self, entry: registry.Entry) -> Served:
         """The version, ready to answer.
@@ -39,6 +43,10 @@ class Loader:
         Raises:
             LoadRefused: where it may not be served, or could not be had; `reason` says which.
         """
+        with self._at_files[entry.name]:
+            return self._load(entry)
+
+    def _load(self, entry: registry.Entry) -> Served:
         settings = self._settings
         folder = settings.cache / entry.name / entry.version
         card = self._pulled(entry, folder)
@@ -124,12 +132,18 @@ class Loader:
             log.warning("%s: not a note of ours, and left alone: %s", path, error)
             return None
 
-    def prune(self, name: str, keep: Iterable[str]) -> None:
-        """Remove the cached versions of a model that are not in `keep`."""
-        kept = set(keep)
-        for folder in (self._settings.cache / name).glob("[0-9]*"):
-            if folder.is_dir() and folder.name not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+    def prune(self, name: str, keep: Callable[[], Collection[str | None]]) -> None:
+        """Remove the cached versions of a model that are not in `keep`; the next time, where one is being loaded."""
+        at_files = self._at_files[name]
+        if not at_files.acquire(blocking=False):
+            return
+        try:
+            kept = keep()
+            for folder in (self._settings.cache / name).glob("[0-9]*"):
+                if folder.is_dir() and folder.name not in kept:
+                    shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            at_files.release()
 
     def _note(self, reference: str) -> Path:
         name, alias = reference.split("@", 1)

@@ -39,6 +39,7 @@ class Served:
         batcher: the queue before it.
         loaded: when, seconds since 1970.
         users: requests that are being answered by it.
+        is_closed: whether it answers nothing more; nobody should keep hold of it.
     """
 
     entry: Entry
@@ -49,6 +50,7 @@ class Served:
     batcher: Batcher
     loaded: float = field(default_factory=time.time)
     users: int = 0
+    is_closed: bool = False
 
     @property
     def name(self) -> str:

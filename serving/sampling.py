@@ -63,7 +63,8 @@ class Sampling:
             is_own_law: whether nobody chose the seed or the truncation, so that the statistics may be watched.
 
         Raises:
-            QueueFull, DeadlineExceeded, NotReady: before the block that they are about.
+            QueueFull: before the first block only.
+            DeadlineExceeded, NotReady: before the block that they are about.
         """
         latents = latent_blocks(seed, n, served.card.latent_shape, truncation, size=served.generator.buckets[-1])
         shadow = self._models.shadow(served.name, request_id) if route == CURRENT else None
@@ -73,7 +74,7 @@ class Sampling:
             while ahead is not None:
                 drawn, images = await ahead
                 # The next block is computed while this one is encoded and sent.
-                ahead = self._ask(served, latents)
+                ahead = self._ask(served, latents, is_begun=True)
                 self._metrics.samples_total.labels(served.name, served.version, route).inc(len(images))
                 convert = partial(_intensity, images, served.card.value_range)
                 intensity = await self.in_thread(convert, images.size)
@@ -109,20 +110,21 @@ class Sampling:
         return result
 
     def _ask(
-        self, served: Served, latents: Iterator[Float32[np.ndarray, "b *latent"]]
+        self, served: Served, latents: Iterator[Float32[np.ndarray, "b *latent"]], *, is_begun: bool = False
     ) -> asyncio.Task[tuple[Float32[np.ndarray, "b *latent"], Float32[np.ndarray, "b c h w"]]] | None:
         block = next(latents, None)
         if block is None:
             return None
-        task = asyncio.create_task(self._run(served, block))
+        task = asyncio.create_task(self._run(served, block, is_begun))
         # Its failure is told where it is awaited; where nobody does any more, there is nobody to tell.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
     async def _run(
-        self, served: Served, block: Float32[np.ndarray, "b *latent"]
+        self, served: Served, block: Float32[np.ndarray, "b *latent"], is_begun: bool
     ) -> tuple[Float32[np.ndarray, "b *latent"], Float32[np.ndarray, "b c h w"]]:
-        return block, await served.batcher.run(block, time.monotonic() + self._settings.deadline_seconds)
+        deadline = time.monotonic() + self._settings.deadline_seconds
+        return block, await served.batcher.run(block, deadline, is_begun=is_begun)
 
     def _compare(
         self,

@@ -54,6 +54,8 @@ class Watch:
         Args:
             intensity: in [0, 1], of latents drawn without truncation by a seed that nobody chose.
         """
+        if served.is_closed:
+            return
         owed = self._owed.get(served, 0.0) + self._fraction * len(intensity)
         n = min(int(owed), len(intensity))
         self._owed[served] = owed - n
@@ -73,13 +75,18 @@ class Watch:
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
             served, intensity = item
+            if served.is_closed:
+                continue
             try:
                 report = self._of(served).add(intensity)
             # A reference that the statistics cannot read must not end the watch over the other versions.
             except Exception:
                 log.exception("the statistics of %s/%s failed", served.name, served.version)
                 continue
-            if report is not None:
+            if served.is_closed:
+                # While it was measured: what was forgotten must not be held again.
+                self._statistics.pop(served, None)
+            elif report is not None:
                 self._tell(served, report)
 
     def _of(self, served: Served) -> SampleStatistics:
@@ -108,10 +115,17 @@ class Watch:
 
 async def rerun_golden(models: Models, metrics: Metrics, executor: Executor) -> None:
     """Run the golden latent of every loaded version again, and tell how far it is from its card."""
+    loop = asyncio.get_running_loop()
     for served in models.loaded():
         version = (served.name, served.version)
-        loop = asyncio.get_running_loop()
-        difference = await loop.run_in_executor(executor, served.generator.golden_difference)
+        try:
+            difference = await loop.run_in_executor(executor, served.generator.golden_difference)
+        # A session that fails does not give its golden sample either; the other versions are run all the same.
+        except Exception:
+            log.exception("%s/%s: the golden latent could not be run", *version)
+            difference = float("inf")
+        if served.is_closed:
+            continue
         metrics.golden_max_difference.labels(*version).set(difference)
         metrics.golden_mismatch.labels(*version).set(difference > GOLDEN_TOLERANCE)
         if difference > GOLDEN_TOLERANCE:
@@ -122,8 +136,4 @@ async def keep_rerunning(models: Models, metrics: Metrics, executor: Executor, s
     """`rerun_golden` every `seconds`."""
     while True:
         await asyncio.sleep(seconds)
-        try:
-            await rerun_golden(models, metrics, executor)
-        # A session that fails is told, and does not end the watch.
-        except Exception:
-            log.exception("the golden latent could not be run")
+        await rerun_golden(models, metrics, executor)

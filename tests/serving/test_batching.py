@@ -137,6 +137,19 @@ async def test_a_full_queue_refuses_with_the_time_to_come_back(make: Callable[..
     assert [len(images) for images in await asyncio.gather(*asked)] == [4] * 9
 
 
+async def test_what_has_begun_is_not_broken_off_by_a_full_queue(make: Callable[..., Batcher], generator: Gated) -> None:
+    batcher = make(max_queue=16)
+    generator.gate.clear()
+    asked = [asyncio.create_task(batcher.run(latents(i, 4), soon())) for i in range(9)]
+    await asyncio.sleep(0)
+    begun = asyncio.create_task(batcher.run(latents(9, 4), soon(), is_begun=True))
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFull, match="20 samples are waiting"):
+        await batcher.run(latents(10, 1), soon())
+    generator.gate.set()
+    assert [len(images) for images in await asyncio.gather(*asked, begun)] == [4] * 10
+
+
 async def test_a_request_larger_than_the_queue_is_taken_where_nothing_waits(make: Callable[..., Batcher]) -> None:
     assert len(await make(max_queue=16).run(latents(1, 100), soon())) == 100
 

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from rockbank import registry
 from rockbank.crops import to_bytes
 from rockbank.pictures import grid
 from rockbank.sample_files import write_samples
@@ -19,6 +21,7 @@ from rockbank.sampler import Sampler
 from serving.encode import ENCODERS
 from serving.errors import BadRequest
 from serving.tiff import Layout
+from serving.watch import rerun_golden
 from tests.conftest import tiny_images
 from tests.serving.conftest import InProcess, Serve
 
@@ -205,6 +208,39 @@ async def test_statistics_and_golden_sample_are_watched(shale: Path, serve: Serv
             while not value("rockbank_golden_mismatch", version):
                 await asyncio.sleep(0.02)
         assert value("rockbank_golden_max_difference", version) == pytest.approx(1.0, abs=1e-6)
+
+
+async def test_a_session_that_fails_does_not_give_its_golden_sample_and_hides_no_other(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.set_alias("shale", registry.CANDIDATE, "2")
+    async with serve(canary_weight=0.5) as running:
+        models, metrics = running.service.models, running.service.metrics
+        metrics.golden_max_difference.labels("shale", "2").set(9.0)
+        monkeypatch.setattr(models.find("shale").generator, "golden_difference", lambda: 1 / 0)
+        with ThreadPoolExecutor(1) as executor:
+            await rerun_golden(models, metrics, executor)
+        value = metrics.registry.get_sample_value
+        assert value("rockbank_golden_mismatch", {"model": "shale", "version": "1"}) == 1
+        assert value("rockbank_golden_max_difference", {"model": "shale", "version": "2"}) < 1e-3
+
+
+async def test_a_version_that_is_closed_is_not_watched_again(shale: Path, serve: Serve) -> None:
+    async with serve(statistics_fraction=1.0) as running:
+        served, watch = running.service.models.find("shale"), running.service.watch
+        block = np.zeros((16, 1, 16, 16), np.float32)
+        # One block waits, and is measured after its version has gone.
+        watch._queue.put((served, block))
+        served.is_closed = True
+        watch.forget(served)
+        watch.offer(served, block)
+        async with asyncio.timeout(60):
+            while not watch._queue.empty():
+                await asyncio.sleep(0.02)
+        watch.stop()
+        await asyncio.to_thread(watch._thread.join, 60)
+        assert served not in watch._owed
+        assert served not in watch._statistics
 
 
 async def test_samples_of_a_chosen_seed_are_not_taken_for_the_models_law(shale: Path, serve: Serve) -> None:
