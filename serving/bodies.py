@@ -14,8 +14,8 @@ from serving.settings import Settings
 _WINDOW = {"gzip": 32 + zlib.MAX_WBITS, "x-gzip": 32 + zlib.MAX_WBITS, "deflate": 32 + zlib.MAX_WBITS}
 
 
-async def read_body(request: Request, settings: Settings) -> bytes:
-    """The whole body, decompressed.
+async def read_body(request: Request, settings: Settings, most: int | None = None) -> bytes:
+    """The whole body, decompressed; at most `most` bytes, where these are fewer than the settings'.
 
     Raises:
         TooLarge: where it is above the limit, as it is or once decompressed; not more than the limit is ever in memory.
@@ -24,7 +24,7 @@ async def read_body(request: Request, settings: Settings) -> bytes:
         SlowRequest: where it does not come in time.
         ClientGone: where it breaks off.
     """
-    limit = settings.max_body_bytes
+    limit = min(settings.max_body_bytes, most or settings.max_body_bytes)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", *_WINDOW):
         raise WrongMediaType(f"content-encoding '{encoding[:40]}' is not read; send it plain, or as gzip or deflate")

@@ -47,6 +47,7 @@ class Dashboard:
         self._traffic = Traffic(service.metrics)
         self.registered = Registered(service.settings.names, service.settings.alias_timeout_seconds)
         self._kept: tuple[float, Status] | None = None
+        self._gathering = asyncio.Lock()
         self._parts: tuple[Status, dict[str, str]] | None = None
 
     async def follow(self) -> None:
@@ -66,12 +67,13 @@ class Dashboard:
 
     async def status(self) -> Status:
         """How things stand."""
-        now = time.monotonic()
-        if self._kept is None or now - self._kept[0] > _KEPT_SECONDS:
-            self.registered.refresh()
-            # In a thread, as the rest of the page is made: nobody's samples wait for it.
-            self._kept = now, await asyncio.to_thread(self._gather)
-        return self._kept[1]
+        async with self._gathering:
+            now = time.monotonic()
+            if self._kept is None or now - self._kept[0] > _KEPT_SECONDS:
+                self.registered.refresh()
+                # In a thread, as the rest of the page is made: nobody's samples wait for it.
+                self._kept = now, await asyncio.to_thread(self._gather)
+            return self._kept[1]
 
     def _gather(self) -> Status:
         service = self._service

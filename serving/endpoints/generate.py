@@ -17,7 +17,7 @@ from serving.errors import BadRequest, TooLarge
 from serving.models import Served
 from serving.responses import Streamed, about, about_headers
 from serving.sampling import Sampling, unless_gone
-from serving.schemas import GenerateRequest, parse
+from serving.schemas import MAX_JSON_BYTES, GenerateRequest, parse
 from serving.service import Service
 
 router = APIRouter(tags=["samples"], dependencies=[ADMITTED])
@@ -72,7 +72,7 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     service = service_of(request)
     service.models.find(name, version)
     check_media_type(request, "application/json")
-    asked = parse(GenerateRequest, await read_body(request, service.settings))
+    asked = parse(GenerateRequest, await read_body(request, service.settings, MAX_JSON_BYTES))
     served, route = service.models.route(name, version, request.state.request_id)
     _check_size(service, served, asked)
     seed = secrets.randbits(_SEED_BITS) if asked.seed is None else asked.seed

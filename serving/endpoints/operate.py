@@ -20,6 +20,8 @@ from serving.monitoring import CONTENT_TYPE
 router = APIRouter(tags=["operation"])
 # What is older may have been recorded and sent again.
 _SIGNED_SECONDS = 300
+# Of a webhook: it is read before anybody knows who sent it.
+_MAX_SIGNED_BYTES = 256 * 1024
 _METRICS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}},
     **errors(),
@@ -54,7 +56,7 @@ async def webhook(request: Request) -> dict[str, bool]:
     secret = service.settings.webhook_secret
     if secret is None:
         raise Forbidden("the webhook is off; set ROCKBANK_WEBHOOK_SECRET here and as the webhook's secret in MLflow")
-    body = await read_body(request, service.settings)
+    body = await read_body(request, service.settings, _MAX_SIGNED_BYTES)
     delivery, moment = request.headers.get("x-mlflow-delivery-id", ""), request.headers.get("x-mlflow-timestamp", "")
     signed = f"{delivery}.{moment}.".encode("latin-1", "replace") + body
     digest = hmac.new(secret.get_secret_value().encode(), signed, hashlib.sha256).digest()

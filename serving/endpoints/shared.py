@@ -58,6 +58,10 @@ async def admit(request: Request) -> Key:
 async def admit_admin(request: Request) -> Key:
     """The same, for what only an admin may do."""
     key = await admit(request)
+    # An open service knows nobody: a page that its operator looks at elsewhere could send this too.
+    origin = request.headers.get("origin") if service_of(request).keys.is_open else None
+    if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+        raise Forbidden(f"sent by a page of '{origin[:80]}'; this takes the service's own, or no browser")
     if key.role != "admin":
         raise Forbidden(f"the key '{key.name}' is a user's; this takes an admin's")
     return key

@@ -79,6 +79,26 @@ async def test_a_poll_can_be_asked_for(shale: Path, serve: Serve) -> None:
                 await asyncio.sleep(0.02)
 
 
+async def test_a_webhook_is_not_read_without_end_before_its_signature(shale: Path, serve: Serve) -> None:
+    async with serve(webhook_secret=SECRET) as running:
+        response = await running.client.post(HOOK, content=bytes(300_000))
+        assert response.status_code == 413
+        assert "send at most 262144" in response.json()["error"]
+
+
+async def test_a_page_from_elsewhere_rolls_nothing_back_on_an_open_service(shale: Path, serve: Serve) -> None:
+    async with serve() as running:
+        registry.set_alias("shale", registry.CHAMPION, "2")
+        await running.service.follower._guarded(running.service.models.slot("shale"))
+        rollback = "/v2/models/shale/rollback"
+        for origin in ("https://elsewhere.example", "null", "http://[::1"):
+            response = await running.client.post(rollback, headers={"Origin": origin})
+            assert response.status_code == 403
+        assert running.service.models.find("shale").version == "2"
+        response = await running.client.post(rollback, headers={"Origin": "http://service"})
+        assert response.json()["version"] == "1"
+
+
 async def test_requests_are_counted_by_their_route_and_never_by_what_a_client_makes_up(
     shale: Path, serve: Serve
 ) -> None:
@@ -138,6 +158,22 @@ async def test_a_service_over_its_queue_answers_429_and_recovers(
         # One computed, four in the full batch that goes next, four in the queue.
         assert len(refused) == 21
         assert (await running.client.post(PATH, json={"n": 4})).status_code == 200
+
+
+async def test_only_the_first_block_of_an_answer_is_refused_by_a_full_queue(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve() as running:
+        batcher = running.service.models.find("shale").batcher
+        right, begun = batcher.run, []
+
+        async def run(latents: Any, deadline: float, *, is_begun: bool = False) -> Any:
+            begun.append(is_begun)
+            return await right(latents, deadline, is_begun=is_begun)
+
+        monkeypatch.setattr(batcher, "run", run)
+        assert (await running.client.post(PATH, json={"n": 40, "seed": 7})).status_code == 200
+        assert begun == [False, True, True]
 
 
 async def test_a_deadline_is_504(shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
