@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 from collections.abc import Callable
 
 import uvloop
@@ -32,16 +34,28 @@ def run(settings: Settings, says: Callable[[str], None]) -> None:
         host, port = listening.getsockname()[:2]
 
         async def serve() -> None:
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert task is not None
+            # Models are being loaded: nothing is answered yet, so the end is at once, and is no failure either.
+            in_main = threading.current_thread() is threading.main_thread()
+            signals = (signal.SIGTERM, signal.SIGINT) if in_main else ()
+            for each in signals:
+                loop.add_signal_handler(each, task.cancel)
             async with app.router.lifespan_context(app):
                 for line in about(service):
                     says(line)
                 if app.state.grpc_server is not None:
                     says(f"serving gRPC on port {app.state.grpc_server.port}")
                 says(f"serving on http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
+                for each in signals:
+                    loop.remove_signal_handler(each)
                 await make_server(app, service).serve(sockets=[listening])
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve())
+            try:
+                runner.run(serve())
+            except asyncio.CancelledError:
+                says("ended before it served")
     finally:
         listening.close()
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -178,6 +181,35 @@ def test_its_log_is_json_with_the_requests_id(start_process: Start) -> None:
     assert own["level"] == "INFO"
     assert own["milliseconds"] > 0
     assert any("loaded shale/1" in record["message"] for record in records)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_starts_ends_it_with_status_0(tmp_path: Path, number: int) -> None:
+    # A registry that takes the connection and says nothing.
+    with socket.create_server(("127.0.0.1", 0)) as registry:
+        registry.settimeout(START_SECONDS)
+        uri = f"http://127.0.0.1:{registry.getsockname()[1]}"
+        given = {"ROCKBANK_TRACKING_URI": uri, "ROCKBANK_PORT": "0", "ROCKBANK_ALIAS_TIMEOUT_SECONDS": "60"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serving"],
+            cwd=tmp_path,
+            env={**os.environ, **given, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            connection, _ = registry.accept()
+            with connection:
+                process.send_signal(number)
+                said, logged = process.communicate(timeout=START_SECONDS)
+        finally:
+            process.kill()
+            process.wait(START_SECONDS)
+    assert process.returncode == 0, logged
+    assert said == "ended before it served\n"
+    assert "Traceback" not in logged
 
 
 @pytest.mark.slow
