@@ -32,7 +32,7 @@ REPORT = Path("reports/soak.md")
 NAME, N_VERSIONS = "soak", 3
 # Between an answer and the next request of a connection: busy, with room for a version that warms up beside.
 PAUSE_SECONDS = 0.02
-PROMOTE_SECONDS, KILL_SECONDS, DEAD_SECONDS = 10, 60, 15
+KILL_SECONDS, DEAD_SECONDS = 60, 15
 # Memory is held against what it is after this, once everything has been loaded.
 SETTLED_SECONDS = 120
 MEMORY_BAR = 1.05
@@ -53,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="shale@champion")
     parser.add_argument("--minutes", type=float, default=20.0, help="half of them with the tracking server killed")
+    parser.add_argument("--every", type=int, default=10, help="seconds between two promotions")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folders = some_versions(asked.model, Path(temporary))
@@ -66,13 +67,13 @@ def main() -> None:
             url = stack.enter_context(
                 service(f"{NAME}@champion", 1, tracking_uri=tracking.url, poll_seconds=1, log_level="ERROR")
             )
-            text, is_good = soak(url, tracking, versions, 60 * asked.minutes)
+            text, is_good = soak(url, tracking, versions, 60 * asked.minutes, asked.every)
     write_text(REPORT, text)
     print(text)
     sys.exit(not is_good)
 
 
-def soak(url: str, tracking: Tracking, versions: list[str], seconds: float) -> tuple[str, bool]:
+def soak(url: str, tracking: Tracking, versions: list[str], seconds: float, every: int) -> tuple[str, bool]:
     """The report, and whether all went well."""
     body = '{"n": 4, "seed": SEED, "format": "npy"}'
     path = f"{url}/v2/models/{NAME}/generate"
@@ -91,10 +92,10 @@ def soak(url: str, tracking: Tracking, versions: list[str], seconds: float) -> t
                 watched.kills += 1
             if not tracking.is_up and in_minute == KILL_SECONDS // 2 + DEAD_SECONDS:
                 tracking.start(wait=False)
-            if second % PROMOTE_SECONDS == PROMOTE_SECONDS - 1:
+            if second % every == every - 1:
                 promote(versions[(watched.promotions + 1) % N_VERSIONS], watched)
         seen = json.loads(client.communicate()[0])
-    return to_markdown(seen, watched, versions, seconds)
+    return to_markdown(seen, watched, versions, seconds, every)
 
 
 def promote(version: str, watched: Watched) -> None:
@@ -171,7 +172,9 @@ def serving_process() -> psutil.Process:
     return found
 
 
-def to_markdown(seen: dict[str, object], watched: Watched, versions: list[str], seconds: float) -> tuple[str, bool]:
+def to_markdown(
+    seen: dict[str, object], watched: Watched, versions: list[str], seconds: float, every: int
+) -> tuple[str, bool]:
     """The report, and whether all went well."""
     statuses, answered = Counter(seen["statuses"]), Counter(seen["versions"])
     failed = sum(n for status, n in statuses.items() if status != "200")
@@ -182,7 +185,7 @@ def to_markdown(seen: dict[str, object], watched: Watched, versions: list[str], 
         "# Ten minutes of load, and ten more",
         "",
         f"Written by `python -m benchmarks.soak`: {seconds / 60:g} minutes of `generate`, n = 4, npy, four "
-        f"connections; a promotion every {PROMOTE_SECONDS} s; in the second half the tracking server is killed every "
+        f"connections; a promotion every {every} s; in the second half the tracking server is killed every "
         f"{KILL_SECONDS} s and is away for {DEAD_SECONDS} s.",
         "",
         "| | got | asked |",
@@ -193,6 +196,8 @@ def to_markdown(seen: dict[str, object], watched: Watched, versions: list[str], 
         f"| kills of the tracking server | {watched.kills} | |",
         *(f"| answered by version {version} | {answered[version]} | > 0 |" for version in versions),
         f"| memory at the end, of minute two's {settled:.0f} MB | {end / settled:.3f} | <= {MEMORY_BAR} |",
+        "",
+        "Memory by minute, MB: " + ", ".join(f"{mb:.0f}" for second, mb in watched.memory if second % 60 == 0) + ".",
     ]
     return "\n".join(lines) + "\n", is_good
 

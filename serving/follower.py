@@ -10,6 +10,7 @@ from rockbank import registry
 from serving.errors import LoadRefused, NothingToServe
 from serving.loading import Loader
 from serving.logs import log
+from serving.memory import give_back
 from serving.models import Models, Served, Slot
 from serving.monitoring import Metrics
 from serving.settings import Settings
@@ -238,6 +239,9 @@ class Follower:
             # With what is about to be swapped in.
             await asyncio.to_thread(self._loader.prune, served.name, lambda: _versions(slot) | {slot.alias_version})
         log.info("closed %s/%s", served.name, served.version)
+        # Its session goes with the last name for it.
+        del served
+        await asyncio.to_thread(give_back)
 
     def _expose(self, slot: Slot) -> None:
         started = time.monotonic()
