@@ -37,8 +37,8 @@ class Follower:
         self._loader = loader
         self._closed = closed
         self._threads = Threads()
-        self._hasten = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._hasten = {name: asyncio.Event() for name in models.slots}
+        self._following: list[asyncio.Task[None]] = []
         self._retiring: set[asyncio.Task[None]] = set()
         # (model, version) -> when it may be tried again, and the wait after that
         self._refused: dict[tuple[str, str], tuple[float, float]] = {}
@@ -59,11 +59,12 @@ class Follower:
         if len(self._models.missing()) == len(self._models.slots):
             problems = "; ".join(f"{slot.reference}: {slot.problem}" for slot in self._models.slots.values())
             raise NothingToServe(f"nothing to serve: {problems}; 'make run' makes and registers generators")
-        self._task = asyncio.create_task(self._run())
+        # Each by itself, so that a load that hangs keeps no other model from being followed.
+        self._following = [asyncio.create_task(self._run(slot)) for slot in self._models.slots.values()]
 
     async def stop(self) -> None:
         """Follow no longer."""
-        tasks = [task for task in (self._task, *self._retiring) if task is not None]
+        tasks = [*self._following, *self._retiring]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -71,17 +72,19 @@ class Follower:
     def hasten(self) -> None:
         """Look at the aliases now; refused versions are tried again too."""
         self._refused.clear()
-        self._hasten.set()
+        for event in self._hasten.values():
+            event.set()
 
-    async def _run(self) -> None:
+    async def _run(self, slot: Slot) -> None:
+        hasten = self._hasten[slot.name]
         while True:
             try:
                 async with asyncio.timeout(self._settings.poll_seconds):
-                    await self._hasten.wait()
+                    await hasten.wait()
             except TimeoutError:
                 pass
-            self._hasten.clear()
-            await asyncio.gather(*(self._guarded(slot) for slot in self._models.slots.values()))
+            hasten.clear()
+            await self._guarded(slot)
 
     async def _guarded(self, slot: Slot, timeout: float | None = None) -> None:
         before = set(slot.loaded().values())

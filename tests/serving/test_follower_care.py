@@ -84,3 +84,30 @@ async def test_what_was_rolled_back_from_does_not_come_back_as_the_canary(shale:
         await running.client.post("/v2/models/shale/rollback")
         await follow(running)
         assert await version_of(running) == "1"
+
+
+async def test_a_load_that_hangs_keeps_no_other_model_from_being_followed(
+    shale: Path, serve: Serve, generator_folder: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.push("other", generator_folder(kid=0.1, weights_seed=4))
+    registry.push("other", generator_folder(kid=0.2, weights_seed=5))
+    registry.set_alias("other", registry.CHAMPION, "1")
+    async with serve(models="shale,other") as running:
+        loop, ended, right = asyncio.get_running_loop(), asyncio.Event(), registry.pull
+
+        def pull(reference: str, folder: Path) -> Any:
+            if reference.startswith("shale"):
+                asyncio.run_coroutine_threadsafe(ended.wait(), loop).result(SECONDS)
+            return right(reference, folder)
+
+        monkeypatch.setattr(registry, "pull", pull)
+        registry.set_alias("shale", registry.CHAMPION, "2")
+        running.service.follower.hasten()
+        await asyncio.sleep(0.2)
+        registry.set_alias("other", registry.CHAMPION, "2")
+        running.service.follower.hasten()
+        async with asyncio.timeout(SECONDS):
+            while running.service.models.find("other").version != "2":
+                await asyncio.sleep(0.02)
+        assert running.service.models.find("shale").version == "1"
+        ended.set()
