@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     )
     cache: Path = Field(
         Path(".serving"),
-        description="folder of pulled versions, of one service alone; verified at each load, serves while MLflow is down",
+        description="folder of pulled versions, of this service alone; verified at a load, serves while MLflow is down",
     )
     poll_seconds: float = Field(10.0, gt=0, description="between two looks at the aliases")
     alias_timeout_seconds: float = Field(5.0, gt=0, description="after which a look at an alias is given up")
