@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int
 
 from rockbank.flow.linear import solver_for
 from rockbank.flow.options import Options
-from rockbank.flow.problem import SHUT, Parameters, Problem
+from rockbank.flow.problem import BHP, SHUT, Parameters, Problem
 from rockbank.flow.residual import Equations, Linearised, Step, Unknowns
 from rockbank.flow.switching import first_bhp, has_same_control, held_step, is_broken, set_wells
 from rockbank.flow.trajectory import NewtonError, StepReport, Trajectory
@@ -242,13 +242,19 @@ class _March:
         why = "take shorter report steps, or raise max_iterations or max_cuts"
         if error.of_well > 1:
             why += f"; or well '{problem.wells[error.well].name}' cannot flow as it is told, and needs a limit"
-        if not math.isfinite(error.allowed):
+        if not math.isfinite(error.allowed) or self._has_no_pressure(i):
             why = "the matrix is singular, as where a limit leaves no well under 'bhp' and nothing is compressible"
         return (
             f"report step {clock.report + 1}{member} (day {begin:.6g} to {end:.6g}) does not converge in "
             f"{clock.iteration} iterations, cut into {clock.whole} steps; volume error of {error.cnv:.3g} pore "
             f"volumes in cell {tuple(int(at) for at in place)}: {why}"
         )
+
+    def _has_no_pressure(self, i: int) -> bool:
+        """Whether nothing says how high the pressures are; by round-off, a direct solver may solve even that."""
+        equations = self.equations.take([i])
+        is_compressible = equations.is_compressible or bool(equations.problem.rock_compressibility)
+        return not is_compressible and not bool((self._steps(equations, [i], swap=False).kinds == BHP).any())
 
 
 def _note(problem: Problem, held: Bool[np.ndarray, " w"], broken: Bool[np.ndarray, " w"]) -> str:
