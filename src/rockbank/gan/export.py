@@ -52,7 +52,8 @@ def export_onnx(generator: nn.Module, latent_shape: Shape, path: Path) -> None:
             dynamo=True,
             verbose=False,
         )
-        graph = onnx.load(beside, load_external_data=False)
+        graph = _without_traces(onnx.load(beside, load_external_data=False))
+        onnx.save(graph, beside)
         onnx.checker.check_model(graph, full_check=True)
         opsets = {each.domain: each.version for each in graph.opset_import}
         if opsets.get("") != OPSET:
@@ -60,6 +61,13 @@ def export_onnx(generator: nn.Module, latent_shape: Shape, path: Path) -> None:
                 f"{path}: got opset {opsets.get('')} from the exporter, not {OPSET}; use its pinned version"
             )
     generator.train(was_training)
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The exporter notes at each node the lines, with their paths on this machine, that it comes from."""
+    for of in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        of.ClearField("metadata_props")
+    return model
 
 
 def parity(
