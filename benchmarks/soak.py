@@ -182,7 +182,7 @@ def to_markdown(
     end = watched.memory[-1][1]
     is_good = not failed and end <= MEMORY_BAR * settled and set(versions) <= set(answered)
     lines = [
-        "# Ten minutes of load, and ten more",
+        "# Load while versions are promoted",
         "",
         f"Written by `python -m benchmarks.soak`: {seconds / 60:g} minutes of `generate`, n = 4, npy, four "
         f"connections; a promotion every {every} s; in the second half the tracking server is killed every "
