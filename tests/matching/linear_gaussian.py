@@ -55,7 +55,7 @@ class LinearGaussian:
         if self.fails(z):
             raise NewtonError("step 2: the pressure does not converge")
         return Evaluation(
-            z=np.array(z, dtype=float),
+            at=torch.tensor(z, dtype=torch.float64),
             variables=torch.zeros(2, 1, 1),
             facies=torch.zeros(0, dtype=torch.float64),
             simulated=torch.as_tensor(self.matrix @ z),

@@ -94,4 +94,16 @@ def test_gradients_reach_the_latent_and_not_the_weights():
     rock = RockGenerator(module, (2,), ((-1.0, 3.0), (0.0, 2.0)), Geology())
     rock(z).porosity.sum().backward()
     assert z.grad.numpy() == pytest.approx([0.3 * WIDTH * HEIGHT / 2, 0], rel=1e-12)
-    assert not any(weight.requires_grad for weight in module.parameters())
+    assert not rock(z.detach()).porosity.requires_grad
+
+
+def test_normalisation_is_folded_into_the_convolutions_before_it():
+    torch.manual_seed(3)
+    network = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.Tanh()).double()
+    network[1].running_mean[:], network[1].running_var[:] = torch.randn(2), torch.rand(2) + 0.1
+    module = nn.Sequential(nn.Unflatten(1, (2, 1, 1)), nn.Upsample((5, 4)), network).double().eval()
+    rock = RockGenerator(module, (2,), ((-1.0, 1.0),) * 2, Geology())
+    z = torch.randn(3, 2, dtype=torch.float64)
+    expected = (1 + module(z)) / 2
+    assert rock.variables(z).numpy() == pytest.approx(expected.detach().mT.numpy(), abs=1e-14)
+    assert isinstance(network[1], nn.BatchNorm2d)

@@ -53,8 +53,9 @@ class Shown:
 def show(run: Run, z: Vector) -> Shown | str:
     """What a latent shows, or why it cannot be simulated."""
     objective, case = run.objective, with_forecast(run.case)
+    at = torch.as_tensor(z, dtype=torch.float64)
     with torch.no_grad():
-        variables = objective.rock.variables(torch.as_tensor(z, dtype=torch.float64))
+        variables = objective.rock.variables(at)
         section = objective.rock.rock(variables)
     try:
         rock = replace(case.rock, permeability=section.permeability, porosity=section.porosity)
@@ -63,7 +64,7 @@ def show(run: Run, z: Vector) -> Shown | str:
         return f"{type(error).__name__}: {error}"
     simulated = curves.pop("simulated")
     evaluation = Evaluation(
-        z=np.asarray(z),
+        at=at,
         variables=variables,
         facies=objective.facies.at(variables[0]),
         simulated=torch.as_tensor(simulated),

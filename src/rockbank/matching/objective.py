@@ -85,16 +85,21 @@ class Evaluation:
     """A latent's rock, and what a run through it shows.
 
     Attributes:
-        z: the latent.
-        variables: facies probability and porosity variable; the simulated values hang on them.
+        at: the latent, as torch derives in it.
+        variables: facies probability and porosity variable, which hang on `at`; the simulated values hang on them.
         facies: probability of sand in the wells' cells.
         simulated: where there are observations; empty without the flow term.
     """
 
-    z: Vector
+    at: Float[Tensor, " n"]
     variables: Float[Tensor, "2 i j"]
     facies: Float[Tensor, " m"]
     simulated: Float[Tensor, " n_obs"]
+
+    @property
+    def z(self) -> Vector:
+        """The latent."""
+        return np.asarray(self.at.detach().numpy())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -191,9 +196,8 @@ class Objective:
         Raises:
             NewtonError: the run does not converge.
         """
-        with torch.no_grad():
-            variables = self.rock.variables(torch.as_tensor(z, dtype=torch.float64))
-        variables.requires_grad_()
+        at = torch.tensor(z, dtype=torch.float64, requires_grad=True)
+        variables = self.rock.variables(at)
         simulated = torch.zeros(0, dtype=torch.float64)
         if self.has_flow or is_reported:
             section = self.rock.rock(variables)
@@ -202,7 +206,7 @@ class Objective:
             result = simulate(rock, case.fluid, case.wells, case.schedule, initial=case.initial, options=options)
             simulated = observables(result, self._places)
         return Evaluation(
-            z=np.array(z, dtype=float),
+            at=at,
             variables=variables,
             facies=self.facies.at(variables.detach()[0]),
             simulated=simulated,
@@ -236,7 +240,7 @@ class Objective:
             pieces.append(self._cross_entropy(self.facies.at(at.variables[0])))
         gradient = self._prior * (at.z - target.centre)
         if pieces:
-            gradient = gradient + self._through_generator(at.z, at.variables, torch.stack(pieces).sum())
+            gradient = gradient + _derivative(torch.stack(pieces).sum(), at)
         return np.asarray(gradient)
 
     def linearise(self, at: Evaluation, target: Target) -> Linear:
@@ -266,16 +270,15 @@ class Objective:
         """Of the wells' term in z."""
         if not self.has_wells:
             return np.zeros(self.n_latent)
-        return self._through_generator(at.z, at.variables, self._cross_entropy(self.facies.at(at.variables[0])))
-
-    def _through_generator(self, z: Vector, variables: Tensor, value: Float[Tensor, ""]) -> Vector:
-        (of_variables,) = torch.autograd.grad(value, variables, retain_graph=True)
-        at = torch.as_tensor(z, dtype=torch.float64).requires_grad_()
-        (of_z,) = torch.autograd.grad(self.rock.variables(at), at, of_variables)
-        return np.asarray(of_z.numpy())
+        return _derivative(self._cross_entropy(self.facies.at(at.variables[0])), at)
 
     def _cross_entropy(self, p: Float[Tensor, " m"]) -> Float[Tensor, ""]:
         """-sum f ln p + (1 - f) ln(1 - p)."""
         p = p.clamp(_CERTAIN, 1 - _CERTAIN)
         entropy: Tensor = -torch.where(self.facies.is_sand, p, 1 - p).log().sum()
         return entropy
+
+
+def _derivative(value: Float[Tensor, ""], at: Evaluation) -> Vector:
+    """Of something that hangs on the evaluation, in its latent; the graph stays, for others."""
+    return np.asarray(torch.autograd.grad(value, at.at, retain_graph=True)[0].numpy())
