@@ -98,8 +98,14 @@ def equal_cost(adam: Found, newton: Found) -> Bar:
 
 
 def read_times(path: Path) -> Mapping[str, Any]:
-    """CPU seconds of members, and seconds of as many members on one core and on two; {} where not measured."""
-    return dict(read_json(path)) if path.is_file() else {}
+    """CPU seconds of members, and seconds of as many members on one core and on two; {} where not measured.
+
+    Members that end above the threshold have taken infinitely long.
+    """
+    if not path.is_file():
+        return {}
+    times = read_json(path)
+    return {**times, "member_cpu_seconds": [np.inf if of is None else of for of in times["member_cpu_seconds"]]}
 
 
 def core_minutes(times: Mapping[str, Any]) -> Bar:

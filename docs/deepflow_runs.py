@@ -67,6 +67,7 @@ PLANS = (
     Plan(name="published-adam", scenario=4, method="adam", members=10),
     Plan(name="published-gauss-newton", scenario=4, method="gauss-newton", members=40),
     Plan(name="published-rml", scenario=4, method="rml", members=40),
+    Plan(name="published-es-mda", scenario=4, method="es-mda", members=100),
     Plan(name="own-prior", scenario=1, method="prior", members=100),
     Plan(name="own-wells", scenario=2, method="gauss-newton", members=100),
     Plan(name="own-flow-gauss-newton", scenario=3, method="gauss-newton", members=40),

@@ -172,12 +172,13 @@ def coverage_table(runs: Sequence[Found]) -> str:
 
 def times_text(times: Mapping[str, Any]) -> list[str]:
     """Core-minutes of a member, and members side by side, where they were measured."""
-    said = []
+    said = ["By `python -m benchmarks.match matches/published-gauss-newton`, alone on the machine."] if times else []
     if "member_cpu_seconds" in times:
         minutes = np.array(times["member_cpu_seconds"]) / 60
+        n_above = int(np.isinf(minutes).sum())
         said.append(
             f"A member with flow and wells takes {_spread(minutes)} core-minutes to J ≤ {TIME_MEAN_THRESHOLD:g}, over "
-            f"{len(minutes)} members."
+            f"{len(minutes)} members{f', of which {n_above} end above it' if n_above else ''}."
         )
     if "scaling" in times:
         one, two, n = (times["scaling"][name] for name in ("one", "two", "members"))

@@ -19,6 +19,7 @@ from docs.deepflow_tables import (
     times_text,
 )
 from rockbank.matching.diagnostics import has, truth_is_connected
+from rockbank.matching.posterior import COST
 
 # What each picture shows, in the order of the report.
 CAPTIONS = {
@@ -41,8 +42,8 @@ _WORDS = """\
   counts. The published code left the oil out of J by mistake; ours is with it.
 - **Accuracy** is the part of the wells' cells whose facies is right; **connected**, whether a path of sand leads from
   injector to producer, before and after one dilation.
-- **Cost** is in forward runs: a gradient counts as 3, a Jacobian as 7, as measured on this case
-  ([flow_speed.md](flow_speed.md)).
+- **Cost** is in forward runs: a gradient counts as {gradients:g}, a Jacobian as {jacobians:g}, as
+  `python -m benchmarks.match` measured on this case.
 - Numbers are medians of the members that ended, with the least and the greatest in brackets.
 """
 _PAPER = """\
@@ -77,7 +78,7 @@ def to_markdown(runs: Sequence[Found], drawn: Sequence[str], reports: Path) -> s
         "## In short",
         bars_table(bars),
         "What the words mean:",
-        _WORDS,
+        _WORDS.format(**COST),
         "## What was run",
         "Scenarios as in the paper: 1 the prior, 2 the wells' facies, 3 the production data, 4 both.",
         state_table(runs),

@@ -23,6 +23,9 @@ from rockbank.matching.state import FAILED, RUNNING, State
 
 # Libraries read these when they are loaded; members share the cores among them, not each all cores.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+# So does the C library: an adjoint sweep's arrays of 15 MB are taken again, not given back to the system after every
+# step, which is an eighth of a Jacobian's time.
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 _POLL_SECONDS = 0.5
 # What one member's rock can do to the simulator; the case and the generator were checked before, so that a ValueError
 # is of that rock too.
@@ -233,7 +236,7 @@ def pool(make: Callable[..., Work], arguments: Mapping[str, Any], workers: int) 
     context = multiprocessing.get_context("spawn")
     # No lock is held on either for longer than a write of a few bytes, so that a process killed holds up no other.
     told, stop = context.SimpleQueue(), context.RawValue("b", 0)
-    with _environment(_ONE_THREAD):
+    with _environment(_ONE_THREAD | _KEEP_MEMORY):
         executor = ProcessPoolExecutor(workers, context, _prepare, (make, arguments, told, stop))
         try:
             yield Pool(executor, told)
