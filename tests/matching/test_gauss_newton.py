@@ -75,10 +75,24 @@ def test_member_in_a_valley_that_leads_nowhere_begins_again_and_its_best_end_cou
     for others in ([np.array([1.0, 0.0, 0.0])], [np.array([-3.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])]):
         state = finished(GaussNewton(), objective, replace(objective.target(), starts=others), z)
         assert state.last.parts.flow < 2 * floor
-        assert state.last.cost.forward > alone.last.cost.forward
+        assert [record.cost.forward for record in state.records] == sorted(r.cost.forward for r in state.records)
     in_vain = replace(objective.target(), starts=[np.array([-3.0, 5.0, 0.0])])
     state = finished(GaussNewton(), objective, in_vain, z)
     assert state.last.parts.total == min(record.parts.total for record in state.records)
+
+
+def test_member_whose_starts_are_spent_goes_on_from_the_best_of_their_ends():
+    objective, z = Valley(), np.array([-2.0, 0.0, 0.0])
+    target = replace(objective.target(), starts=[np.array([-3.0, 5.0, 0.0])])
+    member, best = GaussNewton(), []
+    state = member.start(objective, target, z)
+    while state.status == "running":
+        if int(state.memory["i_start"]) == 2 and not best:
+            best.append(state)
+        state = member.step(objective, target, state)
+    assert best[0].last.parts.total == min(record.parts.total for record in best[0].records)
+    assert state.last.parts.total < best[0].last.parts.total
+    assert state.last.cost.jacobians > best[0].last.cost.jacobians
 
 
 def test_twin_gives_back_the_truths_data_within_their_noise():

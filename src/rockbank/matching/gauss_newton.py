@@ -40,8 +40,8 @@ class GaussNewton:
     the quadratic model promises a given part of the most that it can; that part follows the gain ratio
     (Levenberg 1944; Moré 1978). After a step, Broyden's update (1965) mends the Jacobian, for the price of the run
     that the step took anyway; it is made anew when that no longer pays. Where a member creeps far from the
-    observations, in one of the many valleys that lead nowhere, it begins again from another draw of the prior; the
-    best of its ends counts.
+    observations, in one of the many valleys that lead nowhere, it begins again from another draw of the prior; from
+    the best of its ends it goes on at last.
 
     Attributes:
         max_iterations: Jacobians at most, of all starts together.
@@ -115,20 +115,24 @@ class GaussNewton:
             return _best(state).ended("floor", "the observations are met to within their noise")
         if cost.jacobians >= self.max_iterations:
             return _best(state).ended("spent", f"{self.max_iterations} Jacobians")
-        is_far = last.parts.flow > _FAR * floor
-        little = _LITTLE_FAR if is_far else _LITTLE
+        # Starts are counted from 0; beyond the last, the best of their ends is where the member goes on.
+        is_elsewhere_better = last.parts.flow > _FAR * floor and i_start <= len(target.starts)
+        little = _LITTLE_FAR if is_elsewhere_better else _LITTLE
         is_slow = began.parts.total - last.parts.total <= little * began.parts.total
         n_slow = int(state.memory["n_slow"]) + 1 if is_slow else 0
         state = replace(state, memory={**state.memory, **_arrays({"n_slow": n_slow})})
         if n_slow < _FEW and last is not began:
             return state
-        if is_far and i_start < len(target.starts):
-            # What the last Jacobian's trials cost belongs to the next start, where none of them was an iterate.
-            state = replace(state, records=(*state.records[:-1], replace(last, cost=cost)))
+        # What the last Jacobian's trials cost belongs to what follows, where none of them was an iterate.
+        state = replace(state, records=(*state.records[:-1], replace(last, cost=cost)))
+        if is_elsewhere_better and i_start < len(target.starts):
             try:
                 return self._fitted(objective, target, state, target.starts[i_start], i_start + 1)
             except NewtonError as error:
                 return _best(state).ended("stuck", f"start {i_start + 2} cannot be simulated: {error}")
+        if is_elsewhere_better:
+            best = _best(state)
+            return replace(best, memory={**best.memory, **_arrays({"n_slow": 0, "i_start": i_start + 1})})
         if last is began:
             return _best(state).ended("stuck", f"no step from iterate {len(state.records) - 1} lessens the objective")
         return _best(state).ended("converged", f"{_FEW} Jacobians took off less than {little:.0%} each")
@@ -258,7 +262,7 @@ def _best(state: State) -> State:
     best = min(state.records, key=lambda record: record.parts.total)
     if best is state.last or not int(state.memory["i_start"]):
         return state
-    return replace(state, records=(*state.records, replace(best, cost=state.last.cost)))
+    return replace(state, records=(*state.records, replace(best, cost=state.last.cost)), evaluation=None)
 
 
 def _arrays(memory: Mapping[str, float]) -> dict[str, np.ndarray]:
