@@ -95,6 +95,33 @@ def test_member_whose_starts_are_spent_goes_on_from_the_best_of_their_ends():
     assert state.last.cost.jacobians > best[0].last.cost.jacobians
 
 
+class Canyon(LinearGaussian):
+    """One observable outweighs all others, and is constant along a curve."""
+
+    def observed_at(self, z):
+        return torch.cat([1e4 * (z[:1] - torch.sin(3 * z[1:2])), torch.as_tensor(self.matrix[1:]) @ z])
+
+    def evaluate(self, z, options, **_):
+        at = super().evaluate(z, options)
+        return replace(at, simulated=self.observed_at(at.at))
+
+    def linearise(self, at, target):
+        of = torch.autograd.functional.jacobian(self.observed_at, at.at).numpy()
+        linear = super().linearise(at, target)
+        return replace(linear, residual=self.residual(at, target), jacobian=of / self.observations.sigma[:, None])
+
+
+def test_bent_steps_follow_a_narrow_curved_valley():
+    objective, z = Canyon(), np.array([np.sin(6.0), 2.0, 0.0])
+    value = np.array([0.0, *objective.observations.value[1:]])
+    objective.observations = replace(objective.observations, value=value)
+    won = []
+    for n_bends in (3, 0):
+        state = finished(GaussNewton(stops_at_floor=False, max_bends=n_bends), objective, objective.target(), z)
+        won.append(state.records[0].parts.total - state.last.parts.total)
+    assert won[0] > 5 * won[1] > 0
+
+
 def test_twin_gives_back_the_truths_data_within_their_noise():
     objective, truth = small_objective(**TINY)
     z = np.random.default_rng(3).standard_normal(4)
