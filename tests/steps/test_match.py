@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from rockbank import tracking
 from rockbank.cli import app
 from rockbank.matching.ensemble import advance
-from rockbank.matching.posterior import read_posterior
+from rockbank.matching.posterior import COST, read_posterior
 from rockbank.matching.run import Run
 from rockbank.matching.state import State
 from rockbank.steps import match
@@ -176,7 +176,7 @@ class TestLog:
             history = client.get_metric_history(nested["0"].info.run_id, name)
             values = [each.value for each in sorted(history, key=lambda each: each.step)]
             assert values == [getattr(record.parts, name) for record in state.records]
-        assert nested["0"].data.metrics["cost"] == 3 + 2 * 3
+        assert nested["0"].data.metrics["cost"] == pytest.approx(3 + 2 * COST["gradients"])
         assert (nested["0"].info.status, nested["1"].info.status) == ("FINISHED", "FAILED")
         assert nested["1"].data.tags["reason"] == "NewtonError: step 3"
 
