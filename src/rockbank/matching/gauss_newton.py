@@ -104,7 +104,10 @@ class GaussNewton:
                 last.z - target.centre, objective.prior_precision, emphasis,
             )  # fmt: skip
             tolerance = self.far if last.parts.flow > self.far_above * floor else self.near
-            trial, n_runs = self._search(objective, target, last, model, asked, emphasis, tolerance)
+            here = _Here(
+                objective=objective, target=target, last=last, model=model, emphasis=emphasis, tolerance=tolerance
+            )
+            trial, n_runs = self._search(here, asked)
             cost = cost + Cost(forward=n_runs)
             if trial is None:
                 break
@@ -153,20 +156,11 @@ class GaussNewton:
         is_met = parts.flow <= 0.5 * len(objective.observations)
         return self.stops_at_floor and is_met and (not objective.has_wells or parts.accuracy == 1)
 
-    def _search(
-        self,
-        objective: Objective,
-        target: Target,
-        last: Record,
-        model: QuadraticModel,
-        fraction: float,
-        emphasis: float,
-        tolerance: float,
-    ) -> tuple[_Trial | None, int]:
+    def _search(self, here: _Here, fraction: float) -> tuple[_Trial | None, int]:
         """The best of a few damped steps, each shorter than the one before, and how many runs they took."""
         best, n_runs = None, 0
         while n_runs < self.max_trials:
-            trial, n = self._bent(objective, target, last, model, fraction, emphasis, tolerance)
+            trial, n = self._bent(here, fraction)
             n_runs += n
             if trial is not None and trial.saved > (0.0 if best is None else best.saved):
                 best = trial
@@ -177,32 +171,23 @@ class GaussNewton:
             fraction /= _COARSE if best is None else _FINE
         return best, n_runs
 
-    def _bent(
-        self,
-        objective: Objective,
-        target: Target,
-        last: Record,
-        model: QuadraticModel,
-        fraction: float,
-        emphasis: float,
-        tolerance: float,
-    ) -> tuple[_Trial | None, int]:
+    def _bent(self, here: _Here, fraction: float) -> tuple[_Trial | None, int]:
         """One damped step, bent to the valley, and how many runs it took; None where it cannot be simulated."""
-        best, n_runs = None, 0
-        before = _emphasised(last.parts, emphasis)
+        objective, model, best, n_runs = here.objective, here.model, None, 0
+        before = _emphasised(here.last.parts, here.emphasis)
         damping = model.damping(fraction)
         promised, dz = model.promised(damping), model.step(damping)
         while n_runs <= self.max_bends:
             n_runs += 1
             try:
-                then = objective.evaluate(last.z + dz, Options(tolerance=tolerance))
+                then = objective.evaluate(here.last.z + dz, Options(tolerance=here.tolerance))
             except NewtonError:
                 break
-            parts = objective.parts(then, target)
-            won = before - _emphasised(parts, emphasis)
+            parts = objective.parts(then, here.target)
+            won = before - _emphasised(parts, here.emphasis)
             if best is not None and promised - won > _BETTER * (promised - best.saved * before):
                 break
-            missed = objective.residual(then, target) - model.residual - model.jacobian @ dz
+            missed = objective.residual(then, here.target) - model.residual - model.jacobian @ dz
             best = _Trial(evaluation=then, parts=parts, dz=dz, missed=missed, fraction=fraction, gain=won / promised,
                           saved=won / before)  # fmt: skip
             if best.gain > _GOOD_GAIN:
@@ -214,6 +199,24 @@ class GaussNewton:
         evaluation = objective.evaluate(z, Options(tolerance=self.far))
         cost = before + Cost(forward=int(objective.has_flow))
         return Record(z=evaluation.z, parts=objective.parts(evaluation, target), cost=cost), evaluation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Here:
+    """Where a step begins, and how it is judged.
+
+    Attributes:
+        last: the iterate.
+        emphasis: by which the wells' term is multiplied.
+        tolerance: of the simulator.
+    """
+
+    objective: Objective
+    target: Target
+    last: Record
+    model: QuadraticModel
+    emphasis: float
+    tolerance: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
