@@ -62,6 +62,7 @@ bench: env
 	python -m benchmarks.flow
 	python -m benchmarks.calibration
 	python -m benchmarks.match matches/published-gauss-newton
+	python -m benchmarks.valley matches/published-gauss-newton
 	python -m benchmarks.serving
 	python -m benchmarks.soak
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from docs.deepflow_bars import GOOD, Bar, compared
@@ -21,6 +23,7 @@ from docs.deepflow_numbers import (
     ways,
 )
 from docs.deepflow_runs import Found, Results
+from rockbank.files import read_json
 from rockbank.matching.calibration import expected_coverage
 from rockbank.matching.diagnostics import TIME_MEAN_THRESHOLD, forecast_coverage
 from rockbank.matching.sheet import last, to_text
@@ -186,6 +189,35 @@ def times_text(times: Mapping[str, Any]) -> list[str]:
             f"{n} members take {to_text(one)} s on one core and {to_text(two)} s on two: {one / two:.2f} times as fast."
         )
     return said or ["Not measured."]
+
+
+def valley_text(path: Path) -> list[str]:
+    """The residuals' Jacobian where a step takes off little and where it takes off much, by benchmarks.valley."""
+    if not path.is_file():
+        return ["Not measured; `python -m benchmarks.valley matches/published-gauss-newton` does."]
+    valley = read_json(path)
+    ranks = [f"singular value {rank}" for rank in valley["ranks"]]
+    rows = [
+        (
+            *(str(of[name]) for name in ("kind", "member", "iterate")),
+            *map(to_text, (of["flow"], *of["singular_values"])),
+            *(f"{100 * of[name]:.3g}" for name in ("straight", "bent")),
+        )
+        for of in valley["iterates"]
+    ]
+    head = ("a step", "member", "iterate", "flow term", *ranks, "straight, %", "bent, %")
+    medians = 100 * pd.DataFrame(valley["iterates"]).groupby("kind")[["straight", "bent"]].median()
+    said = "; ".join(
+        f"where it {kind}, {to_text(of.straight)} % straight and {to_text(of.bent)} % bent"
+        for kind, of in medians.iterrows()
+    )
+    return [
+        f"By `python -m benchmarks.valley matches/{valley['run']}`: iterates far from the observations at which the "
+        "first step of a Jacobian took off less than 5 % of the objective (it creeps) or more than 30 % (it goes), and "
+        "what the best step takes off there, straight or bent after the valley.",
+        _table(head, rows, n_text=1),
+        f"In the median {said}.",
+    ]
 
 
 def _table(head: Iterable[str], rows: Iterable[Sequence[str]], n_text: int = 1) -> str:

@@ -17,6 +17,7 @@ from docs.deepflow_tables import (
     standing_table,
     state_table,
     times_text,
+    valley_text,
 )
 from rockbank.matching.diagnostics import has, truth_is_connected
 from rockbank.matching.posterior import COST
@@ -59,7 +60,7 @@ def to_markdown(runs: Sequence[Found], drawn: Sequence[str], reports: Path) -> s
     Args:
         runs: all that it asks for, be they there or not.
         drawn: names of the pictures that there are.
-        reports: the folder of calibration.md and deepflow/times.json, where they are.
+        reports: the folder of calibration.md, deepflow/times.json and deepflow/valley.json, where they are.
     """
     named = {run.plan.name: run for run in runs}
     by_group = {group: [run for run in runs if run.plan.group == group] for group in GROUPS}
@@ -93,6 +94,8 @@ def to_markdown(runs: Sequence[Found], drawn: Sequence[str], reports: Path) -> s
         *_pictures("published", by_group["published"], drawn),
         "## Gauss-newton with flow and wells",
         *off_the_bar(named["published-gauss-newton"]),
+        "### Where it creeps",
+        *valley_text(reports / "deepflow" / "valley.json"),
         "## Methods at equal cost",
         *_methods(named, by_group, drawn),
         "## Our own generator and observations",

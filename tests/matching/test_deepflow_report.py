@@ -342,6 +342,23 @@ def test_times_are_those_of_their_file(tmp_path: Path, docs: Mapping[str, Module
     assert "1.5 (1–10) core-minutes to J ≤ 2, over 5 members, of which 1 end above it" in tables.times_text(of)[1]
 
 
+def test_the_valley_is_that_of_its_file(tmp_path: Path, docs: Mapping[str, ModuleType]) -> None:
+    path, tables = tmp_path / "valley.json", docs["tables"]
+    assert tables.valley_text(path)[0].startswith("Not measured")
+    iterates = [
+        {"kind": kind, "member": i, "iterate": 3, "flow": 400.0, "singular_values": [900.0, 30.0], "straight": 0.01 * i,
+         "bent": 0.1 * i}
+        for i, kind in enumerate(["creeps", "creeps", "goes"])
+    ]  # fmt: skip
+    write_json(path, {"run": "published-gauss-newton", "ranks": [1, 6], "iterates": iterates})
+    said = tables.valley_text(path)
+    assert "| creeps | 1 | 3 | 400 | 900 | 30 | 1 | 10 |" in said[1]
+    assert (
+        said[2]
+        == "In the median where it creeps, 0.5 % straight and 5 % bent; where it goes, 2 % straight and 20 % bent."
+    )
+
+
 def test_a_folder_without_any_run_is_refused(tmp_path: Path, docs: Mapping[str, ModuleType]) -> None:
     with pytest.raises(ValueError, match="none of the report's runs is there; begin with 'rockbank match cases/"):
         docs["runs"].find(tmp_path)

@@ -75,7 +75,7 @@ def test_latents_and_histories_are_those_of_the_members(run: Run, dataset: xr.Da
 
 
 def test_cost_is_in_forward_runs(dataset: xr.Dataset) -> None:
-    weighed = dataset.cost_forward + 2.1 * dataset.cost_gradients + 10.5 * dataset.cost_jacobians
+    weighed = dataset.cost_forward + 2.1 * dataset.cost_gradients + 11.4 * dataset.cost_jacobians
     np.testing.assert_allclose(dataset.history_cost, weighed, rtol=1e-12)
     assert (dataset.cost_jacobians.max("iteration") >= 1).all()
 

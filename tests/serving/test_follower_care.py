@@ -75,17 +75,6 @@ async def test_what_was_swapped_out_is_closed_though_the_look_at_the_canary_fail
                 await asyncio.sleep(0.02)
 
 
-async def test_what_was_rolled_back_from_does_not_come_back_as_the_canary(shale: Path, serve: Serve) -> None:
-    registry.set_alias("shale", registry.CANDIDATE, "2")
-    registry.set_alias("shale", registry.CHAMPION, "1")
-    async with serve(canary_weight=1.0) as running:
-        registry.set_alias("shale", registry.CHAMPION, "2")
-        await follow(running)
-        await running.client.post("/v2/models/shale/rollback")
-        await follow(running)
-        assert await version_of(running) == "1"
-
-
 async def test_a_load_that_hangs_keeps_no_other_model_from_being_followed(
     shale: Path, serve: Serve, generator_folder: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

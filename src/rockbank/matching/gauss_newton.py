@@ -75,16 +75,22 @@ class GaussNewton:
 
     def start(self, objective: Objective, target: Target, z: Vector) -> State:
         """From a prior draw to the nearest place where the wells' facies are fitted."""
-        record = self._record(objective, target, z, Cost())[0]
-        state = self._fitted(objective, target, State(records=(record,)), z, 0)
+        state = self._fitted(objective, target, self.begin(objective, target, z), z, 0)
         return state if objective.has_flow else state.ended("converged", "the wells and the prior need no simulator")
+
+    def begin(self, objective: Objective, target: Target, z: Vector) -> State:
+        """At a latent as it is."""
+        record, evaluation = self._record(objective, target, z, Cost())
+        return State(records=(record,), memory=self._memory(0), evaluation=evaluation)
 
     def _fitted(self, objective: Objective, target: Target, state: State, z: Vector, i_start: int) -> State:
         if objective.has_wells:
             z = fit_wells(objective, replace(target, centre=z), z)
         record, evaluation = self._record(objective, target, z, state.last.cost)
-        memory = {"fraction": _MOST, "n_slow": 0, "tolerance": self.far, "i_start": i_start}
-        return state.then(record, evaluation, _arrays(memory))
+        return state.then(record, evaluation, self._memory(i_start))
+
+    def _memory(self, i_start: int) -> dict[str, np.ndarray]:
+        return _arrays({"fraction": _MOST, "n_slow": 0, "tolerance": self.far, "i_start": i_start})
 
     def step(self, objective: Objective, target: Target, state: State) -> State:
         """One Jacobian, and the steps that it serves."""

@@ -1,0 +1,93 @@
+"""Where Gauss-Newton creeps, and what bent steps do there: python -m benchmarks.valley matches/published-gauss-newton
+
+At iterates of the run's members, far from the observations, where a Jacobian's first step took off less than 5 % of the
+objective, and where it took off more than 30 %: singular values of the residuals' Jacobian, and what the best step
+takes off where steps are straight, and where they may be bent. Writes reports/deepflow/valley.json, which
+`python -m docs.deepflow` reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rockbank.files import write_json
+from rockbank.flow.options import Options
+from rockbank.matching.diagnostics import LOSS_THRESHOLD
+from rockbank.matching.gauss_newton import GaussNewton
+from rockbank.matching.run import Run
+from rockbank.matching.state import Record
+from rockbank.steps.layout import progress
+
+VALLEY = Path("reports/deepflow/valley.json")
+CREEPS, GOES = "creeps", "goes"
+_KINDS: dict[str, Callable[[float], bool]] = {CREEPS: lambda took: took < 0.05, GOES: lambda took: took > 0.3}
+# Of the singular values, counted from 1.
+RANKS = (1, 2, 6, 40)
+# The flow term, by half the number of observations, above which an iterate is far from them.
+_FAR = 2.0
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of a run of gauss-newton with flow and wells")
+    parser.add_argument("--iterates", type=int, default=6, help="of each kind at most, each of another member")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        rows = measured(Run(arguments.run), arguments.iterates)
+    except ValueError as error:
+        sys.exit(f"error {error}")
+    write_json(VALLEY, {"run": arguments.run.name, "ranks": RANKS, "iterates": rows})
+    print(VALLEY)
+
+
+def measured(run: Run, n: int) -> list[dict[str, Any]]:
+    """A row for each iterate: what the Jacobian is there, and the part of the objective that a step takes off."""
+    chosen = [(kind, *of) for kind, fits in _KINDS.items() for of in list(_iterates(run, fits))[:n]]
+    if not chosen:
+        raise ValueError(f"{run.folder}: no iterate of its members is far from the observations; let more of them end")
+    straight, bent = (GaussNewton(max_secants=0, max_bends=bends) for bends in (0, GaussNewton.max_bends))
+    rows = []
+    with progress("steps, straight and bent", len(chosen)) as advance:
+        for kind, member, iterate, record in chosen:
+            target = run.member(member).target
+            at = run.objective.evaluate(record.z, Options(tolerance=straight.near))
+            values = np.linalg.svd(run.objective.linearise(at, target).jacobian, compute_uv=False)
+            row: dict[str, Any] = {"kind": kind, "member": member, "iterate": iterate, "flow": record.parts.flow}
+            row["singular_values"] = [float(values[rank - 1]) for rank in RANKS]
+            for name, method in (("straight", straight), ("bent", bent)):
+                before = method.begin(run.objective, target, record.z)
+                after = method.step(run.objective, target, before)
+                row[name] = 1 - after.last.parts.total / before.last.parts.total
+            rows.append(row)
+            print(f"{kind:7} member {member:2}, iterate {iterate:2}: flow {record.parts.flow:6.0f}, singular values "
+                  f"{row['singular_values'][0]:.0f} to {row['singular_values'][2]:.1f}, a step takes off "
+                  f"{row['straight']:.1%} straight, {row['bent']:.1%} bent")  # fmt: skip
+            advance(1)
+    return rows
+
+
+def _iterates(run: Run, fits: Callable[[float], bool]) -> Iterator[tuple[int, int, Record]]:
+    """Of each member the first one that is far, and whose Jacobian's first step took off what `fits`."""
+    far = _FAR * 0.5 * len(run.objective.observations)
+    for member, state in enumerate(run.states()):
+        records = () if state is None else state.records
+        for i, (here, then) in enumerate(pairwise(records)):
+            has_new_jacobian = then.cost.jacobians > here.cost.jacobians
+            is_far = here.parts.flow > far and here.parts.total <= LOSS_THRESHOLD
+            if has_new_jacobian and is_far and fits(1 - then.parts.total / here.parts.total):
+                yield member, i, here
+                break
+
+
+if __name__ == "__main__":
+    main()
