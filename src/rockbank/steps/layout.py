@@ -119,7 +119,10 @@ def progress(what: str, total: int, done: float = 0) -> Iterator[Advance]:
         bar.update(task, completed=done)
 
         def advance(steps: float = 1, says: str = "") -> None:
-            bar.update(task, advance=steps)
+            nonlocal done
+            done += steps
+            # Parts of a whole add up to a hair less than it, of which the bar would show one less.
+            bar.update(task, completed=min(round(done, 6), total))
             if says:
                 bar.update(task, says=says)
 

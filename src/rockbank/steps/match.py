@@ -249,6 +249,7 @@ def _take_together(run: Run, method: Together, processes: Pool, log: MatchLog) -
             return processes.each(function, arguments, lambda: advance(1 / (run.n_iterations + 1)))
 
         states = method.run(run, n_members, run.settings.seed, each)
+        advance(n_members)  # fewer assimilations may do than are allowed
     for i, state in enumerate(states):
         log.member(i, state)
         _tell_failure(i, state)
