@@ -232,6 +232,8 @@ def test_members_that_miss_the_bar_are_told_with_their_reasons(text: str) -> Non
     assert set(rows) == {"1", "2", "3"}
     assert (rows["1"]["J"], rows["1"]["reason"]) == ("17.5", "no step lessens | the objective")
     assert (rows["2"]["accuracy"], rows["3"]["status"], rows["3"]["J"]) == ("0", "failed", "–")
+    assert rows["1"]["unseen cells"] == rows["3"]["unseen cells"] == "0"
+    assert int(rows["2"]["unseen cells"]) > 0
     assert "Of the 12 members of published-gauss-newton that ended or failed, 9 end with" in text
     bars = rows_of(text, "## In short")
     assert [row["got"] for row in bars] == ["75", "–", "–", "–"]

@@ -94,12 +94,19 @@ def norm_squared(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, " m"]:
     return np.asarray((dataset.z.sel(ensemble=ensemble) ** 2).sum("latent", skipna=False).values)
 
 
-def facies_accuracy(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, " m"]:
-    """Part of the wells' cells where the facies is right; NaN for a member that failed or where none was seen."""
+def wells_facies(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, "m cells"]:
+    """Probability of sand in the wells' cells whose facies was seen; NaN for a member that failed."""
     facies = dataset.facies.sel(ensemble=ensemble).transpose("member", "y", "x").values
     if not has(dataset, "facies_is_sand"):
-        return np.full(len(facies), np.nan)
-    at = facies[:, dataset.facies_cell_j.values, dataset.facies_cell_i.values]
+        return np.zeros((len(facies), 0))
+    return np.asarray(facies[:, dataset.facies_cell_j.values, dataset.facies_cell_i.values])
+
+
+def facies_accuracy(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, " m"]:
+    """Part of the wells' cells where the facies is right; NaN for a member that failed or where none was seen."""
+    at = wells_facies(dataset, ensemble)
+    if not at.shape[1]:
+        return np.full(len(at), np.nan)
     is_right = (at > 0.5) == dataset.facies_is_sand.values.astype(bool)
     return np.where(np.isfinite(at).all(axis=1), is_right.mean(axis=1), np.nan)
 
