@@ -140,7 +140,7 @@ def _methods(named: dict[str, Found], by_group: dict[str, list[Found]], drawn: S
             caption = (
                 "Where the members stand at any cost, each where its last iterate before it left it. The objective of "
                 "rml is each member's own, with perturbed observations and another centre; J is of the real "
-                "observations for all."
+                "observations for all. A member that begins again from another draw leaps up."
             )
             said += [f"![Objective and J against cost](../docs/pictures/{name})\n\n{caption}"]
         said.append(standing_table(both))

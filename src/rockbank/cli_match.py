@@ -47,7 +47,8 @@ def match(
     case: Annotated[Path, typer.Argument(help="a file with a section 'matching': cases/deepflow.yaml", metavar="CASE")],
     generator: Annotated[str | None, typer.Option(help="NAME@ALIAS or NAME/VERSION; else the case's")] = None,
     method: Annotated[
-        str | None, typer.Option(help="prior, adam, gauss-newton, rml, es-mda, pcn or mala; else the case's")
+        str | None,
+        typer.Option(help="prior, adam, gauss-newton, rml, es-mda, es-mda-localised, pcn or mala; else the case's"),
     ] = None,
     members: Annotated[int | None, typer.Option(min=1, help="how many; else the case's")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="of all that is random; else the case's")] = None,

@@ -72,7 +72,14 @@ def test_weights_of_the_assimilations_add_up_to_one_and_begin_small(tmp_path, mo
     run(tmp_path, max_iterations=max_iterations)
     assert sum(1 / alpha for alpha in alphas) == pytest.approx(1, rel=1e-12)
     assert len(alphas) <= max_iterations
-    assert max_iterations == 1 or alphas[0] > 4
+    assert alphas[0] >= min(max_iterations, 4)
+
+
+def test_no_assimilation_takes_nearly_all_where_the_members_stay_far(tmp_path, monkeypatch):
+    alphas = []
+    monkeypatch.setattr(EsMda, "assimilate", lambda self, z, *others: alphas.append(others[-1]) or z + 1e3)
+    run(tmp_path, max_iterations=8)
+    assert alphas[1:] == pytest.approx([7 / (1 - 1 / alphas[0])] * 7)
 
 
 def test_the_same_run_gives_the_same_members_and_another_seed_others(tmp_path):
@@ -125,14 +132,16 @@ def test_a_member_that_fails_on_the_way_keeps_what_it_had(tmp_path):
 
 
 def test_too_few_members_left_is_said(tmp_path):
-    with pytest.raises(EnsembleError, match="38 of 40 members failed"):
-        starts = [LinearWork(tmp_path, LinearGaussian()).member(i).z for i in range(38)]
+    with pytest.raises(EnsembleError, match="39 of 40 members failed"):
+        starts = [LinearWork(tmp_path, LinearGaussian()).member(i).z for i in range(39)]
         run(tmp_path, LinearGaussian(fails=lambda z: any(np.array_equal(z, start) for start in starts)))
 
 
 def test_bad_settings_are_refused(tmp_path):
     with pytest.raises(ValueError, match="members: got 9"):
-        run(tmp_path, n_members=9)
+        run(tmp_path, n_members=9, is_localised=True)
+    with pytest.raises(ValueError, match="members: got 1"):
+        run(tmp_path, n_members=1)
     with pytest.raises(ValueError, match="scaling: got 'published'"):
         run(tmp_path, LinearGaussian(precision=0.02))
 
@@ -148,7 +157,7 @@ def test_without_data_the_members_are_draws_of_the_prior(tmp_path):
 
 def test_an_observable_that_all_members_share_changes_nothing(tmp_path):
     """Such as no water yet: it has no correlation with anything."""
-    method, rng = EsMda(), np.random.default_rng(0)
+    method, rng = EsMda(is_localised=True), np.random.default_rng(0)
     z, noise = rng.normal(size=(50, 3)), rng.normal(size=(50, 4))
     values = z @ rng.normal(size=(3, 4))
     data = (np.array([1.0, 0.0, -1.0, 2.0]), np.ones(4))
@@ -172,7 +181,7 @@ def test_localisation_leaves_alone_what_does_not_correlate():
     z, noise = rng.normal(size=(400, 2)), rng.normal(size=(400, 1))
     values = z[:, :1] + 0.0 * z[:, 1:]
     assert abs(np.corrcoef(z.T)[0, 1]) < 3 / 20
-    updated = EsMda().assimilate(z, values, np.array([2.0]), np.array([0.1]), noise, 1.0)
+    updated = EsMda(is_localised=True).assimilate(z, values, np.array([2.0]), np.array([0.1]), noise, 1.0)
     assert np.array_equal(updated[:, 1], z[:, 1])
     assert updated[:, 0] == pytest.approx(2.0, abs=0.5)
 

@@ -45,11 +45,15 @@ class EsMda:
 
         z_i <- z_i + C_zd (C_dd + alpha C_e)^-1 (d + sqrt(alpha) e_i - d_i),   sum of 1 / alpha = 1
 
-    (Emerick and Reynolds 2013). 1 / alpha is the number of data by the members' median |(d - d_i) / sigma|^2, at most
-    1 / `min_iterations` and what is left of 1 (Iglesias and Yang 2021; their mean would follow the one section that
-    does not let through). A latent has no place in space, so that localisation goes by correlation: a latent's number
-    hears only of the observables that it correlates with by more than 3 / sqrt(members) (Vossepoel, Evensen and van
-    Leeuwen 2025, eq. 6).
+    (Emerick and Reynolds 2013). 1 / alpha is the number of data by the members' median |(d - d_i) / sigma|^2 (Iglesias
+    and Yang 2021; their mean would follow the one section that does not let through), at most 1 / `min_iterations` and
+    at least an even share of what is left of 1, so that the last assimilation does not take nearly all of it.
+
+    A latent has no place in space, so that localisation goes by correlation: a latent's number hears only of the
+    observables that it correlates with by more than 3 / sqrt(members) (Vossepoel, Evensen and van Leeuwen 2025, eq. 6).
+    It is for models whose numbers are heard by few data each. Where every number moves the whole section a little, it
+    leaves next to nothing: of the correlations among 100 draws of DeepFlow's case, one in a hundred is above the 0.3
+    that it asks for.
 
     The wells' facies enter as Gaussian data: the probability of sand is 1 or 0, give or take `facies_sigma`. Where it
     is 1 / sqrt(8 ln 2), such a datum costs as much as the cross-entropy that it stands for in the middle, at p = 1/2;
@@ -59,7 +63,7 @@ class EsMda:
 
     Attributes:
         min_iterations: assimilations at least.
-        max_iterations: at most; the last takes what is left of the data's weight.
+        max_iterations: at most.
         is_localised: whether by correlation.
         facies_sigma: of the probability of sand.
         tolerance: of the simulator.
@@ -67,7 +71,7 @@ class EsMda:
 
     min_iterations: int = 4
     max_iterations: int = 16
-    is_localised: bool = True
+    is_localised: bool = False
     facies_sigma: float = float(1 / np.sqrt(8 * np.log(2)))
     tolerance: float = 1e-4
 
@@ -111,8 +115,9 @@ class EsMda:
                 break
             values = np.array([shown[i] for i in ensemble])
             misfit = float(np.median(np.sum(((values - observed) / sigma) ** 2, axis=1)))
-            is_last = n_done + 1 == self.max_iterations
-            weight = left if is_last else min(left, 1 / self.min_iterations, len(observed) / max(misfit, 1e-300))
+            n_left = self.max_iterations - n_done
+            wanted = max(len(observed) / max(misfit, 1e-300), left / n_left)
+            weight = min(wanted, left, 1 / min(n_left, self.min_iterations))
             noise = np.array([_noise(seed, i, n_done, len(observed)) for i in ensemble])
             updated = self.assimilate(np.array(list(ensemble.values())), values, observed, sigma, noise, 1 / weight)
             ensemble = dict(zip(ensemble, updated, strict=True))

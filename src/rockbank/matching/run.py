@@ -33,10 +33,10 @@ SETTINGS, GENERATOR, MEMBERS = "run.json", "generator", "members"
 PRIOR = "prior"
 
 
-def _es_mda(asked: Settings) -> Together:
+def _es_mda(asked: Settings, is_localised: bool) -> Together:
     from rockbank.matching.es_mda import EsMda  # its library takes a second to import, which the others need not
 
-    return EsMda(**_limit(asked))
+    return EsMda(is_localised=is_localised, **_limit(asked))
 
 
 def _chain(asked: Settings, is_guided: bool) -> Chain:
@@ -54,7 +54,10 @@ METHODS: Mapping[str, Callable[[Settings], Method]] = {
     "pcn": lambda asked: _chain(asked, is_guided=False),
     "mala": lambda asked: _chain(asked, is_guided=True),
 }
-TOGETHER: Mapping[str, Callable[[Settings], Together]] = {"es-mda": _es_mda}
+TOGETHER: Mapping[str, Callable[[Settings], Together]] = {
+    "es-mda": lambda asked: _es_mda(asked, is_localised=False),
+    "es-mda-localised": lambda asked: _es_mda(asked, is_localised=True),
+}
 # Methods whose members have observations and a prior mean of their own.
 PERTURBED = ("rml",)
 # Draws of the prior that a member may begin from, its own first.
