@@ -43,10 +43,11 @@ class GaussNewton:
     (Levenberg 1944; Moré 1978).
 
     The valley is narrow and bent: in DeepFlow's case the Jacobian's first singular value, of bottom-hole pressures,
-    is some hundred times its fifth, and a straight step along the others climbs the wall that the first one makes. So
+    is some hundred times its sixth, and a straight step along the others climbs the wall that the first one makes. So
     a step that gains too little is bent: taken again from where it began, with what the model missed of the residuals
     at its end, for the price of a run (a second-order correction, as Fletcher 1982; Transtrum and Sethna's geodesic
-    acceleration, 2012). Where straight steps creep, it takes off up to ten times as much.
+    acceleration, 2012). Where straight steps creep, it takes off several times as much at some places, and no more at
+    others.
 
     After a step, Broyden's update (1965) mends the Jacobian for nothing; it is made anew when that no longer pays.
     Where a member creeps far from the observations, it begins again from another draw of the prior; from the best of
