@@ -78,7 +78,7 @@ def measured(run: Run, n: int) -> list[dict[str, Any]]:
 
 def _iterates(run: Run, fits: Callable[[float], bool]) -> Iterator[tuple[int, int, Record]]:
     """Of each member the first one that is far, and whose Jacobian's first step took off what `fits`."""
-    far = _FAR * 0.5 * len(run.objective.observations)
+    far = _FAR * run.objective.noise_floor
     for member, state in enumerate(run.states()):
         records = () if state is None else state.records
         for i, (here, then) in enumerate(pairwise(records)):

@@ -35,6 +35,10 @@ class LinearGaussian:
         )
 
     @property
+    def noise_floor(self):
+        return 0.5 * len(self.observations)
+
+    @property
     def covariance(self):
         """Of the posterior."""
         scaled = self.matrix / self.observations.sigma[:, None]

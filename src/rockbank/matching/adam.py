@@ -1,4 +1,4 @@
-"""Adam on the latent, as DeepFlow's published code steps, and the prior draw itself."""
+"""Adam on the latent, with the steps of DeepFlow's published code, and the prior draw itself."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ class Prior:
     tolerance: float = 1e-4
 
     def start(self, objective: Objective, target: Target, z: Vector) -> State:
-        """The draw, simulated once."""
+        """The draw, simulated once where the flow counts."""
         evaluation = objective.evaluate(z, Options(tolerance=self.tolerance))
-        record = Record(z=evaluation.z, parts=objective.parts(evaluation, target), cost=Cost(forward=1))
+        record = Record(
+            z=evaluation.z, parts=objective.parts(evaluation, target), cost=Cost(forward=int(objective.has_flow))
+        )
         return State(records=(record,)).ended("converged", "a draw of the prior")
 
     def step(self, objective: Objective, target: Target, state: State) -> State:
@@ -38,14 +40,12 @@ class Adam:
         learning_rate: step.
         betas: of the moments.
         tolerance: of the simulator; at 1e-3 a gradient is within 2e-5 of an exact one.
-        stops_at_floor: whether it ends when the observations are met to within their noise.
     """
 
     max_iterations: int = 500
     learning_rate: float = 3e-2
     betas: tuple[float, float] = (0.9, 0.999)
     tolerance: float = 1e-3
-    stops_at_floor: bool = False
 
     def start(self, objective: Objective, target: Target, z: Vector) -> State:
         """At a prior draw."""
@@ -77,6 +77,4 @@ class Adam:
         state = state.then(Record(z=then.z, parts=parts, cost=cost), then, memory)
         if len(state.records) > self.max_iterations:
             return state.ended("spent", f"{self.max_iterations} iterations")
-        if self.stops_at_floor and objective.has_flow and parts.flow <= 0.5 * len(objective.observations):
-            return state.ended("floor", "the observations are met to within their noise")
         return state

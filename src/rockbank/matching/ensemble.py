@@ -125,7 +125,8 @@ def advance(work: Work, i: int, tell: Callable[[News], None], is_stopped: Callab
 
 def _news(i: int, state: State) -> News:
     total = state.last.parts.total if state.records else float("nan")
-    return News(member=i, iteration=len(state.records), total=total, status=state.status)
+    n_iterations = state.n_iterations if state.records else 0
+    return News(member=i, iteration=n_iterations, total=total, status=state.status)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,7 @@ from iterative_ensemble_smoother import ESMDA, AdaptiveESMDA
 from jaxtyping import Float
 
 from rockbank.flow.options import Options
-from rockbank.flow.trajectory import NewtonError
-from rockbank.matching.ensemble import Each, Work
+from rockbank.matching.ensemble import OF_ONE_MEMBER, Each, Work
 from rockbank.matching.objective import Cost, Objective, Vector
 from rockbank.matching.state import FAILED, RUNNING, Record, State
 
@@ -187,7 +186,7 @@ def respond(work: Work, turn: Turn) -> Vector | None:
     records, data = state.records[:n_done], state.memory.get("data", np.zeros((0, 0)))[:n_done]
     try:
         at = objective.evaluate(turn.z, Options(tolerance=turn.tolerance))
-    except (NewtonError, np.linalg.LinAlgError, FloatingPointError) as error:
+    except OF_ONE_MEMBER as error:
         State(records=records, memory={"data": data}).ended(FAILED, f"{type(error).__name__}: {error}").save(path)
         return None
     facies = at.facies.numpy() if objective.has_wells else np.zeros(0)
@@ -195,7 +194,7 @@ def respond(work: Work, turn: Turn) -> Vector | None:
     cost = (records[-1].cost if records else Cost()) + Cost(forward=int(objective.has_flow))
     parts = objective.parts(at, work.member(turn.member).target)
     record = Record(z=at.z, parts=parts, cost=cost)
-    data = np.concatenate([data.reshape(-1, len(shown)), shown[None]])
+    data = np.array([*data, shown])
     State(records=(*records, record), memory={"data": data}).save(path)
     return shown
 

@@ -24,10 +24,10 @@ _GOOD_GAIN = 0.6
 _BETTER = 0.5
 # Secant steps go on while each takes off this part of the objective; a run costs a tenth of a Jacobian.
 _WORTH = 0.08
-# A member has come as far as it will when this many Jacobians in a row take off no more than this part: less
+# A start has come as far as it will when this many Jacobians in a row take off no more than this part: less
 # where the observations are met, since elsewhere another start is worth more than the last percents of this one.
 _FEW, _LITTLE, _LITTLE_FAR = 2, 0.02, 0.05
-# The flow term, by half the number of observations, above which they are not met.
+# The flow term, by the noise floor, above which the observations are not met.
 _FAR = 2.0
 
 
@@ -35,7 +35,7 @@ _FAR = 2.0
 class GaussNewton:
     """Minimises the objective by damped Gauss-Newton steps on
 
-        |r|^2 / 2 + |z - centre|^2 / 2 + max(1, flow / 100) * cross-entropies
+        |r|^2 / 2 + |z - centre|^2 / 2 + max(1, flow / (1.8 noise_floor)) * cross-entropies
 
     The wells' and the prior's terms are fitted first, without the simulator; while the flow term is large, the
     wells' is multiplied so that they stay fitted. A step solves (H + lam I) dz = -g, with the damping lam for which
@@ -56,46 +56,66 @@ class GaussNewton:
     Attributes:
         max_iterations: Jacobians at most, of all starts together.
         max_secants: steps at most that one Jacobian is mended for.
-        max_trials: runs after which no shorter step is tried.
+        max_trials, max_trials_mended: runs after which no shorter step is tried, with a fresh Jacobian and a mended.
         max_bends: of one step, at most.
-        wells_first: flow term from which on the wells' is multiplied.
-        far, near: tolerances of the simulator, above and below `far_above` times the noise.
-        far_above: of the flow term, in halves of the number of observations.
+        wells_first: flow term, by the noise floor, from which on the wells' is multiplied.
+        far, near: tolerances of the simulator, above and below `far_above`.
+        far_above: of the flow term, by the noise floor.
         stops_at_floor: whether it ends when the observations are met to within their noise.
     """
 
     max_iterations: int = 40
     max_secants: int = 6
     max_trials: int = 12
+    max_trials_mended: int = 4
     max_bends: int = 3
-    wells_first: float = 100.0
+    wells_first: float = 1.8
     far: float = 1e-3
     near: float = 1e-4
     far_above: float = 10.0
     stops_at_floor: bool = True
 
     def start(self, objective: Objective, target: Target, z: Vector) -> State:
-        """From a prior draw to the nearest place where the wells' facies are fitted."""
-        state = self._fitted(objective, target, self.begin(objective, target, z), z, 0)
-        return state if objective.has_flow else state.ended("converged", "the wells and the prior need no simulator")
+        """From a prior draw to the nearest place where the wells' facies are fitted.
+
+        Without the flow's term that is the end: the nearest to each member's own draw, not the one that is the
+        nearest to 0, at which all would meet.
+
+        Raises:
+            NewtonError: neither there nor from another start can the simulator run.
+        """
+        state = self._begun(objective, target, self.begin(objective, target, z), 0)
+        if state is None:
+            raise NewtonError(f"none of the {1 + len(target.starts)} starts can be simulated")
+        return state if objective.has_flow else state.ended("converged", "the wells are fitted near the member's draw")
 
     def begin(self, objective: Objective, target: Target, z: Vector) -> State:
         """At a latent as it is."""
         record, evaluation = self._record(objective, target, z, Cost())
         return State(records=(record,), memory=self._memory(0), evaluation=evaluation)
 
-    def _fitted(self, objective: Objective, target: Target, state: State, z: Vector, i_start: int) -> State:
-        if objective.has_wells:
-            z = fit_wells(objective, replace(target, centre=z), z)
-        record, evaluation = self._record(objective, target, z, state.last.cost)
-        return state.then(record, evaluation, self._memory(i_start))
+    def _begun(self, objective: Objective, target: Target, state: State, i: int) -> State | None:
+        """At the first start from the i-th on that can be simulated, its wells fitted; the member's draw is the 0th."""
+        starts = (state.records[0].z, *target.starts)
+        cost = state.last.cost
+        for i_start, z in list(enumerate(starts))[i:]:
+            if objective.has_wells:
+                z, n_passes = fit_wells(objective, replace(target, centre=z), z)
+                cost = cost + Cost(passes=n_passes)
+            try:
+                record, evaluation = self._record(objective, target, z, cost)
+            except NewtonError:
+                cost = cost + Cost(forward=1)
+                continue
+            return state.then(record, evaluation, self._memory(i_start))
+        return None
 
     def _memory(self, i_start: int) -> dict[str, np.ndarray]:
         return _arrays({"fraction": _MOST, "n_slow": 0, "tolerance": self.far, "i_start": i_start})
 
     def step(self, objective: Objective, target: Target, state: State) -> State:
         """One Jacobian, and the steps that it serves."""
-        began, floor = state.last, 0.5 * len(objective.observations)
+        began, floor = state.last, objective.noise_floor
         memory = {name: float(value) for name, value in state.memory.items()}
         fraction, tolerance = memory["fraction"], memory["tolerance"]
         at = state.evaluation or objective.evaluate(began.z, Options(tolerance=tolerance))
@@ -105,7 +125,7 @@ class GaussNewton:
         asked = fraction
         for i_step in range(1 + self.max_secants):
             last = state.last
-            emphasis = max(1.0, last.parts.flow / self.wells_first)
+            emphasis = max(1.0, last.parts.flow / (self.wells_first * floor))
             model = QuadraticModel.of(
                 objective.residual(at, target), jacobian, gradient, linear.wells_hessian,
                 last.z - target.centre, objective.prior_precision, emphasis,
@@ -114,59 +134,60 @@ class GaussNewton:
             here = _Here(
                 objective=objective, target=target, last=last, model=model, emphasis=emphasis, tolerance=tolerance
             )
-            trial, n_runs = self._search(here, asked)
+            trial, n_runs = self._search(here, asked, self.max_trials_mended if i_step else self.max_trials)
             cost = cost + Cost(forward=n_runs)
             if trial is None:
+                # What trials in vain cost is the iterate's where they began.
+                state = replace(state, records=(*state.records[:-1], replace(last, cost=cost)))
                 break
             asked = max(min(2 * trial.fraction, _MOST) if trial.gain > _GOOD_GAIN else trial.fraction, _LEAST)
             fraction = asked if i_step == 0 else fraction
             then = trial.evaluation
             jacobian = jacobian + np.outer(trial.missed, trial.dz) / (trial.dz @ trial.dz)
-            gradient = objective.wells_gradient(then)
+            gradient, cost = objective.wells_gradient(then), cost + Cost(passes=int(objective.has_wells))
             record, at = Record(z=then.z, parts=trial.parts, cost=cost), then
             state = state.then(record, at, _arrays({**memory, "fraction": fraction, "tolerance": tolerance}))
             if trial.saved < _WORTH or self._is_enough(objective, trial.parts):
                 break
-        return self._judged(objective, target, state, began, cost)
+        return self._judged(objective, target, state, began)
 
-    def _judged(self, objective: Objective, target: Target, state: State, began: Record, cost: Cost) -> State:
+    def _judged(self, objective: Objective, target: Target, state: State, began: Record) -> State:
         """Whether a Jacobian was the last, of this start or of the member."""
-        last, floor, i_start = state.last, 0.5 * len(objective.observations), int(state.memory["i_start"])
+        last, i_start, n_starts = state.last, int(state.memory["i_start"]), 1 + len(target.starts)
         if self._is_enough(objective, last.parts):
             return _best(state).ended("floor", "the observations are met to within their noise")
-        if cost.jacobians >= self.max_iterations:
+        if last.cost.jacobians >= self.max_iterations:
             return _best(state).ended("spent", f"{self.max_iterations} Jacobians")
-        # Starts are counted from 0; beyond the last, the best of their ends is where the member goes on.
-        is_elsewhere_better = last.parts.flow > _FAR * floor and i_start <= len(target.starts)
+        # Beyond the last start, the best of their ends is where the member goes on.
+        is_elsewhere_better = last.parts.flow > _FAR * objective.noise_floor and i_start < n_starts
         little = _LITTLE_FAR if is_elsewhere_better else _LITTLE
         is_slow = began.parts.total - last.parts.total <= little * began.parts.total
         n_slow = int(state.memory["n_slow"]) + 1 if is_slow else 0
         state = replace(state, memory={**state.memory, **_arrays({"n_slow": n_slow})})
-        if n_slow < _FEW and last is not began:
+        has_moved = last.z is not began.z
+        if n_slow < _FEW and has_moved:
             return state
-        # What the last Jacobian's trials cost belongs to what follows, where none of them was an iterate.
-        state = replace(state, records=(*state.records[:-1], replace(last, cost=cost)))
-        if is_elsewhere_better and i_start < len(target.starts):
-            try:
-                return self._fitted(objective, target, state, target.starts[i_start], i_start + 1)
-            except NewtonError as error:
-                return _best(state).ended("stuck", f"start {i_start + 2} cannot be simulated: {error}")
         if is_elsewhere_better:
+            begun = self._begun(objective, target, state, i_start + 1)
+            if begun is not None:
+                return begun
             best = _best(state)
-            return replace(best, memory={**best.memory, **_arrays({"n_slow": 0, "i_start": i_start + 1})})
-        if last is began:
+            again = replace(best.last, cost=best.last.cost + Cost(forward=1))
+            memory = {**best.memory, **_arrays({"n_slow": 0, "i_start": n_starts})}
+            return replace(best, records=(*best.records[:-1], again), memory=memory)
+        if not has_moved:
             return _best(state).ended("stuck", f"no step from iterate {len(state.records) - 1} lessens the objective")
         return _best(state).ended("converged", f"{_FEW} Jacobians took off less than {little:.0%} each")
 
     def _is_enough(self, objective: Objective, parts: Parts) -> bool:
         """Whether the observations are met to within their noise, and the wells' facies, which have none."""
-        is_met = parts.flow <= 0.5 * len(objective.observations)
+        is_met = parts.flow <= objective.noise_floor
         return self.stops_at_floor and is_met and (not objective.has_wells or parts.accuracy == 1)
 
-    def _search(self, here: _Here, fraction: float) -> tuple[_Trial | None, int]:
+    def _search(self, here: _Here, fraction: float, max_runs: int) -> tuple[_Trial | None, int]:
         """The best of a few damped steps, each shorter than the one before, and how many runs they took."""
         best, n_runs = None, 0
-        while n_runs < self.max_trials:
+        while n_runs < max_runs:
             trial, n = self._bent(here, fraction)
             n_runs += n
             if trial is not None and trial.saved > (0.0 if best is None else best.saved):
@@ -246,8 +267,8 @@ class _Trial:
     saved: float
 
 
-def fit_wells(objective: Objective, target: Target, z: Vector) -> Vector:
-    """The nearest minimum of the wells' and the prior's terms, by L-BFGS; no simulation."""
+def fit_wells(objective: Objective, target: Target, z: Vector) -> tuple[Vector, int]:
+    """The nearest minimum of the wells' and the prior's terms, by L-BFGS, and how many passes it took."""
     wells = objective.without_flow()
 
     def value(at: Vector) -> tuple[float, Vector]:
@@ -255,7 +276,7 @@ def fit_wells(objective: Objective, target: Target, z: Vector) -> Vector:
         return wells.parts(evaluation, target).total, wells.gradient(evaluation, target)
 
     found = minimize(value, z, jac=True, method="L-BFGS-B", options={"maxiter": 500, "ftol": 1e-5})
-    return np.asarray(found.x)
+    return np.asarray(found.x), int(found.nfev)
 
 
 def _emphasised(parts: Parts, emphasis: float) -> float:

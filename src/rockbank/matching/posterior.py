@@ -22,15 +22,13 @@ from rockbank.matching.case_file import MatchCase
 from rockbank.matching.diagnostics import table
 from rockbank.matching.ensemble import Each
 from rockbank.matching.forecast import Shown, show, show_truth, slerp, with_forecast
-from rockbank.matching.objective import Parts, Vector
+from rockbank.matching.objective import COST, Parts, Vector
 from rockbank.matching.observations import QUANTITIES
 from rockbank.matching.run import PRIOR, Run
 from rockbank.matching.state import FAILED, RUNNING, State
 from rockbank.provenance import git_commit
 
 POSTERIOR, TABLE = "posterior.nc", "table.csv"
-# What they take of a forward run's time, as benchmarks.match measured on DeepFlow's case.
-COST = {"forward": 1.0, "gradients": 2.1, "jacobians": 11.4}
 _N_EVOLUTION, _N_LEGS, _N_POINTS = 8, 3, 9
 _LOSSES = ("flow", "wells", "prior")
 
@@ -77,10 +75,11 @@ def posterior(run: Run, each: Each) -> xr.Dataset:
 def write_posterior(folder: Path, dataset: xr.Dataset) -> None:
     """Write posterior.nc and table.csv into `folder`, each whole or not at all."""
     encoding = {name: {"zlib": True, "complevel": 4} for name, each in dataset.data_vars.items() if each.ndim >= 3}
-    with replacing(folder / POSTERIOR) as beside:
-        dataset.to_netcdf(beside, engine="h5netcdf", encoding=encoding)
     with replacing(folder / TABLE) as beside:
         table(dataset).to_csv(beside, index=False)
+    # The last of the two, for by it the results are known to be whole.
+    with replacing(folder / POSTERIOR) as beside:
+        dataset.to_netcdf(beside, engine="h5netcdf", encoding=encoding)
 
 
 def read_posterior(folder: Path) -> xr.Dataset:

@@ -58,6 +58,8 @@ TOGETHER: Mapping[str, Callable[[Settings], Together]] = {
     "es-mda": lambda asked: _es_mda(asked, is_localised=False),
     "es-mda-localised": lambda asked: _es_mda(asked, is_localised=True),
 }
+# Methods that go to a minimum, of whatever scaling.
+OPTIMISERS = (PRIOR, "adam", "gauss-newton")
 # Methods whose members have observations and a prior mean of their own.
 PERTURBED = ("rml",)
 # Draws of the prior that a member may begin from, its own first.
@@ -73,6 +75,7 @@ class Settings:
         case_sha256: of it when the run began.
         inputs: fingerprints of what the case file and the files that it names said then.
         generator: name and version of the registered generator.
+        generator_sha256: of its card, which holds those of its files; "" is not known, of a run of before.
         method: one of METHODS or TOGETHER.
         members: how many.
         seed: of all their draws.
@@ -85,6 +88,7 @@ class Settings:
     case_sha256: str
     inputs: Mapping[str, str] = field(default_factory=dict)
     generator: str
+    generator_sha256: str = ""
     method: str
     members: int
     seed: int
@@ -104,6 +108,9 @@ class Settings:
             raise ValueError(f"seed: got {self.seed}; use a whole number in [0, 2^64)")
         if self.iterations is not None and self.method == PRIOR:
             raise ValueError(f"iterations: got {self.iterations}; method '{PRIOR}' has none, leave it out")
+        if self.scaling == "published" and self.method not in OPTIMISERS:
+            raise ValueError(f"scaling: got 'published'; {self.method} samples the posterior, which that is not: leave it "
+                             f"at 'posterior', or take a method of {list(OPTIMISERS)}")  # fmt: skip
         if self.iterations is not None and self.iterations < 1:
             raise ValueError(f"iterations: got {self.iterations}; allow one at least")
 
@@ -157,9 +164,16 @@ class Run:
 
     @cached_property
     def card(self) -> ModelCard:
-        """The generator's card, whose files are as it says."""
+        """The generator's card, whose files are as it says.
+
+        Raises:
+            ValueError: it or one of its files is not what it was when the run began.
+        """
         folder = self.folder / GENERATOR
         card = ModelCard.load(folder)
+        if self.settings.generator_sha256 not in ("", self.card_sha256):
+            raise ValueError(f"{folder / CARD}: is not what it was when the run began; put the generator's folder back, "
+                             "or begin another run")  # fmt: skip
         card.verify(folder)
         return card
 

@@ -56,6 +56,11 @@ class State:
         """Where it is."""
         return self.records[-1]
 
+    @property
+    def n_iterations(self) -> int:
+        """Of the method: Jacobians where it makes any, else iterates after the start."""
+        return self.last.cost.jacobians or len(self.records) - 1
+
     def then(self, record: Record, evaluation: Evaluation, memory: Mapping[str, np.ndarray]) -> State:
         """One iterate on."""
         return replace(self, records=(*self.records, record), evaluation=evaluation, memory=memory)
@@ -96,14 +101,15 @@ class State:
                 )
                 for z, parts, cost in zip(found["z"], found["parts"], found["cost"], strict=True)
             )
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"{path}: no checkpoint of a member: {error}; delete it, and the member starts anew"
-            ) from (error)
+            ) from error
         prefix = "memory_"
         memory = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
         return cls(records=records, memory=memory, **about)
 
 
 def _named(kind: type[Parts | Cost], values: Sequence[float]) -> dict[str, Any]:
-    return dict(zip((each.name for each in fields(kind)), values, strict=True))
+    # Counts that an older checkpoint has not are 0; Parts knows no such defaults.
+    return dict(zip((each.name for each in fields(kind)), values, strict=False))

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from rockbank import registry
+from rockbank.card import CARD
 from rockbank.files import sha256
 from rockbank.matching.case_file import MatchCase, load_match_case
 from rockbank.matching.ensemble import News, Pool, Together, pool
@@ -173,7 +174,8 @@ def prepare(path: Path, case: MatchCase, asked: Asked, folder: Path) -> Run:
         iterations=asked.iterations,
     )
     entry, _ = registry.pull(reference, folder / GENERATOR)
-    run = Run.create(folder, replace(settings, generator=f"{entry.name}/{entry.version}"))
+    name, card_sha256 = f"{entry.name}/{entry.version}", sha256(folder / GENERATOR / CARD)
+    run = Run.create(folder, replace(settings, generator=name, generator_sha256=card_sha256))
     _ = run.objective, run.n_iterations
     if run.together is not None:
         run.together.check(run.objective, run.settings.members)
@@ -217,8 +219,8 @@ def _take_on(
     log: MatchLog,
 ) -> None:
     n_iterations = run.n_iterations
-    totals = {i: state.last.parts.total for i, state in enumerate(states) if state is not None and state.records}
-    part = {i: (len(state.records) / n_iterations if state else 0.0) for i, state in enumerate(states) if i in left}
+    totals = _totals(states)
+    part = {i: (state.n_iterations / n_iterations if state else 0.0) for i, state in enumerate(states) if i in left}
     failed = sum(state is not None and state.status == FAILED for state in states)
     n_ended = len(states) - len(left)
     with progress("matching", len(states), n_ended + sum(min(each, 0.99) for each in part.values())) as advance:
@@ -246,13 +248,20 @@ def _take_together(run: Run, method: Together, processes: Pool, log: MatchLog) -
     with progress("matching", n_members) as advance:
 
         def each(function: Callable[[Any, Any], Any], arguments: Sequence[Any]) -> list[Any]:
-            return processes.each(function, arguments, lambda: advance(1 / (run.n_iterations + 1)))
+            answers = processes.each(function, arguments, lambda: advance(1 / (run.n_iterations + 1)))
+            now = run.states()
+            advance(0, _says(_totals(now), sum(state is not None and state.status == FAILED for state in now)))
+            return answers
 
         states = method.run(run, n_members, run.settings.seed, each)
         advance(n_members)  # fewer assimilations may do than are allowed
     for i, state in enumerate(states):
         log.member(i, state)
         _tell_failure(i, state)
+
+
+def _totals(states: Sequence[State | None]) -> dict[int, float]:
+    return {i: state.last.parts.total for i, state in enumerate(states) if state is not None and state.records}
 
 
 def _tell_failure(member: int, state: State) -> None:

@@ -11,11 +11,28 @@ from rockbank.flow.options import Options
 from rockbank.flow.trajectory import NewtonError
 from rockbank.flow.units import DAY
 from rockbank.matching.case_file import MatchCase, load_match_case
-from rockbank.matching.posterior import COST, POSTERIOR, TABLE
+from rockbank.matching.chains import Chain
+from rockbank.matching.objective import Cost
+from rockbank.matching.posterior import POSTERIOR, TABLE
 from rockbank.matching.report import REPORT
 from rockbank.matching.run import PRIOR, Run
 from rockbank.matching.state import FAILED, State
 from rockbank.steps.match import TERMS, Asked, folder_of, prepare
+
+
+_STEPS = Chain.thinning
+_GAUSS_NEWTON = Cost(forward=6, jacobians=1)
+# What an iteration costs; of Gauss-Newton, as in DeepFlow's case in the mean.
+_ITERATION = {
+    PRIOR: Cost(),
+    "adam": Cost(forward=1, gradients=1),
+    "gauss-newton": _GAUSS_NEWTON,
+    "rml": _GAUSS_NEWTON,
+    "pcn": Cost(forward=_STEPS),
+    "mala": Cost(forward=_STEPS, gradients=_STEPS),
+    "es-mda": Cost(forward=1),
+    "es-mda-localised": Cost(forward=1),
+}
 
 
 def about(path: Path, asked: Asked, workers: int) -> dict[str, str]:
@@ -49,13 +66,8 @@ def _row(i: int, state: State) -> tuple[str, ...]:
         return str(i), state.status, "", "", "", "", ""
     parts = state.last.parts
     n_iterations = len(state.records) - 1
-    numbers = (f"{parts.total:.5g}", f"{parts.time_mean:.3g}", f"{parts.accuracy:.3g}", f"{cost_of(state):g}")
+    numbers = (f"{parts.total:.5g}", f"{parts.time_mean:.3g}", f"{parts.accuracy:.3g}", f"{state.last.cost.runs:.5g}")
     return str(i), state.status, str(n_iterations), *numbers
-
-
-def cost_of(state: State) -> float:
-    """Of a member so far, in forward runs."""
-    return float(sum(weight * getattr(state.last.cost, name) for name, weight in COST.items()))
 
 
 def _about_case(case: MatchCase) -> dict[str, str]:
@@ -96,12 +108,9 @@ def _estimate(run: Run, workers: int) -> str:
         except NewtonError as error:
             return f"not known, the first member's rock cannot be simulated: {error}"
         seconds = time.perf_counter() - begin
-    asked = run.settings
-    if asked.method == PRIOR:
-        per_member = 2.0
-    else:
-        of_iteration = COST["gradients"] if asked.method == "adam" else COST["jacobians"]
-        per_member = 2.0 + (1.0 + of_iteration) * run.n_iterations
-    hours = asked.members * per_member * seconds / workers / 3600
+    n, n_iterations = run.settings.members, run.n_iterations
+    # Start and end are simulated for the results too.
+    hours = n * (3 + n_iterations * _ITERATION[run.settings.method].runs) * seconds / workers / 3600
     on = "one core" if workers == 1 else f"{workers} cores"
-    return f"a forward run takes {seconds:.2g} s; all of it at most {hours:.2g} hours on {on}"
+    until = f", if every member takes {n_iterations} iterations" if n_iterations > 1 else ""
+    return f"a forward run takes {seconds:.2g} s; all of it about {hours:.2g} hours on {on}{until}"

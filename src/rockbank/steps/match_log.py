@@ -17,7 +17,7 @@ from rich.markup import escape
 from rockbank import tracking
 from rockbank.files import read_json, write_json
 from rockbank.matching.diagnostics import summary
-from rockbank.matching.posterior import COST, POSTERIOR, TABLE
+from rockbank.matching.posterior import POSTERIOR, TABLE
 from rockbank.matching.report import REPORT
 from rockbank.matching.run import Run
 from rockbank.matching.state import FAILED, Record, State
@@ -124,8 +124,7 @@ def _started(run: Run) -> Iterator[tracking.Run]:
 
 
 def _metrics(iteration: int, record: Record) -> Mapping[str, float]:
-    cost = sum(weight * getattr(record.cost, name) for name, weight in COST.items())
-    return {"iterations": iteration, "total": record.parts.total, **asdict(record.parts), "cost": cost}
+    return {"iterations": iteration, "total": record.parts.total, **asdict(record.parts), "cost": record.cost.runs}
 
 
 def _log_results(parent: tracking.Run, folder: Path, dataset: xr.Dataset) -> None:
