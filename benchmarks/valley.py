@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from rockbank.files import write_json
-from rockbank.flow.options import Options
 from rockbank.matching.diagnostics import LOSS_THRESHOLD
 from rockbank.matching.gauss_newton import GaussNewton
 from rockbank.matching.run import Run
@@ -60,7 +59,7 @@ def measured(run: Run, n: int) -> list[dict[str, Any]]:
     with progress("steps, straight and bent", len(chosen)) as advance:
         for kind, member, iterate, record in chosen:
             target = run.member(member).target
-            at = run.objective.evaluate(record.z, Options(tolerance=straight.near))
+            at = run.objective.evaluate(record.z, straight.near)
             values = np.linalg.svd(run.objective.linearise(at, target).jacobian, compute_uv=False)
             row: dict[str, Any] = {"kind": kind, "member": member, "iterate": iterate, "flow": record.parts.flow}
             row["singular_values"] = [float(values[rank - 1]) for rank in RANKS]

@@ -20,7 +20,7 @@ from docs.deepflow_tables import (
     valley_text,
 )
 from rockbank.matching.diagnostics import has, truth_is_connected
-from rockbank.matching.posterior import COST
+from rockbank.matching.objective import COST
 
 # What each picture shows, in the order of the report.
 CAPTIONS = {

@@ -31,7 +31,7 @@ class _MatchCommand(TyperCommand):
 
     def get_usage(self, ctx: Any) -> str:
         """How to call it and its siblings."""
-        return "Usage: rockbank match [OPTIONS] CASE\n       rockbank match status|resume|report RUN"
+        return "Usage: rockbank match [OPTIONS] [CASE]\n       rockbank match status|resume|report RUN"
 
 
 _MATCH = "run"
@@ -44,7 +44,9 @@ _CORES = os.cpu_count() or 1
 
 @match_app.command(_MATCH, hidden=True, cls=_MatchCommand)
 def match(
-    case: Annotated[Path, typer.Argument(help="a file with a section 'matching': cases/deepflow.yaml", metavar="CASE")],
+    case: Annotated[Path, typer.Argument(help="a file with a section 'matching'", metavar="CASE")] = Path(
+        "cases/deepflow.yaml"
+    ),
     generator: Annotated[str | None, typer.Option(help="NAME@ALIAS or NAME/VERSION; else the case's")] = None,
     method: Annotated[
         str | None,

@@ -55,7 +55,7 @@ class LinearGaussian:
             observed=self.observations.value if observed is None else observed,
         )
 
-    def evaluate(self, z, options, **_):
+    def evaluate(self, z, tolerance=1e-4, **_):
         if self.fails(z):
             raise NewtonError("step 2: the pressure does not converge")
         return Evaluation(

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from rockbank.flow.options import Options
 from rockbank.matching.es_mda import EnsembleError, EsMda, Turn, respond
 from rockbank.matching.small import small_objective
 from rockbank.matching.state import FAILED, State
@@ -155,6 +154,26 @@ def test_without_data_the_members_are_draws_of_the_prior(tmp_path):
     assert {state.reason for state in states} == {"no data: a draw of the prior"}
 
 
+def test_without_terms_nothing_is_simulated(tmp_path):
+    objective, _ = small_objective(shape=(6, 4), n_latent=N_LATENT, days=(40, 80), flow=False, wells=False)
+    states = run(tmp_path, objective, n_members=5)
+    assert np.array_equal(latents(states), [LinearWork(tmp_path, objective).member(i).z for i in range(5)])
+    assert {state.last.cost.runs for state in states} == {0.0}
+
+
+def test_a_rock_that_the_simulator_refuses_is_a_failed_member(tmp_path):
+    class Refusing(LinearGaussian):
+        def evaluate(self, z, tolerance=1e-4, **_):
+            if z[0] > 1.5:
+                raise ValueError("permeability: got nan")
+            return super().evaluate(z, tolerance)
+
+    states = run(tmp_path, Refusing())
+    failed = [state for state in states if state.status == "failed"]
+    assert 0 < len(failed) < len(states)
+    assert {state.reason for state in failed} == {"ValueError: permeability: got nan"}
+
+
 def test_an_observable_that_all_members_share_changes_nothing(tmp_path):
     """Such as no water yet: it has no correlation with anything."""
     method, rng = EsMda(is_localised=True), np.random.default_rng(0)
@@ -196,7 +215,7 @@ def test_a_member_shows_its_simulated_values_and_its_wells_facies(tmp_path):
     work.member = lambda i: type("M", (), {"z": truth, "target": objective.target()})()
     method = EsMda()
     shown = respond(work, Turn(member=0, assimilation=0, z=truth, tolerance=1e-4))
-    at = objective.evaluate(truth, Options(tolerance=1e-4))
+    at = objective.evaluate(truth, 1e-4)
     assert np.array_equal(shown, np.concatenate([at.simulated.detach().numpy(), at.facies.numpy()]))
     observed, sigma = method._data(objective)
     assert observed.shape == sigma.shape == shown.shape

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.flow.options import Options
+from rockbank.flow.trajectory import NewtonError
 from rockbank.matching.gauss_newton import GaussNewton, fit_wells
 from rockbank.matching.small import small_objective
 from rockbank.matching.state import State
@@ -27,7 +27,7 @@ def test_optimum_of_a_linear_problem_is_found():
     objective = LinearGaussian()
     state = finished(GaussNewton(stops_at_floor=False), objective, objective.target(), np.array([3.0, -2.0, 2.0]))
     assert state.status == "converged"
-    best = objective.parts(objective.evaluate(objective.mean, Options()), objective.target()).total
+    best = objective.parts(objective.evaluate(objective.mean), objective.target()).total
     # It ends where two Jacobians take off less than 2 %.
     assert best <= state.last.parts.total < 1.02 * best
 
@@ -57,8 +57,8 @@ class Valley(LinearGaussian):
     def shown(self, z):
         return np.array([z[0] if z[0] > 0 else -3.0 + 0.01 * z[0], *z[1:]])
 
-    def evaluate(self, z, options, **_):
-        at = super().evaluate(z, options)
+    def evaluate(self, z, tolerance=1e-4, **_):
+        at = super().evaluate(z, tolerance)
         return replace(at, simulated=torch.as_tensor(self.matrix @ self.shown(np.asarray(z))))
 
     def linearise(self, at, target):
@@ -101,8 +101,8 @@ class Canyon(LinearGaussian):
     def observed_at(self, z):
         return torch.cat([1e4 * (z[:1] - torch.sin(3 * z[1:2])), torch.as_tensor(self.matrix[1:]) @ z])
 
-    def evaluate(self, z, options, **_):
-        at = super().evaluate(z, options)
+    def evaluate(self, z, tolerance=1e-4, **_):
+        at = super().evaluate(z, tolerance)
         return replace(at, simulated=self.observed_at(at.at))
 
     def linearise(self, at, target):
@@ -126,8 +126,8 @@ def test_twin_gives_back_the_truths_data_within_their_noise():
     objective, truth = small_objective(**TINY)
     z = np.random.default_rng(3).standard_normal(4)
     state = finished(GaussNewton(), objective, objective.target(), z)
-    clean = objective.evaluate(truth, Options(tolerance=1e-8)).simulated.detach().numpy()
-    near = objective.evaluate(state.last.z, Options(tolerance=1e-8)).simulated.detach().numpy()
+    clean = objective.evaluate(truth, 1e-8).simulated.detach().numpy()
+    near = objective.evaluate(state.last.z, 1e-8).simulated.detach().numpy()
     scaled = (near - clean) / objective.observations.sigma
     assert state.status in ("floor", "converged")
     assert state.records[0].parts.flow > 5 * state.last.parts.flow
@@ -135,19 +135,81 @@ def test_twin_gives_back_the_truths_data_within_their_noise():
     assert np.sqrt(np.mean(scaled**2)) < 1.5
 
 
-def test_objective_never_rises():
-    objective, _ = small_objective(**TINY)
+def test_objective_never_rises_without_another_start():
+    objective, _ = small_objective(**TINY, wells=False)
     for seed in range(2):
         z = np.random.default_rng(seed).standard_normal(4)
         state = finished(GaussNewton(stops_at_floor=False), objective, objective.target(), z)
-        totals = [record.parts.total for record in state.records[1:]]
-        assert np.diff(totals).max(initial=-1.0) < 0
+        totals = [record.parts.total for record in state.records]
+        assert len(totals) > 3
+        assert np.diff(totals).max() < 0
 
 
-def test_checkpoint_between_two_jacobians_changes_nothing(tmp_path):
+class Counted(LinearGaussian):
+    """Counts what is asked of it."""
+
+    n_runs = n_jacobians = 0
+
+    def evaluate(self, z, tolerance=1e-4, **_):
+        self.n_runs += 1
+        return super().evaluate(z, tolerance)
+
+    def linearise(self, at, target):
+        self.n_jacobians += 1
+        return super().linearise(at, target)
+
+
+class CountedValley(Counted, Valley):
+    """The same, of a member that begins again, and whose trials are often in vain."""
+
+
+@pytest.mark.parametrize("kind", [Counted, CountedValley])
+def test_cost_is_all_that_was_run(kind):
+    objective, z = kind(), np.array([-2.0, 0.0, 0.0])
+    target = replace(objective.target(), starts=[np.array([-3.0, 5.0, 0.0]), np.array([1.0, 0.0, 0.0])])
+    member = GaussNewton()
+    state = member.start(objective, target, z)
+    while state.status == "running":
+        state = member.step(objective, target, state)
+        if int(state.memory["i_start"]) <= len(target.starts):
+            assert (state.last.cost.forward, state.last.cost.jacobians) == (objective.n_runs, objective.n_jacobians)
+    assert (state.last.cost.forward, state.last.cost.jacobians) == (objective.n_runs, objective.n_jacobians)
+
+
+def test_start_that_cannot_be_simulated_is_passed_over():
+    objective, z = Valley(), np.array([-2.0, 0.0, 0.0])
+    starts = [np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])]
+    state = finished(GaussNewton(), objective, replace(objective.target(), starts=starts), z)
+    assert state.last.parts.flow < 2 * objective.noise_floor
+    with pytest.raises(NewtonError):
+        GaussNewton().start(objective, objective.target(), starts[0])
+
+
+def test_published_scaling_ends_at_its_own_noise():
+    """Of which J is a quarter for each curve."""
+    objective, _ = small_objective(**TINY, scaling="published", wells=False)
+    assert objective.noise_floor == pytest.approx(2 / 4, rel=1e-12)
+    state = finished(GaussNewton(), objective, objective.target(), np.random.default_rng(3).standard_normal(4))
+    assert state.records[0].parts.flow > 1
+    assert state.status != "floor" or state.last.parts.time_mean <= 0.5
+    assert state.last.parts.flow < 0.7
+
+
+def in_a_small_case():
     objective, _ = small_objective(**TINY)
-    method, target = GaussNewton(stops_at_floor=False), objective.target()
-    state = method.start(objective, target, np.array([1.0, -1.0, 0.5, 1.5]))
+    return objective, objective.target(), np.array([1.0, -1.0, 0.5, 1.5])
+
+
+def across_starts():
+    objective = Valley()
+    return objective, replace(objective.target(), starts=[np.array([-3.0, 5.0, 0.0])]), np.array([-2.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("where", [in_a_small_case, across_starts])
+def test_checkpoint_between_two_jacobians_changes_nothing(tmp_path, where):
+    objective, target, z = where()
+    method = GaussNewton(stops_at_floor=False)
+    state = method.start(objective, target, z)
     resumed, path = state, tmp_path / "member.npz"
     while state.status == "running":
         state = method.step(objective, target, state)
@@ -155,6 +217,7 @@ def test_checkpoint_between_two_jacobians_changes_nothing(tmp_path):
         resumed = method.step(objective, target, State.load(path))
     assert resumed.status == state.status
     assert np.array_equal([one.z for one in state.records], [one.z for one in resumed.records])
+    assert [one.cost for one in state.records] == [one.cost for one in resumed.records]
 
 
 def test_wells_alone_need_no_simulator():
@@ -167,8 +230,8 @@ def test_wells_alone_need_no_simulator():
 def test_fit_of_the_wells_is_a_minimum():
     objective, _ = small_objective(**TINY, flow=False)
     target = objective.target(centre=np.array([2.0, -1.0, 0.5, 1.0]))
-    at = objective.evaluate(fit_wells(objective, target, target.centre)[0], Options())
-    start = objective.evaluate(target.centre, Options())
+    at = objective.evaluate(fit_wells(objective, target, target.centre)[0])
+    start = objective.evaluate(target.centre)
     slope = np.abs(objective.gradient(at, target)).max()
     # L-BFGS ends where the objective falls by 1e-5 of itself, near a minimum by the square of the gradient.
     assert slope < 0.03 * np.abs(objective.gradient(start, target)).max()

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.flow.options import Options
 from rockbank.matching.objective import Cost, Objective
 from rockbank.matching.observations import Observations
 from rockbank.matching.small import small_objective
 
 TINY = {"shape": (6, 4), "n_latent": 3, "days": (40, 80), "n_facies": 2}
 # Far below what is compared, so that differences are not the iteration's.
-TIGHT = Options(tolerance=1e-11)
+TIGHT = 1e-11
 TERMS = {"flow": {"wells": False}, "wells": {"flow": False}, "all": {}}
 SCALINGS = ("posterior", "published")
 # Where the wells' facies are neither all right nor all wrong.

@@ -20,6 +20,7 @@ from rockbank.flow.simulate import simulate
 from rockbank.matching.diagnostics import summary, table
 from rockbank.matching.ensemble import advance
 from rockbank.matching.forecast import show, slerp, with_forecast
+from rockbank.matching.objective import COST
 from rockbank.matching.posterior import fingerprint, n_runs, posterior, read_posterior, write_posterior
 from rockbank.matching.report import to_html
 from rockbank.matching.run import Run
@@ -75,8 +76,10 @@ def test_latents_and_histories_are_those_of_the_members(run: Run, dataset: xr.Da
 
 
 def test_cost_is_in_forward_runs(dataset: xr.Dataset) -> None:
-    weighed = dataset.cost_forward + 2.1 * dataset.cost_gradients + 11.4 * dataset.cost_jacobians
+    weighed = sum(weight * dataset[f"cost_{name}"] for name, weight in COST.items())
     np.testing.assert_allclose(dataset.history_cost, weighed, rtol=1e-12)
+    assert min(COST, key=lambda name: COST[name]) == "passes"
+    assert max(COST, key=lambda name: COST[name]) == "jacobians"
     assert (dataset.cost_jacobians.max("iteration") >= 1).all()
 
 
@@ -103,7 +106,7 @@ def test_the_forecast_follows_the_history_and_does_not_change_it(run: Run, datas
     assert dataset.is_history.values.tolist() == [True] * 5 + [False] * 2
     z = dataset.z.sel(ensemble="posterior", member=0).values
     objective = run.objective
-    alone = objective.evaluate(z, Options(tolerance=1e-6), is_reported=True)
+    alone = objective.evaluate(z, 1e-6, with_run=True)
     np.testing.assert_array_equal(dataset.simulated.sel(ensemble="posterior", member=0), alone.simulated.detach())
     parts = objective.parts(alone, objective.target())
     at = dataset.sel(ensemble="posterior", member=0)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
-from rockbank.card import WEIGHTS, CardMismatch
+from rockbank.card import WEIGHTS, CardMismatch, ModelCard, fingerprints
+from rockbank.gan.load import save_weights
 from rockbank.matching.ensemble import advance
 from rockbank.matching.run import GENERATOR, METHODS, TOGETHER, Run, Settings, new_folder
 from rockbank.matching.state import State
@@ -63,10 +66,13 @@ def test_the_order_of_observations_changes_nothing(tmp_path: Path) -> None:
     assert same(*states)
 
 
+@pytest.mark.parametrize("method", ["rml", "gauss-newton", "prior"])
 @pytest.mark.parametrize("settings", [{}, {"flow": False, "wells": False}])
-def test_a_run_without_data_returns_the_prior(tmp_path: Path, settings: dict[str, bool], case: Path) -> None:
+def test_a_run_without_data_returns_the_prior(
+    tmp_path: Path, settings: dict[str, bool], method: str, case: Path
+) -> None:
     bare = case if settings else write_case(tmp_path, observations=None, facies=None)
-    run = make_run(tmp_path / "run", bare, **settings)
+    run = make_run(tmp_path / "run", bare, method=method, **settings)
     for i in range(3):
         state = ended(run, i)
         assert state.status == "converged"
@@ -92,8 +98,8 @@ def test_perturbed_observations_differ_by_their_own_noise(case: Path, tmp_path: 
     np.testing.assert_array_equal(exact.centre, 0)
 
 
-def append(path: Path) -> None:
-    path.write_text(path.read_text() + "# another\n")
+def other_rate(path: Path) -> None:
+    path.write_text(path.read_text().replace("60 m3/day", "61 m3/day"))
 
 
 def scale_rock(path: Path) -> None:
@@ -110,7 +116,7 @@ def first_value(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "says"),
     [
-        ("case.yaml", append, "case.yaml: is not what it was when the run"),
+        ("case.yaml", other_rate, "says of the schedule is not what it was when the run"),
         ("case.yaml", Path.unlink, "case.yaml: no such file; it is not what it was"),
         ("observations.csv", first_value, "says of the observations is not what it was"),
         ("k.npy", scale_rock, "says of the rock is not what it was"),
@@ -127,6 +133,24 @@ def test_a_changed_input_is_refused_by_name(
         _ = Run(folder).objective
 
 
+def test_what_does_not_touch_the_match_may_change_in_the_case_file(tmp_path: Path) -> None:
+    case = write_case(tmp_path)
+    folder = make_run(tmp_path / "run", case).folder
+    case.write_text(case.read_text().replace("members: 3", "members: 5") + "# another\n")
+    assert Run(folder).objective.has_flow
+    assert Run(folder).settings.members == 3
+
+
+def test_another_generator_in_the_run_is_refused_though_its_own_card_says_the_same(case: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", case)
+    folder = run.folder / GENERATOR
+    weights = load_file(folder / WEIGHTS)
+    save_weights({name: 1.01 * of if of.is_floating_point() else of for name, of in weights.items()}, folder / WEIGHTS)
+    replace(ModelCard.load(folder), files=fingerprints(folder)).save(folder)
+    with pytest.raises(ValueError, match=r"card\.json: is not what it was when the run began; put the generator's"):
+        _ = run.objective
+
+
 def test_a_changed_generator_is_refused(case: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", case)
     weights = run.folder / GENERATOR / WEIGHTS
@@ -136,7 +160,7 @@ def test_a_changed_generator_is_refused(case: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_is_what_its_folder_says(case: Path, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", case, seed=11, scaling="published", iterations=4)
+    run = make_run(tmp_path / "run", case, seed=11, method="adam", scaling="published", iterations=4)
     assert Run(run.folder).settings == run.settings
     assert Run(run.folder).n_iterations == 4
     with pytest.raises(ValueError, match=r"nowhere: holds no run; 'rockbank match CASE\.yaml' makes one"):

@@ -114,8 +114,8 @@ def make_run(folder: Path, case: Path, **settings: Any) -> Run:
     """A run in a new folder, with the tiny generator and three members of method rml unless the settings say others."""
     write_tiny_generator(folder / GENERATOR)
     asked: dict[str, Any] = {"method": "rml", "members": 3, "seed": 3, "generator": "tiny/1"} | settings
-    inputs = inputs_of(load_match_case(case))
-    return Run.create(folder, Settings(case=str(case), case_sha256=sha256(case), inputs=inputs, **asked))
+    asked |= {"inputs": inputs_of(load_match_case(case)), "generator_sha256": sha256(folder / GENERATOR / CARD)}
+    return Run.create(folder, Settings(case=str(case), case_sha256=sha256(case), **asked))
 
 
 def register(folder: Path) -> None:

@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 from rockbank import tracking
 from rockbank.cli import app
 from rockbank.matching.ensemble import advance
-from rockbank.matching.posterior import COST, read_posterior
+from rockbank.matching.objective import COST
+from rockbank.matching.posterior import read_posterior
 from rockbank.matching.run import Run
 from rockbank.matching.state import State
 from rockbank.steps import match

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rockbank.flow.options import Options
 from rockbank.matching.objective import Cost, Objective, Target, Vector
 from rockbank.matching.state import Record, State
 
@@ -20,7 +19,7 @@ class Prior:
 
     def start(self, objective: Objective, target: Target, z: Vector) -> State:
         """The draw, simulated once where the flow counts."""
-        evaluation = objective.evaluate(z, Options(tolerance=self.tolerance))
+        evaluation = objective.evaluate(z, self.tolerance)
         record = Record(
             z=evaluation.z, parts=objective.parts(evaluation, target), cost=Cost(forward=int(objective.has_flow))
         )
@@ -49,7 +48,7 @@ class Adam:
 
     def start(self, objective: Objective, target: Target, z: Vector) -> State:
         """At a prior draw."""
-        evaluation = objective.evaluate(z, Options(tolerance=self.tolerance))
+        evaluation = objective.evaluate(z, self.tolerance)
         cost = Cost(forward=int(objective.has_flow))
         record = Record(z=evaluation.z, parts=objective.parts(evaluation, target), cost=cost)
         zero = np.zeros_like(record.z)
@@ -59,7 +58,7 @@ class Adam:
     def step(self, objective: Objective, target: Target, state: State) -> State:
         """One gradient, one step."""
         last = state.last
-        at = state.evaluation or objective.evaluate(last.z, Options(tolerance=self.tolerance))
+        at = state.evaluation or objective.evaluate(last.z, self.tolerance)
         z = torch.tensor(last.z, requires_grad=True)
         optimiser = torch.optim.Adam([z], lr=self.learning_rate, betas=self.betas)
         # The count of steps is a float32 tensor in torch's own state.
@@ -69,7 +68,7 @@ class Adam:
         }
         z.grad = torch.as_tensor(objective.gradient(at, target))
         optimiser.step()
-        then = objective.evaluate(z.detach().numpy(), Options(tolerance=self.tolerance))
+        then = objective.evaluate(z.detach().numpy(), self.tolerance)
         n_runs = int(objective.has_flow)
         cost = last.cost + Cost(forward=n_runs, gradients=n_runs)
         parts = objective.parts(then, target)

@@ -10,7 +10,6 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float
 
-from rockbank.flow.options import Options
 from rockbank.flow.trajectory import NewtonError
 from rockbank.matching.objective import Cost, Objective, Parts, Target, Vector
 from rockbank.matching.state import Record, State
@@ -145,7 +144,7 @@ class Chain:
         return float(state.memory["n_accepted"]) / n_steps if n_steps else float("nan")
 
     def _point(self, objective: Objective, target: Target, z: Vector) -> _Point:
-        at = objective.evaluate(z, Options(tolerance=self.tolerance))
+        at = objective.evaluate(z, self.tolerance)
         gradient = np.zeros_like(z)
         if self.is_guided:
             gradient = objective.gradient(at, target)

@@ -9,7 +9,6 @@ import numpy as np
 from iterative_ensemble_smoother import ESMDA, AdaptiveESMDA
 from jaxtyping import Float
 
-from rockbank.flow.options import Options
 from rockbank.matching.ensemble import OF_ONE_MEMBER, Each, Work
 from rockbank.matching.objective import Cost, Objective, Vector
 from rockbank.matching.state import FAILED, RUNNING, Record, State
@@ -185,7 +184,7 @@ def respond(work: Work, turn: Turn) -> Vector | None:
         return None
     records, data = state.records[:n_done], state.memory.get("data", np.zeros((0, 0)))[:n_done]
     try:
-        at = objective.evaluate(turn.z, Options(tolerance=turn.tolerance))
+        at = objective.evaluate(turn.z, turn.tolerance)
     except OF_ONE_MEMBER as error:
         State(records=records, memory={"data": data}).ended(FAILED, f"{type(error).__name__}: {error}").save(path)
         return None

@@ -22,6 +22,7 @@ def fingerprints(case: MatchCase) -> dict[str, str]:
         "wells": of.wells,
         "schedule": of.schedule,
         "initial state": of.initial,
+        "options": of.options,
         "observations": case.observations,
         "wells' facies": case.facies,
         "geology": case.geology,

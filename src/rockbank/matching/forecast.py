@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 
 from rockbank.flow.case import Case
-from rockbank.flow.options import Options
 from rockbank.flow.simulate import simulate
 from rockbank.flow.trajectory import NewtonError
 from rockbank.flow.wells import Control, Schedule
@@ -104,7 +103,7 @@ def _simulated(case: Case, run: Run) -> dict[str, Float[np.ndarray, "..."]]:
             case.wells,
             case.schedule,
             initial=case.initial,
-            options=Options(tolerance=_TOLERANCE),
+            options=replace(case.options, tolerance=_TOLERANCE),
         )
     places = run.case.observations.places(run.case.case.schedule.steps, [well.name for well in case.wells])
     curves = {name: getattr(result, name).numpy() for name in QUANTITIES}

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import minimize
 
-from rockbank.flow.options import Options
 from rockbank.flow.trajectory import NewtonError
 from rockbank.matching.objective import Cost, Evaluation, Objective, Parts, Target, Vector
 from rockbank.matching.quadratic_model import QuadraticModel
@@ -84,7 +83,8 @@ class GaussNewton:
         Raises:
             NewtonError: neither there nor from another start can the simulator run.
         """
-        state = self._begun(objective, target, self.begin(objective, target, z), 0)
+        begun = self.begin(objective, target, z)
+        state = self._begun(objective, target, begun, 0) if objective.has_wells else begun
         if state is None:
             raise NewtonError(f"none of the {1 + len(target.starts)} starts can be simulated")
         return state if objective.has_flow else state.ended("converged", "the wells are fitted near the member's draw")
@@ -118,7 +118,7 @@ class GaussNewton:
         began, floor = state.last, objective.noise_floor
         memory = {name: float(value) for name, value in state.memory.items()}
         fraction, tolerance = memory["fraction"], memory["tolerance"]
-        at = state.evaluation or objective.evaluate(began.z, Options(tolerance=tolerance))
+        at = state.evaluation or objective.evaluate(began.z, tolerance)
         linear = objective.linearise(at, target)
         cost = began.cost + Cost(jacobians=1)
         jacobian, gradient = linear.jacobian, linear.wells_gradient
@@ -208,7 +208,7 @@ class GaussNewton:
         while n_runs <= self.max_bends:
             n_runs += 1
             try:
-                then = objective.evaluate(here.last.z + dz, Options(tolerance=here.tolerance))
+                then = objective.evaluate(here.last.z + dz, here.tolerance)
             except NewtonError:
                 break
             parts = objective.parts(then, here.target)
@@ -224,7 +224,7 @@ class GaussNewton:
         return best, n_runs
 
     def _record(self, objective: Objective, target: Target, z: Vector, before: Cost) -> tuple[Record, Evaluation]:
-        evaluation = objective.evaluate(z, Options(tolerance=self.far))
+        evaluation = objective.evaluate(z, self.far)
         cost = before + Cost(forward=int(objective.has_flow))
         return Record(z=evaluation.z, parts=objective.parts(evaluation, target), cost=cost), evaluation
 
@@ -272,7 +272,7 @@ def fit_wells(objective: Objective, target: Target, z: Vector) -> tuple[Vector, 
     wells = objective.without_flow()
 
     def value(at: Vector) -> tuple[float, Vector]:
-        evaluation = wells.evaluate(at, Options())
+        evaluation = wells.evaluate(at)
         return wells.parts(evaluation, target).total, wells.gradient(evaluation, target)
 
     found = minimize(value, z, jac=True, method="L-BFGS-B", options={"maxiter": 500, "ftol": 1e-5})

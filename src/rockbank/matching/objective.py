@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rockbank.flow.case import Case
-from rockbank.flow.options import Options
 from rockbank.flow.simulate import jacobian, simulate
 from rockbank.matching.geology import RockGenerator, WellFacies
 from rockbank.matching.observations import Observations, observables
@@ -49,8 +48,8 @@ class Parts:
         flow: 0.5 sum (r / sigma)^2, or the published time mean.
         wells: the facies' binary cross-entropies, summed over the wells' cells.
         prior: 0.5 |z - centre|^2.
-        time_mean: DeepFlow's J, of the real observations whatever the member is drawn to.
-        accuracy: part of the wells' cells with the right facies.
+        time_mean: DeepFlow's J, of the real observations whatever the member is drawn to; NaN where none is simulated.
+        accuracy: part of the wells' cells with the right facies; NaN where none is known.
     """
 
     flow: float
@@ -211,8 +210,13 @@ class Objective:
             observed=self.observations.value if observed is None else observed,
         )
 
-    def evaluate(self, z: Vector, options: Options, *, is_reported: bool = False) -> Evaluation:
-        """The rock of a latent and, where the flow counts or it `is_reported`, a run through it.
+    def evaluate(self, z: Vector, tolerance: float = 1e-4, *, with_run: bool = False) -> Evaluation:
+        """The rock of a latent and, where the flow counts, a run through it.
+
+        Args:
+            z: the latent.
+            tolerance: of the run, whose other options are the case's.
+            with_run: even where the flow does not count.
 
         Raises:
             NewtonError: the run does not converge.
@@ -220,10 +224,10 @@ class Objective:
         at = torch.tensor(z, dtype=torch.float64, requires_grad=True)
         variables = self.rock.variables(at)
         simulated = torch.zeros(0, dtype=torch.float64)
-        if self.has_flow or is_reported:
+        if self.has_flow or with_run:
             section = self.rock.rock(variables)
             rock = replace(self.case.rock, permeability=section.permeability, porosity=section.porosity)
-            case = self.case
+            case, options = self.case, replace(self.case.options, tolerance=tolerance)
             result = simulate(rock, case.fluid, case.wells, case.schedule, initial=case.initial, options=options)
             simulated = observables(result, self._places)
         return Evaluation(
@@ -236,7 +240,7 @@ class Objective:
     def parts(self, at: Evaluation, target: Target) -> Parts:
         """The objective's parts; those that do not count are 0."""
         simulated = at.simulated.detach().numpy()
-        flow = time_mean = 0.0
+        flow, time_mean = 0.0, np.nan
         if simulated.size:
             of_observed = ((simulated - self.observations.value) / self.observations.sigma) ** 2
             time_mean = float(self._share @ of_observed)
@@ -247,7 +251,7 @@ class Objective:
             wells=float(self._cross_entropy(at.facies)) if self.has_wells else 0.0,
             prior=0.5 * self._prior * float(np.sum((at.z - target.centre) ** 2)),
             time_mean=time_mean,
-            accuracy=float(is_right.double().mean()) if len(is_right) else 1.0,
+            accuracy=float(is_right.double().mean()) if len(is_right) else np.nan,
         )
 
     def gradient(self, at: Evaluation, target: Target) -> Vector:

@@ -176,8 +176,6 @@ def _add_members(
     for name, meaning in _OF_PARTS.items():
         values = np.full(lead, np.nan)
         _fill(values, shown, attrgetter(f"parts.{name}"))
-        if name == "time_mean" and not sizes["observation"]:
-            values[:] = np.nan
         attributes = {"units": "1", "long_name": f"{meaning}, of the observations as they were made"}
         dataset[f"loss_{name}" if name in _LOSSES else name] = (("ensemble", "member"), values, attributes)
     status, reason = _status(states, shown)
@@ -254,8 +252,6 @@ def _add_histories(dataset: xr.Dataset, run: Run, states: Sequence[State | None]
         for k, record in enumerate(of):
             parts[:, i, k], counts[:, i, k] = astuple(record.parts), astuple(record.cost)
             paths[i, k] = record.z
-    if not run.objective.has_flow:
-        parts[[each.name for each in fields(Parts)].index("time_mean")] = np.nan
     dims = ("member", "iteration")
     for (name, meaning), values in zip(_OF_PARTS.items(), parts, strict=True):
         whose = "" if name in ("time_mean", "accuracy") else ", as the member's own search saw it"

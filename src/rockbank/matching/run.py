@@ -109,8 +109,8 @@ class Settings:
         if self.iterations is not None and self.method == PRIOR:
             raise ValueError(f"iterations: got {self.iterations}; method '{PRIOR}' has none, leave it out")
         if self.scaling == "published" and self.method not in OPTIMISERS:
-            raise ValueError(f"scaling: got 'published'; {self.method} samples the posterior, which that is not: leave it "
-                             f"at 'posterior', or take a method of {list(OPTIMISERS)}")  # fmt: skip
+            raise ValueError(f"scaling: got 'published'; {self.method} samples the posterior, which that is not: leave "
+                             f"it at 'posterior', or take a method of {list(OPTIMISERS)}")  # fmt: skip
         if self.iterations is not None and self.iterations < 1:
             raise ValueError(f"iterations: got {self.iterations}; allow one at least")
 
@@ -158,7 +158,8 @@ class Run:
             raise ValueError(
                 f"{path}: what it or a file that it names says of the {' and the '.join(changed)} {remedy}"
             )
-        if sha256(path) != self.settings.case_sha256:
+        # What it says besides, such as a comment, may change; of a run of before, the fingerprints are not known.
+        if not self.settings.inputs and sha256(path) != self.settings.case_sha256:
             raise ValueError(f"{path}: {remedy}")
         return case
 
@@ -172,8 +173,8 @@ class Run:
         folder = self.folder / GENERATOR
         card = ModelCard.load(folder)
         if self.settings.generator_sha256 not in ("", self.card_sha256):
-            raise ValueError(f"{folder / CARD}: is not what it was when the run began; put the generator's folder back, "
-                             "or begin another run")  # fmt: skip
+            raise ValueError(f"{folder / CARD}: is not what it was when the run began; put the generator's folder "
+                             "back, or begin another run")  # fmt: skip
         card.verify(folder)
         return card
 

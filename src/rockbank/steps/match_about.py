@@ -7,7 +7,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from rockbank.flow.options import Options
+import numpy as np
+
 from rockbank.flow.trajectory import NewtonError
 from rockbank.flow.units import DAY
 from rockbank.matching.case_file import MatchCase, load_match_case
@@ -18,7 +19,6 @@ from rockbank.matching.report import REPORT
 from rockbank.matching.run import PRIOR, Run
 from rockbank.matching.state import FAILED, State
 from rockbank.steps.match import TERMS, Asked, folder_of, prepare
-
 
 _STEPS = Chain.thinning
 _GAUSS_NEWTON = Cost(forward=6, jacobians=1)
@@ -66,7 +66,8 @@ def _row(i: int, state: State) -> tuple[str, ...]:
         return str(i), state.status, "", "", "", "", ""
     parts = state.last.parts
     n_iterations = len(state.records) - 1
-    numbers = (f"{parts.total:.5g}", f"{parts.time_mean:.3g}", f"{parts.accuracy:.3g}", f"{state.last.cost.runs:.5g}")
+    of_data = ("" if np.isnan(each) else f"{each:.3g}" for each in (parts.time_mean, parts.accuracy))
+    numbers = (f"{parts.total:.5g}", *of_data, f"{state.last.cost.runs:.5g}")
     return str(i), state.status, str(n_iterations), *numbers
 
 
@@ -104,7 +105,7 @@ def _estimate(run: Run, workers: int) -> str:
     for _ in range(2):
         begin = time.perf_counter()
         try:
-            run.objective.evaluate(z, Options(tolerance=1e-4), is_reported=True)
+            run.objective.evaluate(z, with_run=True)
         except NewtonError as error:
             return f"not known, the first member's rock cannot be simulated: {error}"
         seconds = time.perf_counter() - begin

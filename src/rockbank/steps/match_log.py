@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from rich.markup import escape
 
@@ -124,7 +125,8 @@ def _started(run: Run) -> Iterator[tracking.Run]:
 
 
 def _metrics(iteration: int, record: Record) -> Mapping[str, float]:
-    return {"iterations": iteration, "total": record.parts.total, **asdict(record.parts), "cost": record.cost.runs}
+    parts = {name: part for name, part in asdict(record.parts).items() if not np.isnan(part)}
+    return {"iterations": iteration, "total": record.parts.total, **parts, "cost": record.cost.runs}
 
 
 def _log_results(parent: tracking.Run, folder: Path, dataset: xr.Dataset) -> None:
