@@ -230,7 +230,7 @@ def test_wells_alone_need_no_simulator():
 def test_fit_of_the_wells_is_a_minimum():
     objective, _ = small_objective(**TINY, flow=False)
     target = objective.target(centre=np.array([2.0, -1.0, 0.5, 1.0]))
-    at = objective.evaluate(fit_wells(objective, target, target.centre)[0])
+    at = objective.evaluate(fit_wells(objective, target, target.centre, 1e-5)[0])
     start = objective.evaluate(target.centre)
     slope = np.abs(objective.gradient(at, target)).max()
     # L-BFGS ends where the objective falls by 1e-5 of itself, near a minimum by the square of the gradient.
