@@ -1,9 +1,9 @@
 """How long a history match takes: python -m benchmarks.match matches/published-gauss-newton
 
-What a gradient and a Jacobian take in forward runs, at latents that the run's members came through; CPU seconds of
-its members from the start to J <= 2, in this process and on one thread; and the speed of 20 members side by side on two
-cores, by that on one. Writes reports/deepflow/times.json, which `python -m docs.deepflow` reads. Nothing else should
-run on the machine.
+What a gradient, a Jacobian and a pass through the generator take in forward runs, at latents that the run's members
+came through; CPU seconds of its members from the start to J <= 2; and the speed of 20 members side by side on two
+cores, by that on one. All in processes such as members have, of one thread. Writes reports/deepflow/times.json, which
+`python -m docs.deepflow` reads. Nothing else should run on the machine.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from rockbank.files import write_json
-from rockbank.flow.options import Options
 from rockbank.matching.diagnostics import TIME_MEAN_THRESHOLD
-from rockbank.matching.ensemble import pool
+from rockbank.matching.ensemble import Pool, pool
+from rockbank.matching.objective import Vector
 from rockbank.matching.run import GENERATOR, Run
 from rockbank.matching.state import RUNNING, State
 from rockbank.steps.layout import progress
@@ -33,8 +32,8 @@ from rockbank.steps.layout import progress
 TIMES = Path("reports/deepflow/times.json")
 # Of the simulator, in Adam and while Gauss-Newton is far.
 TOLERANCE = 1e-3
-# Members side by side, and their Jacobians.
-N_SIDE_BY_SIDE, N_JACOBIANS = 20, 1
+# Members side by side, and their Jacobians, which take them different times.
+N_SIDE_BY_SIDE, N_JACOBIANS = 20, 3
 _STARTING_SECONDS = 3.0
 
 
@@ -44,11 +43,11 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a run of gauss-newton with flow and wells")
     parser.add_argument("--members", type=int, default=7, help="how many are taken to J <= 2")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     try:
         run = Run(arguments.run)
-        times: dict[str, Any] = {"equivalents": equivalents(run)}
-        times["member_cpu_seconds"] = members(run, arguments.members)
+        with pool(Run, {"folder": run.folder}, 1) as process:
+            times: dict[str, Any] = {"equivalents": equivalents(run, process)}
+            times["member_cpu_seconds"] = members(process, arguments.members)
         times["scaling"] = side_by_side(run)
     except ValueError as error:
         sys.exit(f"error {error}")
@@ -56,42 +55,47 @@ def main() -> None:
     print(TIMES)
 
 
-def equivalents(run: Run) -> dict[str, float]:
-    """CPU time of a gradient and of a Jacobian, by that of a forward run: the median over latents."""
-    objective, target, options = run.objective, run.member(0).target, Options(tolerance=TOLERANCE)
-    paths = [state.records for state in run.states() if state is not None and state.status != RUNNING][:5]
+def equivalents(run: Run, process: Pool) -> dict[str, float]:
+    """CPU time of a gradient, a Jacobian and a pass, by that of a forward run: medians over latents."""
+    paths = [of.records for of in run.states() if of is not None and of.status != RUNNING and of.records][:5]
     latents = [of[i].z for of in paths for i in (0, len(of) // 4, len(of) - 1)]
     if not latents:
         raise ValueError(f"{run.folder}: none of its members has ended; let some, so that there are latents to time")
-    seconds = []
-    with progress("timing gradients", len(latents)) as advance:
-        for z in [latents[0], *latents]:
-            forward, at = _timed(partial(objective.evaluate, z, options))
-            gradient, _ = _timed(partial(objective.gradient, at, target))
-            jacobian, _ = _timed(partial(objective.linearise, at, target))
-            seconds.append((forward, gradient, jacobian))
-            advance(1 if len(seconds) > 1 else 0)
-    forward, gradient, jacobian = np.median(seconds[1:], axis=0)  # the first compiled the kernels
-    print(f"CPU s: forward {forward:.3f}, gradient {gradient:.3f}, Jacobian {jacobian:.3f}")
-    print(f"in forward runs: gradient {gradient / forward:.2f}, Jacobian {jacobian / forward:.2f}")
-    return {"gradients": float(gradient / forward), "jacobians": float(jacobian / forward)}
+    with progress("timing gradients", len(latents) + 1) as advance:
+        # The first compiles the kernels.
+        seconds = process.each(_seconds, [latents[0], *latents], partial(advance, 1))[1:]
+    forward = float(np.median([of["forward"] for of in seconds]))
+    found = {name: float(np.median([of[name] for of in seconds])) / forward for name in seconds[0] if name != "forward"}
+    print(f"a forward run takes {forward:.3f} CPU s; in forward runs: "
+          + ", ".join(f"{name} {of:.3g}" for name, of in found.items()))  # fmt: skip
+    return found
 
 
-def members(run: Run, n: int) -> list[float | None]:
+def _seconds(run: Run, z: Vector) -> dict[str, float]:
+    objective, target = run.objective, run.member(0).target
+    wells = objective.without_flow()
+    forward, at = _timed(partial(objective.evaluate, z, TOLERANCE))
+    gradient, _ = _timed(partial(objective.gradient, at, target))
+    jacobian, _ = _timed(partial(objective.linearise, at, target))
+    passing, _ = _timed(lambda: wells.gradient(wells.evaluate(z), target))
+    return {"forward": forward, "gradients": gradient, "jacobians": jacobian, "passes": passing}
+
+
+def members(process: Pool, n: int) -> list[float | None]:
     """CPU seconds of each to J <= 2; None where it ends above."""
-    seconds: list[float | None] = []
     with progress("members to J <= 2", n) as advance:
-        for i in range(n):
-            member, began = run.member(i), time.process_time()
-            state = run.method.start(run.objective, member.target, member.z)
-            while state.status == RUNNING and not _is_there(state):
-                state = run.method.step(run.objective, member.target, state)
-            taken = time.process_time() - began
-            seconds.append(taken if _is_there(state) else None)
-            advance(1, f"{taken:.0f} CPU s")
+        seconds = process.each(_to_threshold, list(range(n)), partial(advance, 1))
     minutes = [float("inf") if of is None else of / 60 for of in seconds]
     print(f"core-minutes to J <= 2: median {np.median(minutes):.2f} of {[round(of, 2) for of in minutes]}")
     return seconds
+
+
+def _to_threshold(run: Run, i: int) -> float | None:
+    member, began = run.member(i), time.process_time()
+    state = run.method.start(run.objective, member.target, member.z)
+    while state.status == RUNNING and not _is_there(state):
+        state = run.method.step(run.objective, member.target, state)
+    return time.process_time() - began if _is_there(state) else None
 
 
 def _is_there(state: State) -> bool:
@@ -115,7 +119,7 @@ def side_by_side(run: Run) -> dict[str, float]:
                 seconds[name] = time.perf_counter() - began
     print(f"{N_SIDE_BY_SIDE} members: {seconds['one']:.0f} s on one core, {seconds['two']:.0f} s on two, "
           f"{seconds['one'] / seconds['two']:.2f} times as fast")  # fmt: skip
-    return {**seconds, "members": N_SIDE_BY_SIDE}
+    return {**seconds, "members": N_SIDE_BY_SIDE, "jacobians": N_JACOBIANS}
 
 
 def _wait(run: Run, seconds: float) -> None:

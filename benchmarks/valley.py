@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def measured(run: Run, n: int) -> list[dict[str, Any]]:
     rows = []
     with progress("steps, straight and bent", len(chosen)) as advance:
         for kind, member, iterate, record in chosen:
-            target = run.member(member).target
+            target = replace(run.member(member).target, starts=())
             at = run.objective.evaluate(record.z, straight.near)
             values = np.linalg.svd(run.objective.linearise(at, target).jacobian, compute_uv=False)
             row: dict[str, Any] = {"kind": kind, "member": member, "iterate": iterate, "flow": record.parts.flow}

@@ -10,6 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xarray as xr
 
 from docs.deepflow_fields import draw_curves, draw_maps
 from docs.deepflow_figures import (
@@ -24,8 +27,11 @@ from docs.deepflow_runs import GROUPS, Found, Results, between, find
 from docs.deepflow_text import to_markdown
 from rockbank.files import replacing, write_text
 from rockbank.matching.diagnostics import has, table
-from rockbank.matching.figures_maps import draw_interpolation
+from rockbank.matching.figures_maps import draw_evolution, draw_interpolation
 from rockbank.pictures import to_png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def main(root: Path = Path()) -> None:
@@ -67,8 +73,9 @@ def draw(folder: Path, group: str, runs: Sequence[Found]) -> list[str]:
         ),
         "wells": (partial(draw_wells, with_paper=group == "published"), ended),
         "slerp": (draw_interpolation_losses, mixed),
-        "sections": (_draw_sections, [run for run in mixed if run is between(ended)]),
-        "methods": (draw_methods, [run for run in ended if run.plan.scenario == 4 and has_ways(run)]),
+        "sections": (partial(_draw_whole, draw_interpolation), [run for run in mixed if run is between(ended)]),
+        "evolution": (partial(_draw_whole, draw_evolution), [run for run in mixed if run is between(ended)]),
+        "methods": (draw_methods, [run for run in ended if run.plan.is_compared and has_ways(run)]),
     }
     names = []
     for name, (draw_one, shown) in pictures.items():
@@ -78,8 +85,8 @@ def draw(folder: Path, group: str, runs: Sequence[Found]) -> list[str]:
     return names
 
 
-def _draw_sections(path: Path, runs: list[Results]) -> None:
-    figure = draw_interpolation(runs[0].whole)
+def _draw_whole(draw_one: Callable[[xr.Dataset], Figure | None], path: Path, runs: list[Results]) -> None:
+    figure = draw_one(runs[0].whole)
     if figure is not None:
         with replacing(path) as beside:
             beside.write_bytes(to_png(figure))

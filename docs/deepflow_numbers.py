@@ -21,11 +21,11 @@ from rockbank.matching.diagnostics import (
     total_loss,
     wells_facies,
 )
+from rockbank.matching.objective import CERTAIN
 from rockbank.matching.sheet import last
+from rockbank.matching.state import RUNNING
 
 ACCURACY_PUBLISHED, ACCURACY_BAR = 0.987, 0.98
-# A probability is as good as 1.
-_CERTAIN = 1 - 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +179,8 @@ def final_cost(dataset: xr.Dataset) -> Float[np.ndarray, " m"]:
 def members_off_the_bar(of: Results) -> pd.DataFrame:
     """Members that ended, or failed, without J <= 2 and accuracy >= 0.98: index member, and why.
 
-    Columns: status, reason, time_mean, accuracy, and unseen: of the wells' cells those that are wrong and as good as
-    certain. There the generator's tanh is flat, and no step sees them.
+    Columns: status, reason, time_mean, accuracy, and unseen: of the wells' cells those that are wrong and so certain
+    that the objective is flat there.
     """
     whole, name = of.whole, last(of.whole)
     wrong = np.abs(wells_facies(whole, name) - whole.facies_is_sand.values.astype(bool))
@@ -190,12 +190,12 @@ def members_off_the_bar(of: Results) -> pd.DataFrame:
             "reason": whole.reason.values.astype(str),
             "time_mean": whole.time_mean.sel(ensemble=name).values,
             "accuracy": facies_accuracy(whole, name),
-            "unseen": (wrong > _CERTAIN).sum(axis=1),
+            "unseen": (wrong >= 1 - CERTAIN).sum(axis=1),
         },
         index=whole.member.values,
     )
     is_good = (rows.time_mean <= TIME_MEAN_THRESHOLD) & (rows.accuracy >= ACCURACY_BAR)
-    return rows[~is_good & (rows.status != "running")]
+    return rows[~is_good & (rows.status != RUNNING)]
 
 
 def against_adam(adam: Results, newton: Results) -> pd.DataFrame:

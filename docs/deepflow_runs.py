@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from rockbank.matching.diagnostics import has
+from rockbank.matching.objective import Scaling
 from rockbank.matching.posterior import POSTERIOR, fingerprint, read_posterior
 from rockbank.matching.run import SETTINGS, Run
 from rockbank.matching.state import FAILED, RUNNING
@@ -28,12 +29,14 @@ class Plan:
         scenario: of the paper: 1 the prior, 2 the wells' facies, 3 the flow, 4 both.
         method: of the match.
         members: how many the report wants.
+        scaling: of the objective's parts.
     """
 
     name: str
     scenario: int
     method: str
     members: int
+    scaling: Scaling = "posterior"
 
     @property
     def group(self) -> str:
@@ -43,9 +46,16 @@ class Plan:
     @property
     def label(self) -> str:
         """For tables and pictures."""
-        return {1: "prior", 2: "wells", 3: "flow", 4: "flow and wells"}[self.scenario] + (
-            f", {self.method}" if self.scenario > 2 else ""
+        return (
+            {1: "prior", 2: "wells", 3: "flow", 4: "flow and wells"}[self.scenario]
+            + (f", {self.method}" if self.scenario > 2 else "")
+            + ("" if self.scaling == "posterior" else ", loss as published")
         )
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether its objective is the one that methods are compared by."""
+        return self.scenario == 4 and self.scaling == "posterior"
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -56,6 +66,7 @@ class Plan:
             "members": self.members,
             "flow": self.scenario != 2,
             "wells": self.scenario != 3,
+            "scaling": self.scaling,
         }
 
 
@@ -65,11 +76,13 @@ PLANS = (
     Plan(name="published-flow-adam", scenario=3, method="adam", members=10),
     Plan(name="published-flow-gauss-newton", scenario=3, method="gauss-newton", members=40),
     Plan(name="published-adam", scenario=4, method="adam", members=10),
+    Plan(name="published-adam-loss", scenario=4, method="adam", members=10, scaling="published"),
     Plan(name="published-gauss-newton", scenario=4, method="gauss-newton", members=40),
     Plan(name="published-rml", scenario=4, method="rml", members=20),
     Plan(name="published-es-mda", scenario=4, method="es-mda", members=100),
     Plan(name="own-prior", scenario=1, method="prior", members=100),
     Plan(name="own-wells", scenario=2, method="gauss-newton", members=100),
+    Plan(name="own-flow-adam", scenario=3, method="adam", members=5),
     Plan(name="own-flow-gauss-newton", scenario=3, method="gauss-newton", members=20),
     Plan(name="own-adam", scenario=4, method="adam", members=5),
     Plan(name="own-gauss-newton", scenario=4, method="gauss-newton", members=20),
@@ -177,7 +190,7 @@ def _read(plan: Plan, folder: Path) -> Found:
         asked=len(states),
         ended=sum(status not in (RUNNING, FAILED) for status in statuses),
         failed=statuses.count(FAILED),
-        note=f"no results yet, which `rockbank match report matches/{plan.name}` makes",
+        note=_differs(plan, settings) or f"no results yet, which `rockbank match report matches/{plan.name}` makes",
     )
 
 
@@ -195,5 +208,14 @@ def _of_dataset(plan: Plan, folder: Path) -> Found:
         asked=len(status),
         ended=int(has_ended.sum()),
         failed=int((status == FAILED).sum()),
-        note=f"older than its members, `rockbank match report matches/{plan.name}` renews it" if is_stale else "",
+        note=_differs(plan, settings)
+        or (f"older than its members, `rockbank match report matches/{plan.name}` renews it" if is_stale else ""),
     )
+
+
+def _differs(plan: Plan, settings: Mapping[str, Any]) -> str:
+    """What of the run is not as planned, but for the number of its members; "" where all is."""
+    asked = dict(settings) | {"case": Path(settings["case"]).name}
+    wanted = {name: want for name, want in plan.settings.items() if name != "members"}
+    other = [f"{name} {asked[name]}, not {want}" for name, want in wanted.items() if asked[name] != want]
+    return f"not as planned: {'; '.join(other)}" if other else ""

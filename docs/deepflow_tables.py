@@ -25,7 +25,7 @@ from docs.deepflow_numbers import (
 from docs.deepflow_runs import Found, Results
 from rockbank.files import read_json
 from rockbank.matching.calibration import expected_coverage
-from rockbank.matching.diagnostics import TIME_MEAN_THRESHOLD, forecast_coverage
+from rockbank.matching.diagnostics import LOSS_THRESHOLD, TIME_MEAN_THRESHOLD, forecast_coverage, has
 from rockbank.matching.sheet import last, to_text
 
 _COSTS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -125,10 +125,20 @@ def off_the_bar(run: Found) -> list[str]:
     ]
     head = ("member", "status", "reason", "J", "accuracy", "unseen cells")
     note = (
-        "Unseen are cells of the wells that are wrong with a probability within 1e-6 of certainty: there the "
-        "generator's tanh is flat, and no gradient moves them."
+        "Unseen are cells of the wells that are wrong and of which the generator is certain to the last digit: there "
+        "its tanh is flat in double precision, and no gradient moves them."
     )
     return [said, "Those that do not:", _table(head, rows, n_text=3), note]
+
+
+def began_again(run: Found) -> list[str]:
+    """How many members needed other draws."""
+    if run.results is None or not has(run.results.dataset, "n_starts"):
+        return []
+    n_starts = run.results.dataset.n_starts.values
+    again, often = (int((n_starts > n).sum()) for n in (1, 2))
+    return [f"Of the {len(n_starts)} members of {run.plan.name} that ended, {again} began again from another draw of "
+            f"the prior, {often} of them more than once."]  # fmt: skip
 
 
 def standing_table(runs: Sequence[Results]) -> str:
@@ -189,9 +199,11 @@ def times_text(times: Mapping[str, Any]) -> list[str]:
             f"{len(minutes)} members{f', of which {n_above} end above it' if n_above else ''}."
         )
     if "scaling" in times:
-        one, two, n = (times["scaling"][name] for name in ("one", "two", "members"))
+        one, two, n, n_jacobians = (times["scaling"][name] for name in ("one", "two", "members", "jacobians"))
         said.append(
-            f"{n} members take {to_text(one)} s on one core and {to_text(two)} s on two: {one / two:.2f} times as fast."
+            f"{n} members, each with at most {n_jacobians} Jacobians, take {to_text(one)} s on one core and "
+            f"{to_text(two)} s on two: {one / two:.2f} times as fast. More than twice would be noise of the two "
+            "measurements, on a machine shared with others."
         )
     return said or ["Not measured."]
 
@@ -217,9 +229,11 @@ def valley_text(path: Path) -> list[str]:
         for kind, of in medians.iterrows()
     )
     return [
-        f"By `python -m benchmarks.valley matches/{valley['run']}`: iterates far from the observations at which the "
-        "first step of a Jacobian took off less than 5 % of the objective (it creeps) or more than 30 % (it goes), and "
-        "what the best step takes off there, straight or bent after the valley.",
+        f"By `python -m benchmarks.valley matches/{valley['run']}`: iterates far from the observations, of an "
+        f"objective below {LOSS_THRESHOLD:,.0f}, at which the first step of a Jacobian took off less than 5 % of the "
+        "objective (it creeps) or more than 30 % (it goes). The last two columns are what the best step from there "
+        "takes off when it is asked for as much as the first of a start, straight or bent after the valley; the run's "
+        "own step was asked for what the steps before it had come to, and took off less or more.",
         _table(head, rows, n_text=1),
         f"In the median {said}.",
     ]

@@ -337,7 +337,11 @@ def test_times_are_those_of_their_file(tmp_path: Path, docs: Mapping[str, Module
     assert tables.times_text(nothing) == ["Not measured."]
     assert bars.core_minutes(nothing).verdict == bars.scaling(nothing).verdict == "open: not measured"
     write_json(
-        path, {"member_cpu_seconds": [60, 120, None, 600, 60], "scaling": {"one": 100.0, "two": 60.0, "members": 20}}
+        path,
+        {
+            "member_cpu_seconds": [60, 120, None, 600, 60],
+            "scaling": {"one": 100.0, "two": 60.0, "members": 20, "jacobians": 3},
+        },
     )
     of = bars.read_times(path)
     assert (bars.core_minutes(of).got, bars.core_minutes(of).verdict) == (2, "met")

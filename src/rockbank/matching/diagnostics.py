@@ -22,7 +22,7 @@ from rockbank.matching.observations import QUANTITIES
 from rockbank.matching.state import FAILED, RUNNING
 
 PARTS = ("loss_flow", "loss_wells", "loss_prior")
-# A match is good below these: the published total loss, and twice the time-mean J that noise alone leaves.
+# DeepFlow's: the loss to which it counted iterations, and a J of twice what noise leaves of its three curves.
 LOSS_THRESHOLD, TIME_MEAN_THRESHOLD = 1e3, 2.0
 # A curve that varies by less, of its size, is a control and says nothing.
 _VARIES = 1e-3

@@ -243,7 +243,17 @@ def pool(make: Callable[..., Work], arguments: Mapping[str, Any], workers: int) 
             yield Pool(executor, told)
         finally:
             stop.value = 1
+            # What the last iterations tell has to go somewhere, or a full pipe would hold them up.
+            is_over = threading.Event()
+            threading.Thread(target=_hear_out, args=(told, is_over), daemon=True).start()
             executor.shutdown(cancel_futures=True)
+            is_over.set()
+
+
+def _hear_out(told: Any, is_over: threading.Event) -> None:
+    while not is_over.wait(_POLL_SECONDS):
+        while not told.empty():
+            told.get()
 
 
 @contextmanager

@@ -55,7 +55,8 @@ class GaussNewton:
     Attributes:
         max_iterations: Jacobians at most, of all starts together.
         max_secants: steps at most that one Jacobian is mended for.
-        max_trials, max_trials_mended: runs after which no shorter step is tried, with a fresh Jacobian and a mended.
+        max_trials: runs after which no shorter step is tried.
+        max_vain: of them, as long as none was good, where the Jacobian is mended; a fresh one gets all.
         max_bends: of one step, at most.
         wells_first: flow term, by the noise floor, from which on the wells' is multiplied.
         far, near: tolerances of the simulator, above and below `far_above`.
@@ -66,7 +67,7 @@ class GaussNewton:
     max_iterations: int = 40
     max_secants: int = 6
     max_trials: int = 12
-    max_trials_mended: int = 4
+    max_vain: int = 4
     max_bends: int = 3
     wells_first: float = 1.8
     far: float = 1e-3
@@ -136,7 +137,7 @@ class GaussNewton:
             here = _Here(
                 objective=objective, target=target, last=last, model=model, emphasis=emphasis, tolerance=tolerance
             )
-            trial, n_runs = self._search(here, asked, self.max_trials_mended if i_step else self.max_trials)
+            trial, n_runs = self._search(here, asked, self.max_vain if i_step else self.max_trials)
             cost = cost + Cost(forward=n_runs)
             if trial is None:
                 # What trials in vain cost is the iterate's where they began.
@@ -186,10 +187,10 @@ class GaussNewton:
         is_met = parts.flow <= objective.noise_floor
         return self.stops_at_floor and is_met and (not objective.has_wells or parts.accuracy == 1)
 
-    def _search(self, here: _Here, fraction: float, max_runs: int) -> tuple[_Trial | None, int]:
+    def _search(self, here: _Here, fraction: float, max_vain: int) -> tuple[_Trial | None, int]:
         """The best of a few damped steps, each shorter than the one before, and how many runs they took."""
         best, n_runs = None, 0
-        while n_runs < max_runs:
+        while n_runs < (max_vain if best is None else self.max_trials):
             trial, n = self._bent(here, fraction)
             n_runs += n
             if trial is not None and trial.saved > (0.0 if best is None else best.saved):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,8 +21,8 @@ from rockbank.flow.units import Quantity as Unit
 from rockbank.matching.observation_table import DIMENSIONS, concatenated
 from rockbank.matching.observations import Observations, Quantity
 
-# Of one quantity of one well: times (s) and values (SI).
-Curve = tuple[Float[np.ndarray, " t"], Float[np.ndarray, " t"]]
+# Of one quantity of one well: times (s), values (SI), and their standard deviations where the file tells them.
+Curve = tuple[Float[np.ndarray, " t"], Float[np.ndarray, " t"], Float[np.ndarray, " t"] | None]
 # What a summary holds of each.
 _VECTORS: Mapping[Quantity, tuple[str, ...]] = {
     "bhp": ("WBHP",),
@@ -33,7 +33,7 @@ _VECTORS: Mapping[Quantity, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class SigmaSection:
-    """Standard deviation of each quantity, Pa and m^3/s."""
+    """Standard deviation of each quantity, Pa and m^3/s, where the file tells none."""
 
     bhp: Pressure | None = None
     water_rate: Rate | None = None
@@ -81,14 +81,17 @@ def from_curves(curves: Mapping[tuple[str, Quantity], Curve], sigma: Mapping[Qua
     """Every point of the curves of wells and quantities; a NaN is what was not measured.
 
     Raises:
-        ValueError: a quantity has no standard deviation, or a curve nothing but NaN.
+        ValueError: a quantity has no standard deviation, or two; or a curve nothing but NaN.
     """
     parts = []
-    for (well, quantity), (time, value) in curves.items():
-        if quantity not in sigma:
+    for (well, quantity), (time, value, error) in curves.items():
+        if quantity not in sigma and error is None:
             raise ValueError(
                 f"sigma: has no '{quantity}', which is observed in {well}; say how far it is to be trusted"
             )
+        if quantity in sigma and error is not None:
+            raise ValueError(f"sigma.{quantity}: the file has a standard error of its own for {well}; leave it out")
+        deviation = np.full(len(value), sigma[quantity]) if error is None else error
         measured = ~np.isnan(value)
         if not measured.any():
             raise ValueError(f"observed.{well}: {quantity} is not a number at any time; leave it out")
@@ -99,7 +102,7 @@ def from_curves(curves: Mapping[tuple[str, Quantity], Curve], sigma: Mapping[Qua
                 well=(well,) * n,
                 quantity=(quantity,) * n,
                 value=value[measured],
-                sigma=np.full(n, sigma[quantity]),
+                sigma=deviation[measured],
             )
         )
     return concatenated(parts)
@@ -124,7 +127,7 @@ def curves_of_summary(path: Path, section: CurvesSection) -> dict[tuple[str, Qua
         if not any((vector, name) in present for vector in _VECTORS[quantity]):
             raise ValueError(f"{path}: has no {' or '.join(_VECTORS[quantity])} of '{name}'; ask for it in the deck's "
                              f"SUMMARY, or leave {quantity} out of 'observed'")  # fmt: skip
-        found[well, quantity] = read.time, getattr(read, quantity)[:, read.wells.index(name)]
+        found[well, quantity] = read.time, getattr(read, quantity)[:, read.wells.index(name)], None
     return found
 
 
@@ -132,6 +135,9 @@ def curves_of_netcdf(
     path: Path, variable: str, section: CurvesSection, start: datetime
 ) -> dict[tuple[str, Quantity], Curve]:
     """What is observed, out of a NetCDF file.
+
+    A variable that `ancillary_variables` names, with a standard name that ends in "standard_error", holds standard
+    deviations, one for each value (CF conventions, 3.4).
 
     Args:
         path: of the file.
@@ -151,17 +157,36 @@ def curves_of_netcdf(
                 raise ValueError(f"{path}: has no variable '{name}'; it has {list(dataset.data_vars)}, say in "
                                  f"'names' which is {quantity}, or as 'file: {path.name}:VARIABLE' which holds "
                                  "all")  # fmt: skip
-            array = _labelled(path, dataset[name], section.called(well), time_name)
-            if variable:
-                array = _labelled(path, array, section.called(quantity), time_name)
-            if array.dims != (time_name,) or time_name not in array.coords:
-                raise ValueError(f"{path}: '{name}' of {well} runs along {list(array.dims)}; it has to run along "
-                                 f"'{time_name}' alone, with coordinates: say in 'names' what its time is "
-                                 "called")  # fmt: skip
+            labels = [section.called(each) for each in ((well, quantity) if variable else (well,))]
+            array = _along_time(path, dataset[name], labels, time_name)
             scale = _scale(path, quantity, DIMENSIONS[quantity], array.attrs, section.units)
             time = _seconds(path, array[time_name], section.units, start)
-            found[well, quantity] = time, np.asarray(array.values, dtype=float) * scale
+            sigma = None
+            if error := _error_of(dataset, array):
+                of_error = _along_time(path, dataset[error], labels, time_name)
+                attributes = {"units": of_error.attrs.get("units", array.attrs.get("units"))}
+                of_sigma = _scale(path, quantity, DIMENSIONS[quantity], attributes, section.units)
+                sigma = np.asarray(of_error.values, dtype=float) * of_sigma
+            found[well, quantity] = time, np.asarray(array.values, dtype=float) * scale, sigma
     return found
+
+
+def _error_of(dataset: xr.Dataset, array: xr.DataArray) -> str | None:
+    """The variable of an array's standard deviations."""
+    for name in str(array.attrs.get("ancillary_variables", "")).split():
+        if name in dataset and str(dataset[name].attrs.get("standard_name", "")).endswith("standard_error"):
+            return name
+    return None
+
+
+def _along_time(path: Path, array: xr.DataArray, labels: Sequence[str], time_name: str) -> xr.DataArray:
+    """The part of an array at these labels, which runs along time alone."""
+    for label in labels:
+        array = _labelled(path, array, label, time_name)
+    if array.dims != (time_name,) or time_name not in array.coords:
+        raise ValueError(f"{path}: '{array.name}' of {labels[0]} runs along {list(array.dims)}; it has to run along "
+                         f"'{time_name}' alone, with coordinates: say in 'names' what its time is called")  # fmt: skip
+    return array
 
 
 def _pairs(section: CurvesSection) -> Iterator[tuple[str, Quantity]]:

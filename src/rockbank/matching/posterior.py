@@ -24,7 +24,7 @@ from rockbank.matching.ensemble import Each
 from rockbank.matching.forecast import Shown, show, show_truth, slerp, with_forecast
 from rockbank.matching.objective import COST, Parts, Vector
 from rockbank.matching.observations import QUANTITIES
-from rockbank.matching.run import PRIOR, Run
+from rockbank.matching.run import N_STARTS, PRIOR, Run
 from rockbank.matching.state import FAILED, RUNNING, State
 from rockbank.provenance import git_commit
 
@@ -263,6 +263,12 @@ def _add_histories(dataset: xr.Dataset, run: Run, states: Sequence[State | None]
         dims,
         total,
         {"units": "1", "long_name": "cost so far in forward runs", "comment": json.dumps(COST)},
+    )
+    n_starts = [0 if state is None else int(state.memory.get("i_start", 0)) + 1 for state in states]
+    dataset["n_starts"] = (
+        "member",
+        np.minimum(n_starts, N_STARTS),
+        {"units": "1", "long_name": "draws of the prior that the member began from"},
     )
     dataset["z_path"] = ((*dims, "latent"), paths, {"units": "1", "long_name": "latent after each iteration"})
 
