@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,9 @@ from rockbank.matching.es_mda import EsMda
 from rockbank.matching.gauss_newton import GaussNewton
 from rockbank.matching.mixing import effective_sample_size, r_hat
 from rockbank.matching.objective import Objective, Target, Vector
+from rockbank.matching.run import N_STARTS
 from rockbank.matching.small import small_objective
-from rockbank.matching.state import FAILED, State
+from rockbank.matching.state import FAILED, RUNNING, State
 from rockbank.pictures import BLUE, GREY, ORANGE, drawing, tidy
 
 REPORT, PICTURE = Path("reports/calibration.md"), Path("docs/pictures/calibration.png")
@@ -108,7 +109,7 @@ def main() -> None:
     begin = time.process_time()
     objective, truth = small_objective()
     rml = by_rml(objective)
-    sizes = ((N_MEMBERS, False), (N_MEMBERS, True), (N_LARGE, True))
+    sizes = tuple((n, is_localised) for n in (N_MEMBERS, N_LARGE) for is_localised in (False, True))
     smoothers, runs = zip(*(by_es_mda(objective, *size) for size in sizes), strict=True)
     emulator = Emulator(objective, *(of[:N_NODES] for of in runs[-1]))
     method = Chain(
@@ -124,7 +125,7 @@ def main() -> None:
     reference, of_chains = by_chains(objective, method, N_CHAINS)
     plain, of_plain = by_chains(objective, Chain(max_iterations=300, burn_in=60, thinning=5, tolerance=TOLERANCE), 2)
     text = report(objective, reference, plain, [rml, *smoothers], [of_chains, of_plain], time.process_time() - begin)
-    draw(reference, [rml, smoothers[-1]], truth)
+    draw(reference, [rml, smoothers[0]], truth)
     write_text(REPORT, text)
     print(text)
 
@@ -141,7 +142,9 @@ def by_rml(objective: Objective) -> Ensemble:
     for i in range(N_MEMBERS):
         z = prior_draw(objective, i)
         noise = np.random.Generator(np.random.Philox(key=np.array([SEED, i + 1], dtype=np.uint64)))
-        target = objective.target(centre=z, observed=of.value + of.sigma * noise.standard_normal(len(of)))
+        observed = of.value + of.sigma * noise.standard_normal(len(of))
+        starts = tuple(noise.standard_normal((N_STARTS - 1, objective.n_latent)))
+        target = replace(objective.target(centre=z, observed=observed), starts=starts)
         state = finished(method, objective, target, z)
         found.append(state.last.z)
         cost += equivalents(state)
@@ -186,7 +189,7 @@ def by_chains(
 def finished(method: Method, objective: Objective, target: Target, z: Vector) -> State:
     """A member's last state."""
     state = method.start(objective, target, z)
-    while state.status == "running":
+    while state.status == RUNNING:
         state = method.step(objective, target, state)
     return state
 
@@ -281,11 +284,16 @@ def report(
         f"Chains, from {len(chains)} and {len(plain)} draws of the prior. {steps[0].upper()}{steps[1:]}. The two "
         f"differ in the posterior's mean by at most {max(apart):.1f} standard errors. The reference "
         f"{'is' if said[0]['r_hat'] < 1.01 else 'is **not**'} converged by the bar of R-hat < 1.01.",
+        "Its steps are many through an interpolation of es-mda's runs, about rml's mean and covariance, taken or "
+        "refused together by the simulator (delayed acceptance): what it samples is the simulator's own posterior, "
+        "whatever the interpolation and rml are like; they only let it go faster.",
         "",
         "Distances from the chains, in standard deviations of the chains: of the means over the latent's numbers in "
         "the mean and at worst; ratio of the standard deviations in the (geometric) mean, the least and the most; "
         "sliced 2-Wasserstein and energy distance. The last rows are what as many samples of the posterior itself "
-        "would show, and the prior. Runs are forward runs; a Jacobian counts as one more.",
+        "would show, and the prior. Runs are forward runs; a Jacobian counts as one more. rml is biased where "
+        "the observables bend within the posterior, which they do here; es-mda is off where they bend within the "
+        "prior.",
         "",
         *_table(["", "runs", "mean", "worst", "sd ratio", "least", "most", "Wasserstein", "energy"], rows),
         "",

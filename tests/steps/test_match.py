@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -63,7 +64,7 @@ def children(parent: str) -> dict[str, mlflow.entities.Run]:
 def test_help_tells_of_the_run_and_of_its_other_commands() -> None:
     for arguments in ((), ("--help",)):
         printed = said("match", *arguments)
-        assert "rockbank match [OPTIONS] CASE" in printed
+        assert "rockbank match [OPTIONS] [CASE]" in printed
         assert "rockbank match status|resume|report RUN" in printed
         for option in ("--generator", "--method", "--members", "--seed", "--terms", "--scaling", "--iterations"):
             assert option in printed
@@ -90,6 +91,13 @@ def test_a_dry_run_says_what_would_be_run_and_writes_nothing(case: Path) -> None
     assert sorted(path.name for path in case.parent.iterdir()) == before
 
 
+def test_without_a_case_it_is_deepflows(case: Path) -> None:
+    shutil.copytree(case.parent, "cases", ignore=lambda *_: {"cases", "matches"})
+    Path("cases/case.yaml").rename("cases/deepflow.yaml")
+    printed = " ".join(said("match", "--dry-run", "--method", "gauss-newton").split())
+    assert "matches/deepflow-gauss-newton" in printed
+
+
 @pytest.mark.parametrize(
     ("asked", "keys", "says"),
     [
@@ -97,6 +105,7 @@ def test_a_dry_run_says_what_would_be_run_and_writes_nothing(case: Path) -> None
         ({"terms": "flow,well"}, {}, "--terms: got 'well'; known are ['flow', 'wells']"),
         ({"scaling": "mine"}, {}, "scaling: got 'mine'; known are ['posterior', 'published']"),
         ({"iterations": 0}, {}, "iterations: got 0"),
+        ({"scaling": "published"}, {}, "scaling: got 'published'; rml samples the posterior, which that is not"),
         ({"name": "../other"}, {}, "--name: got '../other'; give the name of a folder"),
         ({}, {"generator": None}, "--generator: is given neither here nor in the case file's section 'matching'"),
         ({}, {"members": None}, "--members: is given neither here nor in the case file's section 'matching'"),
@@ -266,19 +275,23 @@ def wait_for(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+LONG = match.Asked(method="adam", iterations=25, name="killed")
+
+
 @pytest.fixture
 def begun(case: Path) -> Path:
     """A run of Adam, long enough to be killed in its midst."""
-    return match.begin(case, match.Asked(method="adam", iterations=25, name="killed"))
+    return match.begin(case, LONG)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("asked", [LONG, match.Asked(method="es-mda", iterations=12, members=20, name="killed")])
 def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(
-    case: Path, begun: Path, monkeypatch: pytest.MonkeyPatch
+    case: Path, asked: match.Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Its pictures take longer than all the rest.
     monkeypatch.setattr(match, "write_report", lambda folder, _: (folder / "report.html").write_text("none"))
-    whole = match.begin(case, match.Asked(method="adam", iterations=25, name="whole"))
+    begun, whole = (match.begin(case, replace(asked, name=name)) for name in ("killed", "whole"))
     match.go_on(whole, 1)
     for n_checkpoints in (1, 2):
         process = subprocess.Popen([*COMMAND, "match", "resume", str(begun), "--workers", "2"], text=True)
@@ -291,7 +304,8 @@ def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(
     match.go_on(begun, 2)
     assert latents(begun) == latents(whole)
     assert read_posterior(begun).identical(read_posterior(whole))
-    assert len(children(json.loads((begun / "mlflow.json").read_text())["run_id"])) == 3
+    n_members = Run(begun).settings.members
+    assert len(children(json.loads((begun / "mlflow.json").read_text())["run_id"])) == n_members
 
 
 @pytest.mark.slow

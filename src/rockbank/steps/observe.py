@@ -107,7 +107,7 @@ def measure(case: Case, result: Result, plan: Plan) -> Observations:
     """
     wells = [well.name for well in case.wells]
     curves: dict[tuple[str, Quantity], Curve] = {
-        (well, quantity): (result.time, getattr(result, quantity)[:, wells.index(well)].detach().numpy())
+        (well, quantity): (result.time, getattr(result, quantity)[:, wells.index(well)].detach().numpy(), None)
         for well, quantity in plan.observed
     }
     clean = from_curves(curves, plan.sigma)
