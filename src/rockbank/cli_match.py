@@ -56,7 +56,9 @@ def match(
     seed: Annotated[int | None, typer.Option(min=0, help="of all that is random; else the case's")] = None,
     terms: Annotated[str, typer.Option(help="which count beside the prior")] = "flow,wells",
     scaling: Annotated[str, typer.Option(help="posterior, or published as in DeepFlow's code")] = "posterior",
-    iterations: Annotated[int | None, typer.Option(min=1, help="of each member, at most; else the method's")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="of each member, at most: gradients, Jacobians, assimilations or samples")
+    ] = None,
     workers: Workers = _CORES,
     name: Annotated[str | None, typer.Option(help="of the folder in matches/; else made of case and method")] = None,
     dry_run: Annotated[

@@ -79,9 +79,9 @@ class Run:
         mlflow.MlflowClient().set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
 
     def last_step(self, metric: str) -> int:
-        """The last step at which `metric` was logged; 0 where it never was."""
+        """The last step at which `metric` was logged; -1 where it never was."""
         history = mlflow.MlflowClient().get_metric_history(self.run_id, metric)
-        return max((each.step for each in history), default=0)
+        return max((each.step for each in history), default=-1)
 
     def picture(self, name: str, pixels: UInt8[np.ndarray, "h w *c"], step: int | None = None) -> None:
         """A picture among the run's artifacts, or one of a series over the steps."""

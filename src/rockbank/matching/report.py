@@ -171,7 +171,10 @@ def _percent(part: float | None) -> str:
 
 def _levels(levels: list[float] | None) -> str:
     """P10, P50 and P90; once, where they are the same."""
-    return "–" if levels is None else " · ".join(dict.fromkeys(map(to_text, levels)))
+    if levels is None:
+        return "–"
+    texts = [to_text(level) for level in levels]
+    return texts[0] if len(set(texts)) == 1 else " · ".join(texts)
 
 
 def _yes(is_so: bool | None) -> str:

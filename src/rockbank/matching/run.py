@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -40,7 +41,7 @@ def _es_mda(asked: Settings, is_localised: bool) -> Together:
 
 
 def _chain(asked: Settings, is_guided: bool) -> Chain:
-    """Of which the first quarter is left out."""
+    """Whose first quarter adapts its steps; the member's own result is its last sample."""
     n_samples = asked.iterations or Chain.max_iterations
     return Chain(max_iterations=n_samples, burn_in=n_samples // 4, seed=asked.seed, is_guided=is_guided)
 
@@ -81,7 +82,8 @@ class Settings:
         seed: of all their draws.
         flow, wells: which terms of the objective count.
         scaling: "posterior", or the published one.
-        iterations: at most; None is the method's own.
+        iterations: at most, of a member: gradients of adam, Jacobians of gauss-newton and rml, which each serve
+            several iterates, assimilations of es-mda, samples of pcn and mala; None is the method's own number.
     """
 
     case: str
@@ -284,8 +286,12 @@ def new_folder(folder: Path) -> Iterator[Path]:
         beside.chmod(0o755)
         try:
             os.rename(beside, folder)
-        except OSError as error:
+        except FileExistsError as error:
             raise ValueError(taken) from error
+        except OSError as error:
+            if error.errno == errno.ENOTEMPTY:
+                raise ValueError(taken) from error
+            raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

@@ -57,7 +57,7 @@ class MatchLog:
         if child is None:
             child = parent.child(f"member {i}")
             self._note(logged, i, child, is_whole=False)
-        done = child.last_step("iterations") if known else -1
+        done = child.last_step("iterations")
         child.log_series({k: _metrics(k, record) for k, record in enumerate(state.records) if k > done})
         child.tag({"member": str(i), "status": state.status, "reason": state.reason or None})
         child.end(failed=state.status == FAILED)
