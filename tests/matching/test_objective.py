@@ -11,6 +11,7 @@ import torch
 from rockbank.matching.objective import Cost, Objective
 from rockbank.matching.observations import Observations
 from rockbank.matching.small import small_objective
+from tests.matching.tiny import make_run, write_case
 
 TINY = {"shape": (6, 4), "n_latent": 3, "days": (40, 80), "n_facies": 2}
 # Far below what is compared, so that differences are not the iteration's.
@@ -31,8 +32,12 @@ def one_thread():
 
 def drawn(objective):
     """A target with a centre and observations of its own, as randomised maximum likelihood has."""
+    return drawn_about(objective, CENTRE)
+
+
+def drawn_about(objective, centre):
     of = objective.observations
-    return objective.target(centre=CENTRE, observed=of.value + 0.7 * of.sigma)
+    return objective.target(centre=centre, observed=of.value + 0.7 * of.sigma)
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
@@ -48,6 +53,21 @@ def test_gradient_leaves_a_second_order_remainder(terms, scaling):
     left = [abs(total(Z + h * ALONG) - total(Z) - h * slope) for h in (0.04, 0.02, 0.01)]
     rates = [math.log2(coarse / fine) for coarse, fine in pairwise(left)]
     assert min(rates) > 1.9
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_gradient_through_a_network_leaves_a_second_order_remainder(tmp_path, seed):
+    """Over steps so short that they seldom cross a kink of its ReLUs, and none on these ways."""
+    objective = make_run(tmp_path / "run", write_case(tmp_path)).objective
+    z, along = np.random.default_rng(seed).standard_normal((2, objective.n_latent))
+    target = drawn_about(objective, along)
+
+    def total(at):
+        return objective.parts(objective.evaluate(at, TIGHT), target).total
+
+    slope = objective.gradient(objective.evaluate(z, TIGHT), target) @ along
+    left = [abs(total(z + h * along) - total(z) - h * slope) for h in (4e-4, 2e-4, 1e-4)]
+    assert min(math.log2(coarse / fine) for coarse, fine in pairwise(left)) > 1.9
 
 
 @pytest.mark.parametrize("scaling", SCALINGS)
