@@ -197,7 +197,7 @@ def finished(method: Method, objective: Objective, target: Target, z: Vector) ->
 def equivalents(state: State) -> float:
     """Forward runs; a Jacobian of a few observables or a gradient counts as one more."""
     cost = state.last.cost
-    return cost.forward + cost.gradients + cost.jacobians
+    return cost.forward + cost.gradients + cost.n_jacobians
 
 
 def sliced_wasserstein(one: Samples, other: Samples, *, n_directions: int = 200) -> float:

@@ -1,6 +1,6 @@
 """How long a history match takes: python -m benchmarks.match matches/published-gauss-newton
 
-What a gradient, a Jacobian and a pass through the generator take in forward runs, at latents that the run's members
+What a gradient, a Jacobian, a reduced one and a pass through the generator take in forward runs, at latents that the run's members
 came through; CPU seconds of its members from the start to J <= 2; and the speed of 20 members side by side on two
 cores, by that on one. All in processes such as members have, of one thread. Writes reports/deepflow/times.json, which
 `python -m docs.deepflow` reads. Nothing else should run on the machine.
@@ -24,6 +24,7 @@ import numpy as np
 from rockbank.files import write_json
 from rockbank.matching.diagnostics import TIME_MEAN_THRESHOLD
 from rockbank.matching.ensemble import Pool, pool
+from rockbank.matching.gauss_newton import directions
 from rockbank.matching.objective import Vector
 from rockbank.matching.run import GENERATOR, Run
 from rockbank.matching.state import RUNNING, State
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def equivalents(run: Run, process: Pool) -> dict[str, float]:
-    """CPU time of a gradient, a Jacobian and a pass, by that of a forward run: medians over latents."""
+    """CPU time of each of these, by that of a forward run: medians over latents."""
     paths = [of.records for of in run.states() if of is not None and of.status != RUNNING and of.records][:5]
     latents = [of[i].z for of in paths for i in (0, len(of) // 4, len(of) - 1)]
     if not latents:
@@ -76,9 +77,10 @@ def _seconds(run: Run, z: Vector) -> dict[str, float]:
     wells = objective.without_flow()
     forward, at = _timed(partial(objective.evaluate, z, TOLERANCE))
     gradient, _ = _timed(partial(objective.gradient, at, target))
-    jacobian, _ = _timed(partial(objective.linearise, at, target))
+    jacobian, linear = _timed(partial(objective.linearise, at, target))
+    reduced, _ = _timed(partial(objective.linearise, at, target, directions(linear.jacobian)))
     passing, _ = _timed(lambda: wells.gradient(wells.evaluate(z), target))
-    return {"forward": forward, "gradients": gradient, "jacobians": jacobian, "passes": passing}
+    return {"forward": forward, "gradients": gradient, "jacobians": jacobian, "passes": passing, "reduced": reduced}
 
 
 def members(process: Pool, n: int) -> list[float | None]:

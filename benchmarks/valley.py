@@ -82,7 +82,7 @@ def _iterates(run: Run, fits: Callable[[float], bool]) -> Iterator[tuple[int, in
     for member, state in enumerate(run.states()):
         records = () if state is None else state.records
         for i, (here, then) in enumerate(pairwise(records)):
-            has_new_jacobian = then.cost.jacobians > here.cost.jacobians
+            has_new_jacobian = then.cost.n_jacobians > here.cost.n_jacobians
             is_far = here.parts.flow > far and here.parts.total <= LOSS_THRESHOLD
             if has_new_jacobian and is_far and fits(1 - then.parts.total / here.parts.total):
                 yield member, i, here

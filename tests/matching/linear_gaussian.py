@@ -83,7 +83,7 @@ class LinearGaussian:
     def wells_gradient(self, at):
         return np.zeros(N_LATENT)
 
-    def linearise(self, at, target):
+    def linearise(self, at, target, basis=None):
         return Linear(
             residual=self.residual(at, target),
             jacobian=self.matrix / self.observations.sigma[:, None],

@@ -61,7 +61,7 @@ class Valley(LinearGaussian):
         at = super().evaluate(z, tolerance)
         return replace(at, simulated=torch.as_tensor(self.matrix @ self.shown(np.asarray(z))))
 
-    def linearise(self, at, target):
+    def linearise(self, at, target, basis=None):
         slope = np.array([1.0 if at.z[0] > 0 else 0.01, 1.0, 1.0])
         scaled = self.matrix / self.observations.sigma[:, None]
         return replace(super().linearise(at, target), residual=self.residual(at, target), jacobian=scaled * slope)
@@ -92,7 +92,7 @@ def test_member_whose_starts_are_spent_goes_on_from_the_best_of_their_ends():
         state = member.step(objective, target, state)
     assert best[0].last.parts.total == min(record.parts.total for record in best[0].records)
     assert state.last.parts.total < best[0].last.parts.total
-    assert state.last.cost.jacobians > best[0].last.cost.jacobians
+    assert state.last.cost.n_jacobians > best[0].last.cost.n_jacobians
 
 
 class Canyon(LinearGaussian):
@@ -105,7 +105,7 @@ class Canyon(LinearGaussian):
         at = super().evaluate(z, tolerance)
         return replace(at, simulated=self.observed_at(at.at))
 
-    def linearise(self, at, target):
+    def linearise(self, at, target, basis=None):
         of = torch.autograd.functional.jacobian(self.observed_at, at.at).numpy()
         linear = super().linearise(at, target)
         return replace(linear, residual=self.residual(at, target), jacobian=of / self.observations.sigma[:, None])
@@ -154,7 +154,7 @@ class Counted(LinearGaussian):
         self.n_runs += 1
         return super().evaluate(z, tolerance)
 
-    def linearise(self, at, target):
+    def linearise(self, at, target, basis=None):
         self.n_jacobians += 1
         return super().linearise(at, target)
 
@@ -172,8 +172,8 @@ def test_cost_is_all_that_was_run(kind):
     while state.status == "running":
         state = member.step(objective, target, state)
         if int(state.memory["i_start"]) <= len(target.starts):
-            assert (state.last.cost.forward, state.last.cost.jacobians) == (objective.n_runs, objective.n_jacobians)
-    assert (state.last.cost.forward, state.last.cost.jacobians) == (objective.n_runs, objective.n_jacobians)
+            assert (state.last.cost.forward, state.last.cost.n_jacobians) == (objective.n_runs, objective.n_jacobians)
+    assert (state.last.cost.forward, state.last.cost.n_jacobians) == (objective.n_runs, objective.n_jacobians)
 
 
 def test_start_that_cannot_be_simulated_is_passed_over():

@@ -93,6 +93,18 @@ def test_jacobian_is_the_residuals_differences():
     assert jacobian @ ALONG == pytest.approx((ahead - behind) / (2 * h), abs=1e-4 * np.abs(jacobian @ ALONG).max())
 
 
+def test_reduced_jacobian_is_the_whole_one_seen_in_its_directions():
+    objective, _ = small_objective(**TINY)
+    target, at = drawn(objective), objective.evaluate(Z, TIGHT)
+    whole = objective.linearise(at, target)
+    basis = np.linalg.svd(np.random.default_rng(0).normal(size=(len(whole.residual), 1)), full_matrices=False)[0]
+    reduced = objective.linearise(at, target, basis)
+    span, _ = np.linalg.qr(np.column_stack([whole.residual, basis]))
+    assert len(whole.residual) > span.shape[1]
+    assert reduced.jacobian == pytest.approx(span @ span.T @ whole.jacobian, abs=1e-8 * np.abs(whole.jacobian).max())
+    assert reduced.jacobian.T @ reduced.residual == pytest.approx(whole.jacobian.T @ whole.residual, rel=1e-8)
+
+
 def test_parts_are_those_of_the_posterior():
     objective, _ = small_objective(**TINY)
     at, target = objective.evaluate(Z, TIGHT), drawn(objective)

@@ -22,7 +22,7 @@ Scaling = Literal["posterior", "published"]
 # Where facies are as good as certain; -ln of it, 32, is the most that one cell can cost, and beyond it nothing pulls.
 CERTAIN = 1e-14
 # What they take of a forward run's time, as benchmarks.match measured on DeepFlow's case.
-COST = {"forward": 1.0, "gradients": 2.1, "jacobians": 11.4, "passes": 0.05}
+COST = {"forward": 1.0, "gradients": 2.1, "jacobians": 11.4, "passes": 0.05, "reduced": 7.8}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +72,7 @@ class Cost:
         forward: through the generator and the simulator.
         gradients: back through both.
         jacobians: of all observations.
+        reduced: Jacobians of few combinations of them.
         passes: there and back through the generator alone.
     """
 
@@ -79,6 +80,7 @@ class Cost:
     gradients: int = 0
     jacobians: int = 0
     passes: int = 0
+    reduced: int = 0
 
     def __add__(self, other: Cost) -> Cost:
         """Together."""
@@ -87,7 +89,13 @@ class Cost:
             gradients=self.gradients + other.gradients,
             jacobians=self.jacobians + other.jacobians,
             passes=self.passes + other.passes,
+            reduced=self.reduced + other.reduced,
         )
+
+    @property
+    def n_jacobians(self) -> int:
+        """Of either kind."""
+        return self.jacobians + self.reduced
 
     @property
     def runs(self) -> float:
@@ -268,22 +276,32 @@ class Objective:
             gradient = gradient + _derivative(torch.stack(pieces).sum(), at)
         return np.asarray(gradient)
 
-    def linearise(self, at: Evaluation, target: Target) -> Linear:
-        """The terms' derivatives in z: all observables' by one adjoint sweep, the generator's forward."""
-        of_generator = self.rock.jacobian(at.z)
+    def linearise(self, at: Evaluation, target: Target, basis: Float[np.ndarray, "n_obs k"] | None = None) -> Linear:
+        """The terms' derivatives in z: all observables' by one adjoint sweep, the generator's forward.
+
+        Args:
+            at: where.
+            target: of the member.
+            basis: directions of the residuals. The Jacobian is then of those alone, and of the residual itself, so
+                that the gradient is whole: Q Q^T J, with Q an orthonormal basis of them all. The sweep has less to
+                carry.
+        """
+        of_generator, residual = self.rock.jacobian(at.z), self.residual(at, target)
         of_residual = np.zeros((0, self.n_latent))
         if self.has_flow:
-            (of_simulated,) = jacobian(at.simulated, [at.variables])
-            of_residual = self._root[:, None] * (of_simulated.flatten(1) @ of_generator.flatten(1).T).numpy()
+            scaled = torch.as_tensor(self._root) * at.simulated
+            directions = None if basis is None else np.linalg.qr(np.column_stack([residual, basis]))[0]
+            outputs = scaled if directions is None else torch.as_tensor(directions).T @ scaled
+            (of_outputs,) = jacobian(outputs, [at.variables])
+            of_residual = (of_outputs.flatten(1) @ of_generator.flatten(1).T).numpy()
+            of_residual = of_residual if directions is None else directions @ of_residual
         gradient, hessian = np.zeros(self.n_latent), np.zeros((self.n_latent,) * 2)
         if self.has_wells:
             gradient = self.wells_gradient(at)
             p = at.facies.numpy().clip(CERTAIN, 1 - CERTAIN)
             of_p = self.facies.at(of_generator[:, 0]).T.numpy()
             hessian = of_p.T @ (of_p / (p * (1 - p))[:, None])
-        return Linear(
-            residual=self.residual(at, target), jacobian=of_residual, wells_gradient=gradient, wells_hessian=hessian
-        )
+        return Linear(residual=residual, jacobian=of_residual, wells_gradient=gradient, wells_hessian=hessian)
 
     def residual(self, at: Evaluation, target: Target) -> Float[np.ndarray, " n_obs"]:
         """Scaled, so that the flow term is 0.5 |residual|^2; empty where the flow does not count."""

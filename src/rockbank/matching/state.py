@@ -59,7 +59,7 @@ class State:
     @property
     def n_iterations(self) -> int:
         """Of the method: Jacobians where it makes any, else iterates after the start."""
-        return self.last.cost.jacobians or len(self.records) - 1
+        return self.last.cost.n_jacobians or len(self.records) - 1
 
     def then(self, record: Record, evaluation: Evaluation, memory: Mapping[str, np.ndarray]) -> State:
         """One iterate on."""

@@ -21,7 +21,7 @@ from rockbank.matching.state import FAILED, State
 from rockbank.steps.match import TERMS, Asked, folder_of, prepare
 
 _STEPS = Chain.thinning
-_GAUSS_NEWTON = Cost(forward=6, jacobians=1)
+_GAUSS_NEWTON = Cost(forward=6, reduced=1)
 # What an iteration costs; of Gauss-Newton, as in DeepFlow's case in the mean.
 _ITERATION = {
     PRIOR: Cost(),
