@@ -1,9 +1,9 @@
 """How long a history match takes: python -m benchmarks.match matches/published-gauss-newton
 
-What a gradient, a Jacobian, a reduced one and a pass through the generator take in forward runs, at latents that the run's members
-came through; CPU seconds of its members from the start to J <= 2; and the speed of 20 members side by side on two
-cores, by that on one. All in processes such as members have, of one thread. Writes reports/deepflow/times.json, which
-`python -m docs.deepflow` reads. Nothing else should run on the machine.
+What a gradient, a Jacobian, a reduced one and a pass through the generator take in forward runs, at latents that the
+run's members came through; CPU seconds of its members from the start to J <= 2; and the speed of 20 members side by
+side on two cores, by that on one. All in processes such as members have, of one thread. Writes
+reports/deepflow/times.json, which `python -m docs.deepflow` reads. Nothing else should run on the machine.
 """
 
 from __future__ import annotations
