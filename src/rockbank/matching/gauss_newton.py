@@ -107,8 +107,8 @@ class GaussNewton:
         cost = state.last.cost
         for i_start, z in list(enumerate(starts))[i:]:
             if objective.has_wells:
-                # Where the flow counts, its steps go on with the fit.
-                part = 1e-3 if objective.has_flow else 1e-5
+                # Where the flow counts, its steps go on with the fit; a rougher one takes them more Jacobians.
+                part = 1e-4 if objective.has_flow else 1e-5
                 z, n_passes = fit_wells(objective, replace(target, centre=z), z, part)
                 cost = cost + Cost(passes=n_passes)
             try:
@@ -291,7 +291,8 @@ def fit_wells(objective: Objective, target: Target, z: Vector, part: float) -> t
         evaluation = wells.evaluate(at)
         return wells.parts(evaluation, target).total, wells.gradient(evaluation, target)
 
-    found = minimize(value, z, jac=True, method="L-BFGS-B", options={"maxiter": 500, "ftol": part})
+    options = {"maxiter": 500, "ftol": part, "maxcor": 25}
+    found = minimize(value, z, jac=True, method="L-BFGS-B", options=options)
     return np.asarray(found.x), int(found.nfev)
 
 
