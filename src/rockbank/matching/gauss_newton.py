@@ -31,6 +31,8 @@ _WORTH = 0.08
 _FEW, _LITTLE, _LITTLE_FAR = 2, 0.02, 0.05
 # The flow term, by the noise floor, above which the observations are not met.
 _FAR = 2.0
+# Of the wells' facies, the part that is right at a good end.
+_RIGHT = 0.98
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +57,8 @@ class GaussNewton:
     singular values fall so fast that what the one before showed of the residuals' directions is nearly all that the
     next one has to be made of: in DeepFlow's case a step of the reduced one promises 0.96 of the full one's or more,
     after a dozen in a row. Where a step takes off little, the next Jacobian is whole.
-    Where a member creeps far from the observations, it begins again from another draw of the prior; from the best of
-    its ends it goes on at last.
+    Where a member creeps far from the observations, or comes to rest with wells' facies that are wrong, it begins again
+    from another draw of the prior; from the best of its ends it goes on at last.
 
     Attributes:
         max_iterations: Jacobians at most, of all starts together.
@@ -172,15 +174,16 @@ class GaussNewton:
         if last.cost.n_jacobians >= self.max_iterations:
             return _best(state).ended("spent", f"{self.max_iterations} Jacobians")
         # Beyond the last start, the best of their ends is where the member goes on.
-        is_elsewhere_better = last.parts.flow > _FAR * objective.noise_floor and i_start < n_starts
-        little = _LITTLE_FAR if is_elsewhere_better else _LITTLE
+        is_far = last.parts.flow > _FAR * objective.noise_floor and i_start < n_starts
+        is_wrong = objective.has_wells and last.parts.accuracy < _RIGHT and i_start < n_starts
+        little = _LITTLE_FAR if is_far else _LITTLE
         is_slow = began.parts.total - last.parts.total <= little * began.parts.total
         n_slow = int(state.memory["n_slow"]) + 1 if is_slow else 0
         state = replace(state, memory={**state.memory, **_arrays({"n_slow": n_slow})})
         has_moved = last.z is not began.z
         if n_slow < _FEW and has_moved:
             return state
-        if is_elsewhere_better:
+        if is_far or is_wrong:
             begun = self._begun(objective, target, state, i_start + 1)
             if begun is not None:
                 return begun
