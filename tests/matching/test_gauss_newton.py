@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rockbank.flow.trajectory import NewtonError
+from rockbank.matching import gauss_newton
 from rockbank.matching.gauss_newton import GaussNewton, fit_wells
 from rockbank.matching.small import small_objective
 from rockbank.matching.state import State
@@ -93,6 +94,36 @@ def test_member_whose_starts_are_spent_goes_on_from_the_best_of_their_ends():
     assert best[0].last.parts.total == min(record.parts.total for record in best[0].records)
     assert state.last.parts.total < best[0].last.parts.total
     assert state.last.cost.n_jacobians > best[0].last.cost.n_jacobians
+
+
+class Mirrored(LinearGaussian):
+    """Two places show the same; the wells' facies are right at one of them."""
+
+    has_wells = True
+
+    def evaluate(self, z, tolerance=1e-4, **_):
+        at = super().evaluate(z, tolerance)
+        return replace(at, simulated=torch.as_tensor(self.matrix @ np.array([abs(z[0]), *z[1:]])))
+
+    def linearise(self, at, target, basis=None):
+        slope = np.array([np.sign(at.z[0]), 1.0, 1.0])
+        scaled = self.matrix / self.observations.sigma[:, None]
+        return replace(super().linearise(at, target), residual=self.residual(at, target), jacobian=scaled * slope)
+
+    def parts(self, at, target):
+        is_right = at.z[0] > 0
+        return replace(super().parts(at, target), wells=0.0 if is_right else 5.0, accuracy=1.0 if is_right else 0.5)
+
+
+def test_member_that_comes_to_rest_with_wrong_facies_begins_again(monkeypatch):
+    monkeypatch.setattr(gauss_newton, "fit_wells", lambda objective, target, z, part: (z, 1))
+    objective, z = Mirrored(), np.array([-2.0, 0.0, 0.0])
+    alone = finished(GaussNewton(), objective, objective.target(), z)
+    assert alone.status == "converged"
+    assert alone.last.parts.flow <= 2 * objective.noise_floor
+    state = finished(GaussNewton(), objective, replace(objective.target(), starts=[np.array([2.0, 0.0, 0.0])]), z)
+    assert (alone.last.parts.accuracy, state.last.parts.accuracy) == (0.5, 1.0)
+    assert state.last.parts.flow <= 2 * objective.noise_floor
 
 
 class Canyon(LinearGaussian):
