@@ -49,7 +49,7 @@ _WORDS = """\
   injector to producer, before and after one dilation.
 - **Cost** is in forward runs: a gradient counts as {gradients:g}, a Jacobian as {jacobians:g}, a reduced one as
   {reduced:g}, a pass there and back through the generator alone as {passes:g}, as `python -m benchmarks.match` measured
-  on this case.
+  on this case; the last two by the same clock by hand, on busy cores.
 - The wells' indices are those of each rock; the published code took the reference rock's for all.
 - Numbers are medians of the members that ended, with the least and the greatest in brackets.
 """
