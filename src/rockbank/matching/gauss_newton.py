@@ -294,8 +294,7 @@ def fit_wells(objective: Objective, target: Target, z: Vector, part: float) -> t
         evaluation = wells.evaluate(at)
         return wells.parts(evaluation, target).total, wells.gradient(evaluation, target)
 
-    options = {"maxiter": 500, "ftol": part, "maxcor": 25}
-    found = minimize(value, z, jac=True, method="L-BFGS-B", options=options)
+    found = minimize(value, z, jac=True, method="L-BFGS-B", options={"maxiter": 500, "ftol": part, "maxcor": 25})
     return np.asarray(found.x), int(found.nfev)
 
 
