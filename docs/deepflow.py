@@ -47,9 +47,12 @@ def main(root: Path = Path()) -> None:
     ]
     folder = root / "reports" / "deepflow"
     for run in runs:
-        if run.results is not None:
-            with replacing(folder / f"{run.plan.name}.csv") as beside:
-                table(run.results.whole).to_csv(beside, index=False)
+        rows = folder / f"{run.plan.name}.csv"
+        if run.results is None:
+            rows.unlink(missing_ok=True)
+            continue
+        with replacing(rows) as beside:
+            table(run.results.whole).to_csv(beside, index=False)
     path = root / "reports" / "deepflow.md"
     write_text(path, to_markdown(runs, drawn, root / "reports"))
     print(path)
@@ -63,6 +66,8 @@ def draw(folder: Path, group: str, runs: Sequence[Found]) -> list[str]:
     """
     ended = [run.results for run in runs if run.results is not None]
     mixed = [run for run in ended if has(run.whole, "interpolation_total", "interpolation_facies")]
+    shown = between(ended)
+    of_shown = [] if shown is None else [shown]
     pictures: dict[str, tuple[Callable[[Path, list[Results]], None], list[Results]]] = {
         "curves": (draw_curves, [run for run in ended if has(run.dataset, "observed")]),
         "maps": (draw_maps, ended),
@@ -72,24 +77,30 @@ def draw(folder: Path, group: str, runs: Sequence[Found]) -> list[str]:
             [run for run in ended if has_ways(run)],
         ),
         "wells": (partial(draw_wells, with_paper=group == "published"), ended),
-        "slerp": (draw_interpolation_losses, mixed),
-        "sections": (partial(_draw_whole, draw_interpolation), [run for run in mixed if run is between(ended)]),
-        "evolution": (partial(_draw_whole, draw_evolution), [run for run in mixed if run is between(ended)]),
+        "slerp": (draw_interpolation_losses, [run for run in mixed if run.plan.scaling == "posterior"]),
+        "sections": (partial(_draw_whole, draw_interpolation), of_shown),
+        "evolution": (partial(_draw_whole, draw_evolution), of_shown),
         "methods": (draw_methods, [run for run in ended if run.plan.is_compared and has_ways(run)]),
     }
     names = []
-    for name, (draw_one, shown) in pictures.items():
-        if shown:
-            names.append(f"deepflow_{group}_{name}.png")
-            draw_one(folder / names[-1], shown)
+    for name, (draw_one, of_runs) in pictures.items():
+        path = folder / f"deepflow_{group}_{name}.png"
+        if of_runs:
+            draw_one(path, of_runs)
+        else:
+            path.unlink(missing_ok=True)
+        if path.is_file():
+            names.append(path.name)
     return names
 
 
 def _draw_whole(draw_one: Callable[[xr.Dataset], Figure | None], path: Path, runs: list[Results]) -> None:
     figure = draw_one(runs[0].whole)
-    if figure is not None:
-        with replacing(path) as beside:
-            beside.write_bytes(to_png(figure))
+    if figure is None:
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path) as beside:
+        beside.write_bytes(to_png(figure))
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ def equal_cost(adam: Found, newton: Found) -> Bar:
     rows = compared(adam, newton)
     n = 0 if rows is None else len(rows)
     missing = f"{n} of {N_COMPARED} members have ended in both from the same start" if n < N_COMPARED else ""
+    missing = missing or "; ".join(f"{run.plan.name} is {run.note}" for run in (adam, newton) if run.note)
     return Bar(
         what=f"cost at which {newton.plan.name} reaches the objective that {adam.plan.name} ends with, as a part of "
         "its cost, median",

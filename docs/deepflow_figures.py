@@ -26,7 +26,7 @@ _ROW, _PER_DECADE = 0.42, 8
 
 
 def draw_losses(path: Path, runs: Sequence[Results], *, with_paper: bool) -> None:
-    """Histograms of the final J and loss as published, a run to a row; the paper's range of losses above its row."""
+    """Histograms of the final J and loss as published, a run to a row; the paper's range above its row."""
     found = {run: ends(run) for run in runs}
     with drawing(path, (9.0, 0.9 + 1.15 * len(found))) as figure:
         axes = figure.subplots(len(found), 2, sharex="col", squeeze=False)
@@ -41,7 +41,7 @@ def draw_losses(path: Path, runs: Sequence[Results], *, with_paper: bool) -> Non
                 axis.hist(of, list(edges), weights=weights, color=colour, alpha=0.7)
                 axis.axvline(float(np.median(of)), color=TRUTH, linewidth=1.2)
                 axis.set_title(f"median {to_text(float(np.median(of)))}", loc="right", fontsize=8)
-                paper = PUBLISHED[run.plan.scenario].loss if with_paper and name == "loss" else None
+                paper = getattr(PUBLISHED[run.plan.scenario], name) if with_paper else None
                 if paper is not None:
                     _draw_range(axis, paper)
                 axis.set_xscale("log")

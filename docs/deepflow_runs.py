@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from rockbank.card import WEIGHTS, ModelCard
 from rockbank.matching.diagnostics import has
 from rockbank.matching.objective import Scaling
 from rockbank.matching.posterior import POSTERIOR, fingerprint, read_posterior
-from rockbank.matching.run import SETTINGS, Run
+from rockbank.matching.run import GENERATOR, SETTINGS, Run
 from rockbank.matching.state import FAILED, RUNNING
 
 GROUPS = {"published": "deepflow_published.yaml", "own": "deepflow.yaml"}
@@ -67,6 +68,7 @@ class Plan:
             "flow": self.scenario != 2,
             "wells": self.scenario != 3,
             "scaling": self.scaling,
+            "iterations": None,
         }
 
 
@@ -118,6 +120,7 @@ class Found:
         results: None where no member has ended, or nothing was gathered yet.
         asked, ended, failed: members; those that failed are not among those that ended.
         note: what else is to be known of its state, or "".
+        weights_sha256: of the generator's weights, or "".
     """
 
     plan: Plan
@@ -127,6 +130,7 @@ class Found:
     ended: int = 0
     failed: int = 0
     note: str = ""
+    weights_sha256: str = ""
 
     @property
     def state(self) -> str:

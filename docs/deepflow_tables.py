@@ -64,14 +64,17 @@ def ends_table(runs: Sequence[Found], *, with_paper: bool) -> str:
 
 
 def _of_paper(scenario: int, of: Published) -> tuple[str, ...]:
-    loss = _NONE
-    if of.loss is not None:
-        low, middle, high = (None if each is None else to_text(float(f"{each:.2g}")) for each in of.loss)
-        loss = f"{'' if middle is None else f'{middle} '}({low}–{high})"
     accuracy = _NONE if of.accuracy is None else "({:.2f}–{:.2f})".format(*of.accuracy)
     parts = (_NONE if part is None else str(part) for part in (of.accurate, of.before, of.after))
-    cells = (f"paper, scenario {scenario}", "100", _NONE, _NONE, loss, accuracy, *parts, _NONE)
+    cells = (f"paper, scenario {scenario}", "100", _range(of.time_mean), _NONE, _range(of.loss), accuracy, *parts, _NONE)
     return tuple(cell if cell == _NONE else f"*{cell}*" for cell in cells)
+
+
+def _range(of: tuple[float, float | None, float] | None) -> str:
+    if of is None:
+        return _NONE
+    low, middle, high = (None if each is None else to_text(float(f"{each:.2g}")) for each in of)
+    return f"{'' if middle is None else f'{middle} '}({low}–{high})"
 
 
 def reached_table(runs: Sequence[Found], *, with_paper: bool) -> str:
@@ -91,7 +94,7 @@ def reached_table(runs: Sequence[Found], *, with_paper: bool) -> str:
         for name, reached in thresholds(of).items():
             rows.append((run.plan.label, name, f"{reached.n} of {n}", _spread(reached.iterations),
                          _spread(reached.cost)))  # fmt: skip
-        iterations = np.isfinite(of.objective).sum(axis=1) - 1.0
+        iterations = np.isfinite(of.cost).sum(axis=1) - 1.0
         rows.append(
             (run.plan.label, "end", f"{n} of {n}", _spread(iterations), _spread(final_cost(run.results.dataset)))
         )

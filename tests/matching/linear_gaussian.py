@@ -1,5 +1,6 @@
 """A match whose posterior is known: observables A z with Gaussian errors, and a standard normal prior."""
 
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,11 @@ class LinearGaussian:
             observed=self.observations.value if observed is None else observed,
         )
 
+    def without_flow(self):
+        other = copy(self)
+        other.has_flow = False
+        return other
+
     def evaluate(self, z, tolerance=1e-4, **_):
         if self.fails(z):
             raise NewtonError("step 2: the pressure does not converge")
@@ -70,7 +76,7 @@ class LinearGaussian:
 
     def parts(self, at, target):
         return Parts(
-            flow=0.5 * float(np.sum(self.residual(at, target) ** 2)),
+            flow=0.5 * self.has_flow * float(np.sum(self.residual(at, target) ** 2)),
             wells=0.0,
             prior=0.5 * float(np.sum((at.z - target.centre) ** 2)),
             time_mean=0.0,
@@ -78,7 +84,8 @@ class LinearGaussian:
         )
 
     def gradient(self, at, target):
-        return self.matrix.T @ (self.residual(at, target) / self.observations.sigma) + at.z - target.centre
+        of_flow = self.matrix.T @ (self.residual(at, target) / self.observations.sigma)
+        return self.has_flow * of_flow + at.z - target.centre
 
     def wells_gradient(self, at):
         return np.zeros(N_LATENT)

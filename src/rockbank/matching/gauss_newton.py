@@ -90,11 +90,12 @@ class GaussNewton:
         nearest to 0, at which all would meet.
 
         Raises:
-            NewtonError: neither there nor from another start can the simulator run.
+            NewtonError: the draw cannot be simulated, or none of the starts whose wells are fitted.
         """
-        begun = self.begin(objective, target, z)
-        state = self._begun(objective, target, begun, 0) if objective.has_wells else begun
-        if state is None:
+        state = self.begin(objective, target, z)
+        if objective.has_wells:
+            state = self._begun(objective, target, state, 0)
+        if int(state.memory["i_start"]) > len(target.starts):
             raise NewtonError(f"none of the {1 + len(target.starts)} starts can be simulated")
         return state if objective.has_flow else state.ended("converged", "the wells are fitted near the member's draw")
 
@@ -103,8 +104,11 @@ class GaussNewton:
         record, evaluation = self._record(objective, target, z, Cost())
         return State(records=(record,), memory=self._memory(0), evaluation=evaluation)
 
-    def _begun(self, objective: Objective, target: Target, state: State, i: int) -> State | None:
-        """At the first start from the i-th on that can be simulated, its wells fitted; the member's draw is the 0th."""
+    def _begun(self, objective: Objective, target: Target, state: State, i: int) -> State:
+        """At the first start from the i-th on that can be simulated, its wells fitted; the member's draw is the 0th.
+
+        Where there is none, where it was, past the last start.
+        """
         starts = (state.records[0].z, *target.starts)
         cost = state.last.cost
         for i_start, z in list(enumerate(starts))[i:]:
@@ -119,7 +123,8 @@ class GaussNewton:
                 cost = cost + Cost(forward=1)
                 continue
             return state.then(record, evaluation, self._memory(i_start))
-        return None
+        memory = {**state.memory, **_arrays({"n_slow": 0, "i_start": len(starts)}), "basis": np.zeros((0, 0))}
+        return replace(_costing(state, cost), memory=memory)
 
     def _memory(self, i_start: int) -> dict[str, np.ndarray]:
         numbers = {"fraction": _MOST, "n_slow": 0, "tolerance": self.far, "i_start": i_start}
@@ -151,8 +156,7 @@ class GaussNewton:
             trial, n_runs = self._search(here, asked, self.max_vain if i_step else self.max_trials)
             cost = cost + Cost(forward=n_runs)
             if trial is None:
-                # What trials in vain cost is the iterate's where they began.
-                state = replace(state, records=(*state.records[:-1], replace(last, cost=cost)))
+                state = _costing(state, cost)
                 break
             asked = max(min(2 * trial.fraction, _MOST) if trial.gain > _GOOD_GAIN else trial.fraction, _LEAST)
             fraction = asked if i_step == 0 else fraction
@@ -170,30 +174,31 @@ class GaussNewton:
         """Whether a Jacobian was the last, of this start or of the member."""
         last, i_start, n_starts = state.last, int(state.memory["i_start"]), 1 + len(target.starts)
         if self._is_enough(objective, last.parts):
-            return _best(state).ended("floor", "the observations are met to within their noise")
+            return state.ended("floor", "the observations are met to within their noise")
         if last.cost.n_jacobians >= self.max_iterations:
-            return _best(state).ended("spent", f"{self.max_iterations} Jacobians")
+            return _best(objective, state).ended("spent", f"{self.max_iterations} Jacobians")
         # Beyond the last start, the best of their ends is where the member goes on.
-        is_far = last.parts.flow > _FAR * objective.noise_floor and i_start < n_starts
-        is_wrong = objective.has_wells and last.parts.accuracy < _RIGHT and i_start < n_starts
+        is_far = _is_far(objective, last.parts) and i_start < n_starts
+        is_wrong = _is_wrong(objective, last.parts) and i_start < n_starts
         little = _LITTLE_FAR if is_far else _LITTLE
         is_slow = began.parts.total - last.parts.total <= little * began.parts.total
         n_slow = int(state.memory["n_slow"]) + 1 if is_slow else 0
         state = replace(state, memory={**state.memory, **_arrays({"n_slow": n_slow})})
-        has_moved = last.z is not began.z
-        if n_slow < _FEW and has_moved:
+        # From where a reduced Jacobian found no step, a whole one may.
+        has_moved, was_reduced = last.z is not began.z, last.cost.reduced > began.cost.reduced
+        if n_slow < _FEW and (has_moved or was_reduced):
             return state
         if is_far or is_wrong:
             begun = self._begun(objective, target, state, i_start + 1)
-            if begun is not None:
+            if int(begun.memory["i_start"]) < n_starts:
                 return begun
-            best = _best(state)
-            again = replace(best.last, cost=best.last.cost + Cost(forward=1))
-            memory = {**best.memory, **_arrays({"n_slow": 0, "i_start": n_starts})}
-            return replace(best, records=(*best.records[:-1], again), memory=memory)
+            best = _best(objective, begun)
+            # One that is not the last of the iterates is simulated again.
+            return _costing(best, best.last.cost + Cost(forward=int(best is not begun)))
+        best = _best(objective, state)
         if not has_moved:
-            return _best(state).ended("stuck", f"no step from iterate {len(state.records) - 1} lessens the objective")
-        return _best(state).ended("converged", f"{_FEW} Jacobians took off less than {little:.0%} each")
+            return best.ended("stuck", f"no step from iterate {len(state.records) - 1} lessens the objective")
+        return best.ended("converged", f"{_FEW} Jacobians took off less than {little:.0%} each")
 
     def _is_enough(self, objective: Objective, parts: Parts) -> bool:
         """Whether the observations are met to within their noise, and the wells' facies, which have none."""
@@ -307,12 +312,35 @@ def _emphasised(parts: Parts, emphasis: float) -> float:
     return parts.flow + parts.prior + emphasis * parts.wells
 
 
-def _best(state: State) -> State:
-    """The state, come back to the best of its iterates where it began more than once."""
-    best = min(state.records, key=lambda record: record.parts.total)
+def _is_far(objective: Objective, parts: Parts) -> bool:
+    """From the observations."""
+    return parts.flow > _FAR * objective.noise_floor
+
+
+def _is_wrong(objective: Objective, parts: Parts) -> bool:
+    """At the wells."""
+    return objective.has_wells and parts.accuracy < _RIGHT
+
+
+def _best(objective: Objective, state: State) -> State:
+    """The state, come back to the best of its iterates where it began more than once.
+
+    That is the one of least objective of those that are neither far from the observations nor wrong at the wells, else
+    of all.
+    """
+
+    def rank(record: Record) -> tuple[bool, float]:
+        return _is_far(objective, record.parts) or _is_wrong(objective, record.parts), record.parts.total
+
+    best = min(state.records, key=rank)
     if best is state.last or not int(state.memory["i_start"]):
         return state
     return replace(state, records=(*state.records, replace(best, cost=state.last.cost)), evaluation=None)
+
+
+def _costing(state: State, cost: Cost) -> State:
+    """The same, after runs that led nowhere: what they cost is the iterate's where they began."""
+    return replace(state, records=(*state.records[:-1], replace(state.last, cost=cost)))
 
 
 def _arrays(memory: Mapping[str, float]) -> dict[str, np.ndarray]:
