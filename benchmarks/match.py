@@ -1,8 +1,8 @@
 """How long a history match takes: python -m benchmarks.match matches/published-gauss-newton
 
-What a gradient, a Jacobian, a reduced one and a pass through the generator take in forward runs, at latents that the
-run's members came through; CPU seconds of its members from the start to J <= 2; and the speed of 20 members side by
-side on two cores, by that on one. All in processes such as members have, of one thread. Writes
+What a closer run, a gradient, a Jacobian, a reduced one and a pass through the generator take in forward runs, at
+latents that the run's members came through; CPU seconds of its members from the start to J <= 2; and the speed of 20
+members side by side on two cores, by that on one. All in processes such as members have, of one thread. Writes
 reports/deepflow/times.json, which `python -m docs.deepflow` reads. Nothing else should run on the machine.
 """
 
@@ -28,11 +28,12 @@ from rockbank.matching.gauss_newton import directions
 from rockbank.matching.objective import Vector
 from rockbank.matching.run import GENERATOR, Run
 from rockbank.matching.state import RUNNING, State
+from rockbank.provenance import git_commit
 from rockbank.steps.layout import progress
 
 TIMES = Path("reports/deepflow/times.json")
-# Of the simulator, in Adam and while Gauss-Newton is far.
-TOLERANCE = 1e-3
+# Of the simulator, in Adam and while Gauss-Newton is far; and near, and in ES-MDA.
+TOLERANCE, TIGHT = 1e-3, 1e-4
 # Members side by side, and their Jacobians, which take them different times.
 N_SIDE_BY_SIDE, N_JACOBIANS = 20, 3
 _STARTING_SECONDS = 3.0
@@ -47,7 +48,8 @@ def main() -> None:
     try:
         run = Run(arguments.run)
         with pool(Run, {"folder": run.folder}, 1) as process:
-            times: dict[str, Any] = {"equivalents": equivalents(run, process)}
+            times: dict[str, Any] = {"git_commit": git_commit(Path(__file__).parent)}
+            times["equivalents"] = equivalents(run, process)
             times["member_cpu_seconds"] = members(process, arguments.members)
         times["scaling"] = side_by_side(run)
     except ValueError as error:
@@ -76,11 +78,13 @@ def _seconds(run: Run, z: Vector) -> dict[str, float]:
     objective, target = run.objective, run.member(0).target
     wells = objective.without_flow()
     forward, at = _timed(partial(objective.evaluate, z, TOLERANCE))
+    tight, _ = _timed(partial(objective.evaluate, z, TIGHT))
     gradient, _ = _timed(partial(objective.gradient, at, target))
     jacobian, linear = _timed(partial(objective.linearise, at, target))
     reduced, _ = _timed(partial(objective.linearise, at, target, directions(linear.jacobian)))
     passing, _ = _timed(lambda: wells.gradient(wells.evaluate(z), target))
-    return {"forward": forward, "gradients": gradient, "jacobians": jacobian, "passes": passing, "reduced": reduced}
+    return {"forward": forward, "tight": tight, "gradients": gradient, "jacobians": jacobian, "passes": passing,
+            "reduced": reduced}  # fmt: skip
 
 
 def members(process: Pool, n: int) -> list[float | None]:

@@ -1,9 +1,9 @@
 """Where Gauss-Newton creeps, and what bent steps do there: python -m benchmarks.valley matches/published-gauss-newton
 
 At iterates of the run's members, far from the observations, where a Jacobian's first step took off less than 5 % of the
-objective, and where it took off more than 30 %: singular values of the residuals' Jacobian, and what the best step
-takes off where steps are straight, and where they may be bent. Writes reports/deepflow/valley.json, which
-`python -m docs.deepflow` reads.
+objective, and where it took off more than 30 %: singular values of the residuals' Jacobian, the part that pressures
+have in its first singular vector, and what the best step takes off where steps are straight, and where they may be
+bent. Writes reports/deepflow/valley.json, which `python -m docs.deepflow` reads.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from rockbank.files import write_json
 from rockbank.matching.diagnostics import LOSS_THRESHOLD
 from rockbank.matching.gauss_newton import GaussNewton
+from rockbank.matching.posterior import fingerprint
 from rockbank.matching.run import Run
 from rockbank.matching.state import Record
 from rockbank.steps.layout import progress
@@ -43,10 +44,12 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        rows = measured(Run(arguments.run), arguments.iterates)
+        run = Run(arguments.run)
+        rows = measured(run, arguments.iterates)
     except ValueError as error:
         sys.exit(f"error {error}")
-    write_json(VALLEY, {"run": arguments.run.name, "ranks": RANKS, "iterates": rows})
+    about = {"run": run.folder.name, "checkpoints_sha256": fingerprint(run), "ranks": RANKS}
+    write_json(VALLEY, {**about, "iterates": rows})
     print(VALLEY)
 
 
@@ -56,14 +59,16 @@ def measured(run: Run, n: int) -> list[dict[str, Any]]:
     if not chosen:
         raise ValueError(f"{run.folder}: no iterate of its members is far from the observations; let more of them end")
     straight, bent = (GaussNewton(max_secants=0, max_bends=bends) for bends in (0, GaussNewton.max_bends))
+    is_pressure = np.array([quantity == "bhp" for quantity in run.objective.observations.quantity])
     rows = []
     with progress("steps, straight and bent", len(chosen)) as advance:
         for kind, member, iterate, record in chosen:
             target = replace(run.member(member).target, starts=())
             at = run.objective.evaluate(record.z, straight.near)
-            values = np.linalg.svd(run.objective.linearise(at, target).jacobian, compute_uv=False)
+            of_residuals, values, _ = np.linalg.svd(run.objective.linearise(at, target).jacobian, full_matrices=False)
             row: dict[str, Any] = {"kind": kind, "member": member, "iterate": iterate, "flow": record.parts.flow}
             row["singular_values"] = [float(values[rank - 1]) for rank in RANKS]
+            row["pressure"] = float(np.sum(of_residuals[is_pressure, 0] ** 2))
             for name, method in (("straight", straight), ("bent", bent)):
                 before = method.begin(run.objective, target, record.z)
                 after = method.step(run.objective, target, before)

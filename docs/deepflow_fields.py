@@ -13,8 +13,9 @@ from docs.deepflow_runs import Results
 from rockbank.flow.units import BAR, DAY
 from rockbank.matching.calibration import bands
 from rockbank.matching.diagnostics import has, observed_at
+from rockbank.matching.figures_maps import draw_map, draw_truth, draw_well_lines, facies_colours
 from rockbank.matching.sheet import COLOURS, LIMIT, OBSERVED, TRUTH, last
-from rockbank.pictures import FACIES, GREY, drawing, tidy
+from rockbank.pictures import drawing, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,21 +48,19 @@ def draw_curves(path: Path, runs: Sequence[Results]) -> None:
 
 def draw_maps(path: Path, runs: Sequence[Results]) -> None:
     """Mean and standard deviation of the facies probability, two runs to a row, with the truth's outline."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    colours = LinearSegmentedColormap.from_list("facies", (FACIES / 255).tolist())
     n_rows = -(-len(runs) // 2)
     with drawing(path, (12.0, 1.1 + 1.85 * n_rows)) as figure:
         axes = figure.subplots(n_rows, 4, sharex=True, sharey=True, squeeze=False)
         pairs = axes.reshape(-1, 2)
         for (left, right), run in zip(pairs, runs, strict=False):
             fields = run.dataset.facies.sel(ensemble=last(run.dataset)).transpose("member", "y", "x").values
-            mean = _draw_map(left, run.dataset, fields.mean(axis=0), cmap=colours, vmin=0, vmax=1)
-            deviation = _draw_map(right, run.dataset, fields.std(axis=0), cmap="magma", vmin=0, vmax=0.5)
+            mean = draw_map(left, run.dataset, fields.mean(axis=0), cmap=facies_colours(), vmin=0, vmax=1)
+            deviation = draw_map(right, run.dataset, fields.std(axis=0), cmap="magma", vmin=0, vmax=0.5)
             left.set_title(f"{run.plan.label}: mean of {len(fields)}", fontsize=9)
             right.set_title("standard deviation", fontsize=9)
             for axis, colour in ((left, "black"), (right, "white")):
-                _draw_truth(axis, run.dataset, colour)
+                draw_truth(axis, run.dataset, colour)
+                draw_well_lines(axis, run.dataset)
         for pair in pairs[len(runs) :]:
             for axis in pair:
                 axis.set_visible(False)
@@ -126,21 +125,3 @@ def _unit(dataset: xr.Dataset, quantity: str, i_well: int) -> float:
     if quantity == "bhp":
         return BAR
     return (1.0 if dataset.well_kind.values[i_well] == "injector" else -1.0) / DAY
-
-
-def _draw_map(axis: Axes, dataset: xr.Dataset, field: Any, **options: Any) -> Any:
-    x, y = dataset.x.values, dataset.y.values
-    half_x, half_y = (x[1] - x[0]) / 2, (y[1] - y[0]) / 2
-    extent = (x[0] - half_x, x[-1] + half_x, y[-1] + half_y, y[0] - half_y)
-    image = axis.imshow(field, extent=extent, interpolation="none", **options)
-    for i in np.unique(dataset.perforation_i.values):
-        axis.axvline(x[i], color=GREY, linewidth=2)
-        axis.axvline(x[i], color="white", linewidth=1)
-    axis.tick_params(labelsize=7)
-    return image
-
-
-def _draw_truth(axis: Axes, dataset: xr.Dataset, colour: str) -> None:
-    if has(dataset, "truth_facies"):
-        truth = dataset.truth_facies.transpose("y", "x").values
-        axis.contour(dataset.x.values, dataset.y.values, truth, [0.5], colors=colour, linewidths=0.6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,7 @@ def find(matches: Path) -> list[Found]:
     Raises:
         ValueError: there is none of them, or a file of one is damaged.
     """
-    found = [_read(plan, matches / plan.name) for plan in PLANS]
+    found = [replace(_read(plan, matches / plan.name), weights_sha256=_weights(matches / plan.name)) for plan in PLANS]
     if not any(each.asked for each in found):
         raise ValueError(f"{matches}: none of the report's runs is there; begin with '{found[0].command}'")
     return found
@@ -177,6 +177,11 @@ def between(runs: Sequence[Results]) -> Results | None:
     found = [run for run in runs if has(run.whole, "interpolation_total", "interpolation_facies")]
     of_newton = [run for run in found if run.plan.scenario == 4 and run.plan.method == "gauss-newton"]
     return next(iter([*of_newton, *found[::-1]]), None)
+
+
+def _weights(folder: Path) -> str:
+    generator = folder / GENERATOR
+    return ModelCard.load(generator).files[WEIGHTS] if generator.is_dir() else ""
 
 
 def _read(plan: Plan, folder: Path) -> Found:
@@ -221,5 +226,6 @@ def _differs(plan: Plan, settings: Mapping[str, Any]) -> str:
     """What of the run is not as planned, but for the number of its members; "" where all is."""
     asked = dict(settings) | {"case": Path(settings["case"]).name}
     wanted = {name: want for name, want in plan.settings.items() if name != "members"}
-    other = [f"{name} {asked[name]}, not {want}" for name, want in wanted.items() if asked[name] != want]
+    said = {name: "the method's own" if want is None else want for name, want in wanted.items()}
+    other = [f"{name} {asked[name]}, not {said[name]}" for name, want in wanted.items() if asked[name] != want]
     return f"not as planned: {'; '.join(other)}" if other else ""

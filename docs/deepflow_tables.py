@@ -66,7 +66,8 @@ def ends_table(runs: Sequence[Found], *, with_paper: bool) -> str:
 def _of_paper(scenario: int, of: Published) -> tuple[str, ...]:
     accuracy = _NONE if of.accuracy is None else "({:.2f}–{:.2f})".format(*of.accuracy)
     parts = (_NONE if part is None else str(part) for part in (of.accurate, of.before, of.after))
-    cells = (f"paper, scenario {scenario}", "100", _range(of.time_mean), _NONE, _range(of.loss), accuracy, *parts, _NONE)
+    ends = (_range(of.time_mean), _NONE, _range(of.loss), accuracy)
+    cells = (f"paper, scenario {scenario}", "100", *ends, *parts, _NONE)
     return tuple(cell if cell == _NONE else f"*{cell}*" for cell in cells)
 
 
@@ -175,10 +176,10 @@ def equal_cost_table(adam: Found, newton: Found) -> str:
 
 
 def coverage_table(runs: Sequence[Found]) -> str:
-    """How often P10 to P90 of the forecast hold the truth."""
+    """How often P10 to P90 of the forecast hold the truth, of the methods that sample."""
     rows = []
     for run in runs:
-        if run.results is not None:
+        if run.results is not None and run.plan.method not in ("adam", "gauss-newton"):
             dataset = run.results.dataset
             curves = forecast_coverage(dataset, last(dataset))
             if curves:
@@ -187,31 +188,32 @@ def coverage_table(runs: Sequence[Found]) -> str:
                 rows.append((run.plan.name, f"{100 * mean:.3g}", f"{100 * expected:.3g}"))
     if not rows:
         return ""
-    said = "How often P10 to P90 of the forecast past the history hold the truth, all curves and times together:"
+    said = (
+        "How often P10 to P90 of the forecast past the history hold the truth, all curves and times together, of the "
+        "methods that sample. It is one truth, and its curves hang together: an ensemble as wide as it should be holds "
+        "the expected part over many truths, and may hold anything from nothing to all of one."
+    )
     return f"{said}\n\n" + _table(("run", "held, %", "expected, %"), rows, n_text=1)
 
 
 def times_text(times: Mapping[str, Any]) -> list[str]:
     """Core-minutes of a member, and members side by side, where they were measured."""
-    said = ["By `python -m benchmarks.match matches/published-gauss-newton`, alone on the machine."] if times else []
-    if "member_cpu_seconds" in times:
-        minutes = np.array(times["member_cpu_seconds"]) / 60
-        n_above = int(np.isinf(minutes).sum())
-        said.append(
-            f"A member with flow and wells takes {_spread(minutes)} core-minutes to J ≤ {TIME_MEAN_THRESHOLD:g}, over "
-            f"{len(minutes)} members{f', of which {n_above} end above it' if n_above else ''}."
-        )
-    if "scaling" in times:
-        one, two, n, n_jacobians = (times["scaling"][name] for name in ("one", "two", "members", "jacobians"))
-        said.append(
-            f"{n} members, each with at most {n_jacobians} Jacobians, take {to_text(one)} s on one core and "
-            f"{to_text(two)} s on two: {one / two:.2f} times as fast. More than twice would be noise of the two "
-            "measurements, on a machine shared with others."
-        )
-    return said or ["Not measured."]
+    if not times:
+        return ["Not measured."]
+    minutes, of = np.array(times["member_cpu_seconds"]) / 60, times["scaling"]
+    n_above = int(np.isinf(minutes).sum())
+    return [
+        "By `python -m benchmarks.match matches/published-gauss-newton`, with nothing else of ours running, at commit "
+        f"{str(times['git_commit'])[:10]}.",
+        f"A member with flow and wells takes {_spread(minutes)} core-minutes to J ≤ {TIME_MEAN_THRESHOLD:g}, over "
+        f"{len(minutes)} members{f', of which {n_above} end above it' if n_above else ''}.",
+        f"{of['members']} members, each with at most {of['jacobians']} Jacobians, take {to_text(of['one'])} s on one "
+        f"core and {to_text(of['two'])} s on two: {of['one'] / of['two']:.2f} times as fast. More than twice would be "
+        "noise, of a machine that other machines share their cores with.",
+    ]
 
 
-def valley_text(path: Path) -> list[str]:
+def valley_text(path: Path, run: Found) -> list[str]:
     """The residuals' Jacobian where a step takes off little and where it takes off much, by benchmarks.valley."""
     if not path.is_file():
         return ["Not measured; `python -m benchmarks.valley matches/published-gauss-newton` does."]
@@ -221,24 +223,29 @@ def valley_text(path: Path) -> list[str]:
         (
             *(str(of[name]) for name in ("kind", "member", "iterate")),
             *map(to_text, (of["flow"], *of["singular_values"])),
-            *(f"{100 * of[name]:.3g}" for name in ("straight", "bent")),
+            *(f"{100 * of[name]:.3g}" for name in ("pressure", "straight", "bent")),
         )
         for of in valley["iterates"]
     ]
-    head = ("a step", "member", "iterate", "flow term", *ranks, "straight, %", "bent, %")
+    head = ("a step", "member", "iterate", "flow term", *ranks, "pressure, %", "straight, %", "bent, %")
     medians = 100 * pd.DataFrame(valley["iterates"]).groupby("kind")[["straight", "bent"]].median()
     said = "; ".join(
         f"where it {kind}, {to_text(of.straight)} % straight and {to_text(of.bent)} % bent"
         for kind, of in medians.iterrows()
     )
+    is_of_now = (
+        run.results is not None and run.results.whole.attrs["checkpoints_sha256"] == valley["checkpoints_sha256"]
+    )
+    of_before = "" if is_of_now else f" These are members of before; {run.plan.name} has others now."
     return [
         f"By `python -m benchmarks.valley matches/{valley['run']}`: iterates far from the observations, of an "
         f"objective below {LOSS_THRESHOLD:,.0f}, at which the first step of a Jacobian took off less than 5 % of the "
-        "objective (it creeps) or more than 30 % (it goes). The last two columns are what the best step from there "
+        "objective (it creeps) or more than 30 % (it goes). Pressure is the part that the injector's pressures have in "
+        "the first singular vector of the residuals. The last two columns are what the best step from there "
         "takes off when it is asked for as much as the first of a start, straight or bent after the valley; the run's "
         "own step was asked for what the steps before it had come to, and took off less or more.",
         _table(head, rows, n_text=1),
-        f"In the median {said}.",
+        f"In the median {said}.{of_before}",
     ]
 
 

@@ -15,7 +15,7 @@ from tests.matching.synthetic import matched
 __all__ = ["docs"]
 
 
-def duel(docs: Mapping[str, ModuleType], n: int, fast: float) -> pd.DataFrame:
+def duel(docs: Mapping[str, ModuleType], n: int, fast: float, note: str = "") -> pd.DataFrame:
     """Adam's n members end at 100 + i for a cost of 2000; those of gauss-newton get there at `fast` (1 + i), but for
     member 0, which never does, and for member 1, which began elsewhere.
     """
@@ -36,7 +36,7 @@ def duel(docs: Mapping[str, ModuleType], n: int, fast: float) -> pd.DataFrame:
             of[f"history_{part}"] = (("member", "iteration"), values)
         plan = runs.Plan(name=f"published-{method}", scenario=4, method=method, members=n)
         results = runs.Results(plan=plan, settings=ASKED, whole=of, dataset=of)
-        found[method] = runs.Found(plan=plan, settings=ASKED, results=results, asked=n, ended=n)
+        found[method] = runs.Found(plan=plan, settings=ASKED, results=results, asked=n, ended=n, note=note)
     adam, newton = found.values()
     bar = docs["bars"].equal_cost(adam, newton)
     return docs["numbers"].against_adam(adam.results, newton.results).assign(got=bar.got, verdict=bar.verdict)
@@ -62,6 +62,10 @@ def test_too_few_members_leave_the_comparison_open(docs: Mapping[str, ModuleType
     assert verdict == "open: 4 of 10 members have ended in both from the same start"
 
 
+def test_a_run_that_is_not_as_planned_leaves_the_comparison_open(docs: Mapping[str, ModuleType]) -> None:
+    assert duel(docs, 12, 4.0, "older than its members").verdict[0].startswith("open: published-adam is older")
+
+
 def test_times_are_those_of_their_file(tmp_path: Path, docs: Mapping[str, ModuleType]) -> None:
     path = tmp_path / "times.json"
     bars, tables = docs["bars"], docs["tables"]
@@ -71,6 +75,7 @@ def test_times_are_those_of_their_file(tmp_path: Path, docs: Mapping[str, Module
     write_json(
         path,
         {
+            "git_commit": "0123456789abcdef",
             "member_cpu_seconds": [60, 120, None, 600, 60],
             "scaling": {"one": 100.0, "two": 60.0, "members": 20, "jacobians": 3},
         },
@@ -83,17 +88,24 @@ def test_times_are_those_of_their_file(tmp_path: Path, docs: Mapping[str, Module
 
 
 def test_the_valley_is_that_of_its_file(tmp_path: Path, docs: Mapping[str, ModuleType]) -> None:
-    path, tables = tmp_path / "valley.json", docs["tables"]
-    assert tables.valley_text(path)[0].startswith("Not measured")
+    path, tables, runs = tmp_path / "valley.json", docs["tables"], docs["runs"]
+    of = matched(n_members=3, n_latent=N_LATENT).assign_attrs(checkpoints_sha256="of now")
+    plan = runs.Plan(name="published-gauss-newton", scenario=4, method="gauss-newton", members=3)
+    results = runs.Results(plan=plan, settings=ASKED, whole=of, dataset=of)
+    run = runs.Found(plan=plan, settings=ASKED, results=results, asked=3, ended=3)
+    assert tables.valley_text(path, run)[0].startswith("Not measured")
     iterates = [
-        {"kind": kind, "member": i, "iterate": 3, "flow": 400.0, "singular_values": [900.0, 30.0], "straight": 0.01 * i,
-         "bent": 0.1 * i}
+        {"kind": kind, "member": i, "iterate": 3, "flow": 400.0, "singular_values": [900.0, 30.0], "pressure": 0.98,
+         "straight": 0.01 * i, "bent": 0.1 * i}
         for i, kind in enumerate(["creeps", "creeps", "goes"])
     ]  # fmt: skip
-    write_json(path, {"run": "published-gauss-newton", "ranks": [1, 6], "iterates": iterates})
-    said = tables.valley_text(path)
-    assert "| creeps | 1 | 3 | 400 | 900 | 30 | 1 | 10 |" in said[1]
+    valley = {"run": "published-gauss-newton", "checkpoints_sha256": "of now", "ranks": [1, 6], "iterates": iterates}
+    write_json(path, valley)
+    said = tables.valley_text(path, run)
+    assert "| creeps | 1 | 3 | 400 | 900 | 30 | 98 | 1 | 10 |" in said[1]
     assert (
         said[2]
         == "In the median where it creeps, 0.5 % straight and 5 % bent; where it goes, 2 % straight and 20 % bent."
     )
+    write_json(path, valley | {"checkpoints_sha256": "of before"})
+    assert tables.valley_text(path, run)[2].endswith("members of before; published-gauss-newton has others now.")

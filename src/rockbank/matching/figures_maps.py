@@ -39,13 +39,13 @@ def draw_facies_maps(dataset: xr.Dataset) -> Figure | None:
     figure = sheet(0.5 + len(fields) * (0.35 + _tall(dataset, 2)))
     axes = figure.subplots(len(fields), 2, sharex=True, sharey=True, squeeze=False)
     for row, (name, each) in zip(axes, fields.items(), strict=True):
-        mean = _draw_map(row[0], dataset, each.mean(axis=0), cmap=_facies_colours(), vmin=0, vmax=1)
-        deviation = _draw_map(row[1], dataset, each.std(axis=0), cmap="magma", vmin=0, vmax=0.5)
+        mean = draw_map(row[0], dataset, each.mean(axis=0), cmap=facies_colours(), vmin=0, vmax=1)
+        deviation = draw_map(row[1], dataset, each.std(axis=0), cmap="magma", vmin=0, vmax=0.5)
         row[0].set_title(f"{name}: mean of {len(each)}", fontsize=10)
         row[1].set_title(f"{name}: standard deviation", fontsize=10)
         for axis, outline in zip(row, ("black", "white"), strict=True):
-            _draw_truth(axis, dataset, outline)
-            _draw_wells(axis, dataset)
+            draw_truth(axis, dataset, outline)
+            draw_well_lines(axis, dataset)
     _name_axes(axes)
     figure.colorbar(mean, ax=axes[:, 0], location="bottom", label="probability of sand", shrink=0.7, aspect=35)
     figure.colorbar(deviation, ax=axes[:, 1], location="bottom", label="its deviation", shrink=0.7, aspect=35)
@@ -144,7 +144,7 @@ def draw_interpolation(dataset: xr.Dataset) -> Figure | None:
     fields = dataset.interpolation_facies.transpose("leg", "point", "y", "x").values
     for i_leg, row in enumerate(below.subplots(n_legs, len(stops), squeeze=False)):
         for stop, panel in zip(stops, row, strict=True):
-            _draw_map(panel, dataset, fields[i_leg, stop], cmap=_facies_colours(), vmin=0, vmax=1)
+            draw_map(panel, dataset, fields[i_leg, stop], cmap=facies_colours(), vmin=0, vmax=1)
             panel.set(xticks=[], yticks=[])
             part = stop / max(1, n_points - 1)
             name = f"{part:.0%} of the way" if 0 < part < 1 else f"member {ends[i_leg, int(part)]}"
@@ -163,7 +163,7 @@ def _draw_logs(axis: Axes, dataset: xr.Dataset, column: int) -> None:
     seen = np.repeat(dataset.facies_is_sand.values[mine].astype(float)[:, None], n_wide, axis=1)
     gap = np.full_like(seen, np.nan)
     log = np.concatenate([seen, gap, facies[np.ix_(shown, j, [column])][..., 0].T], axis=1)
-    axis.imshow(log, cmap=_facies_colours(), vmin=0, vmax=1, aspect="auto", interpolation="none")
+    axis.imshow(log, cmap=facies_colours(), vmin=0, vmax=1, aspect="auto", interpolation="none")
     axis.set_xticks([(n_wide - 1) / 2, 2 * n_wide + (len(shown) - 1) / 2], ["seen", f"{last(dataset)}'s members"])
     at = np.linspace(0, len(j) - 1, min(len(j), 5)).round().astype(int)
     axis.set_yticks(at, [f"{dataset.y.values[j[i]]:.0f}" for i in at])
@@ -174,19 +174,21 @@ def _draw_logs(axis: Axes, dataset: xr.Dataset, column: int) -> None:
 
 
 def _draw_section(axis: Axes, dataset: xr.Dataset, field: Float[np.ndarray, "y x"], title: str) -> None:
-    _draw_map(axis, dataset, field, cmap=_facies_colours(), vmin=0, vmax=1)
-    _draw_wells(axis, dataset)
+    draw_map(axis, dataset, field, cmap=facies_colours(), vmin=0, vmax=1)
+    draw_well_lines(axis, dataset)
     axis.set_title(title, fontsize=10)
 
 
-def _draw_map(axis: Axes, dataset: xr.Dataset, field: Float[np.ndarray, "y x"], **options: Any) -> Any:
+def draw_map(axis: Axes, dataset: xr.Dataset, field: Float[np.ndarray, "y x"], **options: Any) -> Any:
+    """A section in metres; the image comes back, for a colour bar."""
     (left, right), (top, bottom) = _extent(dataset.x.values), _extent(dataset.y.values)
     image = axis.imshow(field, extent=(left, right, bottom, top), interpolation="none", **options)
     axis.tick_params(labelsize=8)
     return image
 
 
-def _draw_truth(axis: Axes, dataset: xr.Dataset, colour: str) -> None:
+def draw_truth(axis: Axes, dataset: xr.Dataset, colour: str) -> None:
+    """The outline of its sand, where it is known."""
     if not has(dataset, "truth_facies"):
         return
     truth = dataset.truth_facies.transpose("y", "x").values
@@ -194,7 +196,7 @@ def _draw_truth(axis: Axes, dataset: xr.Dataset, colour: str) -> None:
         axis.contour(dataset.x.values, dataset.y.values, truth, [0.5], colors=colour, linewidths=0.8)
 
 
-def _draw_wells(axis: Axes, dataset: xr.Dataset) -> None:
+def draw_well_lines(axis: Axes, dataset: xr.Dataset) -> None:
     """White on a dark rim shows on every colour; the injector's line is whole, the producer's is broken."""
     for kind, style in (("injector", "-"), ("producer", "--")):
         at = perforations(dataset, kind)
@@ -213,7 +215,8 @@ def _name_axes(axes: Any) -> None:
         axis.set_ylabel("y, m", fontsize=9)
 
 
-def _facies_colours() -> Colormap:
+def facies_colours() -> Colormap:
+    """Of the probability of sand."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("facies", (FACIES / 255).tolist())
