@@ -30,6 +30,7 @@ _N_METRICS = 1000
 # Okabe and Ito (2008): colour-blind readers tell them apart.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _NOTE = "mlflow.note.content"
+_PARENT = "mlflow.parentRunId"
 _RULE = "\n\n---\n\n"
 _KIND = "mlflow.experimentKind"
 # The UI folds away all but the first line.
@@ -68,11 +69,13 @@ class Run:
         mlflow.MlflowClient().log_batch(self.run_id, metrics=batch)
 
     def child(self, name: str) -> Run:
-        """A run nested in this one; it has to be ended."""
+        """The run of that name nested in this one, or a new one; it has to be ended."""
         client = mlflow.MlflowClient()
         experiment = client.get_run(self.run_id).info.experiment_id
-        tags = {"mlflow.parentRunId": self.run_id}
-        return Run(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+        asked = f"tags.`{_PARENT}` = '{self.run_id}' and attributes.run_name = '{name}'"
+        found = client.search_runs([experiment], asked, max_results=1)
+        run = found[0] if found else client.create_run(experiment, tags={_PARENT: self.run_id}, run_name=name)
+        return Run(run.info.run_id)
 
     def end(self, *, failed: bool = False) -> None:
         """Close a nested run."""

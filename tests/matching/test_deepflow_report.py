@@ -71,7 +71,7 @@ def begin_run(folder: Path) -> None:
     """One of three members has ended, one is on its way, one has not begun; nothing is gathered."""
     (folder / MEMBERS).mkdir(parents=True)
     asked = Settings(
-        case="cases/deepflow.yaml", case_sha256="", generator="channels/2", method="rml", members=3, seed=7
+        case="cases/deepflow.yaml", case_sha256="", inputs={}, generator="channels/2", method="rml", members=3, seed=7
     )
     write_json(folder / SETTINGS, asdict(asked))
     parts = Parts(flow=1.0, wells=1.0, prior=1.0, time_mean=1.0, accuracy=1.0)

@@ -1,14 +1,14 @@
 """The objective of a small case: its parts by their definitions, its derivatives, and what changes nothing."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from rockbank.matching.objective import Cost, Objective
+from rockbank.matching.objective import COST, Cost, Objective
 from rockbank.matching.observations import Observations
 from rockbank.matching.small import small_objective
 from tests.matching.tiny import make_run, write_case
@@ -199,5 +199,8 @@ def test_generator_of_another_grid_is_refused():
 
 
 def test_costs_add_up():
-    one, other = Cost(forward=2, gradients=1), Cost(forward=1, jacobians=3)
-    assert one + other == Cost(forward=3, gradients=1, jacobians=3)
+    one, other = Cost(forward=2, gradients=1, reduced=4), Cost(forward=1, jacobians=3, passes=7, reduced=1)
+    both = one + other
+    assert both == Cost(forward=3, gradients=1, jacobians=3, passes=7, reduced=5)
+    assert both.n_jacobians == 8
+    assert both.runs == pytest.approx(sum(COST[name] * n for name, n in asdict(both).items()))

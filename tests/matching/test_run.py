@@ -66,7 +66,7 @@ def test_the_order_of_observations_changes_nothing(tmp_path: Path) -> None:
     assert same(*states)
 
 
-@pytest.mark.parametrize("method", ["rml", "gauss-newton", "prior"])
+@pytest.mark.parametrize("method", ["rml", "gauss-newton", "adam", "prior"])
 @pytest.mark.parametrize("settings", [{}, {"flow": False, "wells": False}])
 def test_a_run_without_data_returns_the_prior(
     tmp_path: Path, settings: dict[str, bool], method: str, case: Path
@@ -182,7 +182,7 @@ def test_a_run_is_what_its_folder_says(case: Path, tmp_path: Path) -> None:
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, Any], says: str) -> None:
-    asked = {"case": "c", "case_sha256": "", "generator": "g/1", "method": "rml", "members": 1, "seed": 0}
+    asked = {"case": "c", "case_sha256": "", "inputs": {}, "generator": "g/1", "method": "rml", "members": 1, "seed": 0}
     with pytest.raises(ValueError, match=re.escape(says)):
         Settings(**asked | settings)
 

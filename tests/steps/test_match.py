@@ -48,7 +48,7 @@ def case(store: Path) -> Path:
     return write_case(store)
 
 
-def latents(folder: Path) -> list[bytes]:
+def checkpoints(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted((folder / "members").glob("*.npz"))]
 
 
@@ -138,6 +138,12 @@ def test_a_generator_that_does_not_fit_the_grid_is_refused_with_both_shapes(case
     assert list(match.MATCHES.iterdir()) == []
 
 
+def test_rml_is_the_method_where_none_is_named(store: Path) -> None:
+    register(store / "generator")
+    folder = match.begin(write_case(store, method=None), match.Asked())
+    assert (folder, Run(folder).settings.method) == (Path("matches/case-rml"), "rml")
+
+
 def test_a_run_has_a_folder_of_its_own(case: Path) -> None:
     folders = [match.begin(case, match.Asked(method="prior")) for _ in range(2)]
     assert [str(folder) for folder in folders] == ["matches/case-prior", "matches/case-prior-2"]
@@ -219,6 +225,15 @@ class TestLog:
         history = mlflow.MlflowClient().get_metric_history(after["members"]["0"]["run_id"], "total")
         assert sorted(each.step for each in history) == [0, 1, 2]
 
+    def test_a_member_whose_run_was_not_noted_before_a_kill_has_no_second_one(self, run: Run) -> None:
+        with logging(run):
+            pass
+        parent = json.loads((run.folder / "mlflow.json").read_text())["run_id"]
+        tracking.Run(parent).child("member 0")
+        with logging(run) as log:
+            log.member(0, State.load(run.checkpoint(0)))
+        assert set(children(parent)) == {"0"}
+
     def test_a_store_that_fails_is_told_once_and_holds_up_nothing(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -242,6 +257,23 @@ class TestLog:
 
 
 @pytest.mark.slow
+def test_a_report_is_made_of_the_members_as_they_are(case: Path) -> None:
+    folder = match.begin(case, match.Asked(iterations=2))
+    advance(Run(folder), 1, lambda _: None, lambda: False)
+    printed = said("match", "report", folder, "--workers", "1")
+    assert "wrote matches/case-rml/report.html" in printed
+    dataset = read_posterior(folder)
+    assert [status == "running" for status in dataset.status.values] == [True, False, True]
+    assert np.isfinite(dataset.z.sel(ensemble="posterior")).any("latent").values.tolist() == [False, True, False]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Of 3 members, 1 ended, 2 are still running and 0 failed." in page
+    # Of the same members nothing is simulated again.
+    before = (folder / "posterior.nc").stat().st_mtime_ns
+    said("match", "report", folder)
+    assert (folder / "posterior.nc").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
 def test_a_match_leaves_results_in_its_folder_and_in_mlflow(case: Path) -> None:
     printed = said("match", case, "--iterations", "2", "--workers", "1")
     folder = Path("matches/case-rml")
@@ -262,9 +294,9 @@ def test_a_match_leaves_results_in_its_folder_and_in_mlflow(case: Path) -> None:
     assert {"report.html", "table.csv", "posterior.nc", "fans.png", "facies.png"} <= artifacts
     assert set(children(logged["run_id"])) == {"0", "1", "2"}
     # A finished match: nothing is simulated again, and MLflow has no second run of it.
-    before = (folder / "posterior.nc").stat().st_mtime_ns, latents(folder)
+    before = (folder / "posterior.nc").stat().st_mtime_ns, checkpoints(folder)
     said("match", "resume", folder)
-    assert ((folder / "posterior.nc").stat().st_mtime_ns, latents(folder)) == before
+    assert ((folder / "posterior.nc").stat().st_mtime_ns, checkpoints(folder)) == before
     assert json.loads((folder / "mlflow.json").read_text()) == logged
     assert len(client.search_runs([parent.info.experiment_id])) == 4
 
@@ -293,23 +325,27 @@ def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(
     monkeypatch.setattr(match, "write_report", lambda folder, _: (folder / "report.html").write_text("none"))
     begun, whole = (match.begin(case, replace(asked, name=name)) for name in ("killed", "whole"))
     match.go_on(whole, 1)
-    for n_checkpoints in (1, 2):
+    for _ in range(2):
+        before = checkpoints(begun)
         process = subprocess.Popen([*COMMAND, "match", "resume", str(begun), "--workers", "2"], text=True)
-        wait_for(lambda n=n_checkpoints: len(latents(begun)) >= n, process)  # type: ignore[misc]
+        wait_for(lambda before=before: checkpoints(begun) != before, process)  # type: ignore[misc]
         time.sleep(0.3)
         process.kill()
         process.wait()
         time.sleep(1.0)
     assert any(state is None or state.status == "running" for state in Run(begun).states())
     match.go_on(begun, 2)
-    assert latents(begun) == latents(whole)
+    assert checkpoints(begun) == checkpoints(whole)
     assert read_posterior(begun).identical(read_posterior(whole))
     n_members = Run(begun).settings.members
     assert len(children(json.loads((begun / "mlflow.json").read_text())["run_id"])) == n_members
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_match_cleanly_and_says_how_to_go_on(begun: Path) -> None:
+def test_ctrl_c_ends_a_match_cleanly_and_says_how_to_go_on(
+    case: Path, begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(match, "write_report", lambda folder, _: (folder / "report.html").write_text("none"))
     process = subprocess.Popen(
         [*COMMAND, "match", "resume", str(begun), "--workers", "2"],
         stderr=subprocess.PIPE,
@@ -318,15 +354,17 @@ def test_ctrl_c_ends_a_match_cleanly_and_says_how_to_go_on(begun: Path) -> None:
         # What a shell runs in the background ignores Ctrl-C, and so would what it starts.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    wait_for(lambda: len(latents(begun)) >= 2, process)
+    wait_for(lambda: len(checkpoints(begun)) >= 2, process)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "'rockbank match resume matches/killed' goes on" in err
     assert "Traceback" not in err
-    states = [state for state in Run(begun).states() if state is not None]
-    assert states
-    assert all(len(state.records) >= 1 for state in states)
+    assert any(state is None or state.status == "running" for state in Run(begun).states())
+    whole = match.begin(case, replace(LONG, name="whole"))
+    for folder in (begun, whole):
+        match.go_on(folder, 2)
+    assert checkpoints(begun) == checkpoints(whole)
 
 
 def test_a_run_goes_along_with_a_project_that_moves(case: Path, tmp_path: Path) -> None:

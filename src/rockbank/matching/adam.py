@@ -47,13 +47,16 @@ class Adam:
     tolerance: float = 1e-3
 
     def start(self, objective: Objective, target: Target, z: Vector) -> State:
-        """At a prior draw."""
+        """At a prior draw, which is also the end where nothing was observed."""
         evaluation = objective.evaluate(z, self.tolerance)
         cost = Cost(forward=int(objective.has_flow))
         record = Record(z=evaluation.z, parts=objective.parts(evaluation, target), cost=cost)
         zero = np.zeros_like(record.z)
         memory = {"step": np.array(0.0), "exp_avg": zero, "exp_avg_sq": zero}
-        return State(records=(record,), evaluation=evaluation, memory=memory)
+        state = State(records=(record,), evaluation=evaluation, memory=memory)
+        if not (objective.has_flow or objective.has_wells):
+            return state.ended("converged", "nothing was observed: a draw of the prior")
+        return state
 
     def step(self, objective: Objective, target: Target, state: State) -> State:
         """One gradient, one step."""

@@ -119,8 +119,9 @@ class Chain:
             if is_burn_in:
                 log_delta += (learned - aim) / (i_step + 1) ** _FORGETTING
                 log_delta = min(log_delta, float(np.log(_DELTA_MOST)))
-        n_runs = self.thinning * objective.has_flow
-        cost = last.cost + Cost(forward=n_runs, gradients=n_runs * self.is_guided)
+        # What cannot be simulated has no gradient either.
+        n_gradients = self.is_guided * (self.thinning - int(n_failed - float(memory["n_failed"])))
+        cost = last.cost + Cost(forward=self.thinning, gradients=n_gradients) if objective.has_flow else last.cost
         now = {
             "key": memory["key"],
             "log_delta": np.array(log_delta),

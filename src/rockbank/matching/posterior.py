@@ -197,7 +197,7 @@ def _status(
 ) -> tuple[list[str], list[str]]:
     status, reason = [], []
     for state, last in zip(states, shown[-1], strict=True):
-        if isinstance(last, str):
+        if isinstance(last, str) and state is not None and state.status != RUNNING:
             status.append(FAILED)
             reason.append(f"simulated closely at its end: {last}")
         else:
