@@ -10,18 +10,13 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 
 from rockbank.flow.trajectory import NewtonError
+from rockbank.matching.damped_step import GOOD_GAIN, Search
 from rockbank.matching.objective import Cost, Evaluation, Objective, Parts, Target, Vector
 from rockbank.matching.quadratic_model import QuadraticModel
 from rockbank.matching.state import Record, State
 
 # A trial step asks for this part of what the model promises at most, and for no less where a Jacobian is fresh.
 _MOST, _LEAST = 0.95, 0.1
-# Shorter trials ask for so much less: coarsely until one is good, then finely for the best.
-_COARSE, _FINE = 2.6, 1.6
-# A gain ratio above it is as good as the model, and the next step may ask for twice as much.
-_GOOD_GAIN = 0.6
-# A bent step is bent once more where it brought what it lacks of the promise down to this part.
-_BETTER = 0.5
 # Directions of the residuals that a Jacobian is made of where another was made before.
 _RANK = 24
 # Secant steps go on while each takes off this part of the objective; a run costs a tenth of a Jacobian.
@@ -150,15 +145,16 @@ class GaussNewton:
                 last.z - target.centre, objective.prior_precision, emphasis,
             )  # fmt: skip
             tolerance = self.far if last.parts.flow > self.far_above * floor else self.near
-            here = _Here(
-                objective=objective, target=target, last=last, model=model, emphasis=emphasis, tolerance=tolerance
-            )
-            trial, n_runs = self._search(here, asked, self.max_vain if i_step else self.max_trials)
+            search = Search(
+                objective=objective, target=target, last=last, model=model, emphasis=emphasis, tolerance=tolerance,
+                max_trials=self.max_trials, max_bends=self.max_bends,
+            )  # fmt: skip
+            trial, n_runs = search.best(asked, self.max_vain if i_step else self.max_trials)
             cost = cost + Cost(forward=n_runs)
             if trial is None:
                 state = _costing(state, cost)
                 break
-            asked = max(min(2 * trial.fraction, _MOST) if trial.gain > _GOOD_GAIN else trial.fraction, _LEAST)
+            asked = max(min(2 * trial.fraction, _MOST) if trial.gain > GOOD_GAIN else trial.fraction, _LEAST)
             fraction = asked if i_step == 0 else fraction
             then = trial.evaluation
             jacobian = jacobian + np.outer(trial.missed, trial.dz) / (trial.dz @ trial.dz)
@@ -205,87 +201,10 @@ class GaussNewton:
         is_met = parts.flow <= objective.noise_floor
         return self.stops_at_floor and is_met and (not objective.has_wells or parts.accuracy == 1)
 
-    def _search(self, here: _Here, fraction: float, max_vain: int) -> tuple[_Trial | None, int]:
-        """The best of a few damped steps, each shorter than the one before, and how many runs they took."""
-        best, n_runs = None, 0
-        while n_runs < (max_vain if best is None else self.max_trials):
-            trial, n = self._bent(here, fraction)
-            n_runs += n
-            if trial is not None and trial.saved > (0.0 if best is None else best.saved):
-                best = trial
-                if best.gain > _GOOD_GAIN:
-                    break
-            elif best is not None:
-                break
-            fraction /= _COARSE if best is None else _FINE
-        return best, n_runs
-
-    def _bent(self, here: _Here, fraction: float) -> tuple[_Trial | None, int]:
-        """One damped step, bent to the valley, and how many runs it took; None where it cannot be simulated."""
-        objective, model, best, n_runs = here.objective, here.model, None, 0
-        before = _emphasised(here.last.parts, here.emphasis)
-        damping = model.damping(fraction)
-        promised, dz = model.promised(damping), model.step(damping)
-        while n_runs <= self.max_bends:
-            n_runs += 1
-            try:
-                then = objective.evaluate(here.last.z + dz, here.tolerance)
-            except NewtonError:
-                break
-            parts = objective.parts(then, here.target)
-            won = before - _emphasised(parts, here.emphasis)
-            if best is not None and promised - won > _BETTER * (promised - best.saved * before):
-                break
-            missed = objective.residual(then, here.target) - model.residual - model.jacobian @ dz
-            best = _Trial(evaluation=then, parts=parts, dz=dz, missed=missed, fraction=fraction, gain=won / promised,
-                          saved=won / before)  # fmt: skip
-            if best.gain > _GOOD_GAIN:
-                break
-            dz = model.step(damping, missed)
-        return best, n_runs
-
     def _record(self, objective: Objective, target: Target, z: Vector, before: Cost) -> tuple[Record, Evaluation]:
         evaluation = objective.evaluate(z, self.far)
         cost = before + Cost(forward=int(objective.has_flow))
         return Record(z=evaluation.z, parts=objective.parts(evaluation, target), cost=cost), evaluation
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Here:
-    """Where a step begins, and how it is judged.
-
-    Attributes:
-        last: the iterate.
-        emphasis: by which the wells' term is multiplied.
-        tolerance: of the simulator.
-    """
-
-    objective: Objective
-    target: Target
-    last: Record
-    model: QuadraticModel
-    emphasis: float
-    tolerance: float
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Trial:
-    """A step.
-
-    Attributes:
-        missed: residuals, less what the model said of them.
-        fraction: of the model's promise that was asked for.
-        gain: what was won, of what the model promised of this step.
-        saved: what was won, of the objective before.
-    """
-
-    evaluation: Evaluation
-    parts: Parts
-    dz: Vector
-    missed: Vector
-    fraction: float
-    gain: float
-    saved: float
 
 
 def fit_wells(objective: Objective, target: Target, z: Vector, part: float) -> tuple[Vector, int]:
@@ -306,10 +225,6 @@ def fit_wells(objective: Objective, target: Target, z: Vector, part: float) -> t
 def directions(jacobian: Float[np.ndarray, "n_obs n"]) -> Float[np.ndarray, "n_obs k"]:
     """Of the residuals, those that a Jacobian shows most of."""
     return np.asarray(np.linalg.svd(jacobian, full_matrices=False)[0][:, :_RANK])
-
-
-def _emphasised(parts: Parts, emphasis: float) -> float:
-    return parts.flow + parts.prior + emphasis * parts.wells
 
 
 def _is_far(objective: Objective, parts: Parts) -> bool:

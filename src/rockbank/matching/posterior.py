@@ -4,39 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
-from jaxtyping import Float
 
 from rockbank.files import replacing
 from rockbank.flow.netcdf import CONVENTIONS
 from rockbank.matching.case_file import MatchCase
 from rockbank.matching.diagnostics import table
 from rockbank.matching.ensemble import Each
-from rockbank.matching.forecast import Shown, show, show_truth, slerp, with_forecast
-from rockbank.matching.objective import COST, Parts, Vector
+from rockbank.matching.forecast import Shown, show, show_truth, with_forecast
+from rockbank.matching.objective import Vector
 from rockbank.matching.observations import QUANTITIES
-from rockbank.matching.run import N_STARTS, PRIOR, Run
+from rockbank.matching.run import PRIOR, Run
 from rockbank.matching.state import FAILED, RUNNING, State
+from rockbank.matching.ways import N_LEGS, N_POINTS, OF_PARTS, Variable, evolution, histories, legs, stacked
 from rockbank.provenance import git_commit
 
 POSTERIOR, TABLE = "posterior.nc", "table.csv"
-_N_EVOLUTION, _N_LEGS, _N_POINTS = 8, 3, 9
 _LOSSES = ("flow", "wells", "prior")
 
 
 def n_runs(run: Run) -> int:
     """How many runs of the simulator `posterior` asks for, at most."""
     n_ensembles = len(_ensembles(run))
-    n_between = _N_LEGS * (_N_POINTS - 2) if n_ensembles > 1 and run.settings.members >= _N_LEGS else 0
+    n_between = N_LEGS * (N_POINTS - 2) if n_ensembles > 1 and run.settings.members >= N_LEGS else 0
     return n_ensembles * run.settings.members + n_between + int(run.case.has_truth)
 
 
@@ -56,20 +54,16 @@ def posterior(run: Run, each: Each) -> xr.Dataset:
     asked = [z for of_ensemble in latents for z in of_ensemble if z is not None]
     answers = iter(each(show, asked))
     shown = [[None if z is None else next(answers) for z in of_ensemble] for of_ensemble in latents]
-    dataset = xr.Dataset(coords=_coordinates(run))
-    _add_members(dataset, run, states, shown)
-    _add_observations(dataset, run.case)
-    _add_wells(dataset, run.case)
-    _add_histories(dataset, run, states)
+    variables = _of_members(run, states, shown) | _of_observations(run.case) | _of_wells(run.case)
+    variables |= histories(run, states)
     if run.case.has_truth:
-        _add_truth(dataset, run, each)
+        variables |= _of_truth(run, each)
     best = _best(shown[-1])
     if best:
-        _add_evolution(dataset, run, states[best[0]], best[0])
-    if len(latents) > 1 and len(best) >= _N_LEGS:
-        _add_legs(dataset, run, each, [(i, shown[-1][i]) for i in best[:_N_LEGS]])
-    dataset.attrs = _provenance(run)
-    return dataset
+        variables |= evolution(run, states[best[0]], best[0])
+    if len(latents) > 1 and len(best) >= N_LEGS:
+        variables |= legs(run, each, [(i, shown[-1][i]) for i in best[:N_LEGS]])
+    return xr.Dataset(variables, coords=_coordinates(run), attrs=_provenance(run))
 
 
 def write_posterior(folder: Path, dataset: xr.Dataset) -> None:
@@ -149,47 +143,31 @@ _MEMBERS = {
     "oil_rate": (("time", "well"), "m3 s-1", "surface rate of oil into the reservoir; a producer's is negative"),
     "simulated": (("observation",), "", "simulated values of the observations, Pa or m3 s-1"),
 }
-_OF_PARTS = {
-    "flow": "flow term of the objective",
-    "wells": "wells' facies term of the objective",
-    "prior": "prior term of the objective",
-    "time_mean": "J, the published time mean of the flow's misfit",
-    "accuracy": "part of the wells' cells whose facies is right",
-}
 
 
-def _add_members(
-    dataset: xr.Dataset,
-    run: Run,
-    states: Sequence[State | None],
-    shown: Sequence[Sequence[Shown | str | None]],
-) -> None:
-    sizes = dict(dataset.sizes) | {"latent": run.objective.n_latent, "observation": len(run.case.observations)}
-    lead = (len(shown), len(states))
+def _of_members(
+    run: Run, states: Sequence[State | None], shown: Sequence[Sequence[Shown | str | None]]
+) -> dict[str, Variable]:
+    grid, steps = run.case.case.rock.grid, with_forecast(run.case).schedule.steps
+    sizes = {
+        "latent": run.objective.n_latent, "x": grid.shape[0], "y": grid.shape[1], "time": len(steps),
+        "well": len(run.case.case.wells), "observation": len(run.case.observations),
+    }  # fmt: skip
+    found: dict[str, Variable] = {}
     for name, (dims, unit, meaning) in _MEMBERS.items():
         if name == "simulated" and not sizes["observation"]:
             continue
-        values = np.full((*lead, *(sizes[dim] for dim in dims)), np.nan)
-        _fill(values, shown, attrgetter(name))
+        values = stacked(shown, attrgetter(name), tuple(sizes[dim] for dim in dims))
         attributes = {"long_name": meaning} | ({"units": unit} if unit else {})
-        dataset[name] = (("ensemble", "member", *dims), values, attributes)
-    for name, meaning in _OF_PARTS.items():
-        values = np.full(lead, np.nan)
-        _fill(values, shown, attrgetter(f"parts.{name}"))
+        found[name] = (("ensemble", "member", *dims), values, attributes)
+    for name, meaning in OF_PARTS.items():
         attributes = {"units": "1", "long_name": f"{meaning}, of the observations as they were made"}
-        dataset[f"loss_{name}" if name in _LOSSES else name] = (("ensemble", "member"), values, attributes)
+        values = stacked(shown, attrgetter(f"parts.{name}"))
+        found[f"loss_{name}" if name in _LOSSES else name] = (("ensemble", "member"), values, attributes)
     status, reason = _status(states, shown)
-    dataset["status"] = ("member", status, {"long_name": "in a word how the member ended, or 'running'"})
-    dataset["reason"] = ("member", reason, {"long_name": "why it ended so"})
-
-
-def _fill(
-    values: Float[np.ndarray, "e m ..."], shown: Sequence[Sequence[Shown | str | None]], of: Callable[[Shown], Any]
-) -> None:
-    for i, of_ensemble in enumerate(shown):
-        for j, each in enumerate(of_ensemble):
-            if isinstance(each, Shown):
-                values[i, j] = of(each)
+    found["status"] = (("member",), status, {"long_name": "in a word how the member ended, or 'running'"})
+    found["reason"] = (("member",), reason, {"long_name": "why it ended so"})
+    return found
 
 
 def _status(
@@ -206,10 +184,10 @@ def _status(
     return status, reason
 
 
-def _add_observations(dataset: xr.Dataset, case: MatchCase) -> None:
+def _of_observations(case: MatchCase) -> dict[str, Variable]:
     of = case.observations
     if not len(of):
-        return
+        return {}
     note = {"comment": "Pa or m3 s-1, as observation_quantity says"}
     columns: dict[str, tuple[Any, Mapping[str, str]]] = {
         "observation_time": (of.time, {"units": "s", "long_name": "time since the start"}),
@@ -218,14 +196,14 @@ def _add_observations(dataset: xr.Dataset, case: MatchCase) -> None:
         "observed": (of.value, {"long_name": "measured value", **note}),
         "sigma": (of.sigma, {"long_name": "standard deviation of the measured value", **note}),
     }
-    for name, (values, attributes) in columns.items():
-        dataset[name] = ("observation", values, dict(attributes))
+    return {name: (("observation",), values, attributes) for name, (values, attributes) in columns.items()}
 
 
-def _add_wells(dataset: xr.Dataset, case: MatchCase) -> None:
-    wells = case.case.wells
+def _of_wells(case: MatchCase) -> dict[str, Variable]:
+    """Places of their perforations, and of the cells whose facies was seen."""
+    found: dict[str, Variable] = {}
     places = {
-        "perforation": [(*place[:2], i) for i, well in enumerate(wells) for place in well.cells],
+        "perforation": [(*place[:2], i) for i, well in enumerate(case.case.wells) for place in well.cells],
         "facies_cell": [
             (*place, int(is_sand)) for place, is_sand in zip(case.facies.cells, case.facies.is_sand, strict=True)
         ],
@@ -234,103 +212,26 @@ def _add_wells(dataset: xr.Dataset, case: MatchCase) -> None:
         if not rows:
             continue
         i, j, what = np.array(rows).T
-        dataset[f"{dim}_i"] = (dim, i, {"long_name": "place of its cell along 'x', from 0"})
-        dataset[f"{dim}_j"] = (dim, j, {"long_name": "place of its cell along 'y', from 0"})
+        found[f"{dim}_i"] = ((dim,), i, {"long_name": "place of its cell along 'x', from 0"})
+        found[f"{dim}_j"] = ((dim,), j, {"long_name": "place of its cell along 'y', from 0"})
         if dim == "perforation":
-            dataset["perforation_well"] = (dim, what, {"long_name": "place of its well along 'well', from 0"})
+            found["perforation_well"] = ((dim,), what, {"long_name": "place of its well along 'well', from 0"})
         else:
-            dataset["facies_is_sand"] = (dim, what.astype(bool), {"long_name": "whether sand was seen there"})
+            found["facies_is_sand"] = ((dim,), what.astype(bool), {"long_name": "whether sand was seen there"})
+    return found
 
 
-def _add_histories(dataset: xr.Dataset, run: Run, states: Sequence[State | None]) -> None:
-    records = [() if state is None or state.status == FAILED else state.records for state in states]
-    n = max(1, *map(len, records))
-    parts = np.full((len(fields(Parts)), len(states), n), np.nan)
-    counts = np.full((len(COST), len(states), n), np.nan)
-    paths = np.full((len(states), n, run.objective.n_latent), np.nan, dtype=np.float32)
-    for i, of in enumerate(records):
-        for k, record in enumerate(of):
-            parts[:, i, k], counts[:, i, k] = astuple(record.parts), astuple(record.cost)
-            paths[i, k] = record.z
-    dims = ("member", "iteration")
-    for (name, meaning), values in zip(_OF_PARTS.items(), parts, strict=True):
-        whose = "" if name in ("time_mean", "accuracy") else ", as the member's own search saw it"
-        dataset[f"history_{name}"] = (dims, values, {"units": "1", "long_name": f"{meaning}{whose}"})
-    for name, values in zip(COST, counts, strict=True):
-        dataset[f"cost_{name}"] = (dims, values, {"units": "1", "long_name": f"number of {name} so far"})
-    total = np.tensordot(list(COST.values()), counts, axes=1)
-    dataset["history_cost"] = (
-        dims,
-        total,
-        {"units": "1", "long_name": "cost so far in forward runs", "comment": json.dumps(COST)},
-    )
-    n_starts = [0 if state is None else int(state.memory.get("i_start", 0)) + 1 for state in states]
-    dataset["n_starts"] = (
-        "member",
-        np.minimum(n_starts, N_STARTS),
-        {"units": "1", "long_name": "draws of the prior that the member began from"},
-    )
-    dataset["z_path"] = ((*dims, "latent"), paths, {"units": "1", "long_name": "latent after each iteration"})
-
-
-def _add_truth(dataset: xr.Dataset, run: Run, each: Each) -> None:
+def _of_truth(run: Run, each: Each) -> dict[str, Variable]:
     geology, rock = run.case.geology, run.case.case.rock
     p = (rock.components[0].numpy() - geology.least_permeability) / geology.permeability_range
-    dataset["truth_facies"] = (
-        ("y", "x"),
-        p.clip(0, 1).T,
-        {"units": "1", "long_name": "probability of sand in the truth"},
-    )
+    meaning = "probability of sand in the truth"
+    found: dict[str, Variable] = {"truth_facies": (("y", "x"), p.clip(0, 1).T, {"units": "1", "long_name": meaning})}
     (curves,) = each(show_truth, [None])
     for name in QUANTITIES if curves else ():
         _, unit, meaning = _MEMBERS[name]
-        dataset[f"truth_{name}"] = (
-            ("time", "well"),
-            curves[name],
-            {"units": unit, "long_name": f"{meaning}, in the truth"},
-        )
-
-
-def _add_evolution(dataset: xr.Dataset, run: Run, state: State | None, member: int) -> None:
-    if state is None or len(state.records) < 2:
-        return
-    last = len(state.records) - 1
-    at = np.unique(np.linspace(0, last, min(_N_EVOLUTION, last + 1)).round().astype(int))
-    with torch.no_grad():
-        facies = run.rock(torch.as_tensor(np.array([state.records[i].z for i in at]))).facies.mT.numpy()
-    dataset["facies_path"] = (
-        ("evolution", "y", "x"),
-        facies,
-        {"units": "1", "long_name": "probability of sand of the member of least loss", "member": member},
-    )
-    dataset.coords["evolution_iteration"] = ("evolution", at, {"long_name": "iteration of facies_path"})
-
-
-def _add_legs(dataset: xr.Dataset, run: Run, each: Each, best: Sequence[tuple[int, Any]]) -> None:
-    """From the best member to the second, on to the third, and back."""
-    ends = list(zip(best, (*best[1:], best[0]), strict=True))
-    t = np.linspace(0, 1, _N_POINTS)
-    between = iter(each(show, [slerp(a.z, b.z, at) for (_, a), (_, b) in ends for at in t[1:-1]]))
-    legs = [[a, *(next(between) for _ in t[1:-1]), b] for (_, a), (_, b) in ends]
-    shape = (len(legs), _N_POINTS)
-    total, time_mean = np.full(shape, np.nan), np.full(shape, np.nan)
-    facies = np.full((*shape, dataset.sizes["y"], dataset.sizes["x"]), np.nan)
-    _fill(total, legs, attrgetter("parts.total"))
-    _fill(time_mean, legs, attrgetter("parts.time_mean"))
-    _fill(facies, legs, attrgetter("facies"))
-    where = "on the great circle between two members"
-    dataset["leg_members"] = (
-        ("leg", "end"),
-        [[i, j] for (i, _), (j, _) in ends],
-        {"long_name": "number of the member at each end"},
-    )
-    dataset["interpolation_total"] = (("leg", "point"), total, {"units": "1", "long_name": f"objective {where}"})
-    dataset["interpolation_time_mean"] = (("leg", "point"), time_mean, {"units": "1", "long_name": f"J {where}"})
-    dataset["interpolation_facies"] = (
-        ("leg", "point", "y", "x"),
-        facies,
-        {"units": "1", "long_name": f"probability of sand {where}"},
-    )
+        attributes = {"units": unit, "long_name": f"{meaning}, in the truth"}
+        found[f"truth_{name}"] = (("time", "well"), curves[name], attributes)
+    return found
 
 
 def _provenance(run: Run) -> dict[str, Any]:
