@@ -137,7 +137,7 @@ def prior_draw(objective: Objective, i: int) -> Vector:
 
 def by_rml(objective: Objective) -> Ensemble:
     """Randomised maximum likelihood: the optimum of perturbed observations about a draw of the prior."""
-    method = GaussNewton(stops_at_floor=False, far=TOLERANCE, near=TOLERANCE)
+    method = GaussNewton(seeks_fit=False, far=TOLERANCE, near=TOLERANCE)
     of, found, cost = objective.observations, [], 0.0
     for i in range(N_MEMBERS):
         z = prior_draw(objective, i)

@@ -13,7 +13,7 @@ import xarray as xr
 
 from rockbank.card import WEIGHTS, ModelCard
 from rockbank.matching.diagnostics import has
-from rockbank.matching.objective import Scaling
+from rockbank.matching.objective import COST, Scaling
 from rockbank.matching.posterior import POSTERIOR, fingerprint, read_posterior
 from rockbank.matching.run import GENERATOR, SETTINGS, Run
 from rockbank.matching.state import FAILED, RUNNING
@@ -204,7 +204,7 @@ def _read(plan: Plan, folder: Path) -> Found:
 
 
 def _of_dataset(plan: Plan, folder: Path) -> Found:
-    whole = read_posterior(folder)
+    whole = _costed(read_posterior(folder))
     settings = json.loads(whole.attrs["settings"])
     is_stale = (folder / SETTINGS).is_file() and fingerprint(Run(folder)) != whole.attrs["checkpoints_sha256"]
     status = whole.status.values.astype(str)
@@ -220,6 +220,14 @@ def _of_dataset(plan: Plan, folder: Path) -> Found:
         note=_differs(plan, settings)
         or (f"older than its members, `rockbank match report matches/{plan.name}` renews it" if is_stale else ""),
     )
+
+
+def _costed(whole: xr.Dataset) -> xr.Dataset:
+    """With costs of the weights of now, whenever it was gathered."""
+    counts = {name: f"cost_{name}" for name in COST if f"cost_{name}" in whole}
+    if not counts:
+        return whole
+    return whole.assign(history_cost=sum(COST[name] * whole[count] for name, count in counts.items()))
 
 
 def _differs(plan: Plan, settings: Mapping[str, Any]) -> str:

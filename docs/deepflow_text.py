@@ -78,11 +78,11 @@ _HOLDS = """What sticks and what helps, as tried on this case:
 - All terms at once from a random draw: J falls to 1 to 3, with half of the wells' facies wrong, and sticks. Fitting the
   wells first, without the simulator, and keeping their weight up while the flow's term is large, holds the accuracy.
   Raising the flow's weight in steps instead (four starts) took 23 to 32 Jacobians and 50 to 66 runs to a J of 0.8 to
-  1.8; that is a cost of 310 to 430.
+  1.8; that is a cost of 360 to 490.
 - The valley is narrow: the first singular value of the residuals' Jacobian, of the injector's pressure, is hundreds of
   times its sixth (below). Long steps climb its wall; damping by the model's own promise finds the length in one or two
   runs, and bending a step after the valley gains where the wall is curved, which it is not everywhere.
-- Broyden's update serves some steps for a run each, where a Jacobian costs eleven. And most Jacobians need not be
+- Broyden's update serves some steps for a run each, where a Jacobian costs thirteen. And most Jacobians need not be
   whole: of 111 residuals, the 24 directions that the Jacobian before showed most of, and the residual itself, hold
   nearly all. In two members followed from Jacobian to Jacobian, each reduced one made of the one before, an undamped
   step of it promised 96 % or more of what the whole one's did, a damped one all, after 13 in a row.

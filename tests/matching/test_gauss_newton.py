@@ -27,7 +27,7 @@ def one_thread():
 
 def test_optimum_of_a_linear_problem_is_found():
     objective = LinearGaussian()
-    state = finished(GaussNewton(stops_at_floor=False), objective, objective.target(), np.array([3.0, -2.0, 2.0]))
+    state = finished(GaussNewton(seeks_fit=False), objective, objective.target(), np.array([3.0, -2.0, 2.0]))
     assert state.status == "converged"
     best = objective.parts(objective.evaluate(objective.mean), objective.target()).total
     # It ends where two Jacobians take off less than 2 %.
@@ -36,7 +36,7 @@ def test_optimum_of_a_linear_problem_is_found():
 
 def test_randomised_maximum_likelihood_samples_the_linear_gaussian_posterior():
     """Exactly: optima of perturbed observations about draws of the prior (Oliver, He and Reynolds 1996)."""
-    objective, method, rng, n = LinearGaussian(), GaussNewton(stops_at_floor=False), np.random.default_rng(0), 300
+    objective, method, rng, n = LinearGaussian(), GaussNewton(seeks_fit=False), np.random.default_rng(0), 300
     of, found = objective.observations, []
     for _ in range(n):
         z = rng.standard_normal(N_LATENT)
@@ -126,6 +126,10 @@ def test_member_that_comes_to_rest_with_wrong_facies_begins_again():
     assert (alone.last.parts.accuracy, state.last.parts.accuracy) == (0.5, 1.0)
     assert alone.last.parts.total < state.last.parts.total
     assert state.last.parts.flow <= 2 * objective.noise_floor
+    # A sample has a right to wrong facies.
+    target = replace(objective.target(), starts=[np.array([2.0, 0.0, 0.0])])
+    sample = finished(GaussNewton(seeks_fit=False), objective, target, z)
+    assert (int(sample.memory["i_start"]), sample.last.parts.accuracy) == (0, 0.5)
 
 
 class Canyon(LinearGaussian):
@@ -150,7 +154,7 @@ def test_bent_steps_follow_a_narrow_curved_valley():
     objective.observations = replace(objective.observations, value=value)
     won = []
     for n_bends in (3, 0):
-        state = finished(GaussNewton(stops_at_floor=False, max_bends=n_bends), objective, objective.target(), z)
+        state = finished(GaussNewton(seeks_fit=False, max_bends=n_bends), objective, objective.target(), z)
         won.append(state.records[0].parts.total - state.last.parts.total)
     assert won[0] > 5 * won[1] > 0
 
@@ -172,7 +176,7 @@ def test_objective_never_rises_without_another_start():
     objective, _ = small_objective(**TINY, wells=False)
     for seed in range(2):
         z = np.random.default_rng(seed).standard_normal(4)
-        state = finished(GaussNewton(stops_at_floor=False), objective, objective.target(), z)
+        state = finished(GaussNewton(seeks_fit=False), objective, objective.target(), z)
         totals = [record.parts.total for record in state.records]
         assert len(totals) > 3
         assert np.diff(totals).max() < 0
@@ -241,7 +245,7 @@ class Misled(Canyon):
 
 def test_where_a_reduced_jacobian_finds_no_step_a_whole_one_is_made():
     objective, z = Misled(), np.array([np.sin(6.0), 2.0, 0.0])
-    method, target, in_vain = GaussNewton(stops_at_floor=False), objective.target(), []
+    method, target, in_vain = GaussNewton(seeks_fit=False), objective.target(), []
     state = method.start(objective, target, z)
     while state.status == "running":
         before, state = state, method.step(objective, target, state)
@@ -284,7 +288,7 @@ def across_starts():
 @pytest.mark.parametrize("where", [in_a_small_case, across_starts])
 def test_checkpoint_between_two_jacobians_changes_nothing(tmp_path, where):
     objective, target, z = where()
-    method = GaussNewton(stops_at_floor=False)
+    method = GaussNewton(seeks_fit=False)
     state = method.start(objective, target, z)
     resumed, path = state, tmp_path / "member.npz"
     while state.status == "running":

@@ -52,8 +52,9 @@ class GaussNewton:
     singular values fall so fast that what the one before showed of the residuals' directions is nearly all that the
     next one has to be made of: in DeepFlow's case a step of the reduced one promises 0.96 of the full one's or more,
     after a dozen in a row. Where a step takes off little, the next Jacobian is whole.
-    Where a member creeps far from the observations, or comes to rest with wells' facies that are wrong, it begins again
-    from another draw of the prior; from the best of its ends it goes on at last.
+    Where a member creeps far from the observations, it begins again from another draw of the prior; from the best of
+    its ends it goes on at last. So does one that seeks a fit where it comes to rest with wells' facies that are wrong;
+    a sample has a right to them.
 
     Attributes:
         max_iterations: Jacobians at most, of all starts together.
@@ -64,7 +65,8 @@ class GaussNewton:
         wells_first: flow term, by the noise floor, from which on the wells' is multiplied.
         far, near: tolerances of the simulator, above and below `far_above`.
         far_above: of the flow term, by the noise floor.
-        stops_at_floor: whether it ends when the observations are met to within their noise.
+        seeks_fit: whether it ends when the observations are met to within their noise and the wells' facies are right;
+            else at its optimum, as randomised maximum likelihood must.
     """
 
     max_iterations: int = 40
@@ -76,7 +78,7 @@ class GaussNewton:
     far: float = 1e-3
     near: float = 1e-4
     far_above: float = 10.0
-    stops_at_floor: bool = True
+    seeks_fit: bool = True
 
     def start(self, objective: Objective, target: Target, z: Vector) -> State:
         """From a prior draw to the nearest place where the wells' facies are fitted.
@@ -172,10 +174,10 @@ class GaussNewton:
         if self._is_enough(objective, last.parts):
             return state.ended("floor", "the observations are met to within their noise")
         if last.cost.n_jacobians >= self.max_iterations:
-            return _best(objective, state).ended("spent", f"{self.max_iterations} Jacobians")
+            return self._best(objective, state).ended("spent", f"{self.max_iterations} Jacobians")
         # Beyond the last start, the best of their ends is where the member goes on.
         is_far = _is_far(objective, last.parts) and i_start < n_starts
-        is_wrong = _is_wrong(objective, last.parts) and i_start < n_starts
+        is_wrong = self._is_wrong(objective, last.parts) and i_start < n_starts
         little = _LITTLE_FAR if is_far else _LITTLE
         is_slow = began.parts.total - last.parts.total <= little * began.parts.total
         n_slow = int(state.memory["n_slow"]) + 1 if is_slow else 0
@@ -188,18 +190,38 @@ class GaussNewton:
             begun = self._begun(objective, target, state, i_start + 1)
             if int(begun.memory["i_start"]) < n_starts:
                 return begun
-            best = _best(objective, begun)
+            best = self._best(objective, begun)
             # One that is not the last of the iterates is simulated again.
             return _costing(best, best.last.cost + Cost(forward=int(best is not begun)))
-        best = _best(objective, state)
+        best = self._best(objective, state)
         if not has_moved:
             return best.ended("stuck", f"no step from iterate {len(state.records) - 1} lessens the objective")
         return best.ended("converged", f"{_FEW} Jacobians took off less than {little:.0%} each")
 
+    def _is_wrong(self, objective: Objective, parts: Parts) -> bool:
+        """At the wells, where that matters."""
+        return self.seeks_fit and objective.has_wells and parts.accuracy < _RIGHT
+
+    def _best(self, objective: Objective, state: State) -> State:
+        """The state, come back to the best of its iterates where it began more than once.
+
+        That is the one of least objective; of a fit, of those that are neither far from the observations nor wrong at
+        the wells, where there are any.
+        """
+
+        def rank(record: Record) -> tuple[bool, float]:
+            is_bad = _is_far(objective, record.parts) or self._is_wrong(objective, record.parts)
+            return self.seeks_fit and is_bad, record.parts.total
+
+        best = min(state.records, key=rank)
+        if best is state.last or not int(state.memory["i_start"]):
+            return state
+        return replace(state, records=(*state.records, replace(best, cost=state.last.cost)), evaluation=None)
+
     def _is_enough(self, objective: Objective, parts: Parts) -> bool:
         """Whether the observations are met to within their noise, and the wells' facies, which have none."""
         is_met = parts.flow <= objective.noise_floor
-        return self.stops_at_floor and is_met and (not objective.has_wells or parts.accuracy == 1)
+        return self.seeks_fit and is_met and (not objective.has_wells or parts.accuracy == 1)
 
     def _record(self, objective: Objective, target: Target, z: Vector, before: Cost) -> tuple[Record, Evaluation]:
         evaluation = objective.evaluate(z, self.far)
@@ -230,27 +252,6 @@ def directions(jacobian: Float[np.ndarray, "n_obs n"]) -> Float[np.ndarray, "n_o
 def _is_far(objective: Objective, parts: Parts) -> bool:
     """From the observations."""
     return parts.flow > _FAR * objective.noise_floor
-
-
-def _is_wrong(objective: Objective, parts: Parts) -> bool:
-    """At the wells."""
-    return objective.has_wells and parts.accuracy < _RIGHT
-
-
-def _best(objective: Objective, state: State) -> State:
-    """The state, come back to the best of its iterates where it began more than once.
-
-    That is the one of least objective of those that are neither far from the observations nor wrong at the wells, else
-    of all.
-    """
-
-    def rank(record: Record) -> tuple[bool, float]:
-        return _is_far(objective, record.parts) or _is_wrong(objective, record.parts), record.parts.total
-
-    best = min(state.records, key=rank)
-    if best is state.last or not int(state.memory["i_start"]):
-        return state
-    return replace(state, records=(*state.records, replace(best, cost=state.last.cost)), evaluation=None)
 
 
 def _costing(state: State, cost: Cost) -> State:

@@ -21,9 +21,8 @@ Vector = Float[np.ndarray, " n"]
 Scaling = Literal["posterior", "published"]
 # Where facies are as good as certain; -ln of it, 32, is the most that one cell can cost, and beyond it nothing pulls.
 CERTAIN = 1e-14
-# What they take of a forward run's time on DeepFlow's case, as benchmarks.match measured; passes and reduced ones by
-# the same clock by hand, on busy cores.
-COST = {"forward": 1.0, "gradients": 2.1, "jacobians": 11.4, "passes": 0.05, "reduced": 7.8}
+# What they take of a forward run's time on DeepFlow's case, as benchmarks.match measured.
+COST = {"forward": 1.0, "gradients": 2.5, "jacobians": 13.4, "passes": 0.06, "reduced": 9.4}
 
 
 @dataclass(frozen=True, kw_only=True)

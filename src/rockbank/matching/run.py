@@ -50,8 +50,8 @@ def _chain(asked: Settings, is_guided: bool) -> Chain:
 METHODS: Mapping[str, Callable[[Settings], Method]] = {
     PRIOR: lambda asked: Prior(),
     "adam": lambda asked: Adam(**_limit(asked)),
-    "gauss-newton": lambda asked: GaussNewton(stops_at_floor=True, **_limit(asked)),
-    "rml": lambda asked: GaussNewton(stops_at_floor=False, **_limit(asked)),
+    "gauss-newton": lambda asked: GaussNewton(seeks_fit=True, **_limit(asked)),
+    "rml": lambda asked: GaussNewton(seeks_fit=False, **_limit(asked)),
     "pcn": lambda asked: _chain(asked, is_guided=False),
     "mala": lambda asked: _chain(asked, is_guided=True),
 }
