@@ -51,8 +51,8 @@ _WORDS = """\
 - **Accuracy** is the part of the wells' cells whose facies is right; **connected**, whether a path of sand leads from
   injector to producer, before and after one dilation.
 - **Cost** is in forward runs: a gradient counts as {gradients:g}, a Jacobian as {jacobians:g}, a reduced one as
-  {reduced:g}, a pass there and back through the generator alone as {passes:g}, as `python -m benchmarks.match` measured
-  on this case.{tight}
+  {reduced:g}, a pass there and back through the generator alone as {passes:g}, as `python -m benchmarks.match`
+  measured on this case.{tight}
 - Numbers are medians of the members that ended, with the least and the greatest in brackets.
 """
 _PAPER = """\
@@ -171,8 +171,8 @@ def _tight(times: Mapping[str, Any]) -> str:
     if of is None:
         return ""
     return (
-        f" All forward runs count as one; those of es-mda, and of gauss-newton near the observations, are closer than\n"
-        f"  Adam's and take {of:.2g} times as long."
+        " All forward runs count as one; those of es-mda, and of gauss-newton near the\n"
+        f"  observations, are closer than Adam's and take {of:.2g} times as long."
     )
 
 
