@@ -205,7 +205,8 @@ def _bound(session: Any, card: ModelCard, bucket: int, device: str, cuda_graphs:
         binding.synchronize_inputs()
         session.run_with_iobinding(binding, options)
         binding.synchronize_outputs()
-        # A copy: the next batch is computed into the same memory (on the CPU, numpy() is a view of it).
-        return np.array(images_there.numpy())
+        images = np.asarray(images_there.numpy())
+        # The next batch is computed into the same memory: from a GPU numpy() is a copy of it, on the CPU a view.
+        return images.copy() if device == "cpu" else images
 
     return run

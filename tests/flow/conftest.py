@@ -40,7 +40,7 @@ class Reservoir:
     steps: Sequence[float]
     controls: Mapping[str, Control | Sequence[Control]]
     index: Mapping[str, torch.Tensor | None]
-    saturation: float
+    saturation: float | torch.Tensor
 
     def rock(self, permeability: torch.Tensor | None = None, porosity: torch.Tensor | None = None) -> Rock:
         """Its own, or with other numbers."""

@@ -1,6 +1,6 @@
 """The block solver against the dense matrix, the sparse direct solver, and itself on other devices and batches."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -192,6 +192,22 @@ def test_elimination_and_sweeps_never_wait_for_the_device():
     factor = BlockSolver().factor(problem, on_meta)
     for solved in (factor.solve(*right), factor.solve_transposed(*right)):
         assert [(of.shape, of.dtype, of.device.type) for of in solved] == [(of.shape, of.dtype, "meta") for of in right]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+@pytest.mark.parametrize("solver", ["block", "block-single"])
+def test_a_gpu_runs_the_members_that_the_processor_runs(reservoir, tight, solver):
+    model = reservoir(members=3, gravity=True, compressible=True, curves="capillary")
+    model.saturation = torch.full(model.grid.shape, 0.2)  # on the processor, whatever the rock's device
+    found = []
+    for device in ("cuda", "cpu"):
+        given = [of.to(device, copy=True).requires_grad_() for of in (model.permeability, model.porosity)]
+        result = model.run(rock=model.rock(*given), options=replace(tight, solver=solver))
+        assert result.bhp.device.type == device
+        shown = torch.stack([result.bhp / 1e7, result.water_rate / 1e-4, result.oil_rate / 1e-4])
+        found.append([of.cpu() for of in (shown.detach(), *torch.autograd.grad(shown.square().sum(), given))])
+    for there, here in zip(*found, strict=True):
+        torch.testing.assert_close(there, here, rtol=0, atol=1e-7 * float(here.abs().max()))
 
 
 DAY = 86400.0

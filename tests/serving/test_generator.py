@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rockbank.card import ONNX, ModelCard
 from rockbank.latents import draw_latents, latent_blocks
-from rockbank.sampler import open_session
+from rockbank.sampler import has_gpu, open_session
 from serving.errors import LoadRefused
 from serving.generator import GOLDEN_TOLERANCE, Generator, _bound
 from tests.conftest import tiny_golden, tiny_images
@@ -80,6 +80,7 @@ def test_the_largest_batch_is_the_settings(generator_folder: Make) -> None:
     assert load(generator_folder(), max_batch=6).buckets == (1, 3, 6)
 
 
+@pytest.mark.skipif(has_gpu(), reason="the session runs on the GPU, whose own test is the next one")
 def test_bound_memory_gives_the_same_images_call_after_call(tiny: Generator, generator_folder: Make) -> None:
     """The way of a GPU, as far as a CPU goes: memory bound once, and results that the next call leaves alone."""
     folder = generator_folder()
@@ -90,6 +91,22 @@ def test_bound_memory_gives_the_same_images_call_after_call(tiny: Generator, gen
     np.testing.assert_array_equal(images, tiny.run(first))
 
 
+@pytest.mark.skipif(not has_gpu(), reason="no NVIDIA GPU")
+@pytest.mark.parametrize("cuda_graphs", [False, True], ids=["bound", "graphs"])
+def test_a_gpu_gives_the_processors_images_call_after_call(generator_folder: Make, cuda_graphs: bool) -> None:
+    generator = load(generator_folder(), cuda_graphs=cuda_graphs)
+    generator.require_gpu()
+    assert not generator.gpu_missed
+    latents = draw_latents(3, 16, (4,))
+    whole = generator.run(latents)
+    generator.run(draw_latents(4, 16, (4,)))
+    # Products of 4 numbers in float32.
+    np.testing.assert_allclose(whole, tiny_images(3, 16), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(generator.run(latents[5:8]), whole[5:8])
+    generator.check_golden()
+
+
+@pytest.mark.skipif(has_gpu(), reason="it gets its GPU")
 def test_a_gpu_that_is_asked_for_and_not_got_is_refused_by_what_the_session_says(tiny: Generator) -> None:
     assert tiny.provider == "CPUExecutionProvider"
     with pytest.raises(LoadRefused, match=r"runs it on CPUExecutionProvider.*ROCKBANK_REQUIRE_GPU=false") as refused:

@@ -210,7 +210,7 @@ def _field(rock: Rock, name: str, value: float | Tensor) -> Float[Tensor, "b n"]
     if lead not in (0, 1) or tuple(value.shape[lead:]) != rock.grid.shape:
         raise ValueError(f"initial {name}: got shape {tuple(value.shape)}; the grid has {rock.grid.shape}, "
                          "after one axis of members at most")  # fmt: skip
-    return rock.flat(value)
+    return rock.flat(value.to(rock.porosity.device))
 
 
 def _same_members(fields: Sequence[Tensor]) -> list[Tensor]:

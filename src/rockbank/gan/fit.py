@@ -89,7 +89,7 @@ def fit(
     """Train by alternating `n_critic` critic steps and one generator step; a record after each of the latter.
 
     Where `checkpoint` holds the state of a killed training with the same crops and params, its records come first,
-    as replayed ones, and the training goes on bit for bit (on a CPU, with as many threads).
+    as replayed ones, and the training goes on bit for bit (on a GPU, or on a CPU with as many threads).
 
     Args:
         crops: what to learn from; full scale is intensity 1.
@@ -174,9 +174,13 @@ class _Training:
         start = time.perf_counter()
         _reseed(self.rng, self.params.seed, STEP, self.step)
         metrics: dict[str, float] = {}
-        for i_critic in range(self.params.n_critic):
-            metrics = self._critic_step(self._batch(self.step * self.params.n_critic + i_critic))
-        metrics |= self._generator_step()
+        # On a GPU some of cuDNN's kernels add up in the order in which they happen to end, and a thread of its own for
+        # the backward pass numbers the penalty's nodes, hence orders their sums, otherwise in a process's first step.
+        one_thread = torch.autograd.set_multithreading_enabled(False)
+        with one_thread, torch.backends.cudnn.flags(enabled=True, deterministic=True):
+            for i_critic in range(self.params.n_critic):
+                metrics = self._critic_step(self._batch(self.step * self.params.n_critic + i_critic))
+            metrics |= self._generator_step()
         self._average()
         self.step += 1
         n_images = self.params.n_critic * self.params.batch
