@@ -171,7 +171,10 @@ def equal_cost_table(adam: Found, newton: Found) -> str:
         return f"Nothing to compare. {adam.plan.name}: {adam.state}. {newton.plan.name}: {newton.state}."
     cells = [(f"{member:g}", *map(_number, numbers)) for member, *numbers in rows.to_numpy(dtype=float)]
     head = ("member", "Adam's last objective", "Adam's cost", "gauss-newton's cost to it", "part")
-    note = f"The median part is {_number(float(np.median(rows.part)))}. Members that ended in both are compared."
+    note = (
+        f"The median part is {_number(float(np.median(rows.part)))}. Members that ended in both are compared, from the "
+        "same draw; where gauss-newton's cost is 1, Adam ended no better than it began."
+    )
     return _table(head, cells) + f"\n\n{note}"
 
 
