@@ -132,6 +132,32 @@ def test_member_that_comes_to_rest_with_wrong_facies_begins_again():
     assert (int(sample.memory["i_start"]), sample.last.parts.accuracy) == (0, 0.5)
 
 
+class Folded(LinearGaussian):
+    """8 - z shows the same as z, and lies where no draw does."""
+
+    def evaluate(self, z, tolerance=1e-4, **_):
+        at = super().evaluate(z, tolerance)
+        return replace(at, simulated=torch.as_tensor(self.matrix @ np.array([4 - abs(z[0] - 4), *z[1:]])))
+
+    def linearise(self, at, target, basis=None):
+        slope = np.array([np.sign(4 - at.z[0]), 1.0, 1.0])
+        scaled = self.matrix / self.observations.sigma[:, None]
+        return replace(super().linearise(at, target), residual=self.residual(at, target), jacobian=scaled * slope)
+
+
+def test_member_that_comes_to_rest_where_no_draw_lies_begins_again():
+    objective, z = Folded(), np.array([8.0, 0.0, 0.0])
+    target = replace(objective.target(), starts=[np.array([1.0, 0.0, 0.0])])
+    alone = finished(GaussNewton(), objective, objective.target(), z)
+    assert alone.last.parts.flow <= 2 * objective.noise_floor
+    assert alone.last.z[0] > 4
+    state = finished(GaussNewton(), objective, target, z)
+    assert state.last.z[0] < 4
+    assert state.last.parts.flow <= 2 * objective.noise_floor
+    sample = finished(GaussNewton(seeks_fit=False), objective, target, z)
+    assert (int(sample.memory["i_start"]), sample.last.z[0] > 4) == (0, True)
+
+
 class Canyon(LinearGaussian):
     """One observable outweighs all others, and is constant along a curve."""
 

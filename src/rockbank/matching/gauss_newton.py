@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize
+from scipy.stats import chi2
 
 from rockbank.flow.trajectory import NewtonError
 from rockbank.matching.damped_step import GOOD_GAIN, Search
@@ -28,6 +29,8 @@ _FEW, _LITTLE, _LITTLE_FAR = 2, 0.02, 0.05
 _FAR = 2.0
 # Of the wells' facies, the part that is right at a good end.
 _RIGHT = 0.98
+# Of the prior's draws, the part that lies as far from 0 as a good end at most.
+_RARE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +56,8 @@ class GaussNewton:
     next one has to be made of: in DeepFlow's case a step of the reduced one promises 0.96 of the full one's or more,
     after a dozen in a row. Where a step takes off little, the next Jacobian is whole.
     Where a member creeps far from the observations, it begins again from another draw of the prior; from the best of
-    its ends it goes on at last. So does one that seeks a fit where it comes to rest with wells' facies that are wrong;
-    a sample has a right to them.
+    its ends it goes on at last. So does one that seeks a fit where it comes to rest with wells' facies that are wrong,
+    or farther from 0 than draws of the prior lie; a sample has a right to both.
 
     Attributes:
         max_iterations: Jacobians at most, of all starts together.
@@ -164,20 +167,20 @@ class GaussNewton:
             record, at = Record(z=then.z, parts=trial.parts, cost=cost), then
             memory |= _arrays({"fraction": fraction, "tolerance": tolerance})
             state = state.then(record, at, memory)
-            if trial.saved < _WORTH or self._is_enough(objective, trial.parts):
+            if trial.saved < _WORTH or self._is_enough(objective, record):
                 break
         return self._judged(objective, target, state, began)
 
     def _judged(self, objective: Objective, target: Target, state: State, began: Record) -> State:
         """Whether a Jacobian was the last, of this start or of the member."""
         last, i_start, n_starts = state.last, int(state.memory["i_start"]), 1 + len(target.starts)
-        if self._is_enough(objective, last.parts):
+        if self._is_enough(objective, last):
             return state.ended("floor", "the observations are met to within their noise")
         if last.cost.n_jacobians >= self.max_iterations:
             return self._best(objective, state).ended("spent", f"{self.max_iterations} Jacobians")
         # Beyond the last start, the best of their ends is where the member goes on.
         is_far = _is_far(objective, last.parts) and i_start < n_starts
-        is_wrong = self._is_wrong(objective, last.parts) and i_start < n_starts
+        is_odd = self._is_odd(objective, last) and i_start < n_starts
         little = _LITTLE_FAR if is_far else _LITTLE
         is_slow = began.parts.total - last.parts.total <= little * began.parts.total
         n_slow = int(state.memory["n_slow"]) + 1 if is_slow else 0
@@ -186,7 +189,7 @@ class GaussNewton:
         has_moved, was_reduced = last.z is not began.z, last.cost.reduced > began.cost.reduced
         if n_slow < _FEW and (has_moved or was_reduced):
             return state
-        if is_far or is_wrong:
+        if is_far or is_odd:
             begun = self._begun(objective, target, state, i_start + 1)
             if int(begun.memory["i_start"]) < n_starts:
                 return begun
@@ -198,19 +201,20 @@ class GaussNewton:
             return best.ended("stuck", f"no step from iterate {len(state.records) - 1} lessens the objective")
         return best.ended("converged", f"{_FEW} Jacobians took off less than {little:.0%} each")
 
-    def _is_wrong(self, objective: Objective, parts: Parts) -> bool:
-        """At the wells, where that matters."""
-        return self.seeks_fit and objective.has_wells and parts.accuracy < _RIGHT
+    def _is_odd(self, objective: Objective, at: Record) -> bool:
+        """No fit to end with: wrong at the wells, or where no draw of the prior lies."""
+        is_wrong = objective.has_wells and at.parts.accuracy < _RIGHT
+        return self.seeks_fit and (is_wrong or _is_astray(at.z))
 
     def _best(self, objective: Objective, state: State) -> State:
         """The state, come back to the best of its iterates where it began more than once.
 
-        That is the one of least objective; of a fit, of those that are neither far from the observations nor wrong at
-        the wells, where there are any.
+        That is the one of least objective; of a fit, of those that are neither far from the observations nor odd, where
+        there are any.
         """
 
         def rank(record: Record) -> tuple[bool, float]:
-            is_bad = _is_far(objective, record.parts) or self._is_wrong(objective, record.parts)
+            is_bad = _is_far(objective, record.parts) or self._is_odd(objective, record)
             return self.seeks_fit and is_bad, record.parts.total
 
         best = min(state.records, key=rank)
@@ -218,10 +222,10 @@ class GaussNewton:
             return state
         return replace(state, records=(*state.records, replace(best, cost=state.last.cost)), evaluation=None)
 
-    def _is_enough(self, objective: Objective, parts: Parts) -> bool:
+    def _is_enough(self, objective: Objective, at: Record) -> bool:
         """Whether the observations are met to within their noise, and the wells' facies, which have none."""
-        is_met = parts.flow <= objective.noise_floor
-        return self.seeks_fit and is_met and (not objective.has_wells or parts.accuracy == 1)
+        is_met = at.parts.flow <= objective.noise_floor and (not objective.has_wells or at.parts.accuracy == 1)
+        return self.seeks_fit and is_met and not _is_astray(at.z)
 
     def _record(self, objective: Objective, target: Target, z: Vector, before: Cost) -> tuple[Record, Evaluation]:
         evaluation = objective.evaluate(z, self.far)
@@ -252,6 +256,11 @@ def directions(jacobian: Float[np.ndarray, "n_obs n"]) -> Float[np.ndarray, "n_o
 def _is_far(objective: Objective, parts: Parts) -> bool:
     """From the observations."""
     return parts.flow > _FAR * objective.noise_floor
+
+
+def _is_astray(z: Vector) -> bool:
+    """Where draws of the prior do not lie."""
+    return bool(chi2.sf(z @ z, z.size) < _RARE)
 
 
 def _costing(state: State, cost: Cost) -> State:
