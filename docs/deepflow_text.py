@@ -66,10 +66,10 @@ _READ = """How to read it:
 - Scenario 2 fits the wells' facies as near as can be to each member's own draw of the prior. The optimum of the
   objective itself is one and the same point for all members, and of no use as an ensemble.
 - Gauss-newton ends when the observations are met to within their noise and the wells' facies are right, when it
-  creeps, or after 40 Jacobians; so |z|² stays near that of the draws in the median. (Two members with the flow alone
-  met the observations at a |z|² of 306 and 762, where no draw lies; such a one begins again now.) Driven on to the very
-  optimum, |z|² falls to 4 to 6, to a mean rock that no draw looks like. Its members are good fits, and no samples: how
-  far their forecasts spread says nothing about how sure one may be. For that there is rml.
+  creeps, or after 40 Jacobians; so |z|² stays near that of the draws in the median. Where no draw lies it does not
+  end: two members with the flow alone met the observations at a |z|² of 306 and 762, and began again. Driven on to the
+  very optimum, |z|² falls to 4 to 6, to a mean rock that no draw looks like. Its members are good fits, and no samples:
+  how far their forecasts spread says nothing about how sure one may be. For that there is rml.
 - es-mda takes all members together by linear regression among them. With as many members as the latent has numbers it
   collapses: |z|² is far below that of the draws. es-mda-localised, which damps correlations that are no larger than
   chance's, did not move at all where it was tried: of 100 draws, too few of the correlations are larger.
