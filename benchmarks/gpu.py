@@ -38,7 +38,6 @@ PAPER, TRAINED = Path("params/paper.yaml"), "shale-wgan-gp"
 CASE = Path("cases/deepflow.yaml")
 BATCH = 16
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
-Table = list[tuple[str, ...]]
 
 
 def main() -> None:
@@ -203,7 +202,7 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(times[3:])
 
 
-def to_table(head: tuple[str, ...], rows: Table) -> str:
+def to_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Markdown, numbers to the right."""
     lines = [head, ("---", *["---:"] * (len(head) - 1)), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

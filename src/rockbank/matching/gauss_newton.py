@@ -29,7 +29,7 @@ _FEW, _LITTLE, _LITTLE_FAR = 2, 0.02, 0.05
 _FAR = 2.0
 # Of the wells' facies, the part that is right at a good end.
 _RIGHT = 0.98
-# Of the prior's draws, the part that lies as far from 0 as a good end at most.
+# A good end is no farther from 0 than all but this part of the prior's draws.
 _RARE = 1e-6
 
 
