@@ -16,9 +16,10 @@ from rockbank.matching.diagnostics import has
 from rockbank.matching.objective import COST, Scaling
 from rockbank.matching.posterior import POSTERIOR, fingerprint, read_posterior
 from rockbank.matching.run import GENERATOR, SETTINGS, Run
-from rockbank.matching.state import FAILED, RUNNING
+from rockbank.matching.state import FAILED, RUNNING, SPENT
 
 GROUPS = {"published": "deepflow_published.yaml", "own": "deepflow.yaml"}
+GENERATORS = {"published": "deepflow@candidate", "own": "channels@champion"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +120,7 @@ class Found:
         settings: what it was asked to do, or would be.
         results: None where no member has ended, or nothing was gathered yet.
         asked, ended, failed: members; those that failed are not among those that ended.
+        spent: of those that ended, how many by the last iteration that they may make.
         note: what else is to be known of its state, or "".
         weights_sha256: of the generator's weights, or "".
     """
@@ -129,6 +131,7 @@ class Found:
     asked: int = 0
     ended: int = 0
     failed: int = 0
+    spent: int = 0
     note: str = ""
     weights_sha256: str = ""
 
@@ -138,7 +141,8 @@ class Found:
         if not self.asked:
             return "not run"
         said = f"{self.ended} of {self.asked} members ended"
-        return said + (f", {self.failed} failed" if self.failed else "") + (f"; {self.note}" if self.note else "")
+        said += "".join(f", {n} {name}" for n, name in ((self.spent, SPENT), (self.failed, FAILED)) if n)
+        return said + (f"; {self.note}" if self.note else "")
 
     @property
     def is_whole(self) -> bool:
@@ -151,8 +155,7 @@ class Found:
         of = self.settings
         terms = [term for term in ("flow", "wells") if of[term]]
         said = [f"rockbank match cases/{of['case']}"]
-        said += [f"--generator {of['generator']}"] if "generator" in of else []
-        said += [f"--method {of['method']} --members {of['members']}"]
+        said += [f"--generator {GENERATORS[self.plan.group]} --method {of['method']} --members {of['members']}"]
         said += [f"--seed {of['seed']}"] if "seed" in of else []
         said += [f"--terms {','.join(terms)}"] if len(terms) == 1 else []
         said += [f"--scaling {of['scaling']}"] if of.get("scaling", "posterior") != "posterior" else []
@@ -199,6 +202,7 @@ def _read(plan: Plan, folder: Path) -> Found:
         asked=len(states),
         ended=sum(status not in (RUNNING, FAILED) for status in statuses),
         failed=statuses.count(FAILED),
+        spent=statuses.count(SPENT),
         note=_differs(plan, settings) or f"no results yet, which `rockbank match report matches/{plan.name}` makes",
     )
 
@@ -217,6 +221,7 @@ def _of_dataset(plan: Plan, folder: Path) -> Found:
         asked=len(status),
         ended=int(has_ended.sum()),
         failed=int((status == FAILED).sum()),
+        spent=int((status == SPENT).sum()),
         note=_differs(plan, settings)
         or (f"older than its members, `rockbank match report matches/{plan.name}` renews it" if is_stale else ""),
     )

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from docs.deepflow_bars import GOOD, Bar, compared
 from docs.deepflow_numbers import (
+    ACCURACY_BAR,
     ACCURACY_PUBLISHED,
     PUBLISHED,
     Published,
@@ -132,7 +133,20 @@ def off_the_bar(run: Found) -> list[str]:
         "Unseen are cells of the wells that are wrong and of which the generator is certain to the last digit: there "
         "its tanh is flat in double precision, and no gradient moves them."
     )
-    return [said, "Those that do not:", _table(head, rows, n_text=3), note]
+    return [said, "Those that do not:", _table(head, rows, n_text=3), *([note] if rest.unseen.any() else [])]
+
+
+def wells_alone(run: Found) -> list[str]:
+    """How many members have right facies where nothing but the wells counts."""
+    if run.results is None:
+        return []
+    accuracy = ends(run.results).accuracy
+    n, n_right = len(accuracy), int((accuracy >= ACCURACY_BAR).sum())
+    if n_right == n:
+        return []
+    return [f"With nothing but the wells' facies to meet, {n_right} of the {n} members of {run.plan.name} that ended "
+            f"come to an accuracy of {ACCURACY_BAR:g} or more near their draws: it is not the flow alone that keeps "
+            "facies wrong."]  # fmt: skip
 
 
 def began_again(run: Found) -> list[str]:
@@ -152,7 +166,8 @@ def standing_table(runs: Sequence[Results]) -> str:
         return "None of the methods has run."
     most = max(float(np.nanmax(of.cost)) for of in found.values())
     costs = np.array([cost for cost in _COSTS if cost <= 2 * most], dtype=float)
-    head = ["cost", *(f"{method}: {what}" for what in ("objective", "J") for method in found)]
+    named = [f"{method} ({len(of.cost)})" for method, of in found.items()]
+    head = ["cost", *(f"{name}: {what}" for what in ("objective", "J") for name in named)]
     columns = [
         [_median_and_worst(each) for each in of.standing(values, costs).T]
         for name in ("objective", "time_mean")
@@ -160,7 +175,7 @@ def standing_table(runs: Sequence[Results]) -> str:
         for values in [getattr(of, name)]
     ]
     rows = [(f"{cost:g}", *cells) for cost, *cells in zip(costs, *columns, strict=True)]
-    note = "Each cell is the median / the worst of the members that ended."
+    note = "Each cell is the median / the worst of the members that ended, whose number stands in brackets."
     return _table(head, rows, n_text=1) + f"\n\n{note}"
 
 

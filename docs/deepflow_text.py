@@ -20,6 +20,7 @@ from docs.deepflow_tables import (
     state_table,
     times_text,
     valley_text,
+    wells_alone,
 )
 from rockbank.matching.diagnostics import has, truth_is_connected
 from rockbank.matching.objective import COST
@@ -53,7 +54,8 @@ _WORDS = """\
 - **Cost** is in forward runs: a gradient counts as {gradients:g}, a Jacobian as {jacobians:g}, a reduced one as
   {reduced:g}, a pass there and back through the generator alone as {passes:g}, as `python -m benchmarks.match`
   measured on this case.{tight}
-- Numbers are medians of the members that ended, with the least and the greatest in brackets.
+- Numbers are medians of the members that ended, with the least and the greatest in brackets. Those that are **spent**
+  ended with the last iteration that they may make, before they came to rest.
 """
 _PAPER = """\
 Rows in italics are the paper's, read off its figures and approximate; it has 100 members to a scenario. Which loss its
@@ -66,20 +68,23 @@ _READ = """How to read it:
 - Scenario 2 fits the wells' facies as near as can be to each member's own draw of the prior. The optimum of the
   objective itself is one and the same point for all members, and of no use as an ensemble.
 - Gauss-newton ends when the observations are met to within their noise and the wells' facies are right, when it
-  creeps, or after 40 Jacobians; so |z|² stays near that of the draws in the median. Where no draw lies it does not
-  end: two members with the flow alone met the observations at a |z|² of 306 and 762, and began again. Driven on to the
-  very optimum, |z|² falls to 4 to 6, to a mean rock that no draw looks like. Its members are good fits, and no samples:
-  how far their forecasts spread says nothing about how sure one may be. For that there is rml.
+  creeps, or after 40 Jacobians; so |z|² has not fallen far from that of the draws. It does not end farther out than
+  all but a millionth of the draws: two members with the flow alone met the observations at a |z|² of 306 and 762, and
+  began again. Driven on to the very optimum, in a sketch with the reference rock's indices of the wells, |z|² fell to 4
+  to 6, to a mean rock that no draw looks like. Its members are good fits, and no samples: how far their forecasts
+  spread says nothing about how sure one may be. For that there is rml.
+- rml goes on to the optimum of its perturbed observations; members that are spent have not come to it, and are samples
+  for what they are worth.
 - es-mda takes all members together by linear regression among them. With as many members as the latent has numbers it
   collapses: |z|² is far below that of the draws. es-mda-localised, which damps correlations that are no larger than
   chance's, did not move at all where it was tried: of 100 draws, too few of the correlations are larger.
 """
-_HOLDS = """What sticks and what helps, as tried on this case:
+_HOLDS = """What sticks and what helps, as tried on this case; numbers without a command were measured once by hand:
 
 - All terms at once from a random draw: J falls to 1 to 3, with half of the wells' facies wrong, and sticks. Fitting the
   wells first, without the simulator, and keeping their weight up while the flow's term is large, holds the accuracy.
-  Raising the flow's weight in steps instead (four starts) took 23 to 32 Jacobians and 50 to 66 runs to a J of 0.8 to
-  1.8; that is a cost of 360 to 490.
+  A sketch that raised the flow's weight in steps instead, with the reference rock's indices of the wells, took 23 to 32
+  Jacobians and 50 to 66 runs from four starts to a J of 0.8 to 1.8; that is a cost of 360 to 490.
 - The valley is narrow: the first singular value of the residuals' Jacobian, of the injector's pressure, is hundreds of
   times its sixth (below). Long steps climb its wall; damping by the model's own promise finds the length in one or two
   runs, and bending a step after the valley gains where the wall is curved, which it is not everywhere.
@@ -147,6 +152,7 @@ def to_markdown(runs: Sequence[Found], drawn: Sequence[str], reports: Path) -> s
         "### Iterations and cost of our own",
         reached_table(by_group["own"], with_paper=False),
         *off_the_bar(named["own-gauss-newton"]),
+        *wells_alone(named["own-wells"]),
         "### Pictures of our own",
         *_pictures("own", by_group["own"], drawn),
         "## Calibration",
@@ -158,9 +164,9 @@ def to_markdown(runs: Sequence[Found], drawn: Sequence[str], reports: Path) -> s
         "The published generator comes into the registry by",
         "    rockbank import generator_facies_multichannel_4_6790.pth --network deepflow --family channels "
         "--name deepflow-published --as deepflow",
-        "Each import is another version; those of the same weights make the same members. A run that was stopped goes "
-        "on by `rockbank match resume matches/NAME`. The commit is the one at which a run's results were gathered from "
-        "its members.",
+        "Each import is another version, of which the newest is deepflow@candidate; those of the same weights make the "
+        "same members. A run that was stopped goes on by `rockbank match resume matches/NAME`. The commit is the one "
+        "at which a run's results were gathered from its members.",
         *map(_command, runs),
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"

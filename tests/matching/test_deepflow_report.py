@@ -38,7 +38,9 @@ def matches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(folder, "published-wells", wells, method="gauss-newton", flow=False)
     newton = off_the_bar(matched(n_members=12, n_latent=N_LATENT, seed=3, failed=(3,)))
     write_run(folder, "published-gauss-newton", newton, method="gauss-newton")
-    adam = still_running(matched(n_members=5, n_latent=N_LATENT, seed=4), [1, 4])
+    adam = with_status(
+        matched(n_members=5, n_latent=N_LATENT, seed=4), {1: "running", 2: "spent", 3: "spent", 4: "running"}
+    )
     write_run(folder, "published-adam", adam, method="adam", iterations=20)
     write_run(folder, "own-es-mda", matched(n_members=10, n_latent=N_LATENT, seed=5), method="es-mda")
     begin_run(folder / "own-rml")
@@ -80,10 +82,10 @@ def begin_run(folder: Path) -> None:
     state.save(folder / MEMBERS / "0001.npz")
 
 
-def still_running(dataset: xr.Dataset, members: list[int]) -> xr.Dataset:
-    """Some members have not ended."""
+def with_status(dataset: xr.Dataset, of: Mapping[int, str]) -> xr.Dataset:
+    """Some members have not ended, or are spent."""
     status = dataset.status.values.copy()
-    status[members] = "running"
+    status[list(of)] = list(of.values())
     return dataset.assign(status=("member", status))
 
 
@@ -224,7 +226,7 @@ def test_nothing_is_claimed_of_runs_that_are_not_there(text: str) -> None:
 
 def test_members_still_to_come_are_told(text: str) -> None:
     states = {row["run"]: row["state"] for row in rows_of(text, "## What was run")}
-    state = "3 of 5 members ended; not as planned: iterations 20, not the method's own"
+    state = "3 of 5 members ended, 2 spent; not as planned: iterations 20, not the method's own"
     assert states["published-adam"] == state
     assert states["published-gauss-newton"] == "11 of 12 members ended, 1 failed"
     assert states["own-rml"].startswith("1 of 3 members ended; no results yet")
@@ -247,15 +249,24 @@ def test_members_that_miss_the_bar_are_told_with_their_reasons(text: str) -> Non
     assert all(row["met"].startswith("open") for row in bars[1:])
 
 
+def test_facies_that_the_wells_alone_leave_wrong_are_told(docs: Mapping[str, ModuleType], tmp_path: Path) -> None:
+    of = off_the_bar(matched(n_members=6, n_latent=N_LATENT, seed=3))
+    write_run(tmp_path, "own-wells", of, method="gauss-newton", flow=False)
+    (run,) = (run for run in docs["runs"].find(tmp_path) if run.asked)
+    (said,) = docs["tables"].wells_alone(run)
+    assert "5 of the 6 members of own-wells" in said
+
+
 def test_each_run_has_the_command_that_makes_it(text: str) -> None:
     commands = [line.strip() for line in text.splitlines() if line.startswith("    rockbank match ")]
     assert len(commands) == 17
     assert commands[1] == (
-        "rockbank match cases/deepflow_published.yaml --generator deepflow/1 --method gauss-newton --members 8 "
+        "rockbank match cases/deepflow_published.yaml --generator deepflow@candidate --method gauss-newton --members 8 "
         "--seed 7 --terms wells --name published-wells"
     )
     assert commands[4].endswith("--method adam --members 5 --seed 7 --iterations 20 --name published-adam")
-    assert "cases/deepflow.yaml --generator channels/2 --method rml --members 3 --seed 7 --name own-rml" in commands[15]
+    own = "cases/deepflow.yaml --generator channels@champion --method rml --members 3 --seed 7 --name own-rml"
+    assert commands[15] == f"rockbank match {own}"
 
 
 def test_thresholds_are_reached_where_the_histories_first_pass_them(matches: Path, text: str) -> None:
@@ -321,5 +332,5 @@ def test_the_report_comes_with_its_pictures_and_tables(docs: Mapping[str, Module
         with Image.open(each) as picture:
             assert np.ptp(np.asarray(picture.convert("L"))) > 100
     rows = pd.read_csv(root / "reports" / "deepflow" / "published-adam.csv")
-    np.testing.assert_array_equal(rows.status, ["converged", "running", "converged", "converged", "running"])
+    np.testing.assert_array_equal(rows.status, ["converged", "running", "spent", "spent", "running"])
     assert not (root / "reports" / "deepflow" / "own-rml.csv").exists()

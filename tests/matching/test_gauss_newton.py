@@ -50,6 +50,14 @@ def test_randomised_maximum_likelihood_samples_the_linear_gaussian_posterior():
     assert np.abs(np.cov(off.T) - expected).max() < 4 * np.sqrt(2 / n) + 0.05
 
 
+def test_sample_whose_observations_show_nothing_of_the_rock_stays_at_its_centre():
+    objective, z = LinearGaussian(), np.array([1.0, -1.0, 0.5])
+    objective.matrix = 0.0 * objective.matrix
+    state = finished(GaussNewton(seeks_fit=False), objective, objective.target(centre=z), z)
+    assert state.status == "stuck"
+    np.testing.assert_array_equal(state.last.z, z)
+
+
 class Valley(LinearGaussian):
     """Beyond a ridge that no run crosses, the first number of the latent hardly shows: a valley that leads nowhere."""
 
@@ -331,6 +339,7 @@ def test_wells_alone_need_no_simulator():
     state = finished(GaussNewton(), objective, objective.target(), np.array([2.0, -1.0, 0.5, 1.0]))
     assert state.last.cost.forward == 0
     assert state.last.parts.accuracy == 1
+    assert state.reason == "100.0% of the wells' facies are right, near the member's draw"
 
 
 def test_fit_of_the_wells_is_a_minimum():

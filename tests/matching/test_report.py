@@ -139,10 +139,15 @@ def test_headline_is_silent_about_what_is_not_known() -> None:
     assert "wells" not in text
 
 
-def test_headline_counts_members_that_still_run() -> None:
+def test_headline_counts_members_that_still_run_or_are_spent() -> None:
     dataset = matched(n_members=5, failed=[3])
     dataset["status"][0] = "running"
-    assert headline(summary(dataset)).startswith("Of 5 members, 3 ended, 1 is still running and 1 failed.")
+    assert headline(summary(dataset)).startswith("Of 5 members, 3 ended, 1 is still running and 1 failed. The")
+    dataset = matched(n_members=5)
+    dataset["status"][[1, 4]] = "spent"
+    assert headline(summary(dataset)).startswith(
+        "All 5 members ended. 2 members made all the iterations allowed and had not come to rest. The"
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 30), (6, 12)])

@@ -76,6 +76,7 @@ def test_a_run_without_data_returns_the_prior(
     for i in range(3):
         state = ended(run, i)
         assert state.status == "converged"
+        assert state.reason.endswith("a draw of the prior")
         np.testing.assert_array_equal(state.last.z, run.member(i).z)
 
 

@@ -89,6 +89,10 @@ def test_a_dry_run_says_what_would_be_run_and_writes_nothing(case: Path) -> None
     ):
         assert shown in printed
     assert sorted(path.name for path in case.parent.iterdir()) == before
+    # The wells alone take no runs but the results'.
+    printed = " ".join(said("match", "--members", "5", case, "--dry-run", "--terms", "wells").split())
+    assert "wells, prior; scaling: posterior" in printed
+    assert "if every member takes" not in printed
 
 
 def test_without_a_case_it_is_deepflows(case: Path) -> None:

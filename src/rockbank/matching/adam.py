@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from rockbank.matching.objective import Cost, Objective, Target, Vector
-from rockbank.matching.state import Record, State
+from rockbank.matching.state import NOTHING_OBSERVED, SPENT, Record, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Adam:
         memory = {"step": np.array(0.0), "exp_avg": zero, "exp_avg_sq": zero}
         state = State(records=(record,), evaluation=evaluation, memory=memory)
         if not (objective.has_flow or objective.has_wells):
-            return state.ended("converged", "nothing was observed: a draw of the prior")
+            return state.ended("converged", NOTHING_OBSERVED)
         return state
 
     def step(self, objective: Objective, target: Target, state: State) -> State:
@@ -78,5 +78,5 @@ class Adam:
         memory = {name: value.numpy() for name, value in optimiser.state[z].items()}
         state = state.then(Record(z=then.z, parts=parts, cost=cost), then, memory)
         if len(state.records) > self.max_iterations:
-            return state.ended("spent", f"{self.max_iterations} iterations")
+            return state.ended(SPENT, f"{self.max_iterations} iterations")
         return state

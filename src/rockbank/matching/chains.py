@@ -131,7 +131,7 @@ class Chain:
         }
         state = replace(state, records=(*state.records, Record(z=point.z, parts=point.parts, cost=cost)), memory=now)
         if len(state.records) > self.max_iterations:
-            return state.ended("spent", f"{self.max_iterations} samples, {self.acceptance(state):.0%} of the steps "
+            return state.ended("sampled", f"{self.max_iterations} samples, {self.acceptance(state):.0%} of the steps "
                                "accepted")  # fmt: skip
         return state
 

@@ -63,6 +63,8 @@ class Search:
     def best(self, fraction: float, max_vain: int) -> tuple[Trial | None, int]:
         """The best of a few damped steps, each shorter than the one before, and how many runs they took."""
         best, n_runs = None, 0
+        if self.model.promised(0.0) <= 0:  # at an optimum
+            return best, n_runs
         while n_runs < (max_vain if best is None else self.max_trials):
             trial, n = self.bent(fraction)
             n_runs += n

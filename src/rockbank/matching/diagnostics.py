@@ -19,7 +19,7 @@ from rockbank.matching.calibration import (
 )
 from rockbank.matching.connection import is_connected
 from rockbank.matching.observations import QUANTITIES
-from rockbank.matching.state import FAILED, RUNNING
+from rockbank.matching.state import FAILED, RUNNING, SPENT
 
 PARTS = ("loss_flow", "loss_wells", "loss_prior")
 # DeepFlow's: the loss to which it counted iterations, and a J of twice what noise leaves of its three curves.
@@ -209,10 +209,10 @@ def summary(dataset: xr.Dataset) -> dict[str, Any]:
     """Headline numbers, ready for JSON: None where something is not known.
 
     Returns:
-        asked, done, running, failed; reasons, of each failure by member; n_latent; truth, with what of the following
-        it has; and for each of ensembles: members; P10, P50 and P90 of loss, time_mean, norm_squared and oil_produced
-        (m^3); mean accuracy; the parts of its members that are connected, connected_dilated and is_time_mean_reached;
-        coverage_forecast, the expected_coverage, and coverage_observations.
+        asked, done, running, failed; spent, of those done; reasons, of each failure by member; n_latent; truth, with
+        what of the following it has; and for each of ensembles: members; P10, P50 and P90 of loss, time_mean,
+        norm_squared and oil_produced (m^3); mean accuracy; the parts of its members that are connected,
+        connected_dilated and is_time_mean_reached; coverage_forecast, the expected_coverage, and coverage_observations.
     """
     rows = table(dataset)
     failed, n_running = rows[rows.status == FAILED], int((rows.status == RUNNING).sum())
@@ -224,6 +224,7 @@ def summary(dataset: xr.Dataset) -> dict[str, Any]:
         "done": len(rows) - len(failed) - n_running,
         "running": n_running,
         "failed": len(failed),
+        "spent": int((rows.status == SPENT).sum()),
         "reasons": {str(row.member): str(row.reason) for row in failed.itertuples()},
         "n_latent": dataset.sizes["latent"],
         "truth": {

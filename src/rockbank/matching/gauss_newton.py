@@ -14,7 +14,7 @@ from rockbank.flow.trajectory import NewtonError
 from rockbank.matching.damped_step import GOOD_GAIN, Search
 from rockbank.matching.objective import Cost, Evaluation, Objective, Parts, Target, Vector
 from rockbank.matching.quadratic_model import QuadraticModel
-from rockbank.matching.state import Record, State
+from rockbank.matching.state import NOTHING_OBSERVED, SPENT, Record, State
 
 # A trial step asks for this part of what the model promises at most, and for no less where a Jacobian is fresh.
 _MOST, _LEAST = 0.95, 0.1
@@ -97,7 +97,12 @@ class GaussNewton:
             state = self._begun(objective, target, state, 0)
         if int(state.memory["i_start"]) > len(target.starts):
             raise NewtonError(f"none of the {1 + len(target.starts)} starts can be simulated")
-        return state if objective.has_flow else state.ended("converged", "the wells are fitted near the member's draw")
+        if objective.has_flow:
+            return state
+        if objective.has_wells:
+            right = state.last.parts.accuracy
+            return state.ended("converged", f"{right:.1%} of the wells' facies are right, near the member's draw")
+        return state.ended("converged", NOTHING_OBSERVED)
 
     def begin(self, objective: Objective, target: Target, z: Vector) -> State:
         """At a latent as it is."""
@@ -177,7 +182,7 @@ class GaussNewton:
         if self._is_enough(objective, last):
             return state.ended("floor", "the observations are met to within their noise")
         if last.cost.n_jacobians >= self.max_iterations:
-            return self._best(objective, state).ended("spent", f"{self.max_iterations} Jacobians")
+            return self._best(objective, state).ended(SPENT, f"{self.max_iterations} Jacobians")
         # Beyond the last start, the best of their ends is where the member goes on.
         is_far = _is_far(objective, last.parts) and i_start < n_starts
         is_odd = self._is_odd(objective, last) and i_start < n_starts

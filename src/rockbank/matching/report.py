@@ -80,11 +80,13 @@ def headline(numbers: Mapping[str, Any]) -> str:
 
 
 def _how_many(numbers: Mapping[str, Any]) -> str:
-    asked, failed, running = numbers["asked"], numbers["failed"], numbers["running"]
+    asked, failed, running, spent = (numbers[name] for name in ("asked", "failed", "running", "spent"))
+    limited = f" {_members(spent)} made all the iterations allowed and had not come to rest." if spent else ""
     if not failed and not running:
-        return {1: "The one member ended.", 2: "Both members ended."}.get(asked, f"All {asked} members ended.")
+        all_of_them = {1: "The one member ended.", 2: "Both members ended."}.get(asked, f"All {asked} members ended.")
+        return all_of_them + limited
     unfinished = f", {running} {'is' if running == 1 else 'are'} still running" if running else ""
-    return f"Of {_members(asked)}, {numbers['done']} ended{unfinished} and {failed} failed."
+    return f"Of {_members(asked)}, {numbers['done']} ended{unfinished} and {failed} failed.{limited}"
 
 
 def _table(numbers: Mapping[str, Any]) -> str:

@@ -16,6 +16,10 @@ from rockbank.matching.objective import Cost, Evaluation, Parts, Vector
 
 RUNNING = "running"
 FAILED = "failed"
+# After all the iterations that it may make.
+SPENT = "spent"
+# A reason of a member's end.
+NOTHING_OBSERVED = "nothing was observed: a draw of the prior"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
