@@ -162,7 +162,7 @@ def by_es_mda(
 def guided(objective: Objective, rml: Ensemble, nodes: Sequence[Float[np.ndarray, "m k"]]) -> Chain:
     """Chains about an ensemble's mean and covariance, most of whose steps go through an interpolation of runs."""
     return Chain(
-        max_iterations=600,
+        max_iterations=1000,
         burn_in=40,
         thinning=1,
         seed=SEED,

@@ -74,7 +74,7 @@ _READ = """How to read it:
   to 6, to a mean rock that no draw looks like. Its members are good fits, and no samples: how far their forecasts
   spread says nothing about how sure one may be. For that there is rml.
 - rml goes on to the optimum of its perturbed observations; members that are spent have not come to it, and are samples
-  for what they are worth.
+  for what they are worth. The wells' facies are not perturbed, which makes it somewhat narrow (see the calibration).
 - es-mda takes all members together by linear regression among them. With as many members as the latent has numbers it
   collapses: |z|² is far below that of the draws. es-mda-localised, which damps correlations that are no larger than
   chance's, did not move at all where it was tried: of 100 draws, too few of the correlations are larger.

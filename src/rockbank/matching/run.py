@@ -225,7 +225,7 @@ class Run:
         """The i-th: a draw of the prior; for `rml` also the centre, and perturbed observations.
 
         Every member's draws are its own, whatever the number of members (randomised maximum likelihood: Oliver, He
-        and Reynolds 1996).
+        and Reynolds 1996). The wells' facies are taken as they are, which makes the samples a little too narrow.
         """
         objective, seed = self.objective, self.settings.seed
         z = draw_latents(seed, i + 1, (objective.n_latent,))[i].astype(float)
