@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -123,8 +124,8 @@ def draw_iterations(path: Path, runs: Sequence[Results], *, with_paper: bool) ->
                 axis.set_yscale("log")
                 tidy(axis)
                 if axis is column[0]:
-                    axis.annotate(run.plan.label, (0.5, 1.24), xycoords="axes fraction", ha="center", fontsize=9,
-                                  weight="bold")  # fmt: skip
+                    title = fill(run.plan.label, 22, break_on_hyphens=False)
+                    axis.annotate(title, (0.5, 1.24), xycoords="axes fraction", ha="center", fontsize=9, weight="bold")
                 if run is next(iter(found)):
                     axis.set_ylabel(label)
             column[1].set_xlabel("iterations")
