@@ -58,23 +58,30 @@ def test_sample_whose_observations_show_nothing_of_the_rock_stays_at_its_centre(
     np.testing.assert_array_equal(state.last.z, z)
 
 
-class Valley(LinearGaussian):
+class Bent(LinearGaussian):
+    """The first number of the latent is shown as a function of it."""
+
+    def shown(self, first):
+        """That function, and its slope."""
+        raise NotImplementedError
+
+    def evaluate(self, z, tolerance=1e-4, **_):
+        at = super().evaluate(z, tolerance)
+        return replace(at, simulated=torch.as_tensor(self.matrix @ np.array([self.shown(z[0])[0], *z[1:]])))
+
+    def linearise(self, at, target, basis=None):
+        linear = super().linearise(at, target)
+        return replace(linear, jacobian=linear.jacobian * np.array([self.shown(at.z[0])[1], 1.0, 1.0]))
+
+
+class Valley(Bent):
     """Beyond a ridge that no run crosses, the first number of the latent hardly shows: a valley that leads nowhere."""
 
     def __init__(self):
         super().__init__(fails=lambda z: -1.0 < z[0] < 0.1)
 
-    def shown(self, z):
-        return np.array([z[0] if z[0] > 0 else -3.0 + 0.01 * z[0], *z[1:]])
-
-    def evaluate(self, z, tolerance=1e-4, **_):
-        at = super().evaluate(z, tolerance)
-        return replace(at, simulated=torch.as_tensor(self.matrix @ self.shown(np.asarray(z))))
-
-    def linearise(self, at, target, basis=None):
-        slope = np.array([1.0 if at.z[0] > 0 else 0.01, 1.0, 1.0])
-        scaled = self.matrix / self.observations.sigma[:, None]
-        return replace(super().linearise(at, target), residual=self.residual(at, target), jacobian=scaled * slope)
+    def shown(self, first):
+        return (first, 1.0) if first > 0 else (-3.0 + 0.01 * first, 0.01)
 
 
 def test_member_in_a_valley_that_leads_nowhere_begins_again_and_its_best_end_counts():
@@ -105,19 +112,13 @@ def test_member_whose_starts_are_spent_goes_on_from_the_best_of_their_ends():
     assert state.last.cost.n_jacobians > best[0].last.cost.n_jacobians
 
 
-class Mirrored(LinearGaussian):
+class Mirrored(Bent):
     """Two places show the same; the wells' facies are right at one of them."""
 
     has_wells = True
 
-    def evaluate(self, z, tolerance=1e-4, **_):
-        at = super().evaluate(z, tolerance)
-        return replace(at, simulated=torch.as_tensor(self.matrix @ np.array([abs(z[0]), *z[1:]])))
-
-    def linearise(self, at, target, basis=None):
-        slope = np.array([np.sign(at.z[0]), 1.0, 1.0])
-        scaled = self.matrix / self.observations.sigma[:, None]
-        return replace(super().linearise(at, target), residual=self.residual(at, target), jacobian=scaled * slope)
+    def shown(self, first):
+        return abs(first), np.sign(first)
 
     def parts(self, at, target):
         is_right = at.z[0] > 0
@@ -140,17 +141,11 @@ def test_member_that_comes_to_rest_with_wrong_facies_begins_again():
     assert (int(sample.memory["i_start"]), sample.last.parts.accuracy) == (0, 0.5)
 
 
-class Folded(LinearGaussian):
+class Folded(Bent):
     """8 - z shows the same as z, and lies where no draw does."""
 
-    def evaluate(self, z, tolerance=1e-4, **_):
-        at = super().evaluate(z, tolerance)
-        return replace(at, simulated=torch.as_tensor(self.matrix @ np.array([4 - abs(z[0] - 4), *z[1:]])))
-
-    def linearise(self, at, target, basis=None):
-        slope = np.array([np.sign(4 - at.z[0]), 1.0, 1.0])
-        scaled = self.matrix / self.observations.sigma[:, None]
-        return replace(super().linearise(at, target), residual=self.residual(at, target), jacobian=scaled * slope)
+    def shown(self, first):
+        return 4 - abs(first - 4), np.sign(4 - first)
 
 
 def test_member_that_comes_to_rest_where_no_draw_lies_begins_again():

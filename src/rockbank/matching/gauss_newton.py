@@ -228,7 +228,7 @@ class GaussNewton:
         return replace(state, records=(*state.records, replace(best, cost=state.last.cost)), evaluation=None)
 
     def _is_enough(self, objective: Objective, at: Record) -> bool:
-        """Whether the observations are met to within their noise, and the wells' facies, which have none."""
+        """Whether the observations are met to within their noise, and the facies, which have none, where draws lie."""
         is_met = at.parts.flow <= objective.noise_floor and (not objective.has_wells or at.parts.accuracy == 1)
         return self.seeks_fit and is_met and not _is_astray(at.z)
 

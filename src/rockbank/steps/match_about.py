@@ -109,10 +109,11 @@ def _estimate(run: Run, workers: int) -> str:
         except NewtonError as error:
             return f"not known, the first member's rock cannot be simulated: {error}"
         seconds = time.perf_counter() - begin
-    n, n_iterations = run.settings.members, run.n_iterations
-    # Without the flow only what is reported is simulated, start and end; with it they are simulated once more.
-    n_runs = 3 + n_iterations * _ITERATION[run.settings.method].runs if run.objective.has_flow else 2
-    hours = n * n_runs * seconds / workers / 3600
+    # Without the flow only what is reported is simulated, start and end.
+    has_flow = run.objective.has_flow
+    n_iterations = run.n_iterations if has_flow else 0
+    n_runs = 2 + has_flow + n_iterations * _ITERATION[run.settings.method].runs
+    hours = run.settings.members * n_runs * seconds / workers / 3600
     on = "one core" if workers == 1 else f"{workers} cores"
-    until = f", if every member takes {n_iterations} iterations" if n_iterations > 1 and run.objective.has_flow else ""
+    until = f", if every member takes {n_iterations} iterations" if n_iterations > 1 else ""
     return f"a forward run takes {seconds:.2g} s; all of it about {hours:.2g} hours on {on}{until}"
