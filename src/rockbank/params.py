@@ -11,7 +11,8 @@ from rockbank.sections import load_sections
 PARAMS = Path("params.yaml")
 LOSSES = ("wgan-gp", "wgan-lp", "dcgan")
 OPTIMISERS = ("rmsprop", "adam")
-EXTRACTORS = ("efficientnet-lite0", "inception")
+# Lite1 is what the projected critic looks through: it would be judge of its own cause.
+EXTRACTORS = ("efficientnet-lite0", "efficientnet-lite2", "inception")
 
 
 @dataclass(frozen=True, kw_only=True)
