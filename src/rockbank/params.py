@@ -13,7 +13,8 @@ LOSSES = ("wgan-gp", "wgan-lp", "dcgan", "hinge")
 # Those whose critic is held by something else than a penalty of its gradient.
 WITHOUT_PENALTY = ("dcgan", "hinge")
 OPTIMISERS = ("rmsprop", "adam")
-EXTRACTORS = ("efficientnet-lite0", "inception")
+# Lite1 is what the projected critic looks through: it would be judge of its own cause.
+EXTRACTORS = ("efficientnet-lite0", "efficientnet-lite2", "inception")
 
 
 @dataclass(frozen=True, kw_only=True)
