@@ -87,6 +87,7 @@ class GeneratorParams:
     rate_critic: float
     anneal_from: float
     penalty: float
+    energy: float
     n_critic: int
     shares_batch: bool
     batch: int
@@ -105,6 +106,9 @@ class GeneratorParams:
         _require_positive(
             self, "rate_generator", "rate_critic", "n_critic", "n_steps", "critic_width", "evaluate_every"
         )
+        _require(
+            self.energy >= 0, "energy", self.energy, "use a weight of at least 0; 0 leaves the energy distance out"
+        )
         _require(self.batch > 1, "batch", self.batch, "batch norm needs at least 2")
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "use a fraction in [0, 1)")
         _require(0 <= self.ema < 1, "ema", self.ema, "use a decay in [0, 1); 0 keeps no average")
@@ -119,7 +123,10 @@ class GeneratorParams:
         )
         if self.loss in WITHOUT_PENALTY:
             _require(
-                self.penalty == 0, "penalty", self.penalty, f"the loss '{self.loss}' has no gradient penalty: set it to 0"
+                self.penalty == 0,
+                "penalty",
+                self.penalty,
+                f"the loss '{self.loss}' has no gradient penalty: set it to 0",
             )
         else:
             _require(self.penalty > 0, "penalty", self.penalty, f"the loss '{self.loss}' needs a positive weight")
