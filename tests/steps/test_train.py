@@ -56,7 +56,7 @@ def with_crops(folder: Path) -> Path:
     """`folder` with a small crop set in it."""
     folder.mkdir()
     crops = np.random.default_rng(0).integers(0, 256, (40, 1, 32, 32), dtype=np.uint8)
-    table = pd.DataFrame({"split": ["train"] * 24 + ["holdout"] * 16})
+    table = pd.DataFrame({"split": ["train"] * 24 + ["validation"] * 8 + ["test"] * 8})
     segmentation = Segmentation(smoothing=1.0, threshold=0.5, phase="below")
     crop_set = CropSet(family="shale", crops=crops, table=table, voxel_size=60e-9, segmentation=segmentation)
     save_crops(folder / LAYOUT.crops("shale"), crop_set)
