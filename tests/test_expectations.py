@@ -109,6 +109,12 @@ def leaking() -> CropSet:
     return dataclasses.replace(intact(), table=table)
 
 
+def leaking_into_the_choice() -> CropSet:
+    table = intact().table.copy()
+    table.loc[140:159, ["slice", "row", "column"]] = table.loc[120:139, ["slice", "row", "column"]].to_numpy()
+    return dataclasses.replace(intact(), table=table)
+
+
 def leaking_by_copy() -> CropSet:
     crops = intact().crops.copy()
     crops[150] = crops[5]
@@ -132,6 +138,7 @@ FAULTS = [
     (too_porous, "porosity (fraction of the phase after segmentation) is off"),
     (repeated, "too large a fraction of crops has a twin: duplicates 0.06111; allowed is any to 0.01"),
     (leaking, "crops of two splits share pixels: overlapping"),
+    (leaking_into_the_choice, "crops of two splits share pixels: overlapping 20"),
     (leaking_by_copy, "crops of two splits are equal: shared 1"),
     (too_few, "too few crops: n 80; allowed is 100 to any"),
 ]
