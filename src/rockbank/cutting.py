@@ -36,8 +36,7 @@ def cut_crops(volumes: Volumes, manifest: Manifest, params: PrepareParams, famil
         VolumeError: naming the volume that is too small for its regions, or where the positions run out.
     """
     found = {
-        name: split_regions(name, voxels.shape[1:], params, i_volume)
-        for i_volume, (name, voxels) in enumerate(volumes.items())
+        name: split_regions(name, voxels, params, i_volume) for i_volume, (name, voxels) in enumerate(volumes.items())
     }
     counts = {"train": params.n_train, "validation": params.n_validation, "test": params.n_test}
     tables = []

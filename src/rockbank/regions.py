@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int, UInt8
 
 from rockbank.crops import SPLITS
 from rockbank.manifest import VolumeError
@@ -14,6 +15,12 @@ from rockbank.params import PrepareParams
 
 # The seed's stream of the assignment of blocks; those of the positions come before it.
 STREAM = len(SPLITS)
+# Random assignments of which the one with the most alike splits is taken: with 256 the porosities of training and test
+# blocks of a real scan are 0.009 apart, with one 0.025 (blocks of 3 crops of 64, mean over 20 seeds).
+N_DRAWS = 256
+# A block's pixels below this percentile of the volume are its dark ones, the pores or some of them.
+DARK = 10
+SUBSAMPLE = 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +33,9 @@ class Region:
     n_columns: int
 
 
-def split_regions(name: str, shape: tuple[int, int], params: PrepareParams, i_volume: int) -> dict[str, list[Region]]:
+def split_regions(
+    name: str, voxels: UInt8[np.ndarray, "slices rows columns"], params: PrepareParams, i_volume: int
+) -> dict[str, list[Region]]:
     """The regions of each split, which together are the whole slice.
 
     They are those of every slice: slices next to each other resemble each other (0.95 in a real scan), so regions
@@ -34,7 +43,7 @@ def split_regions(name: str, shape: tuple[int, int], params: PrepareParams, i_vo
 
     Args:
         name: of the volume, for errors.
-        shape: rows and columns of a slice.
+        voxels: of the volume; blocks are assigned so that the splits are alike in its grey values.
         params: size, split, fractions, side of a block and seed.
         i_volume: of the volumes, each of which has an assignment of its own.
 
@@ -42,9 +51,11 @@ def split_regions(name: str, shape: tuple[int, int], params: PrepareParams, i_vo
         VolumeError: for a slice that is too small, naming the remedy.
     """
     if params.split == "strips":
-        return _strips(name, shape, params)
+        return _strips(name, voxels.shape[1:], params)
+    blocks, counts = _blocks(name, voxels.shape[1:], params)
     rng = np.random.default_rng([params.seed, STREAM, i_volume])
-    return _blocks(name, shape, params, rng)
+    members = _assign(_describe(voxels, blocks), counts, rng)
+    return {split: [blocks[i] for i in sorted(of_split)] for split, of_split in zip(SPLITS, members, strict=True)}
 
 
 def _strips(name: str, shape: tuple[int, int], params: PrepareParams) -> dict[str, list[Region]]:
@@ -63,56 +74,55 @@ def _strips(name: str, shape: tuple[int, int], params: PrepareParams) -> dict[st
     return regions
 
 
-def _blocks(
-    name: str, shape: tuple[int, int], params: PrepareParams, rng: np.random.Generator
-) -> dict[str, list[Region]]:
-    """Blocks of nearly equal size, no side below `block` crops, spread over the slice by stratified sampling."""
+def _blocks(name: str, shape: tuple[int, int], params: PrepareParams) -> tuple[list[Region], tuple[int, ...]]:
+    """Blocks of nearly equal size, no side below `block` crops, and how many of them each split gets."""
     side = params.block * params.size
     rows, columns = (_edges(n, side) for n in shape)
-    n_blocks = (len(rows) - 1) * (len(columns) - 1)
-    n_test, n_validation = (max(1, round(f * n_blocks)) for f in (params.test_fraction, params.validation_fraction))
-    if n_test + n_validation >= n_blocks:
+    blocks = [
+        Region(row=int(top), column=int(left), n_rows=int(bottom - top), n_columns=int(right - left))
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(columns)
+    ]
+    n_test, n_validation = (max(1, round(f * len(blocks))) for f in (params.test_fraction, params.validation_fraction))
+    n_train = len(blocks) - n_validation - n_test
+    if n_train < 1:
         raise VolumeError(
-            f"{name}: {shape[0]} x {shape[1]} pixels have {n_blocks} blocks of {side} x {side}, too few for "
+            f"{name}: {shape[0]} x {shape[1]} pixels have {len(blocks)} blocks of {side} x {side}, too few for "
             f"{n_test} of test, {n_validation} of validation and one of training; use a smaller prepare.block or "
             "prepare.size, smaller fractions, or 'split: strips'"
         )
-    order = _snake(len(rows) - 1, len(columns) - 1)
-    test = _one_in_each_part(order, n_test, rng)
-    left = [i for i in order if i not in test]
-    validation = _one_in_each_part(left, n_validation, rng)
-    members = {
-        "train": [i for i in left if i not in validation],
-        "validation": validation,
-        "test": test,
-    }
-    return {split: [_region(rows, columns, i) for i in sorted(members[split])] for split in SPLITS}
+    return blocks, (n_train, n_validation, n_test)
 
 
 def _edges(n: int, side: int) -> Int[np.ndarray, " n_edges"]:
     """Of as many parts as are at least `side` long; none where even one would be shorter."""
-    n_parts = n // side
-    return np.asarray(np.round(np.linspace(0, n, n_parts + 1)), dtype=np.int64)
+    return np.asarray(np.round(np.linspace(0, n, n // side + 1)), dtype=np.int64)
 
 
-def _snake(n_rows: int, n_columns: int) -> list[int]:
-    """Blocks row by row, every other row backward, so that neighbours in the list are neighbours in the slice."""
-    grid = np.arange(n_rows * n_columns).reshape(n_rows, n_columns)
-    return [int(i) for i_row, row in enumerate(grid) for i in (row if i_row % 2 == 0 else row[::-1])]
+def _describe(
+    voxels: UInt8[np.ndarray, "slices rows columns"], blocks: Sequence[Region]
+) -> Float[np.ndarray, "n_blocks 3"]:
+    """Mean, standard deviation and dark fraction of each block, each scaled to variance 1 over the blocks."""
+    dark = np.percentile(voxels.ravel()[:: max(1, voxels.size // SUBSAMPLE)], DARK)
+    values = []
+    for at in blocks:
+        grey = voxels[:, at.row : at.row + at.n_rows, at.column : at.column + at.n_columns]
+        values.append((grey.mean(), grey.std(), (grey <= dark).mean()))
+    found = np.array(values)
+    spread = found.std(axis=0)
+    return np.asarray((found - found.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
 
 
-def _one_in_each_part(items: Sequence[int], n: int, rng: np.random.Generator) -> list[int]:
-    return [int(rng.choice(part)) for part in np.array_split(np.asarray(items), n)]
+def _assign(
+    described: Float[np.ndarray, "n_blocks 3"], counts: Sequence[int], rng: np.random.Generator
+) -> list[Int[np.ndarray, " n"]]:
+    """The blocks of each split: of many random assignments the one whose splits differ least in their means.
 
-
-def _region(rows: Int[np.ndarray, " r"], columns: Int[np.ndarray, " c"], i_block: int) -> Region:
-    i_row, i_column = divmod(i_block, len(columns) - 1)
-    return Region(
-        row=int(rows[i_row]),
-        column=int(columns[i_column]),
-        n_rows=int(rows[i_row + 1] - rows[i_row]),
-        n_columns=int(columns[i_column + 1] - columns[i_column]),
-    )
+    Rerandomisation (Morgan and Rubin 2012); the difference is summed over the splits, squared.
+    """
+    ends = np.cumsum(counts)[:-1]
+    draws = [np.split(rng.permutation(len(described)), ends) for _ in range(N_DRAWS)]
+    return min(draws, key=lambda members: sum(float((described[each].mean(axis=0) ** 2).sum()) for each in members))
 
 
 def whole(shape: tuple[int, int]) -> Region:
