@@ -13,6 +13,7 @@ LOSSES = ("wgan-gp", "wgan-lp", "dcgan", "hinge")
 # Those whose critic is held by something else than a penalty of its gradient.
 WITHOUT_PENALTY = ("dcgan", "hinge")
 OPTIMISERS = ("rmsprop", "adam")
+REGIONS = ("blocks", "strips")
 # Lite1 is what the projected critic looks through: it would be judge of its own cause.
 EXTRACTORS = ("efficientnet-lite0", "efficientnet-lite2", "inception")
 
@@ -23,18 +24,26 @@ class PrepareParams:
 
     size: int
     n_train: int
-    n_holdout: int
-    holdout_fraction: float
+    n_validation: int
+    n_test: int
+    split: str
+    validation_fraction: float
+    test_fraction: float
+    block: int
     seed: int
 
     def __post_init__(self) -> None:
         _require(self.size > 0 and self.size % 16 == 0, "size", self.size, "use a multiple of 16, such as 64 or 256")
-        _require_positive(self, "n_train", "n_holdout")
+        _require_positive(self, "n_train", "n_validation", "n_test", "block")
+        _require_among(self, "split", REGIONS)
+        for key in ("validation_fraction", "test_fraction"):
+            value = getattr(self, key)
+            _require(0 < value < 1, key, value, "use a fraction between 0 and 1, such as 0.2")
         _require(
-            0 < self.holdout_fraction < 1,
-            "holdout_fraction",
-            self.holdout_fraction,
-            "use a fraction between 0 and 1, such as 0.3",
+            self.validation_fraction + self.test_fraction < 1,
+            "test_fraction",
+            self.test_fraction,
+            f"with a validation_fraction of {self.validation_fraction} nothing is left to train on: use less",
         )
 
 
@@ -43,12 +52,13 @@ class ChannelsParams:
     """How many object-based channel sections are made."""
 
     n_train: int
-    n_holdout: int
+    n_validation: int
+    n_test: int
     sand_proportion: float
     seed: int
 
     def __post_init__(self) -> None:
-        _require_positive(self, "n_train", "n_holdout")
+        _require_positive(self, "n_train", "n_validation", "n_test")
         _require(
             0 < self.sand_proportion < 1,
             "sand_proportion",

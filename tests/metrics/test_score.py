@@ -31,7 +31,7 @@ def rock(n, seed, roughness=1.5, c=1):
 def run(generated=None, **keywords):
     settings = {
         "train": rock(150, 1),
-        "holdout": rock(80, 2),
+        "test": rock(80, 2),
         "generated": rock(70, 3) if generated is None else generated,
         "segmentation": SEGMENTATION,
         "extractor": TINY,
@@ -93,14 +93,13 @@ def test_collapse_and_copies_are_told_apart():
 
 
 def test_fewer_samples_than_asked_for_are_counted():
-    found = run(holdout=rock(15, 2))
+    found = run(test=rock(15, 2))
     assert found["paper"]["n"] == found["large"]["n"] == 15
 
 
 def test_integers_score_as_the_intensity_they_stand_for():
     crops = {
-        name: np.round(rock(n, seed) * 255).astype(np.uint8)
-        for name, n, seed in (("train", 150, 1), ("holdout", 80, 2))
+        name: np.round(rock(n, seed) * 255).astype(np.uint8) for name, n, seed in (("train", 150, 1), ("test", 80, 2))
     }
     as_intensity = {name: part.astype(np.float32) / np.float32(255) for name, part in crops.items()}
     assert run(**crops) == run(**as_intensity)
@@ -113,12 +112,12 @@ def test_sets_that_cannot_be_compared_are_an_error():
         run(generated=rock(3, 3))
 
 
-def test_progress_scores_are_those_of_the_held_out_crops():
-    holdout, generated = rock(64, 2), rock(64, 3, roughness=4.0)
-    evaluate = progress_evaluator(holdout, SEGMENTATION, TINY)
+def test_progress_scores_are_those_of_the_validation_crops():
+    validation, generated = rock(64, 2), rock(64, 3, roughness=4.0)
+    evaluate = progress_evaluator(validation, SEGMENTATION, TINY)
     found = evaluate(generated)
     assert set(found) == {"kid", "s2_distance"}
     assert found == evaluate(generated)
-    curves = [two_point_curves(segment(part, SEGMENTATION)).mean(axis=0) for part in (holdout, generated)]
+    curves = [two_point_curves(segment(part, SEGMENTATION)).mean(axis=0) for part in (validation, generated)]
     assert found["s2_distance"] == pytest.approx(float(np.sqrt(np.mean((curves[0] - curves[1]) ** 2))), rel=1e-12)
     assert evaluate(rock(64, 5))["kid"] < found["kid"]

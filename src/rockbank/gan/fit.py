@@ -25,9 +25,9 @@ from rockbank.gan.checkpoint import (
     without_prefix,
 )
 from rockbank.gan.critic import Maps
+from rockbank.gan.energy_distance import EnergyDistance
 from rockbank.gan.load import sample
 from rockbank.gan.losses import find_loss, gradient_norms, interpolate, make_optimiser
-from rockbank.gan.energy_distance import EnergyDistance
 from rockbank.gan.networks import ImageShape, build_critic, build_generator, find_network
 from rockbank.latents import draw_latents
 from rockbank.params import GeneratorParams

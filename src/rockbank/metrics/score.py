@@ -31,7 +31,7 @@ Rock = Float[np.ndarray, "n c h w"] | UInt[np.ndarray, "n c h w"]
 def score(
     *,
     train: Rock,
-    holdout: Rock,
+    test: Rock,
     generated: Rock,
     segmentation: Segmentation,
     extractor: Extractor,
@@ -40,11 +40,11 @@ def score(
     seed: int,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Scores of `generated` against held-out rock, and of training rock against the same as the row of two real sets.
+    """Scores of `generated` against test rock, and of training rock against the same as the row of two real sets.
 
     Args:
         train: every training crop; intensity in [0, 1], or unsigned integers whose full scale is 1.
-        holdout: crops of which the generator saw no pixel.
+        test: crops of which the generator saw no pixel, and by which none of its weights were chosen.
         generated: the generator's samples.
         segmentation: how the phase of interest is found in all three.
         extractor: of the features.
@@ -62,12 +62,12 @@ def score(
     Raises:
         ValueError: where a set has fewer than 4 samples, or the sets differ in shape.
     """
-    _check(train, holdout, generated)
-    n = min(n_large, len(train), len(holdout), len(generated))
+    _check(train, test, generated)
+    n = min(n_large, len(train), len(test), len(generated))
     rng = np.random.default_rng(seed)
     sets = {
         "training": _pick(train, n, rng),
-        "held-out": _pick(holdout, n, rng),
+        "test": _pick(test, n, rng),
         "generated": _pick(generated, n, rng),
     }
     embedded = {
@@ -75,8 +75,8 @@ def score(
         for name, rock in sets.items()
     }
     phase = {name: segment(rock, segmentation) for name, rock in sets.items()}
-    real, fake, known = (embedded[name] for name in ("held-out", "generated", "training"))
-    pores, fake_pores, known_pores = (phase[name] for name in ("held-out", "generated", "training"))
+    real, fake, known = (embedded[name] for name in ("test", "generated", "training"))
+    pores, fake_pores, known_pores = (phase[name] for name in ("test", "generated", "training"))
     return {
         "extractor": extractor.name,
         "seed": seed,
@@ -87,23 +87,23 @@ def score(
         "specific_surface": _means(specific_surface, pores, fake_pores),
         "connectivity": _means(connectivity, pores, fake_pores),
         "diversity": diversity(real, fake),
-        "memorisation": memorisation(train, sets["held-out"], sets["generated"]),
+        "memorisation": memorisation(train, sets["test"], sets["generated"]),
         "real_against_real": {**_distances(real, known, min(n_paper, n), seed), **_correlation(pores, known_pores)},
     }
 
 
 def progress_evaluator(
-    holdout: Rock, segmentation: Segmentation, extractor: Extractor, seed: int = 0
+    validation: Rock, segmentation: Segmentation, extractor: Extractor, seed: int = 0
 ) -> Callable[[Float[np.ndarray, "n c h w"]], dict[str, float]]:
-    """The scores to watch while training goes: KID and S2 distance of samples against `holdout`.
+    """The scores to watch while training goes: KID and S2 distance of samples against `validation`.
 
-    The held-out crops are embedded and correlated once, here. 256 samples of 64 x 64 take 2 s on one core.
+    The validation crops are embedded and correlated once, here. 256 samples of 64 x 64 take 2 s on one core.
 
     Returns:
         From samples (intensity in [0, 1]) to kid and s2_distance.
     """
-    real = features(holdout, extractor)
-    curves = two_point_curves(segment(_intensity(holdout), segmentation))
+    real = features(validation, extractor)
+    curves = two_point_curves(segment(_intensity(validation), segmentation))
 
     def evaluate(generated: Float[np.ndarray, "n c h w"]) -> dict[str, float]:
         fake_curves = two_point_curves(segment(generated, segmentation))
@@ -115,8 +115,8 @@ def progress_evaluator(
     return evaluate
 
 
-def _check(train: Rock, holdout: Rock, generated: Rock) -> None:
-    shapes = {"train": train.shape, "holdout": holdout.shape, "generated": generated.shape}
+def _check(train: Rock, test: Rock, generated: Rock) -> None:
+    shapes = {"train": train.shape, "test": test.shape, "generated": generated.shape}
     if len({shape[1:] for shape in shapes.values()}) > 1:
         raise ValueError(f"the sets differ in shape, {shapes}; score a generator on crops of its own size")
     if min(shape[0] for shape in shapes.values()) < 4:

@@ -44,7 +44,7 @@ def table2(scores: Mapping[str, Mapping[str, Any]]) -> str:
         f"Extractor of our columns: {extractor}. KID is unbiased, ± its standard deviation over subsets of "
         f"{first['paper']['kid_subset_size']} (N = {n_paper}) and {first['large']['kid_subset_size']} "
         f"(N = {n_large}). FID is biased up by a term that grows as N falls, and what of it the extrapolation "
-        "leaves stands in the row of real against real: training crops against held-out ones, from regions "
+        "leaves stands in the row of real against real: training crops against test crops, from regions "
         "of their own. The paper's data are not public and its extractor is another: read its columns as an "
         "order, not as values to meet."
     )

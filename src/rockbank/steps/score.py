@@ -1,4 +1,4 @@
-"""Score one generator on held-out crops, and draw what the scores say."""
+"""Score one generator on test crops, and draw what the scores say."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def score(generator: str, params: ScoreParams, layout: Layout = PIPELINE) -> Non
     generated = _sample(blueprint, layout, params)
     scores = score_samples(
         train=crop_set.train,
-        holdout=crop_set.holdout,
+        test=crop_set.test,
         generated=generated,
         segmentation=crop_set.segmentation,
         extractor=make_extractor(params.extractor, params.inception_weights),
@@ -78,7 +78,7 @@ def _sample(blueprint: Blueprint, layout: Layout, params: ScoreParams) -> Float3
 
 def _draw(generator: str, crop_set: CropSet, generated: Float32[np.ndarray, "n c h w"], layout: Layout) -> None:
     folder = layout.score(generator)
-    real = crop_intensity(crop_set.holdout[: len(generated)])
+    real = crop_intensity(crop_set.test[: len(generated)])
     pores, fake_pores = segment(real, crop_set.segmentation), segment(generated, crop_set.segmentation)
     write_json(folder / REFERENCE, describe(pores))
     curves, fake_curves = two_point_curves(pores), two_point_curves(fake_pores)
@@ -125,7 +125,7 @@ def _table(scores: dict[str, Any]) -> str:
         for name, value in headline(scores).items()
     ]
     kid, distance = scores["large"]["kid"], scores["s2_distance"]
-    return f"""**KID {kid:.3g}, S2 distance {distance:.3g}** of {n} samples against {n} held-out crops, the less
+    return f"""**KID {kid:.3g}, S2 distance {distance:.3g}** of {n} samples against {n} test crops, the less
 the better; training crops in their place have {real["kid"]:.3g} and {real["s2_distance"]:.3g}.
 
 | | generated | real | |
