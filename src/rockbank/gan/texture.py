@@ -79,7 +79,7 @@ class Doubling(nn.ConvTranspose2d):
 
 
 class TextureGenerator(nn.Module):
-    """z (n, 372, h, w) -> (n, 1, 16 (h - 8), 16 (w - 8)) in [-1, 1]."""
+    """z (n, 372, h, w) -> (n, 1, 16 (h - 8), 16 (w - 8)), black at -1 and white at 1; not clipped."""
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         """`widths`: channels at each scale, from 16 pixels a cell's side down to 1."""
@@ -90,7 +90,7 @@ class TextureGenerator(nn.Module):
         self.grey = nn.Conv2d(widths[-1], 1, 1)
 
     def draw_weights(self, rng: torch.Generator) -> None:
-        """A small last layer keeps tanh from its ends."""
+        """A small last layer: grey at first, with little contrast."""
         nn.init.normal_(self.grey.weight, 0.0, 0.02, generator=rng)
         nn.init.zeros_(_bias(self.grey))
 
@@ -101,8 +101,9 @@ class TextureGenerator(nn.Module):
         for scale, noise, double, convolve in zip(FINER, noises, self.doublings, self.finer, strict=True):
             x = convolve(double(x, pixel_shuffle(noise, scale)))
         x = self.grey(x)
-        # Of the margin of 64 pixels the layers take 62.
-        return torch.tanh(cropped(x if x.dtype is torch.float64 else x.float(), 2))
+        # Of the margin of 64 pixels the layers take 62. No tanh: from its ends, where a training that swings too far
+        # arrives with every pixel, no gradient leads back.
+        return cropped(x if x.dtype is torch.float64 else x.float(), 2)
 
 
 def cropped(x: Float[Tensor, "n c h w"], n: int) -> Float[Tensor, "n c p q"]:
