@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt
+from jaxtyping import Bool, Float, Int, UInt
 from torch import Tensor
 
 from rockbank.crops import to_intensity
@@ -14,18 +14,13 @@ from rockbank.metrics.coverage import diversity, memorisation
 from rockbank.metrics.features import Extractor, features
 from rockbank.metrics.frechet import frechet_distance, frechet_infinity
 from rockbank.metrics.kernel import kernel_distance
-from rockbank.morphology import (
-    Segmentation,
-    connectivity,
-    porosity,
-    s2_distance,
-    s2_spread,
-    segment,
-    specific_surface,
-    two_point_curves,
-)
+from rockbank.metrics.network_free import Statistics, bands, compare, mean_curves
+from rockbank.morphology import Segmentation, s2_distance, s2_spread, segment, two_point_curves
 
 Rock = Float[np.ndarray, "n c h w"] | UInt[np.ndarray, "n c h w"]
+# From the name of a set, "training" or "held-out", to an array with a row a crop.
+Features = Mapping[str, Float[Tensor, "n d"]]
+Blocks = Mapping[str, Int[np.ndarray, " n"]]
 
 
 def score(
@@ -38,6 +33,9 @@ def score(
     n_paper: int,
     n_large: int,
     seed: int,
+    second: Extractor | None = None,
+    blocks: Blocks | None = None,
+    known: Mapping[str, Features] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores of `generated` against held-out rock, and of training rock against the same as the row of two real sets.
@@ -50,14 +48,19 @@ def score(
         extractor: of the features.
         n_paper: samples of each set in the paper's protocol, 100.
         n_large: samples of each set elsewhere; fewer where a set has fewer, and `n` says so.
-        seed: of the choice of samples and of KID's subsets.
+        seed: of the choice of samples, of KID's subsets and of the bands' bootstrap.
+        second: another extractor, whose FID and KID are reported beside; None leaves it out.
+        blocks: of every training and held-out crop, those of `bands.tiles`; None takes crops as independent.
+        known: from an extractor's name to the features of every training and held-out crop; what is not known is
+            embedded here.
         progress: whether bars on stderr show the embedding.
 
     Returns:
         JSON-ready: extractor, seed; paper and large (n, fid, kid, kid_std, kid_subset_size; KID raw);
-        fid_infinity; s2_distance and s2_distance_radial; porosity, specific_surface (1/pixel) and
-        connectivity of real and generated; diversity; memorisation; and, under real_against_real,
-        the distances again with training crops in the generator's place.
+        fid_infinity; s2_distance and s2_distance_radial; second_extractor (extractor, and as large), None without
+        one; network_free, of network_free.compare; porosity, specific_surface (1/pixel) and connectivity of real and
+        generated; diversity; memorisation; under real_against_real, the distances again with training crops in the
+        generator's place; and curves, of network_free.mean_curves, for a picture.
 
     Raises:
         ValueError: where a set has fewer than 4 samples, or the sets differ in shape.
@@ -65,30 +68,53 @@ def score(
     _check(train, holdout, generated)
     n = min(n_large, len(train), len(holdout), len(generated))
     rng = np.random.default_rng(seed)
+    # The order of the draws is that of the scores published before; another order is another choice of crops.
+    chosen = {
+        name: rng.permutation(len(rock))[:n]
+        for name, rock in (("training", train), ("held-out", holdout), ("generated", generated))
+    }
     sets = {
-        "training": _pick(train, n, rng),
-        "held-out": _pick(holdout, n, rng),
-        "generated": _pick(generated, n, rng),
+        "training": _intensity(train[chosen["training"]]),
+        "held-out": _intensity(holdout[chosen["held-out"]]),
+        "generated": _intensity(generated[chosen["generated"]]),
     }
-    embedded = {
-        name: features(rock, extractor, progress=f"embedding {name} images" if progress else None)
-        for name, rock in sets.items()
+
+    def embed(network: Extractor) -> dict[str, Float[Tensor, "n d"]]:
+        return _embed(sets, chosen, network, (known or {}).get(network.name, {}), progress)
+
+    first, other = embed(extractor), None if second is None else embed(second)
+    of = {name: Statistics.of(rock, segmentation) for name, rock in sets.items()}
+    real, fake, learnt = of["held-out"], of["generated"], of["training"]
+    in_block = {
+        name: chosen[name] if blocks is None else blocks[name][chosen[name]] for name in ("training", "held-out")
     }
+    within = bands(real, learnt, {"real": in_block["held-out"], "learnt": in_block["training"]}, n, seed)
     phase = {name: segment(rock, segmentation) for name, rock in sets.items()}
-    real, fake, known = (embedded[name] for name in ("held-out", "generated", "training"))
-    pores, fake_pores, known_pores = (phase[name] for name in ("held-out", "generated", "training"))
+
+    def distances(name: str) -> dict[str, Any]:
+        """Of one set to held-out rock."""
+        return {
+            **_distances(first["held-out"], first[name], min(n_paper, n), seed),
+            "s2_distance": s2_distance(real.s2, of[name].s2),
+            "s2_distance_radial": _radial_distance(phase["held-out"], phase[name]),
+            "second_extractor": None
+            if second is None or other is None
+            else {"extractor": second.name, **_protocol(other["held-out"], other[name], seed)},
+            "network_free": compare(real, of[name], within),
+        }
+
     return {
         "extractor": extractor.name,
         "seed": seed,
-        **_distances(real, fake, min(n_paper, n), seed),
-        **_correlation(pores, fake_pores),
-        "s2_spread_real": s2_spread(two_point_curves(pores)),
-        "porosity": _means(porosity, pores, fake_pores),
-        "specific_surface": _means(specific_surface, pores, fake_pores),
-        "connectivity": _means(connectivity, pores, fake_pores),
-        "diversity": diversity(real, fake),
+        **distances("generated"),
+        "s2_spread_real": s2_spread(real.s2),
+        "porosity": _means(real.porosity, fake.porosity),
+        "specific_surface": _means(real.specific_surface, fake.specific_surface),
+        "connectivity": _means(real.connectivity, fake.connectivity),
+        "diversity": diversity(first["held-out"], first["generated"]),
         "memorisation": memorisation(train, sets["held-out"], sets["generated"]),
-        "real_against_real": {**_distances(real, known, min(n_paper, n), seed), **_correlation(pores, known_pores)},
+        "real_against_real": distances("training"),
+        "curves": mean_curves(real, fake, within),
     }
 
 
@@ -123,8 +149,19 @@ def _check(train: Rock, holdout: Rock, generated: Rock) -> None:
         raise ValueError(f"too few samples, {shapes}; give at least 4 of each")
 
 
-def _pick(rock: Rock, n: int, rng: np.random.Generator) -> Float[np.ndarray, "m c h w"]:
-    return _intensity(rock[rng.permutation(len(rock))[:n]])
+def _embed(
+    sets: Mapping[str, Float[np.ndarray, "n c h w"]],
+    chosen: Mapping[str, Int[np.ndarray, " n"]],
+    extractor: Extractor,
+    known: Features,
+    progress: bool,
+) -> dict[str, Float[Tensor, "n d"]]:
+    return {
+        name: known[name][chosen[name]]
+        if name in known
+        else features(rock, extractor, progress=f"embedding {name} images" if progress else None)
+        for name, rock in sets.items()
+    }
 
 
 def _intensity(rock: Rock) -> Float[np.ndarray, "n c h w"]:
@@ -150,16 +187,9 @@ def _protocol(real: Float[Tensor, "n d"], other: Float[Tensor, "n d"], seed: int
     }
 
 
-def _correlation(pores: Bool[np.ndarray, "n h w"], other: Bool[np.ndarray, "n h w"]) -> dict[str, float]:
-    return {
-        "s2_distance": s2_distance(two_point_curves(pores), two_point_curves(other)),
-        "s2_distance_radial": s2_distance(two_point_curves(pores, "radial"), two_point_curves(other, "radial")),
-    }
+def _radial_distance(pores: Bool[np.ndarray, "n h w"], other: Bool[np.ndarray, "n h w"]) -> float:
+    return s2_distance(two_point_curves(pores, "radial"), two_point_curves(other, "radial"))
 
 
-def _means(
-    statistic: Callable[[Bool[np.ndarray, "n h w"]], Float[np.ndarray, " n"]],
-    real: Bool[np.ndarray, "n h w"],
-    generated: Bool[np.ndarray, "n h w"],
-) -> dict[str, float]:
-    return {"real": float(statistic(real).mean()), "generated": float(statistic(generated).mean())}
+def _means(real: Float[np.ndarray, " n"], generated: Float[np.ndarray, " m"]) -> dict[str, float]:
+    return {"real": float(real.mean()), "generated": float(generated.mean())}
