@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rockbank.bands import Curves, bootstrap_band, tiles
+from rockbank.bands import N_BLOCKS_MIN, Curves, blocks_of, bootstrap_band
 
 N_BLOCKS, N_CROPS, N_SAMPLES, N_LAGS = 60, 240, 240, 17
 N_WORLDS = 200
@@ -106,14 +106,33 @@ def test_the_unit_of_the_curves_changes_nothing():
     np.testing.assert_array_equal(scale * band.high, other.high)
 
 
-def test_a_tile_is_two_crops_wide_and_goes_through_all_slices_of_its_volume():
-    table = pd.DataFrame(
-        [("a", 0, 0, 0), ("a", 7, 127, 127), ("a", 0, 128, 0), ("a", 0, 0, 128), ("b", 0, 0, 0)],
-        columns=["volume", "slice", "row", "column"],
-    )
-    found = tiles(table, 64)
-    assert found[0] == found[1]
-    assert len(set(found[[0, 2, 3, 4]])) == 4
+def corners(n_rows, n_columns, n_slices=3, step=32):
+    """Crops of 64 pixels at every `step` of a volume."""
+    places = [
+        ("a", i, row, column)
+        for i in range(n_slices)
+        for row in range(0, n_rows, step)
+        for column in range(0, n_columns, step)
+    ]
+    return pd.DataFrame(places, columns=["volume", "slice", "row", "column"])
+
+
+def test_a_block_is_a_tile_two_crops_wide_through_all_slices_of_its_volume():
+    table = corners(512, 512)
+    blocks = blocks_of(table, 64)
+    assert len(np.unique(blocks)) == 16
+    of_tile = table.assign(block=blocks).groupby([table["row"] // 128, table["column"] // 128])
+    assert (of_tile["block"].nunique() == 1).all()
+    assert (of_tile["slice"].nunique() == 3).all()
+    two = pd.concat([table, table.assign(volume="b")], ignore_index=True)
+    assert len(np.unique(blocks_of(two, 64))) == 32
+
+
+@pytest.mark.parametrize(("n_rows", "n_columns", "wanted"), [(256, 256, 16), (128, 128, 12), (64, 64, 12)])
+def test_a_small_region_has_smaller_blocks(n_rows, n_columns, wanted):
+    table = corners(n_rows, n_columns)
+    assert wanted >= N_BLOCKS_MIN
+    assert len(np.unique(blocks_of(table, 64))) == wanted
 
 
 def test_curves_without_a_block_of_each_or_all_in_one_block_are_an_error():

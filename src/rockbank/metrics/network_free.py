@@ -35,7 +35,8 @@ class Statistics:
         porosity: fraction of the phase.
         specific_surface: 1/pixel.
         connectivity: of the phase.
-        s2: two-point probability at lags 0, 1, .. pixels.
+        s2: two-point probability along the axes at lags 0, 1, .. pixels.
+        s2_radial: in all directions.
         lineal_path: at the same lags.
         spectrum: radial power at `grey.frequencies`.
         histogram: fraction of pixels at each grey level.
@@ -46,6 +47,7 @@ class Statistics:
     specific_surface: Float[np.ndarray, " n"]
     connectivity: Float[np.ndarray, " n"]
     s2: Float[np.ndarray, "n r"]
+    s2_radial: Float[np.ndarray, "n r"]
     lineal_path: Float[np.ndarray, "n r"]
     spectrum: Float[np.ndarray, "n k"]
     histogram: Float[np.ndarray, "256"]
@@ -62,6 +64,7 @@ class Statistics:
             specific_surface=specific_surface(phase),
             connectivity=connectivity(phase),
             s2=two_point_curves(phase),
+            s2_radial=two_point_curves(phase, "radial"),
             lineal_path=lineal_path(phase),
             spectrum=radial_spectrum(grey),
             histogram=grey_histogram(grey),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt
+from jaxtyping import Float, Int, UInt
 from torch import Tensor
 
 from rockbank.crops import to_intensity
@@ -21,6 +21,7 @@ Rock = Float[np.ndarray, "n c h w"] | UInt[np.ndarray, "n c h w"]
 # From the name of a set, "training" or "held-out", to an array with a row a crop.
 Features = Mapping[str, Float[Tensor, "n d"]]
 Blocks = Mapping[str, Int[np.ndarray, " n"]]
+REAL = ("training", "held-out")
 
 
 def score(
@@ -35,7 +36,7 @@ def score(
     seed: int,
     second: Extractor | None = None,
     blocks: Blocks | None = None,
-    known: Mapping[str, Features] | None = None,
+    real_features: Mapping[str, Features] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores of `generated` against held-out rock, and of training rock against the same as the row of two real sets.
@@ -50,9 +51,9 @@ def score(
         n_large: samples of each set elsewhere; fewer where a set has fewer, and `n` says so.
         seed: of the choice of samples, of KID's subsets and of the bands' bootstrap.
         second: another extractor, whose FID and KID are reported beside; None leaves it out.
-        blocks: of every training and held-out crop, those of `bands.tiles`; None takes crops as independent.
-        known: from an extractor's name to the features of every training and held-out crop; what is not known is
-            embedded here.
+        blocks: of every training and held-out crop (see bands.blocks_of); None takes crops as independent.
+        real_features: from an extractor's name to what `embed_real` gave with the same crops, n_large and seed; what
+            is missing is embedded here.
         progress: whether bars on stderr show the embedding.
 
     Returns:
@@ -60,7 +61,7 @@ def score(
         fid_infinity; s2_distance and s2_distance_radial; second_extractor (extractor, and as large), None without
         one; network_free, of network_free.compare; porosity, specific_surface (1/pixel) and connectivity of real and
         generated; diversity; memorisation; under real_against_real, the distances again with training crops in the
-        generator's place; and curves, of network_free.mean_curves, for a picture.
+        generator's place; n_blocks of the bands; and curves, of network_free.mean_curves, for a picture.
 
     Raises:
         ValueError: where a set has fewer than 4 samples, or the sets differ in shape.
@@ -68,54 +69,61 @@ def score(
     _check(train, holdout, generated)
     n = min(n_large, len(train), len(holdout), len(generated))
     rng = np.random.default_rng(seed)
-    # The order of the draws is that of the scores published before; another order is another choice of crops.
-    chosen = {
-        name: rng.permutation(len(rock))[:n]
+    choices = {
+        name: _choose(len(rock), n, rng)
         for name, rock in (("training", train), ("held-out", holdout), ("generated", generated))
     }
     sets = {
-        "training": _intensity(train[chosen["training"]]),
-        "held-out": _intensity(holdout[chosen["held-out"]]),
-        "generated": _intensity(generated[chosen["generated"]]),
+        "training": _intensity(train[choices["training"]]),
+        "held-out": _intensity(holdout[choices["held-out"]]),
+        "generated": _intensity(generated[choices["generated"]]),
     }
-
-    def embed(network: Extractor) -> dict[str, Float[Tensor, "n d"]]:
-        return _embed(sets, chosen, network, (known or {}).get(network.name, {}), progress)
-
-    first, other = embed(extractor), None if second is None else embed(second)
+    embedded = {
+        each.name: _embed(sets, each, (real_features or {}).get(each.name, {}), progress)
+        for each in (extractor, second)
+        if each is not None
+    }
+    first = embedded[extractor.name]
     of = {name: Statistics.of(rock, segmentation) for name, rock in sets.items()}
-    real, fake, learnt = of["held-out"], of["generated"], of["training"]
-    in_block = {
-        name: chosen[name] if blocks is None else blocks[name][chosen[name]] for name in ("training", "held-out")
-    }
-    within = bands(real, learnt, {"real": in_block["held-out"], "learnt": in_block["training"]}, n, seed)
-    phase = {name: segment(rock, segmentation) for name, rock in sets.items()}
+    real, fake = of["held-out"], of["generated"]
+    block_of = {name: choices[name] if blocks is None else blocks[name][choices[name]] for name in REAL}
+    within = bands(real, of["training"], {"real": block_of["held-out"], "learnt": block_of["training"]}, n, seed)
 
-    def distances(name: str) -> dict[str, Any]:
-        """Of one set to held-out rock."""
+    def against_real(name: str) -> dict[str, Any]:
         return {
             **_distances(first["held-out"], first[name], min(n_paper, n), seed),
             "s2_distance": s2_distance(real.s2, of[name].s2),
-            "s2_distance_radial": _radial_distance(phase["held-out"], phase[name]),
-            "second_extractor": None
-            if second is None or other is None
-            else {"extractor": second.name, **_protocol(other["held-out"], other[name], seed)},
+            "s2_distance_radial": s2_distance(real.s2_radial, of[name].s2_radial),
+            "second_extractor": None if second is None else _beside(embedded[second.name], name, second, seed),
             "network_free": compare(real, of[name], within),
         }
 
     return {
         "extractor": extractor.name,
         "seed": seed,
-        **distances("generated"),
+        **against_real("generated"),
         "s2_spread_real": s2_spread(real.s2),
         "porosity": _means(real.porosity, fake.porosity),
         "specific_surface": _means(real.specific_surface, fake.specific_surface),
         "connectivity": _means(real.connectivity, fake.connectivity),
         "diversity": diversity(first["held-out"], first["generated"]),
         "memorisation": memorisation(train, sets["held-out"], sets["generated"]),
-        "real_against_real": distances("training"),
+        "real_against_real": against_real("training"),
+        "n_blocks": {name: len(np.unique(block_of[name])) for name in REAL},
         "curves": mean_curves(real, fake, within),
     }
+
+
+def embed_real(
+    *, train: Rock, holdout: Rock, extractor: Extractor, n_large: int, seed: int, progress: bool = True
+) -> dict[str, Float[Tensor, "n d"]]:
+    """Features of the real crops that `score` chooses by the same seed, so that many generators share them."""
+    rng = np.random.default_rng(seed)
+    sets = {
+        name: _intensity(rock[_choose(len(rock), n_large, rng)])
+        for name, rock in (("training", train), ("held-out", holdout))
+    }
+    return _embed(sets, extractor, {}, progress)
 
 
 def progress_evaluator(
@@ -149,15 +157,15 @@ def _check(train: Rock, holdout: Rock, generated: Rock) -> None:
         raise ValueError(f"too few samples, {shapes}; give at least 4 of each")
 
 
+def _choose(n_all: int, n: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:
+    return rng.permutation(n_all)[:n]
+
+
 def _embed(
-    sets: Mapping[str, Float[np.ndarray, "n c h w"]],
-    chosen: Mapping[str, Int[np.ndarray, " n"]],
-    extractor: Extractor,
-    known: Features,
-    progress: bool,
+    sets: Mapping[str, Float[np.ndarray, "n c h w"]], extractor: Extractor, known: Features, progress: bool
 ) -> dict[str, Float[Tensor, "n d"]]:
     return {
-        name: known[name][chosen[name]]
+        name: known[name][: len(rock)]
         if name in known
         else features(rock, extractor, progress=f"embedding {name} images" if progress else None)
         for name, rock in sets.items()
@@ -187,8 +195,8 @@ def _protocol(real: Float[Tensor, "n d"], other: Float[Tensor, "n d"], seed: int
     }
 
 
-def _radial_distance(pores: Bool[np.ndarray, "n h w"], other: Bool[np.ndarray, "n h w"]) -> float:
-    return s2_distance(two_point_curves(pores, "radial"), two_point_curves(other, "radial"))
+def _beside(embedded: Features, name: str, extractor: Extractor, seed: int) -> dict[str, Any]:
+    return {"extractor": extractor.name, **_protocol(embedded["held-out"], embedded[name], seed)}
 
 
 def _means(real: Float[np.ndarray, " n"], generated: Float[np.ndarray, " m"]) -> dict[str, float]:
