@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-# Crops of one tile of this many crop sizes a side resample together.
+# A tile's side in crops.
 TILE = 2
+# Fewer blocks than this tell little about how much they differ.
+N_BLOCKS_MIN = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +53,23 @@ class Curves:
             raise ValueError(f"{len(self.values)} curves in {n_blocks} blocks; a bootstrap needs at least 2 of them")
 
 
-def tiles(table: pd.DataFrame, size: int) -> Int[np.ndarray, " n"]:
-    """The block of each crop: a tile of 2 x 2 crop sizes of one volume, through all of its slices.
+def blocks_of(table: pd.DataFrame, size: int) -> Int[np.ndarray, " n"]:
+    """The block of rock that each crop lies in: a tile of 2 x 2 crops of one volume, through all of its slices.
 
     Overlapping crops and neighbouring ones resemble each other, and so do slices of a scan that follow each other.
+    Where that makes fewer than 12 blocks, tiles of one crop are tried, then those of each slice by itself, and at
+    last every crop is a block: bands of so little rock are too narrow.
 
     Args:
-        table: volume, row and column of each crop's corner.
+        table: volume, slice, row and column of each crop's corner.
         size: pixels a side of a crop.
     """
-    side = TILE * size
-    keys = [table["volume"], table["row"] // side, table["column"] // side]
-    return np.asarray(table.groupby(keys).ngroup(), dtype=np.int64)
+    for side, more in ((TILE * size, []), (size, []), (size, ["slice"])):
+        keys = [table["volume"], table["row"] // side, table["column"] // side, *(table[key] for key in more)]
+        blocks = np.asarray(table.groupby(keys).ngroup(), dtype=np.int64)
+        if len(np.unique(blocks)) >= N_BLOCKS_MIN:
+            return blocks
+    return np.arange(len(table))
 
 
 def bootstrap_band(

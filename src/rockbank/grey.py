@@ -47,7 +47,7 @@ def power_spectrum(images: Float[np.ndarray, "n h w"], batch: int = 256) -> Floa
         part = images[start : start + batch].astype(np.float64)
         mean = (window * part).sum(axis=(1, 2), keepdims=True) / window.sum()
         parts.append(np.abs(fft.rfft2(window * (part - mean))) ** 2)
-    return np.concatenate(parts) / (window**2).sum()
+    return np.asarray(np.concatenate(parts) / (window**2).sum())
 
 
 def radial_spectrum(images: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n k"]:

@@ -14,7 +14,7 @@ LOSSES = ("wgan-gp", "wgan-lp", "dcgan", "hinge")
 WITHOUT_PENALTY = ("dcgan", "hinge")
 OPTIMISERS = ("rmsprop", "adam")
 REGIONS = ("blocks", "strips")
-# Lite1 is what the projected critic looks through: it would be judge of its own cause.
+# Not Lite1: the projected critic compares its features, so a generator is trained to match them.
 EXTRACTORS = ("efficientnet-lite0", "efficientnet-lite2", "inception")
 
 
@@ -144,9 +144,10 @@ class GeneratorParams:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreParams:
-    """Extractor and sample counts of the scores."""
+    """Extractors and sample counts of the scores."""
 
     extractor: str
+    second_extractor: str | None
     inception_weights: Path | None
     n_paper: int
     n_large: int
@@ -155,6 +156,14 @@ class ScoreParams:
 
     def __post_init__(self) -> None:
         _require_among(self, "extractor", EXTRACTORS)
+        if self.second_extractor is not None:
+            _require_among(self, "second_extractor", EXTRACTORS)
+            _require(
+                self.second_extractor != self.extractor,
+                "second_extractor",
+                self.second_extractor,
+                "it is the first one: name another, or null",
+            )
         _require(self.n_paper >= 2, "n_paper", self.n_paper, "a covariance needs at least 2 samples")
         _require(
             self.n_large >= self.n_paper, "n_large", self.n_large, f"use at least n_paper, which is {self.n_paper}"

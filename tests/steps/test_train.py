@@ -35,7 +35,8 @@ train(
         bf16=False, evaluate_every=4, seed=1,
     ),
     ScoreParams(
-        extractor="efficientnet-lite0", inception_weights=None, n_paper=4, n_large=8, n_progress=8, seed=0
+        extractor="efficientnet-lite0", second_extractor=None, inception_weights=None, n_paper=4, n_large=8,
+        n_progress=8, seed=0,
     ),
 )
 """
