@@ -69,9 +69,9 @@ def _beside(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "",
         *(() if second is None else ("FID, second extractor", "KID x 1000, second extractor")),
         *(title for title, _ in NETWORK_FREE),
-        "inside the band: S2",
-        "lineal path",
-        "spectrum",
+        "S2 inside",
+        "lineal path inside",
+        "spectrum inside",
     ]
     rows = [
         _row_beside(REAL, first["real_against_real"]),
@@ -81,8 +81,8 @@ def _beside(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     notes = (
         f"{named}N = {first['large']['n']}. Grey values: Wasserstein-1 distance of the histograms, in grey levels of "
         "255. Spectrum: root mean square relative difference of the radial power spectra. Lineal path: root mean "
-        "square difference of the probabilities. Ratios: mean over that of held-out rock, 1 is as it should be. Inside "
-        "the band: part of the lags or frequencies at which the mean curve lies in the simultaneous 95 % band of a "
+        "square difference of the probabilities. Ratios: mean over that of held-out rock, 1 is as it should be. "
+        "Inside: part of the lags or frequencies at which the mean curve lies in the simultaneous 95 % band of a "
         "generator that has learnt its training rock exactly, by a bootstrap over blocks of rock "
         f"({first['n_blocks']['training']} of training, {first['n_blocks']['held-out']} held out)."
     )
