@@ -33,6 +33,11 @@ def test_the_files_in_the_repository_load(name: str) -> None:
         ({"generators.shale-wgan-gp.batch": 1}, "batch norm needs at least 2"),
         ({"generators.shale-wgan-gp.family": "coal"}, "'coal' has no section in 'check'"),
         ({"score.extractor": "vgg"}, "score.extractor: got 'vgg'"),
+        (
+            {"score.second_extractor": "efficientnet-lite1"},
+            "score.second_extractor: got 'efficientnet-lite1'; known are",
+        ),
+        ({"score.second_extractor": "efficientnet-lite0"}, "it is the first one: name another, or null"),
         ({"score.n_large": 10}, "use at least n_paper, which is 100"),
         ({"check.shale.porosity": [0.3, 0.1]}, "check.shale.porosity: got [0.3, 0.1]"),
         ({"check.shale.porosity": [0.3]}, "check.shale.porosity: expected a list of 2 values"),

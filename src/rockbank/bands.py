@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 
 # A tile's side in crops.
 TILE = 2
@@ -46,11 +47,17 @@ class Curves:
     blocks: Int[np.ndarray, " n"]
 
     def __post_init__(self) -> None:
-        n_blocks = len(np.unique(self.blocks))
         if len(self.values) != len(self.blocks):
             raise ValueError(f"{len(self.values)} curves in {len(self.blocks)} blocks; give the block of each curve")
-        if n_blocks < 2:
-            raise ValueError(f"{len(self.values)} curves in {n_blocks} blocks; a bootstrap needs at least 2 of them")
+        if self.n_blocks < 2:
+            raise ValueError(
+                f"{len(self.values)} curves in {self.n_blocks} blocks; a bootstrap needs at least 2 of them"
+            )
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks that have a curve."""
+        return len(np.unique(self.blocks))
 
 
 def blocks_of(table: pd.DataFrame, size: int) -> Int[np.ndarray, " n"]:
@@ -90,7 +97,8 @@ def bootstrap_band(
 
     H and T are the means of the regions, H* and T* those of blocks drawn with replacement, S* that of n_samples
     training crops drawn one by one. The maximum over the lags makes the band hold for all of them at once
-    (sup-t: Montiel Olea and Plagborg-Moller 2019, algorithm 2).
+    (sup-t: Montiel Olea and Plagborg-Moller 2019, algorithm 2). q grows by Student's t over the normal quantile, as
+    few blocks know se(D*) badly.
 
     Args:
         real: of held-out crops.
@@ -108,9 +116,14 @@ def bootstrap_band(
     # Where no curve differs from another the error is 0, and the band is the one value that all have.
     varies = error > 0
     largest = np.abs(misses[:, varies] / error[varies]).max(axis=1, initial=0.0)
-    half_width = float(np.quantile(largest, level)) * error
+    half_width = float(np.quantile(largest, level)) * error * _few_blocks(min(real.n_blocks, learnt.n_blocks), level)
     centre = real.values.mean(axis=0)
     return Band(centre=centre, low=centre - half_width, high=centre + half_width)
+
+
+def _few_blocks(n_blocks: int, level: float) -> float:
+    tail = 0.5 + level / 2
+    return float(stats.t.ppf(tail, n_blocks - 1) / stats.norm.ppf(tail))
 
 
 def _block_errors(curves: Curves, rng: np.random.Generator, n_bootstraps: int) -> Float[np.ndarray, "b r"]:

@@ -22,6 +22,8 @@ PANELS = (
     ("lineal_path", "lineal path", "L(r), probability", "linear", "log"),
     ("spectrum", "radial power spectrum", "power of the grey values", "log", "log"),
 )
+# Of frequencies, 1/pixel.
+TICKS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 # What lies below the real curve's least value is of no interest on a logarithmic axis, but for this factor.
 BELOW = 3.0
 
@@ -64,11 +66,14 @@ def _draw_band(axis: Axes, curve: Curve, name: str) -> None:
     axis.fill_between(
         at, np.maximum(low, bottom), np.maximum(high, bottom), color=BLUE, alpha=0.2, linewidth=0, label="95 % band"
     )
-    axis.plot(at, np.maximum(real, bottom), "-", color=BLUE, linewidth=1.6, label="real, held out")
-    drawn = np.maximum(generated, bottom)
-    axis.plot(at, drawn, "--", color=ORANGE, linewidth=1.6, label="generated")
-    axis.plot(at[outside], drawn[outside], "o", color=ORANGE, markersize=4, label="generated, outside the band")
+    axis.plot(at, real, "-", color=BLUE, linewidth=1.6, label="real, held out")
+    axis.plot(at, generated, "--", color=ORANGE, linewidth=1.6, label="generated")
+    axis.plot(at[outside], generated[outside], "o", color=ORANGE, markersize=4, label="generated, outside the band")
     axis.set_title(f"{name}: inside at {np.sum(~outside)} of {len(at)}", fontsize=10)
+    if axis.get_xscale() == "log":
+        axis.set_xticks([tick for tick in TICKS if tick >= at[0]])
+        axis.set_xticks([], minor=True)
+        axis.xaxis.set_major_formatter("{x:g}")
     axis.set_xlim(float(at[0]), float(at[-1]))
     axis.set_ylim(bottom=bottom)
 
