@@ -96,6 +96,7 @@ class GeneratorParams:
     rate_generator: float
     rate_critic: float
     anneal_from: float
+    clip: float
     penalty: float
     energy: float
     n_critic: int

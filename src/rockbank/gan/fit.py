@@ -24,8 +24,8 @@ from rockbank.gan.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from rockbank.gan.critic import Maps
 from rockbank.gan.energy_distance import EnergyDistance
+from rockbank.gan.features import FrozenFeatures, Maps, pool
 from rockbank.gan.load import sample
 from rockbank.gan.losses import find_loss, gradient_norms, interpolate, make_optimiser
 from rockbank.gan.networks import ImageShape, build_critic, build_generator, find_network
@@ -37,6 +37,8 @@ Evaluate = Callable[[Float32[np.ndarray, "n c h w"]], Mapping[str, float]]
 
 # What a seed's independent streams are for.
 WEIGHTS, ORDER, STEP, TURN = range(4)
+# Crops whose features are found at once, for the energy distance.
+N_EMBEDDED = 64
 
 
 class TrainingDiverged(RuntimeError):
@@ -151,6 +153,18 @@ def real_batch(
     return real
 
 
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """Images, and what a projected critic sees of them; seen once, since that does not learn."""
+
+    image: Tensor
+    maps: Maps | None
+
+    def detached(self) -> _View:
+        maps = None if self.maps is None else tuple(each.detach() for each in self.maps)
+        return _View(image=self.image.detach(), maps=maps)
+
+
 class _Training:
     """Networks, optimisers, the generator's moving average, and the best of it so far."""
 
@@ -178,7 +192,10 @@ class _Training:
             params.optimiser, self.critic.parameters(), params.rate_critic, self.loss.betas
         )
         self.crops, self.params, self.device = crops, params, device
-        self.value_range = find_network(params.network).value_range
+        network = find_network(params.network)
+        self.value_range, self.is_projected = network.value_range, network.is_projected
+        if network.is_projected or params.energy > 0:
+            self.features = FrozenFeatures(network.value_range, device)
         self.distance = self._energy_distance() if params.energy > 0 else None
         self.bf16 = params.bf16 and has_bf16(device)
         self.step = 0
@@ -187,9 +204,11 @@ class _Training:
         self.best: dict[str, Tensor] = {}
         self.history: list[Record] = []
 
+    @torch.no_grad()
     def _energy_distance(self) -> EnergyDistance:
-        real = torch.from_numpy(to_network(crop_intensity(self.crops), self.value_range))
-        return EnergyDistance(lambda images: self.critic.project(images.to(self.device)), real)
+        """To all crops."""
+        batches = (self.crops[i : i + N_EMBEDDED] for i in range(0, len(self.crops), N_EMBEDDED))
+        return EnergyDistance([pool(self.features(self._to_network(crop_intensity(batch)))) for batch in batches])
 
     def advance(self) -> dict[str, float]:
         """`n_critic` critic steps and a generator step; their losses and gradient norms."""
@@ -201,12 +220,10 @@ class _Training:
         # the backward pass numbers the penalty's nodes, hence orders their sums, otherwise in a process's first step.
         one_thread = torch.autograd.set_multithreading_enabled(False)
         with one_thread, torch.backends.cudnn.flags(enabled=True, deterministic=True):
-            shared = self._generate() if self.params.shares_batch else None
-            # Seen once, by whatever the critic has that does not learn.
-            seen = None if shared is None else self.critic.project(shared)
+            shared = self._view(self._generate()) if self.params.shares_batch else None
             for i_critic in range(self.params.n_critic):
-                metrics = self._critic_step(self._batch(self.step * self.params.n_critic + i_critic), shared, seen)
-            metrics |= self._generator_step(seen)
+                metrics = self._critic_step(self._batch(self.step * self.params.n_critic + i_critic), shared)
+            metrics |= self._generator_step(shared)
         self._average()
         self.step += 1
         n_images = self.params.n_critic * self.params.batch
@@ -225,9 +242,17 @@ class _Training:
         return True
 
     def _batch(self, i_batch: int) -> Tensor:
-        return torch.from_numpy(to_network(real_batch(self.crops, self.params, i_batch), self.value_range)).to(
-            self.device
-        )
+        return self._to_network(real_batch(self.crops, self.params, i_batch))
+
+    def _to_network(self, intensity: Float32[np.ndarray, "n c h w"]) -> Tensor:
+        return torch.from_numpy(to_network(intensity, self.value_range)).to(self.device)
+
+    def _view(self, image: Tensor) -> _View:
+        return _View(image=image, maps=self.features(image) if self.is_projected else None)
+
+    def _judge(self, view: _View) -> Tensor:
+        value: Tensor = self.critic(view.image if view.maps is None else view.maps)
+        return value
 
     def _generate(self) -> Tensor:
         z = torch.randn(self.params.batch, *self.params.latent, generator=self.rng, device=self.device)
@@ -245,23 +270,18 @@ class _Training:
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1.0, left)
 
-    def _critic_step(self, real: Tensor, generated: Tensor | None, seen: Maps | None) -> dict[str, float]:
-        """A step on `real` and on `generated`, which is `seen`; on images of its own where these are None."""
+    def _critic_step(self, image: Tensor, shared: _View | None) -> dict[str, float]:
+        """A step on real images, and on generated ones: `shared`, or its own."""
         with torch.no_grad():
-            real_seen = self.critic.project(real)
-            if generated is None or seen is None:
-                generated = self._generate()
-                seen = self.critic.project(generated)
+            real = self._view(image)
+            generated = self._view(self._generate()) if shared is None else shared.detached()
         self.critic_optimiser.zero_grad()
         with self._autocast():
-            on_real, on_generated = (
-                self.critic.judge(real_seen),
-                self.critic.judge(tuple(each.detach() for each in seen)),
-            )
+            on_real, on_generated = self._judge(real), self._judge(generated)
             loss = self.loss.critic(on_real, on_generated)
             values = {"critic_loss": loss}
             if self.loss.penalty is not None:
-                norms = gradient_norms(self.critic, interpolate(real, generated.detach(), self.rng))
+                norms = gradient_norms(self.critic, interpolate(image, generated.image, self.rng))
                 penalty = self.params.penalty * self.loss.penalty(norms)
                 loss = loss + penalty
                 values = {"critic_loss": loss, "penalty": penalty, "gradient_norm": norms.mean()}
@@ -271,23 +291,26 @@ class _Training:
         self.critic_optimiser.step()
         return metrics
 
-    def _generator_step(self, seen: Maps | None) -> dict[str, float]:
-        """A step on images whose graph is `seen`; on images of its own where it is None."""
+    def _generator_step(self, shared: _View | None) -> dict[str, float]:
+        """A step on `shared`, or on images of its own."""
         self.generator_optimiser.zero_grad()
         # Without this the critic's weight gradients would be computed too, and thrown away.
         self.critic.requires_grad_(False)
-        seen = self.critic.project(self._generate()) if seen is None else seen
+        view = self._view(self._generate()) if shared is None else shared
         with self._autocast():
-            loss = self.loss.generator(self.critic.judge(seen))
+            loss = self.loss.generator(self._judge(view))
         values = {"generator_loss": loss}
         if self.distance is not None:
-            values["energy_distance"] = self.distance(seen)
+            maps = self.features(view.image) if view.maps is None else view.maps
+            values["energy_distance"] = self.distance(pool(maps))
             loss = loss + self.params.energy * values["energy_distance"]
         loss.backward()  # type: ignore[no-untyped-call]
         self.critic.requires_grad_(True)
         gradients = [each.grad for each in self.generator.parameters() if each.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         metrics = self._finite({**values, "generator_gradient_norm": norm})
+        if self.params.clip > 0:
+            torch.nn.utils.clip_grads_with_norm_(self.generator.parameters(), self.params.clip, norm)
         self.generator_optimiser.step()
         return metrics
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rockbank.gan.critic import Critic, Maps
 from rockbank.gan.projected import ProjectedCritic
 from rockbank.gan.texture import CELL, MARGIN, N_LATENT, TextureGenerator
 
@@ -62,7 +62,7 @@ class Table1Generator(nn.Module):
         return image
 
 
-class Table1Critic(Critic):
+class Table1Critic(nn.Module):
     """The shale paper's critic, dropout after its convolutions, a linear layer to one value."""
 
     def __init__(self, image: ImageShape, width: int, dropout: float, rng: torch.Generator | None) -> None:
@@ -76,9 +76,8 @@ class Table1Critic(Critic):
         )  # fmt: skip
         self.linear = nn.Linear(4 * width * (image[1] // 8) * (image[2] // 8), 1)
 
-    def judge(self, maps: Maps) -> Float[Tensor, " n"]:
+    def forward(self, image: Float[Tensor, "n 1 h w"]) -> Float[Tensor, " n"]:
         """One value a sample."""
-        (image,) = maps
         return _in_float32(self.linear, self.network(image)).flatten()
 
 
@@ -101,7 +100,7 @@ class DeepFlowGenerator(nn.Module):
         return torch.cat([torch.tanh(x[:, :2]), nn.functional.softplus(x[:, 2:])], dim=1)
 
 
-class DeepFlowCritic(Critic):
+class DeepFlowCritic(nn.Module):
     """DeepFlow's critic without normalisation; a sample's value is the mean over its patches."""
 
     def __init__(self, image: ImageShape, width: int, dropout: float, rng: torch.Generator | None) -> None:
@@ -113,10 +112,17 @@ class DeepFlowCritic(Critic):
         self.network = nn.Sequential(*layers, nn.ReLU(), Dropout(dropout, rng))
         self.patches = nn.Conv2d(8 * width, 1, 3, 1, 1)
 
-    def judge(self, maps: Maps) -> Float[Tensor, " n"]:
+    def forward(self, image: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
         """One value a sample."""
-        (image,) = maps
         return _in_float32(self.patches, self.network(image)).flatten(1).mean(dim=1)
+
+
+@runtime_checkable
+class OwnStart(Protocol):
+    """A layer that draws its weights itself."""
+
+    def draw_weights(self, rng: torch.Generator) -> None:
+        """Fill all parameters and buffers of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,15 +131,18 @@ class Network:
 
     Attributes:
         generator: (latent shape, image shape) -> module from (n, *latent) to (n, c, h, w).
-        critic: (image shape, width, dropout, generator of the dropout's masks) -> module from (n, c, h, w) to (n,).
+        critic: (image shape, width, dropout, generator of the dropout's masks) -> module from (n, c, h, w), or
+            from their feature maps, to (n,) or (n, patches).
         value_range: [low, high] of each channel of the generator's output.
         check: raises ValueError where a latent and an image shape do not fit the network.
+        is_projected: the critic judges the maps of `features.FrozenFeatures` instead of the images.
     """
 
     generator: Callable[[Shape, ImageShape], nn.Module]
-    critic: Callable[[ImageShape, int, float, torch.Generator | None], Critic]
+    critic: Callable[[ImageShape, int, float, torch.Generator | None], nn.Module]
     value_range: tuple[tuple[float, float], ...]
     check: Callable[[Shape, ImageShape], None]
+    is_projected: bool = False
 
 
 def _check_table1(latent: Shape, image: ImageShape) -> None:
@@ -178,9 +187,10 @@ BUILDERS = {
     ),
     "texture": Network(
         generator=lambda latent, image: TextureGenerator(),
-        critic=lambda image, width, dropout, rng: ProjectedCritic(image[0], width),
+        critic=lambda image, width, dropout, rng: ProjectedCritic(width),
         value_range=((-1.0, 1.0),),
         check=_check_texture,
+        is_projected=True,
     ),
 }
 
@@ -207,15 +217,12 @@ def build_generator(name: str, latent: Shape, image: ImageShape, rng: torch.Gene
 
 def build_critic(
     name: str, image: ImageShape, width: int, dropout: float, rng: torch.Generator, mask_rng: torch.Generator | None
-) -> Critic:
+) -> nn.Module:
     """The critic of network `name`, its weights drawn from `rng`, its dropout's masks later from `mask_rng`."""
     network = find_network(name)
     with torch.device("meta"):
         module = network.critic(image, width, dropout, mask_rng)
-    module = _initialised(module, rng, is_generator=False)
-    if isinstance(module, ProjectedCritic):
-        module.attach()
-    return module
+    return _initialised(module, rng, is_generator=False)
 
 
 def n_parameters(module: nn.Module) -> int:
@@ -232,7 +239,7 @@ def _initialised(module: nn.Module, rng: torch.Generator, *, is_generator: bool)
     default.
     """
     module = module.to_empty(device="cpu")
-    own = [layer for layer in module.modules() if hasattr(layer, "draw_weights")]
+    own = [layer for layer in module.modules() if isinstance(layer, OwnStart)]
     for layer in own:
         layer.draw_weights(rng)
     for layer in module.modules() if not own else ():

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, normalize
 
-from rockbank.efficientnet import load_efficientnet
-from rockbank.gan.critic import Critic, Maps
+from rockbank.gan.features import PYRAMID, Maps
 
 LEAK = 0.2
-EXTRACTOR = "lite1"
-# Of its pyramid: (pixels of the image a pixel of the map, channels).
-PYRAMID = ((2, 16), (4, 24), (8, 40), (16, 112))
 # Downsampled to this many patches a side of a 64 x 64 crop, so that each scale weighs the same.
 COARSEST = 16
 
@@ -96,35 +90,17 @@ class Head(nn.Module):
         return values.float().flatten(1)
 
 
-class ProjectedCritic(Critic):
-    """Values of all patches at strides 2, 4, 8 and 16 of EfficientNet-Lite1's frozen features."""
+class ProjectedCritic(nn.Module):
+    """A head a scale, on the feature maps of `FrozenFeatures`."""
 
-    def __init__(self, n_channels: int, width: int) -> None:
-        """For images of `n_channels` channels in [-1, 1], 1 or 3."""
+    def __init__(self, width: int) -> None:
+        """`width`: channels that each map is mixed to; Sauer et al. have 64 to 512."""
         super().__init__()
-        self.n_channels = n_channels
         self.heads = nn.ModuleList([Head(stride, n_in, width) for stride, n_in in PYRAMID])
-        # No part of the state: the weights come from their package, and a checkpoint need not carry them.
-        object.__setattr__(self, "features", None)
 
-    def attach(self) -> None:
-        """Load the frozen network."""
-        object.__setattr__(self, "features", load_efficientnet(EXTRACTOR))
-
-    def project(self, image: Float[Tensor, "n c h w"]) -> Maps:
-        """The frozen feature maps; in float32, since a CPU is no faster by depthwise convolutions in bf16."""
-        with torch.autocast(image.device.type, enabled=False):
-            return tuple(self.features.pyramid(image.float().expand(-1, 3, -1, -1)))
-
-    def judge(self, maps: Maps) -> Float[Tensor, "n patches"]:
-        """One value a patch."""
+    def forward(self, maps: Maps) -> Float[Tensor, "n patches"]:
+        """One value a patch, as many of each scale."""
         return torch.cat([head(each) for head, each in zip(self.heads, maps, strict=True)], dim=1)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ProjectedCritic:
-        if self.features is not None:
-            self.features._apply(fn, recurse)
-        module: ProjectedCritic = super()._apply(fn, recurse)
-        return module
 
 
 def _unit(x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:

@@ -72,7 +72,7 @@ class Doubling(nn.ConvTranspose2d):
         """(h, w) -> (2 h - 2, 2 w - 2); `noise` is cut to the doubled map by its middle."""
         # An output reads 2 x 2 of the 4 x 4.
         weight = self.weight * (2 * GAIN * self.weight.square().sum((0, 2, 3), keepdim=True).rsqrt())
-        x = conv_transpose2d(x, weight, self.bias, self.stride, self.padding)
+        x = conv_transpose2d(x, weight, self.bias, stride=2, padding=2)
         noise = cropped(noise, (noise.shape[-1] - x.shape[-1]) // 2)
         x = torch.addcmul(x, self.noise_weight.to(x.dtype), noise.to(x.dtype))
         return leaky_relu(x, LEAK, inplace=True)
@@ -96,7 +96,7 @@ class TextureGenerator(nn.Module):
 
     def forward(self, z: Float[Tensor, "n 372 h w"]) -> Float[Tensor, "n 1 p q"]:
         """Images of the latents `z`."""
-        coarse, *noises = z.split([N_COARSE, *(scale**2 for scale in FINER)], dim=1)
+        coarse, *noises = torch.split(z, [N_COARSE, *(scale**2 for scale in FINER)], dim=1)
         x = self.coarse(coarse)
         for scale, noise, double, convolve in zip(FINER, noises, self.doublings, self.finer, strict=True):
             x = convolve(double(x, pixel_shuffle(noise, scale)))

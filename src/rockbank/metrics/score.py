@@ -120,8 +120,7 @@ def embed_real(
     """Features of the real crops that `score` chooses by the same seed, so that many generators share them."""
     rng = np.random.default_rng(seed)
     sets = {
-        name: _intensity(rock[_choose(len(rock), n_large, rng)])
-        for name, rock in (("training", train), ("test", test))
+        name: _intensity(rock[_choose(len(rock), n_large, rng)]) for name, rock in (("training", train), ("test", test))
     }
     return _embed(sets, extractor, {}, progress)
 
