@@ -76,9 +76,11 @@ def _blocks(crop_set: CropSet) -> dict[str, Int[np.ndarray, " n"]] | None:
     """Of crops that were cut from a scan; those of a law are independent of each other."""
     if crop_set.family != SCANNED:
         return None
-    blocks = blocks_of(crop_set.table, max(crop_set.crops.shape[2:]))
-    split = crop_set.table["split"].to_numpy()
-    return {"training": blocks[split == "train"], "test": blocks[split == "test"]}
+    table, size = crop_set.table, max(crop_set.crops.shape[2:])
+    return {
+        name: blocks_of(table[table["split"] == split], size)
+        for name, split in (("training", "train"), ("test", "test"))
+    }
 
 
 def _sample(blueprint: Blueprint, layout: Layout, params: ScoreParams) -> Float32[np.ndarray, "n c h w"]:
