@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ def score(
     n_paper: int,
     n_large: int,
     seed: int,
+    real_features: Mapping[str, Float[Tensor, "n d"]] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores of `generated` against held-out rock, and of training rock against the same as the row of two real sets.
@@ -51,6 +52,7 @@ def score(
         n_paper: samples of each set in the paper's protocol, 100.
         n_large: samples of each set elsewhere; fewer where a set has fewer, and `n` says so.
         seed: of the choice of samples and of KID's subsets.
+        real_features: from `embed_real` with the same crops, extractor, n_large and seed; None embeds the crops here.
         progress: whether bars on stderr show the embedding.
 
     Returns:
@@ -70,8 +72,9 @@ def score(
         "held-out": _pick(holdout, n, rng),
         "generated": _pick(generated, n, rng),
     }
+    known_features = {} if real_features is None else real_features
     embedded = {
-        name: features(rock, extractor, progress=f"embedding {name} images" if progress else None)
+        name: known_features[name][:n] if name in known_features else _embed(name, rock, extractor, progress)
         for name, rock in sets.items()
     }
     phase = {name: segment(rock, segmentation) for name, rock in sets.items()}
@@ -90,6 +93,15 @@ def score(
         "memorisation": memorisation(train, sets["held-out"], sets["generated"]),
         "real_against_real": {**_distances(real, known, min(n_paper, n), seed), **_correlation(pores, known_pores)},
     }
+
+
+def embed_real(
+    *, train: Rock, holdout: Rock, extractor: Extractor, n_large: int, seed: int, progress: bool = True
+) -> dict[str, Float[Tensor, "n d"]]:
+    """Features of the real crops that `score` chooses by the same seed, so that many generators share them."""
+    rng = np.random.default_rng(seed)
+    sets = {"training": _pick(train, n_large, rng), "held-out": _pick(holdout, n_large, rng)}
+    return {name: _embed(name, rock, extractor, progress) for name, rock in sets.items()}
 
 
 def progress_evaluator(
@@ -121,6 +133,10 @@ def _check(train: Rock, holdout: Rock, generated: Rock) -> None:
         raise ValueError(f"the sets differ in shape, {shapes}; score a generator on crops of its own size")
     if min(shape[0] for shape in shapes.values()) < 4:
         raise ValueError(f"too few samples, {shapes}; give at least 4 of each")
+
+
+def _embed(name: str, rock: Rock, extractor: Extractor, progress: bool) -> Float[Tensor, "n d"]:
+    return features(rock, extractor, progress=f"embedding {name} images" if progress else None)
 
 
 def _pick(rock: Rock, n: int, rng: np.random.Generator) -> Float[np.ndarray, "m c h w"]:
