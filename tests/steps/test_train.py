@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from rockbank.crops import CropSet, save_crops
-from rockbank.files import read_json
+from rockbank.files import sha256
 from rockbank.morphology import Segmentation
 from rockbank.steps.layout import Layout
 
@@ -87,6 +87,13 @@ def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(tmp_pa
 
     client = mlflow.MlflowClient(f"sqlite:///{killed}/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("shale").experiment_id])
-    assert run.info.run_id == read_json(killed / LAYOUT.run("tiny"))["run_id"]
+    folder = killed / LAYOUT.train("tiny")
+    assert run.data.tags["weights_sha256"] == sha256(folder / "weights.safetensors")
     steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "critic_loss")]
     assert sorted(steps) == list(range(1, STEPS + 1))
+    history = pd.read_csv(folder / "history.csv")
+    assert history["step"].tolist() == list(range(1, STEPS + 1))
+    assert history["time"].is_monotonic_increasing
+    # Of the ten evaluations, on both sides of the kill.
+    kept = [int(path.stem.removeprefix("step-")) for path in sorted((folder / "samples").iterdir())]
+    assert (kept[0], kept[-1], len(kept)) == (4, STEPS, 8)
