@@ -163,9 +163,9 @@ def test_a_fresh_clone_registers_what_it_pulled_and_trains_the_challenger_alone(
     pulled.run("rockbank", "promote", "shale", "--first")
     printed = pulled.run("dvc", "repro")
     ran = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
+    # What `rockbank register` wrote of the channels is what dvc.lock has.
     assert ran - {"table2"} == {
         "prepare", "channels", "embed@shale", "embed@channels", f"challenge@{CHALLENGER}", "register@shale",
-        "register@channels",
     }  # fmt: skip
     verdict = json.loads((pulled.folder / "artifacts" / "gate" / "shale" / f"{CHALLENGER}.json").read_text())
     assert verdict["champion"] == "1"
