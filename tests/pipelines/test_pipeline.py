@@ -189,7 +189,8 @@ def test_mlflow_has_a_run_of_each_with_the_steps_and_times_of_its_training(pulle
         artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert {"real_against_generated.png", "s2.png", "training.png", "scores.json"} <= artifacts
         assert len(client.list_artifacts(run.info.run_id, "images")) >= 2
-        history = pd.read_csv(pulled.folder / "artifacts" / "train" / name / "history.csv")
+        path = pulled.folder / "artifacts" / "train" / name / "history.csv"
+        history = pd.read_csv(path, float_precision="round_trip")
         logged = client.get_metric_history(run.info.run_id, "generator_loss")
         seen = sorted((each.step, each.value, each.timestamp / 1000) for each in logged)
         assert seen == list(zip(history["step"], history["generator_loss"], history["time"], strict=True))

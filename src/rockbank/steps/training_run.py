@@ -86,7 +86,7 @@ def log_scores(run: tracking.Run, generator: str, layout: Layout) -> None:
 def _make_run(generator: str, layout: Layout) -> tracking.Run:
     folder = layout.train(generator)
     family, about = Blueprint.load(folder).family, TrainingAbout.load(folder)
-    history = pd.read_csv(folder / HISTORY)
+    history = pd.read_csv(folder / HISTORY, float_precision="round_trip")
     steps = history.pop("step").tolist()
     times = dict(zip(steps, history.pop("time").tolist(), strict=True))
     rows = ({str(name): float(value) for name, value in row.items()} for _, row in history.iterrows())
