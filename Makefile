@@ -1,4 +1,4 @@
-# make run    the environment, the sample data, the whole pipeline, the first champions
+# make run    the environment, the trained generators, the first champions, and a challenger trained here
 # make serve  the champions over HTTP, http://127.0.0.1:8000
 # make test   the environment and every test
 # make help   the rest
@@ -15,10 +15,12 @@ JOBS ?= $(shell nproc)
 
 run: env
 	@[ ! -d .git ] || git rev-parse --git-dir >/dev/null
-	dvc pull data.dvc
-	dvc repro
+	dvc pull
+	# The generators that were pulled come first, so that the challenger, trained next, has a champion to beat.
+	rockbank register
 	@rockbank promote shale --first
 	@rockbank promote channels --first
+	dvc repro
 	@rockbank models --next
 
 serve: env

@@ -20,9 +20,10 @@ from docs import mlflow_ui
 from docs.browser import CHROMEDRIVER, CHROMIUM, Pages
 from rockbank import registry
 from rockbank.crops import load_crops, to_intensity
-from rockbank.files import read_json
 from rockbank.pictures import BLUE, GREY, ORANGE, grid
 from rockbank.sampler import Sampler
+from rockbank.steps.layout import PIPELINE
+from rockbank.steps.training_run import find_or_make_run
 
 PICTURES = Path("docs/pictures")
 ARTIFACTS = Path("artifacts")
@@ -137,7 +138,7 @@ def photograph_mlflow(generator: str) -> None:
     """The pages of the MLflow UI on which runs are compared, one is read, and the registry is seen."""
     if CHROMIUM is None or CHROMEDRIVER is None:
         raise FileNotFoundError("chromium or chromedriver: not found; apt install chromium chromium-driver")
-    runs = {name: read_json(_there(ARTIFACTS / "run" / f"{name}.json"))["run_id"] for name in {*COMPARED, generator}}
+    runs = {name: find_or_make_run(name, PIPELINE).run_id for name in {*COMPARED, generator}}
     experiment = mlflow.get_experiment_by_name(FAMILY).experiment_id
     compared = json.dumps([runs[name] for name in COMPARED])
     query = f'runs={compared}&experiments=["{experiment}"]'

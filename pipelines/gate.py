@@ -1,4 +1,4 @@
-"""artifacts/export/GENERATOR -> artifacts/gate/FAMILY/GENERATOR.json."""
+"""artifacts/export/GENERATOR -> artifacts/gate/FAMILY/GENERATOR.json; a challenger is held against the champion."""
 
 import sys
 
@@ -8,4 +8,6 @@ from rockbank.steps.layout import errors_told
 
 if __name__ == "__main__":
     with errors_told():
-        gate(sys.argv[1], load_params().gate)
+        generator, params = sys.argv[1], load_params()
+        challenger = params.challengers.get(generator)
+        gate(generator, params.gate, against=None if challenger is None else challenger.family)

@@ -2,9 +2,11 @@
 
 import sys
 
+from rockbank.params import load_params
 from rockbank.steps.layout import errors_told
 from rockbank.steps.register import register
 
 if __name__ == "__main__":
     with errors_told():
-        register(sys.argv[1])
+        family = sys.argv[1]
+        register(family, load_params().of_family(family))

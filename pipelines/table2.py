@@ -6,4 +6,4 @@ from rockbank.steps.score import table2
 
 if __name__ == "__main__":
     with errors_told():
-        table2(load_params().generators)
+        table2(load_params().all_generators)

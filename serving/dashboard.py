@@ -145,7 +145,7 @@ class Dashboard:
             created=datetime.fromtimestamp(entry.created, UTC),
             generator=card.generator if card is not None else entry.tags.get("generator", ""),
             scores=headline(card.scores) if card is not None else _tagged(entry.tags),
-            run_id=card.run_id if card is not None else entry.run_id,
+            run_id=entry.run_id,
             data_md5=card.data_md5 if card is not None else entry.tags.get("data_md5"),
             # What is loaded has been checked against its verdict.
             gate="passed" if served is not None else entry.tags.get("gate", "not known"),

@@ -79,7 +79,7 @@ class Loader:
             entry.name,
             entry.version,
             generator=card.generator,
-            run_id=card.run_id or "",
+            run_id=entry.run_id or "",
             data_md5=card.data_md5 or "",
             provider=generator.provider,
         )

@@ -21,7 +21,7 @@ def about(served: Served, seed: int | None = None) -> dict[str, Any]:
     told: dict[str, Any] = {
         "model": served.name,
         "version": served.version,
-        "run_id": card.run_id,
+        "run_id": served.entry.run_id,
         "data_md5": card.data_md5,
         "extractor": str(card.scores["extractor"]),
         "scores": headline(card.scores),

@@ -6,9 +6,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from rockbank import registry
-from rockbank.card import CARD, ONNX, VERDICT, CardMismatch
-from rockbank.files import sha256
+from rockbank import registry, tracking
+from rockbank.card import CARD, ONNX, VERDICT, CardMismatch, ModelCard
+from rockbank.files import read_json, sha256, write_json
 from rockbank.params import GateParams
 
 LIMITS = GateParams(
@@ -38,10 +38,18 @@ def test_the_same_files_are_registered_once(store: Path, generator_folder: Make)
     assert len(registry.versions("shale")) == 1
 
 
-def test_a_store_that_does_not_know_the_training_run_takes_the_version(store: Path, generator_folder: Make) -> None:
-    entry = registry.push("shale", generator_folder(run_id="0" * 32))
-    assert entry.run_id is None
-    assert registry.pull("shale/1", store / "pulled")[1].run_id == "0" * 32
+def test_a_version_links_to_the_run_that_trained_it(store: Path, generator_folder: Make) -> None:
+    assert registry.push("shale", generator_folder(kid=0.2)).run_id is None
+    with tracking.start("shale", "tiny", {}) as run:
+        pass
+    entry = registry.push("shale", generator_folder(kid=0.1), run.run_id)
+    assert entry.run_id == run.run_id == registry.resolve("shale/2").run_id
+
+
+def test_a_card_that_names_its_run_as_they_once_did_is_read(generator_folder: Make) -> None:
+    folder = generator_folder()
+    write_json(folder / CARD, {**read_json(folder / CARD), "run_id": "0" * 32})
+    assert ModelCard.load(folder).generator == "tiny"
 
 
 def test_what_did_not_pass_the_gate_is_not_registered(store: Path, generator_folder: Make) -> None:

@@ -111,7 +111,7 @@ def _version(served: Served, parts: list[str]) -> VersionAbout:
         parts=parts,
         aliases=list(served.entry.aliases),
         generator=card.generator,
-        run_id=card.run_id,
+        run_id=served.entry.run_id,
         data_md5=card.data_md5,
         latent_shape=list(card.latent_shape),
         image_shape=list(card.image_shape),

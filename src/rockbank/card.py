@@ -56,7 +56,6 @@ class ModelCard:
         segmentation: how the phase of interest is told from the rest.
         data_md5: DVC's md5 of the raw data, or of the crops where there is no raw data.
         git_commit: of the code that trained it.
-        run_id: the MLflow run that trained it.
         scores: as `score` wrote them; the extractor and the sample counts stand inside.
         parity: largest |ONNX - torch| over samples, in units of the network's range.
         golden: a latent seed, and where to find which values in its samples.
@@ -74,7 +73,6 @@ class ModelCard:
     segmentation: Segmentation
     data_md5: str | None
     git_commit: str | None
-    run_id: str | None
     scores: dict[str, Any]
     parity: float
     golden: dict[str, Any]
@@ -103,6 +101,8 @@ class ModelCard:
         path = folder / CARD
         raw = read_json(path)
         known = {field.name for field in fields(cls)}
+        if isinstance(raw, dict):
+            raw.pop("run_id", None)  # cards once named their run; the registered version does now
         if not isinstance(raw, dict) or set(raw) != known:
             differing = sorted(known ^ set(raw)) if isinstance(raw, dict) else type(raw).__name__
             raise ValueError(f"{path}: not a model card, these keys are missing or unknown: {differing}; export again")

@@ -162,7 +162,7 @@ def show(model: Model) -> None:
         "voxel size": f"{card.voxel_size:g} m",
         "data md5": card.data_md5,
         "git commit": card.git_commit,
-        "MLflow run": card.run_id,
+        "MLflow run": entry.run_id,
         "ONNX against torch": f"{card.parity:.2g}",
     }
     for key, value in rows.items():
@@ -181,6 +181,20 @@ def _print_scores(scores: dict[str, object], prefix: str = "") -> None:
             _print_scores(value, f"{prefix}{key}.")
         elif not isinstance(value, list):
             stdout.print(f"  {prefix}{key}: {value:.4g}" if isinstance(value, float) else f"  {prefix}{key}: {value}")
+
+
+@app.command()
+def register(
+    family: Annotated[str | None, typer.Argument(help="one family of rock; all where it is left out")] = None,
+) -> None:
+    """Register what was pulled or made here and passed the gate, each version with its MLflow run."""
+    from rockbank.steps.register import register as step
+
+    params = load_params(PARAMS)
+    if family is not None and family not in params.gate:
+        raise ValueError(f"'{family}' has no section in 'gate' of {PARAMS}; known are {sorted(params.gate)}")
+    for each in [family] if family else params.gate:
+        step(each, params.of_family(each))
 
 
 @app.command()

@@ -189,33 +189,59 @@ class GateParams:
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """All of params.yaml."""
+    """All of params.yaml.
+
+    Attributes:
+        prepare, channels: how the crops are made.
+        check: limits of the expectations, by family.
+        generators: whose weights travel in the DVC remote.
+        challengers: which every clone trains itself, and compares with its champion.
+        score: how generators are scored.
+        gate: what they have to reach, by family.
+    """
 
     prepare: PrepareParams
     channels: ChannelsParams
     check: dict[str, CheckParams]
     generators: dict[str, GeneratorParams]
+    challengers: dict[str, GeneratorParams]
     score: ScoreParams
     gate: dict[str, GateParams]
 
     def __post_init__(self) -> None:
         _require(len(self.generators) > 0, "generators", {}, "name at least one generator")
-        for name, generator in self.generators.items():
+        both = sorted(set(self.generators) & set(self.challengers))
+        _require(not both, "challengers", both, "these are in 'generators' too: give each a name of its own")
+        for name, generator in self.all_generators.items():
             for section in ("check", "gate"):
                 known = getattr(self, section)
                 if generator.family not in known:
                     raise ValueError(
-                        f"generators.{name}.family: '{generator.family}' has no section in '{section}'; "
+                        f"{self._section(name)}.{name}.family: '{generator.family}' has no section in '{section}'; "
                         f"known are {sorted(known)}"
                     )
 
+    @property
+    def all_generators(self) -> dict[str, GeneratorParams]:
+        """Those that travel and the challengers."""
+        return {**self.generators, **self.challengers}
+
+    def of_family(self, family: str) -> list[str]:
+        """The names of a family's generators."""
+        return [name for name, generator in self.all_generators.items() if generator.family == family]
+
     def generator(self, name: str) -> GeneratorParams:
         """The generator called `name`; ValueError names the known ones."""
-        if name not in self.generators:
+        known = self.all_generators
+        if name not in known:
             raise ValueError(
-                f"no generator '{name}' in section 'generators' of params.yaml; known are {sorted(self.generators)}"
+                f"no generator '{name}' in sections 'generators' and 'challengers' of params.yaml; "
+                f"known are {sorted(known)}"
             )
-        return self.generators[name]
+        return known[name]
+
+    def _section(self, name: str) -> str:
+        return "generators" if name in self.generators else "challengers"
 
 
 def load_params(path: Path = PARAMS) -> Params:

@@ -18,7 +18,7 @@ from mlflow.entities.model_registry import ModelVersion
 from rockbank.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headline
 from rockbank.files import read_json, replacing_folder, sha256
 from rockbank.params import GateParams
-from rockbank.tracking import FINAL, exists
+from rockbank.tracking import FINAL
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
@@ -75,8 +75,13 @@ def connect(uri: str | None = None, *, timeout: float | None = None) -> None:
         mlflow.set_tracking_uri(uri)
 
 
-def push(name: str, folder: Path) -> Entry:
+def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
     """Register the gated generator in `folder` as a version of `name`; the same files are not registered twice.
+
+    Args:
+        name: the registered model.
+        folder: the generator, its card and its verdict.
+        run_id: the MLflow run that trained it, which the version links to.
 
     Raises:
         CardMismatch: where a file is not the one its card describes.
@@ -88,8 +93,6 @@ def push(name: str, folder: Path) -> Entry:
         if entry.tags.get("card_sha256") == fingerprint:
             return entry
     client = mlflow.MlflowClient()
-    # A store that is newer than the training does not have its run; the card names it all the same.
-    run_id = card.run_id if card.run_id is not None and exists(card.run_id) else None
     experiment = client.get_run(run_id).info.experiment_id if run_id else _experiment(name)
     model = client.create_logged_model(
         experiment, name=card.generator, source_run_id=run_id, model_type=card.network, params={"loss": card.loss}

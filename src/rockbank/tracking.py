@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 import mlflow
 import numpy as np
 from jaxtyping import UInt8
-from mlflow.entities import Experiment, Metric, Param, RunTag
+from mlflow.entities import DatasetInput, Experiment, InputTag, Metric, Param, RunTag
 
 # Schema migrations and "validating candidate" lines are MLflow's own business, not the reader's of a terminal.
 for _chatty in ("mlflow", "alembic"):
@@ -33,6 +34,8 @@ _NOTE = "mlflow.note.content"
 _PARENT = "mlflow.parentRunId"
 _RULE = "\n\n---\n\n"
 _KIND = "mlflow.experimentKind"
+_WEIGHTS = "weights_sha256"
+_PULLED = "pulled"
 # The UI folds away all but the first line.
 HOW_TO_COMPARE = f"""**Which is better:** sort by `{FINAL}kid`, the least first. **Why:** tick two runs and *Compare*.
 
@@ -48,20 +51,30 @@ class Run:
 
     run_id: str
 
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Metrics of one training step, in one request; a value that is not finite is left out."""
-        now = mlflow.utils.time.get_current_time_millis()
+    def log(self, step: int, metrics: Mapping[str, float]) -> float:
+        """Metrics of one training step, in one request; a value that is not finite is left out.
+
+        Returns:
+            Their time, seconds since 1970.
+        """
+        now = _milliseconds(None)
         finite = {key: value for key, value in metrics.items() if np.isfinite(value)}
         mlflow.MlflowClient().log_batch(
             self.run_id, metrics=[Metric(key, float(value), now, step) for key, value in finite.items()]
         )
+        return now / 1000
 
-    def log_series(self, series: Mapping[int, Mapping[str, float]]) -> None:
-        """Metrics of many steps, each step whole in one of as few requests as there may be."""
-        now = mlflow.utils.time.get_current_time_millis()
+    def log_series(self, series: Mapping[int, Mapping[str, float]], times: Mapping[int, float] | None = None) -> None:
+        """Metrics of many steps, each step whole in one of as few requests as there may be.
+
+        Args:
+            series: by step.
+            times: of the steps, seconds since 1970; None is now.
+        """
         batch: list[Metric] = []
         for step, metrics in series.items():
-            of_step = [Metric(key, float(each), now, step) for key, each in metrics.items() if np.isfinite(each)]
+            at = _milliseconds(None if times is None else times[step])
+            of_step = [Metric(key, float(each), at, step) for key, each in metrics.items() if np.isfinite(each)]
             if len(batch) + len(of_step) > _N_METRICS:
                 mlflow.MlflowClient().log_batch(self.run_id, metrics=batch)
                 batch = []
@@ -83,15 +96,21 @@ class Run:
 
     def last_step(self, metric: str) -> int:
         """The last step at which `metric` was logged; -1 where it never was."""
-        history = mlflow.MlflowClient().get_metric_history(self.run_id, metric)
-        return max((each.step for each in history), default=-1)
+        return max(self.times(metric), default=-1)
 
-    def picture(self, name: str, pixels: UInt8[np.ndarray, "h w *c"], step: int | None = None) -> None:
-        """A picture among the run's artifacts, or one of a series over the steps."""
+    def times(self, metric: str) -> dict[int, float]:
+        """When `metric` was logged at each of its steps, seconds since 1970."""
+        history = mlflow.MlflowClient().get_metric_history(self.run_id, metric)
+        return {each.step: each.timestamp / 1000 for each in history}
+
+    def picture(
+        self, name: str, pixels: UInt8[np.ndarray, "h w *c"], step: int | None = None, at: float | None = None
+    ) -> None:
+        """A picture among the run's artifacts, or one of a series over the steps, made `at` a time or now."""
         if step is None:
             mlflow.MlflowClient().log_image(self.run_id, pixels, artifact_file=f"{name}.png")
         else:
-            mlflow.MlflowClient().log_image(self.run_id, pixels, key=name, step=step)
+            mlflow.MlflowClient().log_image(self.run_id, pixels, key=name, step=step, timestamp=_milliseconds(at))
 
     def score(self, scores: Mapping[str, float]) -> None:
         """The final scores; they have a section of their own in the UI, apart from those of the steps."""
@@ -105,6 +124,14 @@ class Run:
         """A JSON file among the run's artifacts."""
         mlflow.MlflowClient().log_dict(self.run_id, dict(value), name)
 
+    def has_weights(self, sha256: str) -> None:
+        """Say which weights the run made: `find_by_weights` finds it by them."""
+        self.tag({_WEIGHTS: sha256})
+
+    def tags(self) -> dict[str, str]:
+        """All of them."""
+        return dict(mlflow.MlflowClient().get_run(self.run_id).data.tags)
+
     def tag(self, tags: Mapping[str, str | None]) -> None:
         """Tags; those whose value is None are left out."""
         present = [RunTag(key, value) for key, value in tags.items() if value is not None]
@@ -116,8 +143,11 @@ class Run:
 
     def describe_above(self, markdown: str) -> None:
         """What stands above that text, in the place of what stood there; the UI folds the rest away."""
-        tags = mlflow.MlflowClient().get_run(self.run_id).data.tags
-        self.describe(f"{markdown}{_RULE}{tags.get(_NOTE, '').rpartition(_RULE)[2]}")
+        self.describe(f"{markdown}{_RULE}{self.tags().get(_NOTE, '').rpartition(_RULE)[2]}")
+
+    def _params(self, params: Mapping[str, object]) -> None:
+        logged = [Param(key, str(value)) for key, value in params.items()]
+        mlflow.MlflowClient().log_batch(self.run_id, params=logged)
 
     def data(self, name: str, folder: Path, md5: str | None) -> None:
         """The data set that the run trains on, as an MLflow dataset whose digest is DVC's md5."""
@@ -127,7 +157,8 @@ class Run:
 
         source = sources.LocalArtifactDatasetSource(str(folder))  # type: ignore[attr-defined]
         data = MetaDataset(source, name=name, digest=md5)  # type: ignore[abstract]
-        mlflow.log_input(data, context="training")
+        context = InputTag("mlflow.data.context", "training")
+        mlflow.MlflowClient().log_inputs(self.run_id, datasets=[DatasetInput(data._to_mlflow_entity(), [context])])
 
 
 @contextmanager
@@ -151,22 +182,68 @@ def start(
         resume: the id of an interrupted run; a new run starts where the store does not have it.
         note: what a new experiment says of itself; `{family}` stands for its name.
     """
+    family, parent = _open(experiment, note)
+    mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_SECONDS)
+    run_id = resume if resume is not None and exists(resume) else None
+    tags = parent if run_id is not None else {**parent, "mlflow.runColor": _colour(family)}
+    with mlflow.start_run(run_id=run_id, run_name=name, tags=tags, log_system_metrics=True) as active:
+        run = Run(active.info.run_id)
+        if run_id is None:
+            run._params(params)
+        yield run
+
+
+@contextmanager
+def record_pulled(
+    experiment: str, name: str, params: Mapping[str, object], *, began: float, ended: float
+) -> Iterator[Run]:
+    """Write the run of a training that was somewhere else, whose weights were pulled; a tag says so.
+
+    Args:
+        experiment: the family of rock.
+        name: the generator.
+        params: what the training was asked to do.
+        began: seconds since 1970.
+        ended: likewise.
+    """
+    client = mlflow.MlflowClient()
+    family, parent = _open(experiment, HOW_TO_COMPARE)
+    tags = {**parent, "mlflow.runColor": _colour(family), _PULLED: "true"}
+    made = client.create_run(family.experiment_id, start_time=_milliseconds(began), tags=tags, run_name=name)
+    run = Run(made.info.run_id)
+    try:
+        run._params(params)
+        yield run
+    except BaseException:
+        # Half a record would be found by its weights, and never be completed.
+        client.delete_run(run.run_id)
+        raise
+    client.set_terminated(run.run_id, "FINISHED", _milliseconds(ended))
+
+
+def find_by_weights(experiment: str, sha256: str) -> Run | None:
+    """The newest run that made the weights of this SHA-256; None where the store has none."""
+    client = mlflow.MlflowClient()
+    family = client.get_experiment_by_name(experiment)
+    if family is None:
+        return None
+    wanted = f"tags.{_WEIGHTS} = '{sha256}'"
+    found = client.search_runs([family.experiment_id], wanted, max_results=1, order_by=["attributes.start_time DESC"])
+    return Run(found[0].info.run_id) if found else None
+
+
+def _open(experiment: str, note: str) -> tuple[Experiment, dict[str, str]]:
+    """The experiment, and the tag of the run that `mlflow run` made, which every stage would otherwise resume."""
     parent = os.environ.pop("MLFLOW_RUN_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
     family = mlflow.set_experiment(experiment)
     _explain(family, note)
-    mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_SECONDS)
-    run_id = resume if resume is not None and exists(resume) else None
-    tags = {"mlflow.runColor": _colour(family)} if run_id is None else {}
-    if parent is not None:
-        tags["mlflow.parentRunId"] = parent
-    with mlflow.start_run(run_id=run_id, run_name=name, tags=tags, log_system_metrics=True) as active:
-        run = Run(active.info.run_id)
-        if run_id is None:
-            logged = [Param(key, str(value)) for key, value in params.items()]
-            mlflow.MlflowClient().log_batch(run.run_id, params=logged)
-        yield run
+    return family, {} if parent is None else {_PARENT: parent}
+
+
+def _milliseconds(at: float | None) -> int:
+    return round(1000 * (time.time() if at is None else at))
 
 
 def _explain(experiment: Experiment, note: str) -> None:

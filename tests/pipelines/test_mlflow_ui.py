@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -13,8 +12,6 @@ import pytest
 from docs import mlflow_ui as ui
 from docs.browser import CHROMEDRIVER, CHROMIUM
 from rockbank import registry, tracking
-from rockbank.card import CARD, VERDICT, ModelCard
-from rockbank.files import sha256, write_json
 from rockbank.params import GateParams
 
 LIMITS = GateParams(
@@ -58,18 +55,11 @@ def write_run(name: str, folder: Path) -> str:
     return run.run_id
 
 
-def trained_by(run_id: str, folder: Path) -> Path:
-    """The generator's folder, with a card and a verdict that name the run."""
-    replace(ModelCard.load(folder), run_id=run_id).save(folder)
-    write_json(folder / VERDICT, {"passed": True, "reasons": [], "card_sha256": sha256(folder / CARD)})
-    return folder
-
-
 def test_two_runs_are_compared_one_is_read_and_the_champion_is_seen(
     address: str, tmp_path: Path, generator_folder: Callable[..., Path]
 ) -> None:
     ids = {name: write_run(name, tmp_path) for name in RUNS}
-    registry.push("shale", trained_by(ids["shale-wgan-gp"], generator_folder(kid=0.321)))
+    registry.push("shale", generator_folder(kid=0.321), ids["shale-wgan-gp"])
     registry.promote("shale", LIMITS, "1")
     experiment = mlflow.get_experiment_by_name("shale").experiment_id
     assert registry.pull("shale@champion", tmp_path / "pulled")[0].version == "1"

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -15,15 +17,21 @@ from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
 GENERATORS = ["channels-wgan-lp", "shale-dcgan", "shale-wgan-gp"]
+CHALLENGER = "shale-quick"
 
 pytestmark = pytest.mark.slow
 
 
 class Clone:
-    """A copy of the project's files in a folder and a git repository of its own."""
+    """A git repository in a folder, and commands in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @classmethod
+    def of_project(cls, folder: Path) -> "Clone":
+        """A copy of the project's files in a git repository of its own."""
+        self = cls(folder)
         tracked = self._in(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.split("\n")
         for name in filter(None, tracked):
             if (ROOT / name).is_file():
@@ -31,6 +39,12 @@ class Clone:
                 shutil.copyfile(ROOT / name, folder / name)
         self.run("git", "init", "--quiet")
         self.commit("as it is")
+        return self
+
+    def clone(self, folder: Path) -> "Clone":
+        """A clone of it, as it was committed."""
+        self.run("git", "clone", "--quiet", ".", str(folder))
+        return Clone(folder)
 
     def commit(self, message: str) -> None:
         self.run("git", "add", "--all")
@@ -79,6 +93,7 @@ def shrink(clone: Clone) -> None:
         channels={"n_train": 48, "n_validation": 24, "n_test": 48},
         check={"shale": check, "channels": check},
         generators=dict.fromkeys(GENERATORS, tiny),
+        challengers={CHALLENGER: tiny},
         score={"n_paper": 12, "n_large": 24, "n_progress": 12},
         gate={"shale": gate, "channels": gate},
     )
@@ -88,7 +103,7 @@ def shrink(clone: Clone) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone after `dvc pull` and `dvc repro`."""
-    clone = Clone(tmp_path_factory.mktemp("clone"))
+    clone = Clone.of_project(tmp_path_factory.mktemp("clone"))
     clone.run("dvc", "pull", "data.dvc")
     shrink(clone)
     clone.run("dvc", "repro")
@@ -98,7 +113,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 def test_the_table_of_generators_has_all_three(made: Clone) -> None:
     table = made.run("rockbank", "models")
-    assert all(name in table for name in GENERATORS)
+    assert all(name in table for name in (*GENERATORS, CHALLENGER))
     assert table.count("@candidate") == 2
 
 
@@ -106,6 +121,82 @@ def test_a_second_repro_does_nothing(made: Clone) -> None:
     printed = made.run("dvc", "repro")
     assert "up to date" in printed
     assert "Running stage" not in printed
+
+
+@pytest.fixture(scope="module")
+def pulled(made: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A fresh clone after `dvc pull`."""
+    made.run("dvc", "push")
+    made.commit("pushed")
+    clone = made.clone(tmp_path_factory.mktemp("fresh") / "clone")
+    assert not (clone.folder / "artifacts").exists()
+    # The members of the history match are not what this is about.
+    clone.run("git", "rm", "--quiet", "matches.dvc")
+    clone.run("dvc", "pull")
+    return clone
+
+
+def test_after_a_pull_nothing_differs_and_a_module_that_does_is_named(pulled: Clone) -> None:
+    assert "what was pulled is what dvc.lock says" in pulled.run("python", ".ci/status")
+    losses = pulled.folder / "src" / "rockbank" / "gan" / "losses.py"
+    was = losses.read_text()
+    losses.write_text(was + "# Another one.\n")
+    printed = pulled.run("python", ".ci/status", fails=True)
+    assert "train@shale-dcgan: changed deps: src/rockbank/gan modified" in printed
+    losses.write_text(was)
+    weights = pulled.folder / "artifacts" / "train" / "shale-dcgan" / "weights.safetensors"
+    weights.rename(weights.with_suffix(".away"))
+    assert "train@shale-dcgan: changed outs" in pulled.run("python", ".ci/status", fails=True)
+    weights.with_suffix(".away").rename(weights)
+
+
+def test_the_remote_has_neither_crops_nor_features_nor_the_challenger(made: Clone, pulled: Clone) -> None:
+    assert list(pulled.folder.glob("artifacts/data/*")) == []
+    assert list(pulled.folder.glob("artifacts/embed/*/*.npy")) == []
+    assert not (pulled.folder / "artifacts" / "train" / CHALLENGER).exists()
+    assert {path.name for path in pulled.folder.glob("artifacts/train/*")} == set(GENERATORS)
+
+
+def test_a_fresh_clone_registers_what_it_pulled_and_trains_the_challenger_alone(pulled: Clone) -> None:
+    printed = pulled.run("rockbank", "register")
+    assert all(f"registered {name}" in printed for name in GENERATORS)
+    pulled.run("rockbank", "promote", "shale", "--first")
+    printed = pulled.run("dvc", "repro")
+    ran = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
+    # What `rockbank register` wrote of the channels is what dvc.lock has.
+    assert ran - {"table2"} == {
+        "prepare", "channels", "embed@shale", "embed@channels", f"challenge@{CHALLENGER}", "register@shale",
+    }  # fmt: skip
+    verdict = json.loads((pulled.folder / "artifacts" / "gate" / "shale" / f"{CHALLENGER}.json").read_text())
+    assert verdict["champion"] == "1"
+    assert f"registered {CHALLENGER}" in printed or f"refused {CHALLENGER}: kid" in printed
+    assert "Data and pipelines are up to date" in pulled.run("dvc", "status")
+    changed = pulled.run("git", "status", "--porcelain").split("\n")
+    assert {line[3:] for line in changed if line} <= {
+        "dvc.lock", "matches.dvc", "reports/table2.md", f"reports/scores/{CHALLENGER}.json",
+        f"reports/metrics/{CHALLENGER}.json",
+    }  # fmt: skip
+
+
+def test_mlflow_has_a_run_of_each_with_the_steps_and_times_of_its_training(pulled: Clone) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{pulled.folder}/mlflow.db")
+    for name in (*GENERATORS, CHALLENGER):
+        experiment = client.get_experiment_by_name(name.split("-")[0])
+        (run,) = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{name}'")
+        assert run.data.tags.get("pulled") == (None if name == CHALLENGER else "true")
+        assert run.data.params["batch"] == "4"
+        assert "final/kid" in run.data.metrics
+        artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert {"real_against_generated.png", "s2.png", "training.png", "scores.json"} <= artifacts
+        assert len(client.list_artifacts(run.info.run_id, "images")) >= 2
+        path = pulled.folder / "artifacts" / "train" / name / "history.csv"
+        history = pd.read_csv(path, float_precision="round_trip")
+        logged = client.get_metric_history(run.info.run_id, "generator_loss")
+        seen = sorted((each.step, each.value, each.timestamp / 1000) for each in logged)
+        assert seen == list(zip(history["step"], history["generator_loss"], history["time"], strict=True))
+    for model in ("shale", "channels"):
+        for version in client.search_model_versions(f"name = '{model}'"):
+            assert client.get_run(version.run_id).info.run_name == version.tags["generator"]
 
 
 def test_a_file_of_another_part_retrains_nothing(made: Clone) -> None:
@@ -176,7 +267,7 @@ def test_mlflow_run_samples_the_champion(made: Clone) -> None:
 
 
 def test_bad_data_stop_the_pipeline_before_training(made: Clone, tmp_path: Path) -> None:
-    clone = Clone(tmp_path / "bad")
+    clone = Clone.of_project(tmp_path / "bad")
     clone.run("dvc", "pull", "data.dvc")
     shrink(clone)
     clone.change_params(check={"shale": {"porosity": [0.8, 0.9]}})

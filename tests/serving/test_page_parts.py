@@ -59,7 +59,7 @@ def version_status(card: ModelCard, version: str, *roles: str) -> VersionStatus:
         created=NOW,
         generator=card.generator,
         scores=dict.fromkeys(HEADLINE, 0.5),
-        run_id=card.run_id,
+        run_id=card.git_commit,
         data_md5=card.data_md5,
         gate="passed",
         loaded=loaded if roles else None,
@@ -99,7 +99,7 @@ def numbers(text: str) -> list[tuple[float, float]]:
 
 
 def test_nothing_foreign_is_markup(card: ModelCard) -> None:
-    hostile = replace(card, generator=HOSTILE, run_id=HOSTILE, git_commit=HOSTILE, data_md5=HOSTILE, network=HOSTILE)
+    hostile = replace(card, generator=HOSTILE, git_commit=HOSTILE, data_md5=HOSTILE, network=HOSTILE)
     status = page_status(version_status(hostile, HOSTILE, "current"), name=HOSTILE, text=HOSTILE)
     page = Page()
     for html in (page.render(status), *page.parts(status).values()):

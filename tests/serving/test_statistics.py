@@ -40,7 +40,6 @@ def card(segmentation: Segmentation = GREY) -> ModelCard:
         segmentation=segmentation,
         data_md5=None,
         git_commit=None,
-        run_id=None,
         scores={},
         parity=0.0,
         golden={},

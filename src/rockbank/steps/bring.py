@@ -7,7 +7,7 @@ from pathlib import Path
 from rockbank import tracking
 from rockbank.card import WEIGHTS
 from rockbank.crops import load_crops
-from rockbank.files import sha256, write_json
+from rockbank.files import sha256
 from rockbank.gan.load import load_foreign, save_weights
 from rockbank.params import Params
 from rockbank.steps.blueprint import Blueprint
@@ -55,14 +55,14 @@ def bring(
     image = (n_channels, height, width)
     module = load_foreign(path, network=network, latent=latent, image=image)
     about = {"network": network, "latent": latent, "source": source, "file": path.name, "sha256": sha256(path)}
-    with tracking.start(family, name, about) as run:
-        run.tag({"family": family, "generator": name, "imported": "true", "data_md5": origin(family, layout)})
-        run.describe(f"**{name}**: imported from {path.name}; source: {source}")
     folder = layout.train(name)
     save_weights(module.state_dict(), folder / WEIGHTS)
     Blueprint(generator=name, family=family, network=network, loss="imported", latent=latent, image=image).save(folder)
-    write_json(layout.run(name), {"run_id": run.run_id})
+    with tracking.start(family, name, about) as run:
+        run.tag({"family": family, "generator": name, "imported": "true", "data_md5": origin(family, layout)})
+        run.describe(f"**{name}**: imported from {path.name}; source: {source}")
+        run.has_weights(sha256(folder / WEIGHTS))
     score(name, params.score, layout)
     export(name, layout)
-    gate(name, params.gate, layout, name=register_as)
-    register(family, layout, only=name, name=register_as)
+    gate(name, params.gate, layout, against=register_as or family)
+    register(family, [name], layout, name=register_as)

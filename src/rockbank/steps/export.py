@@ -36,7 +36,6 @@ def export(generator: str, layout: Layout = PIPELINE) -> ModelCard:
     crop_set = load_crops(layout.crops(blueprint.family))
     module = load_generator(source / WEIGHTS, network=blueprint.network, latent=blueprint.latent, image=blueprint.image)
     value_range = find_network(blueprint.network).value_range
-    run = layout.run(generator)
     with replacing_folder(layout.export(generator)) as folder:
         export_onnx(module, blueprint.latent, folder / ONNX)
         shutil.copyfile(source / WEIGHTS, folder / WEIGHTS)
@@ -55,7 +54,6 @@ def export(generator: str, layout: Layout = PIPELINE) -> ModelCard:
             segmentation=crop_set.segmentation,
             data_md5=origin(blueprint.family, layout),
             git_commit=git_commit(),
-            run_id=read_json(run)["run_id"] if run.is_file() else None,
             scores=read_json(layout.scores(generator)),
             parity=parity(module, folder / ONNX, blueprint.latent),
             golden=_golden(module, blueprint),

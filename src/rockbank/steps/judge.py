@@ -15,7 +15,7 @@ from rockbank.steps.layout import PIPELINE, Layout, terminal
 
 
 def gate(
-    generator: str, limits: Mapping[str, GateParams], layout: Layout = PIPELINE, *, name: str | None = None
+    generator: str, limits: Mapping[str, GateParams], layout: Layout = PIPELINE, *, against: str | None = None
 ) -> Verdict:
     """Judge the exported `generator` and write the verdict, a pass or not, with every reason.
 
@@ -23,7 +23,8 @@ def gate(
         generator: whose export is judged.
         limits: of each family.
         layout: where the export lies.
-        name: the registered model with whose champion it is compared; None for the family's own.
+        against: the registered model with whose champion it is compared. None weighs the limits alone: a verdict
+            that travels with its generator knows nothing of the registry where it arrives; `promote` compares there.
     """
     folder = layout.export(generator)
     card = ModelCard.load(folder)
@@ -34,7 +35,7 @@ def gate(
         card.judged(),
         limits[card.family],
         card_sha256=sha256(folder / CARD),
-        champion=_champion(name or card.family),
+        champion=None if against is None else _champion(against),
     )
     write_json(layout.verdict(card.family, generator), verdict.to_json())
     terminal.print(f"{generator}: {'passed' if verdict.passed else 'refused'}")

@@ -20,6 +20,7 @@ DATA = Path("data")
 SCANNED = "shale"
 CHECKPOINTS = Path(".checkpoints")
 HISTORY = "history.csv"
+TRAINING_PICTURE = "training.png"
 
 # What a command has to say goes to standard output; how it is at work, and what went wrong, to standard error.
 stdout = Console(highlight=False, soft_wrap=True)
@@ -38,17 +39,17 @@ class Layout:
         """The crop set."""
         return self.data / family
 
+    def embedded(self, family: str) -> Path:
+        """Features of its crops; they lie beside them, whatever pipeline scores a generator by them."""
+        return self.data.parent / "embed" / family
+
     def check(self, family: str) -> Path:
         """What the expectations said of it."""
         return self.artifacts / "check" / family
 
     def train(self, generator: str) -> Path:
-        """Weights, blueprint and history."""
+        """Weights and blueprint, and the record of the training."""
         return self.artifacts / "train" / generator
-
-    def run(self, generator: str) -> Path:
-        """The id of the MLflow run that trained it; no step's result depends on this file."""
-        return self.artifacts / "run" / f"{generator}.json"
 
     def scores(self, generator: str) -> Path:
         """Every score."""

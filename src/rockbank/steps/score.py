@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int
 
-from rockbank import tracking
 from rockbank.bands import blocks_of
 from rockbank.card import REFERENCE, WEIGHTS, headline
 from rockbank.crops import CropSet, load_crops
@@ -17,16 +14,17 @@ from rockbank.files import read_json, replacing, write_json, write_text
 from rockbank.gan.load import load_generator, sample
 from rockbank.gan.networks import find_network
 from rockbank.latents import draw_latents
-from rockbank.metrics.features import make_extractor
 from rockbank.metrics.score import score as score_samples
 from rockbank.metrics.table2 import table2 as write_table2
 from rockbank.morphology import describe, segment, two_point_curves
 from rockbank.panels import save_statistics
 from rockbank.params import GeneratorParams, ScoreParams
-from rockbank.pictures import save_real_against_generated, save_s2, save_training
+from rockbank.pictures import save_real_against_generated, save_s2
 from rockbank.ranges import to_intensity
 from rockbank.steps.blueprint import Blueprint
-from rockbank.steps.layout import HISTORY, PIPELINE, SCANNED, Layout, terminal
+from rockbank.steps.embed import extractors, load_embedded
+from rockbank.steps.layout import PIPELINE, SCANNED, Layout, terminal
+from rockbank.steps.training_run import find_run, log_scores
 
 # The paper's Table 2 is of this family; its rows are named by the loss.
 TABLE2_FAMILY = "shale"
@@ -37,19 +35,20 @@ def score(generator: str, params: ScoreParams, layout: Layout = PIPELINE) -> Non
     folder = layout.train(generator)
     blueprint = Blueprint.load(folder)
     crop_set = load_crops(layout.crops(blueprint.family))
+    first, second = extractors(params)
     generated = _sample(blueprint, layout, params)
-    second = params.second_extractor
     scores = score_samples(
         train=crop_set.train,
         test=crop_set.test,
         generated=generated,
         segmentation=crop_set.segmentation,
-        extractor=make_extractor(params.extractor, params.inception_weights),
-        second=None if second is None else make_extractor(second, params.inception_weights),
+        extractor=first,
+        second=second,
         blocks=_blocks(crop_set),
         n_paper=params.n_paper,
         n_large=params.n_large,
         seed=params.seed,
+        real_features=load_embedded(blueprint.family, params, layout),
     )
     curves = scores.pop("curves")
     save_statistics(layout.score(generator) / "statistics.png", curves, voxel_size=crop_set.voxel_size, title=generator)
@@ -57,7 +56,9 @@ def score(generator: str, params: ScoreParams, layout: Layout = PIPELINE) -> Non
     measured_with = {"extractor": scores["extractor"], "samples": scores["large"]["n"]}
     write_json(layout.metrics(generator), {**measured_with, **headline(scores)})
     _draw(generator, crop_set, generated, layout)
-    _log(generator, scores, layout)
+    run = find_run(generator, layout)
+    if run is not None:
+        log_scores(run, generator, layout)
     said = "  ".join(f"{metric} {value:.4g}" for metric, value in headline(scores).items())
     terminal.print(f"{generator}: {said}  ({scores['extractor']}, {scores['large']['n']} samples)")
 
@@ -108,47 +109,3 @@ def _draw(generator: str, crop_set: CropSet, generated: Float32[np.ndarray, "n c
     save_real_against_generated(
         folder / "real_against_generated.png", real, generated, voxel_size=scale, title=generator
     )
-    history = layout.train(generator) / HISTORY
-    if history.is_file():
-        records = pd.read_csv(history)
-        columns = {str(name): records[name].tolist() for name in records}
-        save_training(folder / "training.png", columns, title=generator)
-
-
-def _log(generator: str, scores: dict[str, Any], layout: Layout) -> None:
-    """Add the scores and pictures to the run that trained the generator, where the store still has it."""
-    if not layout.run(generator).is_file():
-        return
-    run = tracking.existing(read_json(layout.run(generator))["run_id"])
-    if run is None:
-        return
-    run.score(headline(scores))
-    run.tag({"extractor": scores["extractor"], "n_samples": str(scores["large"]["n"])})
-    for picture in sorted(layout.score(generator).glob("*.png")):
-        run.file(picture)
-    run.json("scores.json", scores)
-    run.describe_above(_table(scores))
-
-
-def _table(scores: dict[str, Any]) -> str:
-    """The headline scores as markdown, beside those of training crops in the generator's place."""
-    n, against_real = scores["large"]["n"], scores["real_against_real"]
-    real = {**against_real["large"], **against_real, "diversity": 1.0, "memorisation": 1.0}
-    meaning = {
-        "diversity": "as varied as the rock: 1",
-        "memorisation": "a copy of the training crops: 0, as far from them as rock never seen: 1",
-    }
-    rows = [
-        f"| {name} | {value:.4g} | {real[name]:.4g} | {meaning.get(name, 'the less the better')} |"
-        for name, value in headline(scores).items()
-    ]
-    kid, distance = scores["large"]["kid"], scores["s2_distance"]
-    return f"""**KID {kid:.3g}, S2 distance {distance:.3g}** of {n} samples against {n} test crops, the less
-the better; training crops in their place have {real["kid"]:.3g} and {real["s2_distance"]:.3g}.
-
-| | generated | real | |
-|---|---:|---:|---|
-{chr(10).join(rows)}
-
-Extractor of FID and KID: {scores["extractor"]}; scores of different ones are not comparable.
-Pictures of both: *Artifacts*."""

@@ -10,24 +10,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import UInt8
+from PIL import Image
 
 from rockbank import tracking
 from rockbank.card import WEIGHTS
 from rockbank.crops import CropSet, load_crops
-from rockbank.files import read_json, replacing, sha256, write_json
+from rockbank.files import read_json, replacing, replacing_folder, sha256, write_json
 from rockbank.gan.fit import Record, fit, pick_device
 from rockbank.gan.load import save_weights
 from rockbank.metrics.features import make_extractor
 from rockbank.metrics.score import progress_evaluator
 from rockbank.params import GeneratorParams, ScoreParams
-from rockbank.pictures import grid
+from rockbank.pictures import grid, save_training
 from rockbank.provenance import git_commit
 from rockbank.steps.blueprint import Blueprint
-from rockbank.steps.layout import CHECKPOINTS, HISTORY, PIPELINE, Layout, origin, progress
+from rockbank.steps.layout import CHECKPOINTS, HISTORY, PIPELINE, TRAINING_PICTURE, Layout, origin, progress
+from rockbank.steps.training_run import SAMPLES, TrainingAbout, samples_file
 
 RUN = "run.json"
 N_PICTURED = 16
+# Grids of samples that travel with the weights, evenly over the training: 60 kB each at 64 x 64.
+N_GRIDS = 8
 
 
 def train(generator: str, params: GeneratorParams, score: ScoreParams, layout: Layout = PIPELINE) -> None:
@@ -44,7 +50,10 @@ def train(generator: str, params: GeneratorParams, score: ScoreParams, layout: L
     validation = crop_set.validation[: score.n_progress]
     with tracking.start(params.family, generator, asked, resume=_run_id(checkpoint)) as run:
         write_json(checkpoint / RUN, {"run_id": run.run_id})
-        _tell_origin(run, generator, params, crop_set, len(validation), layout)
+        commit, md5 = git_commit(), origin(params.family, layout)
+        run.data(f"{params.family} crops", layout.crops(params.family), md5)
+        run.tag({"git_commit": commit, "data_md5": md5})
+        run.describe(description := _description(generator, params, crop_set, len(validation)))
         records = fit(
             crop_set.train,
             params,
@@ -53,17 +62,24 @@ def train(generator: str, params: GeneratorParams, score: ScoreParams, layout: L
             n_samples=len(validation),
             checkpoint=checkpoint,
         )
-        history, logged = [], run.last_step("generator_loss")
+        history, times = [], run.times("generator_loss")
         for record in _shown(generator, params.n_steps, records):
-            history.append({"step": record.step, **record.metrics})
             # A kill falls before or after the log of the last step that the checkpoint has.
-            if record.step > logged:
-                run.log(record.step, record.metrics)
+            if record.step not in times:
+                times[record.step] = run.log(record.step, record.metrics)
+            history.append({"step": record.step, "time": times[record.step], **record.metrics})
             if record.samples is not None:
-                run.picture("samples", grid(record.samples[:N_PICTURED], 4), record.step)
+                sheet = grid(record.samples[:N_PICTURED], 4)
+                run.picture("samples", sheet, record.step)
+                _save_png(samples_file(checkpoint, record.step), sheet)
         run.tag({"best_step": str(record.best_step)})
-    _write(generator, params, crop_set, record, history, layout)
-    write_json(layout.run(generator), {"run_id": run.run_id})
+        _write(generator, params, crop_set, record, history, layout)
+        about = TrainingAbout(
+            params=asked, git_commit=commit, data_md5=md5, best_step=record.best_step, description=description
+        )
+        about.save(layout.train(generator))
+        _keep_samples(checkpoint / SAMPLES, layout.train(generator) / SAMPLES)
+        run.has_weights(sha256(layout.train(generator) / WEIGHTS))
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
@@ -76,18 +92,9 @@ def _shown(generator: str, n_steps: int, records: Iterable[Record]) -> Iterator[
             yield record
 
 
-def _tell_origin(
-    run: tracking.Run,
-    generator: str,
-    params: GeneratorParams,
-    crop_set: CropSet,
-    n_validation: int,
-    layout: Layout,
-) -> None:
-    run.data(f"{params.family} crops", layout.crops(params.family), origin(params.family, layout))
-    run.tag({"git_commit": git_commit(), "data_md5": origin(params.family, layout)})
+def _description(generator: str, params: GeneratorParams, crop_set: CropSet, n_validation: int) -> str:
     size = " x ".join(map(str, crop_set.crops.shape[1:]))
-    run.describe(
+    return (
         f"**{generator}**: {params.network} by {params.loss} on {len(crop_set.train)} crops of {size}.\n\n"
         f"`kid` and `s2_distance` are measured on {n_validation} validation crops as training goes, the less the "
         "better; the weights of the least `kid` are kept. Under *Model metrics* are their curves, and samples of the "
@@ -115,8 +122,24 @@ def _write(
         latent=params.latent,
         image=(n_channels, height, width),
     ).save(folder)
+    table = pd.DataFrame(history)
     with replacing(folder / HISTORY) as beside:
-        pd.DataFrame(history).to_csv(beside, index=False)
+        table.to_csv(beside, index=False)
+    columns = {str(name): table[name].tolist() for name in table}
+    save_training(folder / TRAINING_PICTURE, columns, title=generator)
+
+
+def _save_png(path: Path, pixels: UInt8[np.ndarray, "h w *c"]) -> None:
+    with replacing(path) as beside:
+        Image.fromarray(pixels).save(beside, format="PNG", optimize=True)
+
+
+def _keep_samples(source: Path, folder: Path) -> None:
+    """Copy N_GRIDS of the grids, evenly from the first to the last."""
+    grids = sorted(source.glob("*.png"))
+    with replacing_folder(folder) as beside:
+        for i in np.unique(np.linspace(0, len(grids) - 1, min(N_GRIDS, len(grids))).round().astype(int)):
+            shutil.copyfile(grids[i], beside / grids[i].name)
 
 
 def _fingerprint(asked: dict[str, Any], crops: Path) -> str:
