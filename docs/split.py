@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 
-from rockbank.crops import CropSet, to_intensity
-from rockbank.cutting import cut_crops
+from rockbank.crops import to_intensity
+from rockbank.cutting import Volumes, cut_crops
 from rockbank.files import write_text
-from rockbank.manifest import load_manifest
+from rockbank.manifest import Manifest, load_manifest
 from rockbank.metrics.coverage import coarse, nearest_distance
 from rockbank.metrics.features import Extractor, features, make_extractor
 from rockbank.metrics.frechet import frechet_distance
@@ -46,18 +46,20 @@ shares a pixel with another in any slice (`tests/test_cutting.py` paints them).
 
 ## Likeness
 
-{n} training crops against {n} test crops by the seed {seed}, after the segmentation of the crop set; KID and FID by
-{extractor}; KID is 0 on average where the regions do not differ. Regions are those of training,
-validation and test. The porosities of all crops that can be cut are compared for {n_seeds} seeds as well.
+{n} training crops against {n} test crops by the seed {seed}, segmented as the set is. KID and FID are those
+of {extractor}; KID is 0 on average where
+the regions do not differ. Regions are those of training, validation and test. A difference in porosity of so many crops
+has the chance of their draw in it; that of all crops that can be cut, compared for {n_seeds} seeds, has not.
 
 {likeness}
 
 ## Leakage
 
 Median distance of test crops to the nearest of {n_train} training crops, images averaged to 16 cells a side (the
-distance of `memorisation`). Test crops are told apart by their gap to the training region: less than an eighth of a
-crop, less than a crop, more. A split that leaks has small distances at a small gap. What leakage looks like is in the
-last column: other crops from the training region itself, which share pixels with training crops.
+distance of `memorisation`); mean and standard error over {n_seeds} seeds. Test crops are told apart by their gap to the
+training region: less than an eighth of a crop, less than a crop, more. A split that leaks has a smaller distance at a
+small gap than at a large one. The last column has other crops from the training region itself, which share pixels with
+training crops: what no split at all would give.
 
 {leakage}
 """
@@ -71,8 +73,8 @@ class Measured:
         gap: difference in mean porosity between training and test crops.
         region_gaps: the same of all crops of their regions, for each of `SEEDS`.
         s2: distance of their S2.
-        nearest: median distance of test crops to training crops: of all, and by `GAPS`.
-        inside: that of other crops from the training region.
+        nearest: for each of `SEEDS`, median distance to training crops: of test crops, of those in each of `GAPS`, and
+            of other crops from the training region.
         n_regions: of training, validation and test, all volumes together.
     """
 
@@ -81,8 +83,7 @@ class Measured:
     s2: float
     kid: float
     fid: float
-    nearest: tuple[float, ...]
-    inside: float
+    nearest: tuple[tuple[float, ...], ...]
     n_regions: tuple[int, ...]
 
 
@@ -123,32 +124,29 @@ def _splits(params: PrepareParams) -> dict[str, PrepareParams]:
 def _measure(folder: Path, params: PrepareParams, extractor: Extractor) -> Measured:
     manifest = load_manifest(folder)
     volumes = read_volumes(folder, manifest)
-    # A draw without repeats is in random order, so the last training crops are as good as others.
-    crop_set = cut_crops(volumes, manifest, replace(params, n_train=params.n_train + N))
+    crop_set = cut_crops(volumes, manifest, params)
     train, test = to_intensity(crop_set.train[:N]), to_intensity(crop_set.test[:N])
     pores = [segment(each, crop_set.segmentation) for each in (train, test)]
     embedded = [features(each, extractor) for each in (train, test)]
     regions = [split_regions(name, voxels, params, i_volume) for i_volume, (name, voxels) in enumerate(volumes.items())]
-    known = coarse(crop_set.train[: params.n_train])
     return Measured(
         gap=float(abs(porosity(pores[0]).mean() - porosity(pores[1]).mean())),
         region_gaps=_region_gaps(volumes, crop_set.segmentation, params),
         s2=s2_distance(*(two_point_curves(each) for each in pores)),
         kid=kernel_distance(embedded[0], embedded[1], 0).mean,
         fid=frechet_distance(embedded[0], embedded[1]),
-        nearest=_by_gap(crop_set, volumes, params, nearest_distance(coarse(crop_set.test), known)),
-        inside=float(np.median(nearest_distance(coarse(crop_set.train[params.n_train :]), known))),
+        nearest=tuple(_nearest(volumes, manifest, replace(params, seed=seed)) for seed in SEEDS),
         n_regions=tuple(sum(len(each[split]) for each in regions) for split in regions[0]),
     )
 
 
-def _by_gap(
-    crop_set: CropSet,
-    volumes: Mapping[str, UInt8[np.ndarray, "slices rows columns"]],
-    params: PrepareParams,
-    nearest: Float[np.ndarray, " n"],
-) -> tuple[float, ...]:
-    """The median of all, and of the test crops whose gap to the training region is in each of `GAPS`."""
+def _nearest(volumes: Volumes, manifest: Manifest, params: PrepareParams) -> tuple[float, ...]:
+    """Median distance to training crops of test crops, of those in each of `GAPS`, and of others from their region."""
+    # A draw without repeats is in random order, so the last training crops are as good as others.
+    crop_set = cut_crops(volumes, manifest, replace(params, n_train=params.n_train + N))
+    known = coarse(crop_set.train[: params.n_train])
+    of_test = nearest_distance(coarse(crop_set.test), known)
+    inside = nearest_distance(coarse(crop_set.train[params.n_train :]), known)
     table = crop_set.table[crop_set.table["split"] == "test"].reset_index(drop=True)
     gaps = np.empty(len(table))
     for i_volume, (name, voxels) in enumerate(volumes.items()):
@@ -156,8 +154,8 @@ def _by_gap(
         of_volume = table[table["volume"] == name]
         gaps[of_volume.index] = np.min([_gap(of_volume, at, params.size) for at in learnt], axis=0)
     i_bin = np.digitize(gaps / params.size, GAPS) - 1
-    chosen = [np.ones(len(table), bool), *(i_bin == i for i in range(len(GAPS) - 1))]
-    return tuple(float(np.median(nearest[each])) if each.sum() >= FEWEST else np.nan for each in chosen)
+    chosen = [of_test, *(of_test[i_bin == i] for i in range(len(GAPS) - 1)), inside]
+    return tuple(float(np.median(each)) if len(each) >= FEWEST else np.nan for each in chosen)
 
 
 def _gap(crops: pd.DataFrame, at: Region, size: int) -> Int[np.ndarray, " n"]:
@@ -172,9 +170,7 @@ def _gap(crops: pd.DataFrame, at: Region, size: int) -> Int[np.ndarray, " n"]:
     return np.maximum(np.max(beyond, axis=0), 0)
 
 
-def _region_gaps(
-    volumes: Mapping[str, UInt8[np.ndarray, "slices rows columns"]], segmentation: Segmentation, params: PrepareParams
-) -> tuple[float, ...]:
+def _region_gaps(volumes: Volumes, segmentation: Segmentation, params: PrepareParams) -> tuple[float, ...]:
     """Difference in porosity between all crops of the training and of the test regions, for each of `SEEDS`."""
     pores = {
         name: segment(to_intensity(voxels[:, None]), segmentation).mean(axis=0) for name, voxels in volumes.items()
@@ -229,9 +225,13 @@ def _leakage(found: Mapping[tuple[str, str], Measured]) -> str:
     head = "data", "split", "all test crops", "gap below 1/8 crop", "1/8 to 1 crop", "1 crop or more", "inside training"
     rows = []
     for (data, split), run in found.items():
-        values = ("–" if np.isnan(each) else f"{each:.3f}" for each in (*run.nearest, run.inside))
-        rows.append((data, split, *values))
+        rows.append((data, split, *(_with_error(each[~np.isnan(each)]) for each in np.transpose(run.nearest))))
     return _table(head, rows)
+
+
+def _with_error(values: Float[np.ndarray, " n"]) -> str:
+    """The mean over seeds and its standard error."""
+    return "–" if len(values) < 2 else f"{values.mean():.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
