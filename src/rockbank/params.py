@@ -9,9 +9,12 @@ from typing import Any
 from rockbank.sections import load_sections
 
 PARAMS = Path("params.yaml")
-LOSSES = ("wgan-gp", "wgan-lp", "dcgan")
+LOSSES = ("wgan-gp", "wgan-lp", "dcgan", "hinge")
+# Those whose critic is held by something else than a penalty of its gradient.
+WITHOUT_PENALTY = ("dcgan", "hinge")
 OPTIMISERS = ("rmsprop", "adam")
-EXTRACTORS = ("efficientnet-lite0", "inception")
+# Lite1 is what the projected critic looks through: it would be judge of its own cause.
+EXTRACTORS = ("efficientnet-lite0", "efficientnet-lite2", "inception")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +85,12 @@ class GeneratorParams:
     optimiser: str
     rate_generator: float
     rate_critic: float
+    anneal_from: float
     penalty: float
     n_critic: int
+    shares_batch: bool
     batch: int
+    turns: bool
     n_steps: int
     critic_width: int
     dropout: float
@@ -108,9 +114,12 @@ class GeneratorParams:
             list(self.latent),
             "use positive sizes, such as [128]",
         )
-        if self.loss == "dcgan":
+        _require(
+            0 <= self.anneal_from <= 1, "anneal_from", self.anneal_from, "use a fraction in [0, 1]; 1 keeps the rates"
+        )
+        if self.loss in WITHOUT_PENALTY:
             _require(
-                self.penalty == 0, "penalty", self.penalty, "the loss 'dcgan' has no gradient penalty: set it to 0"
+                self.penalty == 0, "penalty", self.penalty, f"the loss '{self.loss}' has no gradient penalty: set it to 0"
             )
         else:
             _require(self.penalty > 0, "penalty", self.penalty, f"the loss '{self.loss}' needs a positive weight")

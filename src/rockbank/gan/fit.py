@@ -24,6 +24,7 @@ from rockbank.gan.checkpoint import (
     with_prefix,
     without_prefix,
 )
+from rockbank.gan.critic import Maps
 from rockbank.gan.load import sample
 from rockbank.gan.losses import find_loss, gradient_norms, interpolate, make_optimiser
 from rockbank.gan.networks import ImageShape, build_critic, build_generator, find_network
@@ -34,7 +35,7 @@ from rockbank.ranges import to_intensity, to_network
 Evaluate = Callable[[Float32[np.ndarray, "n c h w"]], Mapping[str, float]]
 
 # What a seed's independent streams are for.
-WEIGHTS, ORDER, STEP = range(3)
+WEIGHTS, ORDER, STEP, TURN = range(4)
 
 
 class TrainingDiverged(RuntimeError):
@@ -143,7 +144,7 @@ class _Training:
         _, n_channels, height, width = crops.shape
         image: ImageShape = (n_channels, height, width)
         # A bf16 critic step of Table 1, 32 images, one AMX core: 0.30 s, in channels_last 0.35 s; GPUs want the latter.
-        layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        layout = torch.channels_last if device.type == "cuda" or params.network == "texture" else torch.contiguous_format
         rng = _reseed(torch.Generator(), params.seed, WEIGHTS, 0)
         self.rng = torch.Generator(device)
         self.generator = build_generator(params.network, params.latent, image, rng)
@@ -173,14 +174,18 @@ class _Training:
         """`n_critic` critic steps and a generator step; their losses and gradient norms."""
         start = time.perf_counter()
         _reseed(self.rng, self.params.seed, STEP, self.step)
+        self._anneal()
         metrics: dict[str, float] = {}
         # On a GPU some of cuDNN's kernels add up in the order in which they happen to end, and a thread of its own for
         # the backward pass numbers the penalty's nodes, hence orders their sums, otherwise in a process's first step.
         one_thread = torch.autograd.set_multithreading_enabled(False)
         with one_thread, torch.backends.cudnn.flags(enabled=True, deterministic=True):
+            shared = self._generate() if self.params.shares_batch else None
+            # Seen once, by whatever the critic has that does not learn.
+            seen = None if shared is None else self.critic.project(shared)
             for i_critic in range(self.params.n_critic):
-                metrics = self._critic_step(self._batch(self.step * self.params.n_critic + i_critic))
-            metrics |= self._generator_step()
+                metrics = self._critic_step(self._batch(self.step * self.params.n_critic + i_critic), shared, seen)
+            metrics |= self._generator_step(seen)
         self._average()
         self.step += 1
         n_images = self.params.n_critic * self.params.batch
@@ -205,6 +210,9 @@ class _Training:
         order = np.random.default_rng([self.params.seed, ORDER, epoch]).permutation(len(self.crops))
         chosen = order[i_start * self.params.batch : (i_start + 1) * self.params.batch]
         real = to_network(crop_intensity(self.crops[chosen]), self.value_range)
+        if self.params.turns:
+            turned = np.random.default_rng([self.params.seed, TURN, i_batch]).random(len(real)) < 0.5
+            real[turned] = real[turned, :, ::-1, ::-1]
         return torch.from_numpy(real).to(self.device)
 
     def _generate(self) -> Tensor:
@@ -213,16 +221,30 @@ class _Training:
             image: Tensor = self.generator(z)
         return image.float()
 
-    def _critic_step(self, real: Tensor) -> dict[str, float]:
+    def _anneal(self) -> None:
+        """Both rates fall linearly to 0 from `anneal_from` of the steps on."""
+        left = (1 - self.step / self.params.n_steps) / max(1 - self.params.anneal_from, 1e-9)
+        for optimiser, rate in (
+            (self.generator_optimiser, self.params.rate_generator),
+            (self.critic_optimiser, self.params.rate_critic),
+        ):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * min(1.0, left)
+
+    def _critic_step(self, real: Tensor, generated: Tensor | None, seen: Maps | None) -> dict[str, float]:
+        """A step on `real` and on `generated`, which is `seen`; on images of its own where these are None."""
         with torch.no_grad():
-            generated = self._generate()
+            real_seen = self.critic.project(real)
+            if generated is None or seen is None:
+                generated = self._generate()
+                seen = self.critic.project(generated)
         self.critic_optimiser.zero_grad()
         with self._autocast():
-            on_real, on_generated = self.critic(real), self.critic(generated)
+            on_real, on_generated = self.critic.judge(real_seen), self.critic.judge(tuple(each.detach() for each in seen))
             loss = self.loss.critic(on_real, on_generated)
             values = {"critic_loss": loss}
             if self.loss.penalty is not None:
-                norms = gradient_norms(self.critic, interpolate(real, generated, self.rng))
+                norms = gradient_norms(self.critic, interpolate(real, generated.detach(), self.rng))
                 penalty = self.params.penalty * self.loss.penalty(norms)
                 loss = loss + penalty
                 values = {"critic_loss": loss, "penalty": penalty, "gradient_norm": norms.mean()}
@@ -232,13 +254,14 @@ class _Training:
         self.critic_optimiser.step()
         return metrics
 
-    def _generator_step(self) -> dict[str, float]:
+    def _generator_step(self, seen: Maps | None) -> dict[str, float]:
+        """A step on images whose graph is `seen`; on images of its own where it is None."""
         self.generator_optimiser.zero_grad()
         # Without this the critic's weight gradients would be computed too, and thrown away.
         self.critic.requires_grad_(False)
-        generated = self._generate()
+        seen = self.critic.project(self._generate()) if seen is None else seen
         with self._autocast():
-            loss = self.loss.generator(self.critic(generated))
+            loss = self.loss.generator(self.critic.judge(seen))
         loss.backward()  # type: ignore[no-untyped-call]
         self.critic.requires_grad_(True)
         gradients = [each.grad for each in self.generator.parameters() if each.grad is not None]

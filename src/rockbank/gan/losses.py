@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 Critic = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, " n"]]
 
@@ -53,6 +53,11 @@ def cross_entropy_generator(generated: Float[Tensor, " n"]) -> Float[Tensor, ""]
     return softplus(-generated).mean()
 
 
+def hinge_critic(real: Float[Tensor, "n *patches"], generated: Float[Tensor, "n *patches"]) -> Float[Tensor, ""]:
+    """mean max(0, 1 - D(x)) + mean max(0, 1 + D(G(z)))  (Lim and Ye 2017), over the patches too."""
+    return relu(1 - real).mean() + relu(1 + generated).mean()
+
+
 def gradient_penalty(norms: Float[Tensor, " n"]) -> Float[Tensor, ""]:
     """mean (|grad D| - 1)^2  (Gulrajani et al. 2017, eq. 3)."""
     return (norms - 1).square().mean()
@@ -70,6 +75,7 @@ LOSSES = {
     "wgan-lp": Loss(
         critic=wasserstein_critic, generator=wasserstein_generator, penalty=lipschitz_penalty, betas=(0.0, 0.9)
     ),
+    "hinge": Loss(critic=hinge_critic, generator=wasserstein_generator, penalty=None, betas=(0.0, 0.99)),
     "dcgan": Loss(critic=cross_entropy_critic, generator=cross_entropy_generator, penalty=None, betas=(0.5, 0.999)),
 }
 

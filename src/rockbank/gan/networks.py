@@ -13,6 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rockbank.gan.critic import Critic, Maps
+from rockbank.gan.projected import ProjectedCritic
+from rockbank.gan.texture import CELL, MARGIN, N_LATENT, TextureGenerator
+
 Shape = tuple[int, ...]
 ImageShape = tuple[int, int, int]
 
@@ -58,7 +62,7 @@ class Table1Generator(nn.Module):
         return image
 
 
-class Table1Critic(nn.Module):
+class Table1Critic(Critic):
     """The shale paper's critic, dropout after its convolutions, a linear layer to one value."""
 
     def __init__(self, image: ImageShape, width: int, dropout: float, rng: torch.Generator | None) -> None:
@@ -72,8 +76,9 @@ class Table1Critic(nn.Module):
         )  # fmt: skip
         self.linear = nn.Linear(4 * width * (image[1] // 8) * (image[2] // 8), 1)
 
-    def forward(self, image: Float[Tensor, "n 1 h w"]) -> Float[Tensor, " n"]:
+    def judge(self, maps: Maps) -> Float[Tensor, " n"]:
         """One value a sample."""
+        (image,) = maps
         return _in_float32(self.linear, self.network(image)).flatten()
 
 
@@ -96,7 +101,7 @@ class DeepFlowGenerator(nn.Module):
         return torch.cat([torch.tanh(x[:, :2]), nn.functional.softplus(x[:, 2:])], dim=1)
 
 
-class DeepFlowCritic(nn.Module):
+class DeepFlowCritic(Critic):
     """DeepFlow's critic without normalisation; a sample's value is the mean over its patches."""
 
     def __init__(self, image: ImageShape, width: int, dropout: float, rng: torch.Generator | None) -> None:
@@ -108,8 +113,9 @@ class DeepFlowCritic(nn.Module):
         self.network = nn.Sequential(*layers, nn.ReLU(), Dropout(dropout, rng))
         self.patches = nn.Conv2d(8 * width, 1, 3, 1, 1)
 
-    def forward(self, image: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
+    def judge(self, maps: Maps) -> Float[Tensor, " n"]:
         """One value a sample."""
+        (image,) = maps
         return _in_float32(self.patches, self.network(image)).flatten(1).mean(dim=1)
 
 
@@ -125,7 +131,7 @@ class Network:
     """
 
     generator: Callable[[Shape, ImageShape], nn.Module]
-    critic: Callable[[ImageShape, int, float, torch.Generator | None], nn.Module]
+    critic: Callable[[ImageShape, int, float, torch.Generator | None], Critic]
     value_range: tuple[tuple[float, float], ...]
     check: Callable[[Shape, ImageShape], None]
 
@@ -151,6 +157,17 @@ def _check_deepflow(latent: Shape, image: ImageShape) -> None:
         )
 
 
+def _check_texture(latent: Shape, image: ImageShape) -> None:
+    needed = (N_LATENT, *(side // CELL + 2 * MARGIN for side in image[1:]))
+    if image[0] != 1 or image[1] % CELL or image[2] % CELL:
+        raise ValueError(
+            f"image: got {list(image)}; the network 'texture' makes one channel of sides that are multiples of {CELL}, "
+            "such as 1 x 64 x 64"
+        )
+    if latent != needed:
+        raise ValueError(f"latent: got {list(latent)}; the network 'texture' makes {list(image)} of {list(needed)}")
+
+
 BUILDERS = {
     "table1": Network(generator=Table1Generator, critic=Table1Critic, value_range=((-1.0, 1.0),), check=_check_table1),
     "deepflow": Network(
@@ -158,6 +175,12 @@ BUILDERS = {
         critic=DeepFlowCritic,
         value_range=((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.0)),
         check=_check_deepflow,
+    ),
+    "texture": Network(
+        generator=lambda latent, image: TextureGenerator(),
+        critic=lambda image, width, dropout, rng: ProjectedCritic(image[0], width),
+        value_range=((-1.0, 1.0),),
+        check=_check_texture,
     ),
 }
 
@@ -184,12 +207,15 @@ def build_generator(name: str, latent: Shape, image: ImageShape, rng: torch.Gene
 
 def build_critic(
     name: str, image: ImageShape, width: int, dropout: float, rng: torch.Generator, mask_rng: torch.Generator | None
-) -> nn.Module:
+) -> Critic:
     """The critic of network `name`, its weights drawn from `rng`, its dropout's masks later from `mask_rng`."""
     network = find_network(name)
     with torch.device("meta"):
         module = network.critic(image, width, dropout, mask_rng)
-    return _initialised(module, rng, is_generator=False)
+    module = _initialised(module, rng, is_generator=False)
+    if isinstance(module, ProjectedCritic):
+        module.attach()
+    return module
 
 
 def n_parameters(module: nn.Module) -> int:
@@ -202,10 +228,14 @@ def _initialised(module: nn.Module, rng: torch.Generator, *, is_generator: bool)
 
     A generator's convolutions start as N(0, 0.02^2) (Radford et al. 2015): torch's default, which takes the outputs of
     a transposed convolution for its fan-in, saturates the last tanh of Table 1, and its checkerboard stays (KID 1.3
-    after 100 steps on 64 x 64 crops, against 0.2). All else starts by torch's default.
+    after 100 steps on 64 x 64 crops, against 0.2). Networks with `draw_weights` start by it; all else by torch's
+    default.
     """
     module = module.to_empty(device="cpu")
-    for layer in module.modules():
+    own = [layer for layer in module.modules() if hasattr(layer, "draw_weights")]
+    for layer in own:
+        layer.draw_weights(rng)
+    for layer in module.modules() if not own else ():
         if is_generator and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0.0, 0.02, generator=rng)
             if layer.bias is not None:

