@@ -15,8 +15,8 @@ from PIL import Image
 from rockbank.card import ModelCard
 from rockbank.crops import to_bytes
 from rockbank.pictures import grid
+from rockbank.tiff import Layout
 from serving.binary import json_numbers
-from serving.tiff import Layout
 
 Chunk = bytes | memoryview
 # As `rockbank sample` draws them.

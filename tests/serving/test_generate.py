@@ -18,9 +18,9 @@ from rockbank.crops import to_bytes
 from rockbank.pictures import grid
 from rockbank.sample_files import write_samples
 from rockbank.sampler import Sampler
+from rockbank.tiff import Layout
 from serving.encode import ENCODERS
 from serving.errors import BadRequest
-from serving.tiff import Layout
 from serving.watch import rerun_golden
 from tests.conftest import tiny_images
 from tests.serving.conftest import InProcess, Serve

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from rockbank.gan.critic import Critic, Maps
 from rockbank.gan.projected import ProjectedCritic
 from rockbank.gan.texture import CELL, MARGIN, N_LATENT, TextureGenerator
+from rockbank.latents import Lattice
 
 Shape = tuple[int, ...]
 ImageShape = tuple[int, int, int]
@@ -128,12 +129,14 @@ class Network:
         critic: (image shape, width, dropout, generator of the dropout's masks) -> module from (n, c, h, w) to (n,).
         value_range: [low, high] of each channel of the generator's output.
         check: raises ValueError where a latent and an image shape do not fit the network.
+        lattice: of its latents where the generator is endless; None where all of its images have one size.
     """
 
     generator: Callable[[Shape, ImageShape], nn.Module]
     critic: Callable[[ImageShape, int, float, torch.Generator | None], Critic]
     value_range: tuple[tuple[float, float], ...]
     check: Callable[[Shape, ImageShape], None]
+    lattice: Lattice | None = None
 
 
 def _check_table1(latent: Shape, image: ImageShape) -> None:
@@ -181,6 +184,7 @@ BUILDERS = {
         critic=lambda image, width, dropout, rng: ProjectedCritic(image[0], width),
         value_range=((-1.0, 1.0),),
         check=_check_texture,
+        lattice=Lattice(cell=CELL, margin=MARGIN),
     ),
 }
 
