@@ -113,11 +113,11 @@ def field_of(card: ModelCard, seed: int, sample: int = 0, truncation: float | No
     )
 
 
-def tile_latent_shape(card: ModelCard) -> tuple[int, int, int]:
-    """Of the latent of a tile of an endless generator."""
+def tile_shape(card: ModelCard) -> tuple[int, int, int]:
+    """Channels, height and width of a tile of an endless generator."""
     assert card.lattice is not None
-    side = TILE_CELLS + 2 * card.lattice.margin
-    return card.latent_shape[0], side, side
+    side = TILE_CELLS * card.lattice.cell
+    return card.image_shape[0], side, side
 
 
 def bands(window: Window, lattice: Lattice) -> Iterator[list[Tile]]:
