@@ -91,6 +91,42 @@ def sample_there(
     return f"wrote {path}: {n} of {origin.model}/{origin.version} ({about['generator']}), seed {origin.seed}, by {url}"
 
 
+def window_there(
+    url: str,
+    model: str,
+    path: Path,
+    window: Window,
+    n: int,
+    seed: int,
+    truncation: float | None,
+    key: str | None = None,
+) -> str:
+    """Have the server at `url` make a window of endless images: the file of `window_here`, as it is streamed.
+
+    Raises:
+        ValueError: where the server does not serve the model, or for a file that cannot hold it.
+        ClientError: what the server says.
+    """
+    from rockbank.client import Client
+
+    check_image(path, n, window.height, window.width)
+    n_rows = n * window.height
+    with Client(url, key=key) as client, progress(f"sampling {model}, rows", n_rows) as advance:
+        name, version = _split(model)
+        served, about = _find(client.models(), name, version, f"{model}: not served at {client.url}")
+        n_done = 0
+
+        def told(n_come: int) -> None:
+            nonlocal n_done
+            advance(min(n_come, n_rows) - n_done)
+            n_done = min(n_come, n_rows)
+
+        part = (window.x, window.y, window.width, window.height)
+        origin = client.save(path, name, n, seed, truncation, served, window=part, progress=told)
+    of = f"{origin.model}/{origin.version} ({about['generator']})"
+    return f"wrote {path}: {_about(window, n)} of {of}, seed {origin.seed}, by {url}"
+
+
 def _split(model: str) -> tuple[str, str | None]:
     """The model's name, and what its version or alias is called, if anything."""
     for mark in "@/":
