@@ -18,6 +18,7 @@ class Pan {
     this.loading = new Map();
     this.waitUntil = 0;
     this.isSeen = false;
+    this.inView = 0;
     [this.x, this.y] = [0, 0];
     section.querySelector("[name=home]").addEventListener("click", () => this.move(-this.x, -this.y));
     this.canvas.addEventListener("keydown", (event) => this.press(event));
@@ -86,12 +87,14 @@ class Pan {
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, width, height);
     const wanted = [];
+    this.inView = 0;
     const { side } = source;
     for (let row = Math.floor(this.y / side); row * side < this.y + height; row++) {
       for (let column = Math.floor(this.x / side); column * side < this.x + width; column++) {
         const place = `${row}/${column}`;
         const [left, top] = [column * side - this.x, row * side - this.y];
         const tile = this.tiles.get(place);
+        this.inView += 1;
         if (tile) context.drawImage(tile, left, top);
         // The middle of the view first.
         else wanted.push([Math.hypot(left + (side - width) / 2, top + (side - height) / 2), place]);
@@ -137,8 +140,8 @@ class Pan {
 
   keep(place, tile) {
     this.tiles.set(place, tile);
-    // The oldest goes; the browser still has its picture.
-    if (this.tiles.size > TILES_KEPT) this.tiles.delete(this.tiles.keys().next().value);
+    // The oldest goes, but none that may be in view; the browser still has its picture.
+    if (this.tiles.size > Math.max(TILES_KEPT, 2 * this.inView)) this.tiles.delete(this.tiles.keys().next().value);
   }
 
   // After a refusal nothing is asked for a while: as long as the service says, or until the reader comes back to it.
