@@ -144,12 +144,15 @@ def test_an_endless_image_is_panned_by_hand_and_by_keyboard_across_a_border_of_t
         canvas.send_keys(Key.ARROW_LEFT, Key.ARROW_DOWN)
         page.wait("from pixel (11, 23)")
         press(page, seed="12")
+        # The seed box has scrolled it out of view, where nothing is drawn.
+        page.browser.execute_script("arguments[0].scrollIntoView()", canvas)
         page.wait("Seed 12, from pixel (11, 23)")
         until("every tile in view", lambda: canvas.get_attribute("data-missing") == "0")
         np.testing.assert_array_equal(shown(page), part(running.url, 11, 23, seed=12))
         page.click("//button[text()='Back to the origin']")
         page.wait("from pixel (0, 0)")
-        assert page.console() == []
+        # What Chromium says of this test's own reading of the canvas.
+        assert [line for line in page.console() if "getImageData" not in line] == []
         # A version of one size has no such image.
         registry.set_alias("shale", registry.CHAMPION, "2")
         page.wait("version 2 answers")
