@@ -39,7 +39,7 @@ def main() -> None:
     whole = seconds(
         lambda: score(
             train=rock[0],
-            holdout=rock[1],
+            test=rock[1],
             generated=rock[2],
             segmentation=Segmentation(smoothing=1.5, threshold=0.5, phase="below"),
             extractor=extractor,

@@ -69,7 +69,7 @@ def main() -> None:
 def draw_head(path: Path, generator: str) -> None:
     """Real crops, as many of the champion, and the two S2 curves."""
     crop_set = load_crops(_there(ARTIFACTS / "data" / FAMILY))
-    real = to_intensity(crop_set.holdout[:: max(1, len(crop_set.holdout) // N_HEAD)][:N_HEAD])
+    real = to_intensity(crop_set.test[:: max(1, len(crop_set.test) // N_HEAD)][:N_HEAD])
     with tempfile.TemporaryDirectory() as temporary:
         _, card = registry.pull(f"{FAMILY}@champion", Path(temporary) / "pulled")
         generated = Sampler(Path(temporary) / "pulled", card).sample(seed=7, n=N_HEAD)

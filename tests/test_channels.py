@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -101,14 +102,16 @@ def test_a_seed_gives_one_set_and_the_proportion_is_met() -> None:
 
 
 def test_the_crop_set_has_16_bits_and_its_streams_apart() -> None:
-    few = channel_crops(ChannelsParams(n_train=6, n_holdout=4, sand_proportion=0.5, seed=2))
-    more = channel_crops(ChannelsParams(n_train=9, n_holdout=4, sand_proportion=0.5, seed=2))
+    few = channel_crops(ChannelsParams(n_train=6, n_validation=3, n_test=4, sand_proportion=0.5, seed=2))
+    more = channel_crops(ChannelsParams(n_train=9, n_validation=3, n_test=4, sand_proportion=0.5, seed=2))
     assert few.crops.dtype == np.uint16
-    assert few.crops.shape == (10, 3, 64, 128)
+    assert few.crops.shape == (13, 3, 64, 128)
     assert list(few.table.columns) == ["split", "volume", "slice", "row", "column", "seed"]
-    assert list(few.table["slice"]) == list(range(10))
-    assert np.array_equal(few.holdout, more.holdout)
-    assert not np.array_equal(few.train[:4], few.holdout)
+    assert list(few.table["slice"]) == list(range(13))
+    assert np.array_equal(few.validation, more.validation)
+    assert np.array_equal(few.test, more.test)
+    for one, other in combinations((few.train, few.validation, few.test), 2):
+        assert not np.array_equal(one[:3], other[:3])
 
 
 @pytest.mark.parametrize(("n", "sand_proportion"), [(0, 0.5), (3, 0.0), (3, 1.0)])

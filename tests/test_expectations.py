@@ -9,12 +9,12 @@ import pytest
 
 from rockbank.channels import channel_crops
 from rockbank.crops import CropSet
+from rockbank.cutting import cut_crops
 from rockbank.expectations import CheckResult, check_crops, write_report
 from rockbank.inventory import crop_table, set_table
 from rockbank.manifest import Manifest, SegmentationRule, VolumeEntry
 from rockbank.params import ChannelsParams, CheckParams, PrepareParams
 from rockbank.shale import sample_volume
-from rockbank.volumes import cut_crops
 
 LIMITS = CheckParams(
     n_min=100, mean=(0.15, 0.85), std_min=0.01, saturated_max=0.25, porosity=(0.01, 0.35), duplicates_max=0.01
@@ -32,11 +32,21 @@ MANIFEST = Manifest(
         ),
     )
 )
+PARAMS = PrepareParams(
+    size=32,
+    n_train=120,
+    n_validation=20,
+    n_test=40,
+    split="strips",
+    validation_fraction=0.2,
+    test_fraction=0.3,
+    block=2,
+    seed=1,
+)
 
 
 def intact() -> CropSet:
-    params = PrepareParams(size=32, n_train=120, n_holdout=40, holdout_fraction=0.3, seed=1)
-    return cut_crops({"shale.tif": VOLUME}, MANIFEST, params)
+    return cut_crops({"shale.tif": VOLUME}, MANIFEST, PARAMS)
 
 
 def with_crops(crops: np.ndarray) -> CropSet:
@@ -94,35 +104,42 @@ def repeated() -> CropSet:
 
 def leaking() -> CropSet:
     table = intact().table.copy()
-    table.loc[120:, ["slice", "row", "column"]] = table.loc[:39, ["slice", "row", "column"]].to_numpy() + 1
-    table.loc[120:, "slice"] -= 1
+    table.loc[140:, ["slice", "row", "column"]] = table.loc[:39, ["slice", "row", "column"]].to_numpy() + 1
+    table.loc[140:, "slice"] -= 1
+    return dataclasses.replace(intact(), table=table)
+
+
+def leaking_into_the_choice() -> CropSet:
+    table = intact().table.copy()
+    table.loc[140:159, ["slice", "row", "column"]] = table.loc[120:139, ["slice", "row", "column"]].to_numpy()
     return dataclasses.replace(intact(), table=table)
 
 
 def leaking_by_copy() -> CropSet:
     crops = intact().crops.copy()
-    crops[130] = crops[5]
+    crops[150] = crops[5]
     return with_crops(crops)
 
 
 def too_few() -> CropSet:
     crop_set = intact()
-    return dataclasses.replace(crop_set, crops=crop_set.crops[80:], table=crop_set.table[80:].reset_index(drop=True))
+    return dataclasses.replace(crop_set, crops=crop_set.crops[100:], table=crop_set.table[100:].reset_index(drop=True))
 
 
 FAULTS = [
-    (wrong_shape, "crop height is no multiple of 16 pixels: height 160 of 160, such as 30"),
-    (wrong_type, "crops are stored in a wrong type: dtype 160 of 160, such as float32"),
+    (wrong_shape, "crop height is no multiple of 16 pixels: height 180 of 180, such as 30"),
+    (wrong_type, "crops are stored in a wrong type: dtype 180 of 180, such as float32"),
     (absurd_voxel_size, "absurd voxel size in metres: voxel_size 60; allowed is 1e-10 to 0.001"),
-    (out_of_range, "grey values lie above the scale [0, 1]: max 160 of 160"),
-    (too_dark, "crops are too dark or too bright on average: mean 160 of 160"),
-    (flat, "crops are flat: std 20 of 160, such as 0"),
-    (saturated, "crops are saturated: saturated 160 of 160, such as 0.375"),
-    (holding_nan, "crops hold NaN: n_nan 1 of 160, such as 1"),
+    (out_of_range, "grey values lie above the scale [0, 1]: max 180 of 180"),
+    (too_dark, "crops are too dark or too bright on average: mean 180 of 180"),
+    (flat, "crops are flat: std 20 of 180, such as 0"),
+    (saturated, "crops are saturated: saturated 180 of 180, such as 0.375"),
+    (holding_nan, "crops hold NaN: n_nan 1 of 180, such as 1"),
     (too_porous, "porosity (fraction of the phase after segmentation) is off"),
-    (repeated, "too large a fraction of crops has a twin: duplicates 0.06875; allowed is any to 0.01"),
-    (leaking, "held-out crops share pixels with training crops: overlapping"),
-    (leaking_by_copy, "held-out crops equal training crops: shared 1"),
+    (repeated, "too large a fraction of crops has a twin: duplicates 0.06111; allowed is any to 0.01"),
+    (leaking, "crops of two splits share pixels: overlapping"),
+    (leaking_into_the_choice, "crops of two splits share pixels: overlapping 20"),
+    (leaking_by_copy, "crops of two splits are equal: shared 1"),
     (too_few, "too few crops: n 80; allowed is 100 to any"),
 ]
 
@@ -146,7 +163,7 @@ def test_a_broken_set_is_refused_with_its_reason(broken, reason: str) -> None:
 
 def test_the_channel_sections_pass_without_a_warning() -> None:
     limits = dataclasses.replace(LIMITS, saturated_max=1.0, porosity=(0.40, 0.62))
-    sections = channel_crops(ChannelsParams(n_train=80, n_holdout=40, sand_proportion=0.5, seed=2))
+    sections = channel_crops(ChannelsParams(n_train=80, n_validation=20, n_test=40, sand_proportion=0.5, seed=2))
     result = check_crops(sections, None, limits)
     assert (result.passed, result.critical, result.warnings) == (True, (), ())
 
@@ -159,14 +176,14 @@ def test_noise_taken_for_pores_is_a_warning() -> None:
     assert [each.split(":")[0] for each in result.warnings] == ["the phase is more noise than structure"]
 
 
-def test_holding_out_columns_that_another_slice_trains_on_is_a_warning() -> None:
+def test_a_place_that_another_slice_trains_on_is_a_warning() -> None:
     table = intact().table.copy()
     table.loc[:119, "slice"] = 0
     table.loc[120:, "slice"] = 1
-    table.loc[120:, "column"] = table.loc[:39, "column"].to_numpy()
+    table.loc[140:, ["row", "column"]] = table.loc[:39, ["row", "column"]].to_numpy()
     result = check(dataclasses.replace(intact(), table=table))
     assert result.passed
-    assert "another slice" in result.warnings[0]
+    assert "in different slices" in result.warnings[0]
 
 
 def test_a_volume_of_one_grey_value_is_refused() -> None:
@@ -175,8 +192,7 @@ def test_a_volume_of_one_grey_value_is_refused() -> None:
 
 
 def test_crops_too_small_for_the_longest_lag_can_be_checked() -> None:
-    params = PrepareParams(size=16, n_train=120, n_holdout=40, holdout_fraction=0.3, seed=1)
-    assert check(cut_crops({"shale.tif": VOLUME}, MANIFEST, params)).passed
+    assert check(cut_crops({"shale.tif": VOLUME}, MANIFEST, dataclasses.replace(PARAMS, size=16))).passed
 
 
 def test_overlap_is_that_of_the_pixels_counted_one_by_one() -> None:
@@ -186,9 +202,9 @@ def test_overlap_is_that_of_the_pixels_counted_one_by_one() -> None:
     trained = np.zeros(VOLUME.shape, bool)
     for each in crop_set.table[crop_set.table["split"] == "train"].itertuples():
         trained[each.slice, each.row : each.row + size, each.column : each.column + size] = True
-    holdout = crop_set.table[crop_set.table["split"] == "holdout"].itertuples()
+    test = crop_set.table[crop_set.table["split"] == "test"].itertuples()
     expected = sum(
-        trained[each.slice, each.row : each.row + size, each.column : each.column + size].any() for each in holdout
+        trained[each.slice, each.row : each.row + size, each.column : each.column + size].any() for each in test
     )
     assert set_table(crop_set, crops, is_scan=True)["overlapping"].item() == expected > 0
 

@@ -9,17 +9,28 @@ import numpy as np
 import pytest
 import tifffile
 
-from rockbank.crops import load_crops, save_crops, to_intensity
+from rockbank.crops import to_intensity
+from rockbank.cutting import cut_crops
 from rockbank.files import sha256
-from rockbank.manifest import Manifest, SegmentationRule, VolumeEntry, VolumeError
-from rockbank.morphology import otsu_threshold, segment, smooth
+from rockbank.manifest import SegmentationRule, VolumeEntry, VolumeError
+from rockbank.morphology import segment
 from rockbank.params import PrepareParams
 from rockbank.shale import sample_volume
-from rockbank.volumes import add_volumes, cut_crops, load_manifest, normalise, read_volumes
+from rockbank.volumes import add_volumes, load_manifest, normalise, read_volumes
 
 GREY = sample_volume(np.random.default_rng(5), n_slices=2, size=128)
 OTSU = SegmentationRule(smoothing=1.5, threshold="otsu")
-PARAMS = PrepareParams(size=32, n_train=200, n_holdout=90, holdout_fraction=0.4, seed=1)
+PARAMS = PrepareParams(
+    size=64,
+    n_train=500,
+    n_validation=50,
+    n_test=90,
+    split="blocks",
+    validation_fraction=0.1,
+    test_fraction=0.25,
+    block=3,
+    seed=1,
+)
 ROCKS = Path(__file__).parents[1].parent / "shared" / "data" / "rocks"
 
 
@@ -197,91 +208,6 @@ def test_a_volume_that_is_absent_or_changed_is_refused(tmp_path: Path, scans: Pa
         read_volumes(data, manifest)
 
 
-def two_volumes() -> tuple[dict[str, np.ndarray], Manifest]:
-    volumes = {"a.tif": GREY, "b.tif": GREY[:1, :100, ::-1].copy()}
-    return volumes, Manifest(volumes=(entry("a.tif"), entry("b.tif")))
-
-
-def test_a_crop_is_what_lies_at_its_place() -> None:
-    volumes, manifest = two_volumes()
-    crop_set = cut_crops(volumes, manifest, PARAMS)
-    assert crop_set.crops.shape == (290, 1, 32, 32)
-    assert list(crop_set.table.columns) == ["split", "volume", "slice", "row", "column", "seed"]
-    assert len(crop_set.train) == 200
-    assert len(crop_set.holdout) == 90
-    assert set(crop_set.table["volume"]) == {"a.tif", "b.tif"}
-    for crop, at in zip(crop_set.crops, crop_set.table.itertuples(), strict=True):
-        there = volumes[at.volume][at.slice, at.row : at.row + 32, at.column : at.column + 32]
-        assert np.array_equal(crop[0], there)
-
-
-def test_no_held_out_column_is_in_a_training_crop_of_any_slice() -> None:
-    volumes, manifest = two_volumes()
-    table = cut_crops(volumes, manifest, PARAMS).table
-    for _, of_volume in table.groupby("volume"):
-        trained = of_volume[of_volume["split"] == "train"]["column"].max() + 32
-        held_out = of_volume[of_volume["split"] == "holdout"]["column"].min()
-        assert trained <= 77 <= held_out  # 0.4 of 128 columns are 51
-
-
-def test_every_position_is_drawn_at_most_once_and_each_can_be() -> None:
-    grey = GREY[:1, :35, :80]
-    params = PrepareParams(size=32, n_train=68, n_holdout=4, holdout_fraction=0.4, seed=3)
-    with pytest.raises(VolumeError, match="68 positions for 69 train crops"):
-        cut_crops(
-            {"a.tif": grey}, Manifest(volumes=(entry("a.tif"),)), PrepareParams(**{**vars(params), "n_train": 69})
-        )
-    table = cut_crops({"a.tif": grey}, Manifest(volumes=(entry("a.tif"),)), params).table
-    assert not table.duplicated(["volume", "slice", "row", "column"]).any()
-    trained = table[table["split"] == "train"]
-    assert set(zip(trained["row"], trained["column"], strict=True)) == {(r, c) for r in range(4) for c in range(17)}
-
-
-def test_more_training_crops_leave_the_held_out_ones_alone() -> None:
-    volumes, manifest = two_volumes()
-    few = cut_crops(volumes, manifest, PARAMS)
-    more = cut_crops(volumes, manifest, PrepareParams(**{**vars(PARAMS), "n_train": 300}))
-    other = cut_crops(volumes, manifest, PrepareParams(**{**vars(PARAMS), "seed": 2}))
-    assert np.array_equal(few.holdout, more.holdout)
-    assert not np.array_equal(few.holdout, other.holdout)
-
-
-def test_otsu_is_resolved_on_the_smoothed_training_region_alone() -> None:
-    manifest = Manifest(volumes=(entry("a.tif"),))
-    crop_set = cut_crops({"a.tif": GREY}, manifest, PARAMS)
-    region = to_intensity(GREY[..., :77])
-    # Round-off of float32 only: 1e-6.
-    assert crop_set.segmentation.threshold == pytest.approx(otsu_threshold(smooth(region, 1.5)), abs=1e-6)
-    blinded = GREY.copy()
-    blinded[..., 77:] = 255
-    assert cut_crops({"a.tif": blinded}, manifest, PARAMS).segmentation == crop_set.segmentation
-    assert 0.02 < segment(to_intensity(crop_set.crops), crop_set.segmentation).mean() < 0.2
-
-
-def test_an_explicit_threshold_is_kept() -> None:
-    rule = SegmentationRule(smoothing=2.0, threshold=0.4)
-    volume = VolumeEntry(**{**vars(entry("a.tif")), "segmentation": rule})
-    segmentation = cut_crops({"a.tif": GREY}, Manifest(volumes=(volume,)), PARAMS).segmentation
-    assert (segmentation.smoothing, segmentation.threshold, segmentation.phase) == (2.0, 0.4, "below")
-
-
-@pytest.mark.parametrize(("fraction", "split"), [(0.1, "holdout"), (0.9, "train")])
-def test_a_region_narrower_than_a_crop_is_refused(fraction: float, split: str) -> None:
-    params = PrepareParams(**{**vars(PARAMS), "holdout_fraction": fraction})
-    with pytest.raises(VolumeError, match=rf"a\.tif: its {split} region is 128 x 1[23] pixels"):
-        cut_crops({"a.tif": GREY}, Manifest(volumes=(entry("a.tif"),)), params)
-
-
-def test_a_crop_set_comes_back_from_its_folder(tmp_path: Path) -> None:
-    volumes, manifest = two_volumes()
-    crop_set = cut_crops(volumes, manifest, PARAMS)
-    save_crops(tmp_path / "crops", crop_set)
-    loaded = load_crops(tmp_path / "crops")
-    assert np.array_equal(loaded.crops, crop_set.crops)
-    assert loaded.segmentation == crop_set.segmentation
-    assert loaded.table.equals(crop_set.table.rename_axis("crop"))
-
-
 @pytest.mark.skipif(not ROCKS.is_dir(), reason="the real scans are not beside the project")
 def test_a_real_shale_scan_becomes_crops_with_the_porosity_of_its_slices(tmp_path: Path) -> None:
     (added,) = add([ROCKS / "shale_fibsem"], tmp_path / "data")
@@ -289,7 +215,7 @@ def test_a_real_shale_scan_becomes_crops_with_the_porosity_of_its_slices(tmp_pat
     manifest = load_manifest(tmp_path / "data")
     volumes = read_volumes(tmp_path / "data", manifest)
     assert volumes[added.file].shape == (14, 1104, 1720)
-    crop_set = cut_crops(volumes, manifest, PrepareParams(**{**vars(PARAMS), "size": 64, "n_train": 500}))
+    crop_set = cut_crops(volumes, manifest, PARAMS)
     # The slices have 6.3 %; 500 crops of 64 x 64 with features of that size err by about 0.5 % each way.
     porosity = segment(to_intensity(crop_set.train), crop_set.segmentation).mean()
     assert porosity == pytest.approx(0.063, abs=0.02)

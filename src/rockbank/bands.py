@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
+from scipy import stats
 
-# Crops of one tile of this many crop sizes a side resample together.
+# A tile's side in crops.
 TILE = 2
+# Fewer blocks than this tell little about how much they differ.
+N_BLOCKS_MIN = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,25 +47,36 @@ class Curves:
     blocks: Int[np.ndarray, " n"]
 
     def __post_init__(self) -> None:
-        n_blocks = len(np.unique(self.blocks))
         if len(self.values) != len(self.blocks):
             raise ValueError(f"{len(self.values)} curves in {len(self.blocks)} blocks; give the block of each curve")
-        if n_blocks < 2:
-            raise ValueError(f"{len(self.values)} curves in {n_blocks} blocks; a bootstrap needs at least 2 of them")
+        if self.n_blocks < 2:
+            raise ValueError(
+                f"{len(self.values)} curves in {self.n_blocks} blocks; a bootstrap needs at least 2 of them"
+            )
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks that have a curve."""
+        return len(np.unique(self.blocks))
 
 
-def tiles(table: pd.DataFrame, size: int) -> Int[np.ndarray, " n"]:
-    """The block of each crop: a tile of 2 x 2 crop sizes of one volume, through all of its slices.
+def blocks_of(table: pd.DataFrame, size: int) -> Int[np.ndarray, " n"]:
+    """The block of rock that each crop lies in: a tile of 2 x 2 crops of one volume, through all of its slices.
 
     Overlapping crops and neighbouring ones resemble each other, and so do slices of a scan that follow each other.
+    Where that makes fewer than 12 blocks, tiles of one crop are tried, then those of each slice by itself, and at
+    last every crop is a block: bands of so little rock are too narrow.
 
     Args:
-        table: volume, row and column of each crop's corner.
+        table: volume, slice, row and column of each crop's corner.
         size: pixels a side of a crop.
     """
-    side = TILE * size
-    keys = [table["volume"], table["row"] // side, table["column"] // side]
-    return np.asarray(table.groupby(keys).ngroup(), dtype=np.int64)
+    for side, more in ((TILE * size, []), (size, []), (size, ["slice"])):
+        keys = [table["volume"], table["row"] // side, table["column"] // side, *(table[key] for key in more)]
+        blocks = np.asarray(table.groupby(keys).ngroup(), dtype=np.int64)
+        if len(np.unique(blocks)) >= N_BLOCKS_MIN:
+            return blocks
+    return np.arange(len(table))
 
 
 def bootstrap_band(
@@ -83,7 +97,8 @@ def bootstrap_band(
 
     H and T are the means of the regions, H* and T* those of blocks drawn with replacement, S* that of n_samples
     training crops drawn one by one. The maximum over the lags makes the band hold for all of them at once
-    (sup-t: Montiel Olea and Plagborg-Moller 2019, algorithm 2).
+    (sup-t: Montiel Olea and Plagborg-Moller 2019, algorithm 2). q grows by Student's t over the normal quantile, as
+    few blocks know se(D*) badly.
 
     Args:
         real: of held-out crops.
@@ -101,9 +116,14 @@ def bootstrap_band(
     # Where no curve differs from another the error is 0, and the band is the one value that all have.
     varies = error > 0
     largest = np.abs(misses[:, varies] / error[varies]).max(axis=1, initial=0.0)
-    half_width = float(np.quantile(largest, level)) * error
+    half_width = float(np.quantile(largest, level)) * error * _few_blocks(min(real.n_blocks, learnt.n_blocks), level)
     centre = real.values.mean(axis=0)
     return Band(centre=centre, low=centre - half_width, high=centre + half_width)
+
+
+def _few_blocks(n_blocks: int, level: float) -> float:
+    tail = 0.5 + level / 2
+    return float(stats.t.ppf(tail, n_blocks - 1) / stats.norm.ppf(tail))
 
 
 def _block_errors(curves: Curves, rng: np.random.Generator, n_bootstraps: int) -> Float[np.ndarray, "b r"]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int, UInt16
 
-from rockbank.crops import CropSet
+from rockbank.crops import SPLITS, STREAMS, CropSet
 from rockbank.morphology import Segmentation
 from rockbank.params import ChannelsParams
 
@@ -53,14 +53,14 @@ def channel_sections(n: int, rng: np.random.Generator, sand_proportion: float) -
 
 
 def channel_crops(params: ChannelsParams) -> CropSet:
-    """The channel data set: training sections, then held-out ones from another stream of the seed.
+    """The channel data set: sections for training, validation and test, each from a stream of its own of the seed.
 
     Stored as 16 bits of full scale 1; the phase of interest is the sand.
     """
     sections = []
     tables = []
-    for i_split, (split, n) in enumerate((("train", params.n_train), ("holdout", params.n_holdout))):
-        drawn = channel_sections(n, np.random.default_rng([params.seed, i_split]), params.sand_proportion)
+    for split, n in zip(SPLITS, (params.n_train, params.n_validation, params.n_test), strict=True):
+        drawn = channel_sections(n, np.random.default_rng([params.seed, STREAMS[split]]), params.sand_proportion)
         sections.append(np.round(drawn * np.float32(65535)).astype(np.uint16))
         tables.append(pd.DataFrame({"split": [split] * n}))
     table = pd.concat(tables, ignore_index=True)

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from rockbank.params import PARAMS, load_params
 from rockbank.steps.layout import errors_told, print_rows, stdout
 
 
@@ -41,7 +40,6 @@ def drift(
     with errors_told():
         plan = load(
             asked,
-            load_params(PARAMS).prepare,
             track=lambda each: track(each, "reading scans", console=Console(stderr=True)),
         )
         print_rows(about(plan))

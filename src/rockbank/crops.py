@@ -12,7 +12,9 @@ from jaxtyping import Float, UInt, UInt8
 from rockbank.files import read_json, replacing_folder, write_json
 from rockbank.morphology import Segmentation
 
-SPLITS = ("train", "holdout")
+SPLITS = ("train", "validation", "test")
+# The stream of the seed from which each split is drawn.
+STREAMS = {"train": 0, "validation": 2, "test": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +41,14 @@ class CropSet:
         return self._split("train")
 
     @property
-    def holdout(self) -> UInt[np.ndarray, "n_holdout c h w"]:
-        """Crops of which no generator has seen a pixel."""
-        return self._split("holdout")
+    def validation(self) -> UInt[np.ndarray, "n_validation c h w"]:
+        """Crops by which the best step of a training is chosen; no generator learns from them."""
+        return self._split("validation")
+
+    @property
+    def test(self) -> UInt[np.ndarray, "n_test c h w"]:
+        """Crops that no generator has seen a pixel of and no choice was made by, for the final scores."""
+        return self._split("test")
 
     def _split(self, name: str) -> UInt[np.ndarray, "n c h w"]:
         # One contiguous run per split keeps this a view of the memory map, not a copy of it.

@@ -63,7 +63,7 @@ def check_crops(
     """Hold a data set against its limits.
 
     Args:
-        crop_set: training and held-out crops.
+        crop_set: crops for training, validation and test.
         volumes: the raw volumes that they were cut from, by name; None for a synthetic model.
         params: the limits.
     """

@@ -11,6 +11,8 @@ from scipy import fft
 from rockbank.crops import to_bytes
 
 N_LEVELS = 256
+# Variance of the error of rounding to 8 bits, which is white: the power below which no image differs from another.
+ROUNDING = 1 / (12 * (N_LEVELS - 1) ** 2)
 
 
 def grey_histogram(images: Float[np.ndarray, "*dims"]) -> Float[np.ndarray, "256"]:
@@ -47,7 +49,7 @@ def power_spectrum(images: Float[np.ndarray, "n h w"], batch: int = 256) -> Floa
         part = images[start : start + batch].astype(np.float64)
         mean = (window * part).sum(axis=(1, 2), keepdims=True) / window.sum()
         parts.append(np.abs(fft.rfft2(window * (part - mean))) ** 2)
-    return np.concatenate(parts) / (window**2).sum()
+    return np.asarray(np.concatenate(parts) / (window**2).sum())
 
 
 def radial_spectrum(images: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n k"]:
@@ -67,9 +69,12 @@ def frequencies(shape: tuple[int, int]) -> Float[np.ndarray, " k"]:
 
 
 def spectrum_distance(real: Float[np.ndarray, "n k"], other: Float[np.ndarray, "m k"]) -> float:
-    """Root mean square over the frequencies of the relative difference between the mean spectra of two sets."""
+    """Root mean square over the frequencies of the relative difference between the mean spectra of two sets.
+
+    Relative to the real power and that of rounding to 8 bits: a denoised scan has next to none at high frequencies.
+    """
     mean = real.mean(axis=0)
-    return float(np.sqrt(np.mean((other.mean(axis=0) / mean - 1) ** 2)))
+    return float(np.sqrt(np.mean(((other.mean(axis=0) - mean) / (mean + ROUNDING)) ** 2)))
 
 
 def _window(shape: tuple[int, ...]) -> Float[np.ndarray, "h w"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from rockbank.crops import SPLITS, CropSet, to_intensity
 from rockbank.morphology import porosity, segment, two_point_curves
 
 LAGS = (1, 4, 16)
+PAIRS = tuple(combinations(SPLITS, 2))
 # S2 of so many crops settles its mean to a few per cent; all 10,000 of 256 x 256 would take minutes.
 N_CORRELATED = 256
 CHUNK = 256
@@ -67,8 +69,8 @@ def set_table(crop_set: CropSet, crops: pd.DataFrame, *, is_scan: bool) -> pd.Da
     Args:
         crop_set: the crops.
         crops: their `crop_table`.
-        is_scan: whether neighbouring slices resemble each other, so that held-out columns must not be trained on in
-            any slice of the volume.
+        is_scan: whether neighbouring slices resemble each other, so that a place must not be in two splits in any
+            slice of the volume.
     """
     split = crops["split"].to_numpy()
     hashes = crops["hash"].to_numpy()
@@ -78,23 +80,26 @@ def set_table(crop_set: CropSet, crops: pd.DataFrame, *, is_scan: bool) -> pd.Da
     s2 = np.array([crops.loc[is_sampled, f"s2_{lag}"].mean() for lag in LAGS])
     # Of the phase indicator: covariance S2(r) - phi^2 over variance phi - phi^2.
     correlation = (s2 - phi_0**2) / (phi_0 - phi_0**2) if 0 < phi_0 < 1 else np.zeros(len(LAGS))
-    in_train, in_holdout = split == SPLITS[0], split == SPLITS[1]
+    in_train, in_validation, in_test = (split == each for each in SPLITS)
     return pd.DataFrame(
         {
             "family": [crop_set.family],
             "n": len(crops),
             "n_train": int(in_train.sum()),
-            "n_holdout": int(in_holdout.sum()),
+            "n_validation": int(in_validation.sum()),
+            "n_test": int(in_test.sum()),
             "voxel_size": crop_set.voxel_size,
             "porosity": phi.mean(),
-            "porosity_gap": abs(_mean(phi[in_train]) - _mean(phi[in_holdout])),
+            "porosity_gap": abs(_mean(phi[in_train]) - _mean(phi[in_test])),
             "contrast": crops["max"].max() - crops["min"].min(),
             "correlation": correlation[0],
             "correlation_rise": max(0.0, float(np.nan_to_num(np.diff(correlation)).max())),
             "duplicates": float(pd.Series(hashes).duplicated(keep=False).mean()),
-            "shared": int(np.isin(hashes[in_holdout], hashes[in_train]).sum()),
-            "overlapping": _n_overlapping(crops, any_slice=False),
-            "overlapping_columns": _n_overlapping(crops, any_slice=True) if is_scan else 0,
+            "shared": sum(int(np.isin(hashes[split == b], hashes[split == a]).sum()) for a, b in PAIRS),
+            "overlapping": sum(_n_overlapping(crops, a, b, any_slice=False) for a, b in PAIRS),
+            "overlapping_any_slice": sum(_n_overlapping(crops, a, b, any_slice=True) for a, b in PAIRS)
+            if is_scan
+            else 0,
         }
     )
 
@@ -103,18 +108,19 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else 0.0
 
 
-def _n_overlapping(crops: pd.DataFrame, *, any_slice: bool) -> int:
-    """Held-out crops that share a pixel (or its column in any slice) with a training crop."""
+def _n_overlapping(crops: pd.DataFrame, known: str, unseen: str, *, any_slice: bool) -> int:
+    """Crops of the split `unseen` that share a pixel (or its place in any slice) with a crop of the split `known`."""
     keys = ["volume"] if any_slice else ["volume", "slice"]
-    train = dict(iter(crops[crops["split"] == SPLITS[0]].groupby(keys)))
+    split = crops["split"]
+    learnt = dict(iter(crops[split == known].groupby(keys)))
     n = 0
-    for key, holdout in crops[crops["split"] == SPLITS[1]].groupby(keys):
-        if key not in train:
+    for key, held in crops[split == unseen].groupby(keys):
+        if key not in learnt:
             continue
-        rows, columns = train[key]["row"].to_numpy(), train[key]["column"].to_numpy()
-        height, width = int(holdout["height"].iloc[0]), int(holdout["width"].iloc[0])
-        for row, column in zip(holdout["row"], holdout["column"], strict=True):
-            n += bool(np.any((np.abs(columns - column) < width) & (any_slice | (np.abs(rows - row) < height))))
+        rows, columns = learnt[key]["row"].to_numpy(), learnt[key]["column"].to_numpy()
+        height, width = int(held["height"].iloc[0]), int(held["width"].iloc[0])
+        for row, column in zip(held["row"], held["column"], strict=True):
+            n += bool(np.any((np.abs(columns - column) < width) & (np.abs(rows - row) < height)))
     return n
 
 

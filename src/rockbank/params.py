@@ -13,7 +13,8 @@ LOSSES = ("wgan-gp", "wgan-lp", "dcgan", "hinge")
 # Those whose critic is held by something else than a penalty of its gradient.
 WITHOUT_PENALTY = ("dcgan", "hinge")
 OPTIMISERS = ("rmsprop", "adam")
-# Lite1 is what the projected critic looks through: it would be judge of its own cause.
+REGIONS = ("blocks", "strips")
+# Not Lite1: the projected critic compares its features, so a generator is trained to match them.
 EXTRACTORS = ("efficientnet-lite0", "efficientnet-lite2", "inception")
 
 
@@ -23,18 +24,26 @@ class PrepareParams:
 
     size: int
     n_train: int
-    n_holdout: int
-    holdout_fraction: float
+    n_validation: int
+    n_test: int
+    split: str
+    validation_fraction: float
+    test_fraction: float
+    block: int
     seed: int
 
     def __post_init__(self) -> None:
         _require(self.size > 0 and self.size % 16 == 0, "size", self.size, "use a multiple of 16, such as 64 or 256")
-        _require_positive(self, "n_train", "n_holdout")
+        _require_positive(self, "n_train", "n_validation", "n_test", "block")
+        _require_among(self, "split", REGIONS)
+        for key in ("validation_fraction", "test_fraction"):
+            value = getattr(self, key)
+            _require(0 < value < 1, key, value, "use a fraction between 0 and 1, such as 0.2")
         _require(
-            0 < self.holdout_fraction < 1,
-            "holdout_fraction",
-            self.holdout_fraction,
-            "use a fraction between 0 and 1, such as 0.3",
+            self.validation_fraction + self.test_fraction < 1,
+            "test_fraction",
+            self.test_fraction,
+            f"with a validation_fraction of {self.validation_fraction} nothing is left to train on: use less",
         )
 
 
@@ -43,12 +52,13 @@ class ChannelsParams:
     """How many object-based channel sections are made."""
 
     n_train: int
-    n_holdout: int
+    n_validation: int
+    n_test: int
     sand_proportion: float
     seed: int
 
     def __post_init__(self) -> None:
-        _require_positive(self, "n_train", "n_holdout")
+        _require_positive(self, "n_train", "n_validation", "n_test")
         _require(
             0 < self.sand_proportion < 1,
             "sand_proportion",
@@ -87,6 +97,7 @@ class GeneratorParams:
     rate_critic: float
     anneal_from: float
     penalty: float
+    energy: float
     n_critic: int
     shares_batch: bool
     batch: int
@@ -105,6 +116,9 @@ class GeneratorParams:
         _require_positive(
             self, "rate_generator", "rate_critic", "n_critic", "n_steps", "critic_width", "evaluate_every"
         )
+        _require(
+            self.energy >= 0, "energy", self.energy, "use a weight of at least 0; 0 leaves the energy distance out"
+        )
         _require(self.batch > 1, "batch", self.batch, "batch norm needs at least 2")
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "use a fraction in [0, 1)")
         _require(0 <= self.ema < 1, "ema", self.ema, "use a decay in [0, 1); 0 keeps no average")
@@ -119,7 +133,10 @@ class GeneratorParams:
         )
         if self.loss in WITHOUT_PENALTY:
             _require(
-                self.penalty == 0, "penalty", self.penalty, f"the loss '{self.loss}' has no gradient penalty: set it to 0"
+                self.penalty == 0,
+                "penalty",
+                self.penalty,
+                f"the loss '{self.loss}' has no gradient penalty: set it to 0",
             )
         else:
             _require(self.penalty > 0, "penalty", self.penalty, f"the loss '{self.loss}' needs a positive weight")
@@ -127,9 +144,10 @@ class GeneratorParams:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreParams:
-    """Extractor and sample counts of the scores."""
+    """Extractors and sample counts of the scores."""
 
     extractor: str
+    second_extractor: str | None
     inception_weights: Path | None
     n_paper: int
     n_large: int
@@ -138,6 +156,14 @@ class ScoreParams:
 
     def __post_init__(self) -> None:
         _require_among(self, "extractor", EXTRACTORS)
+        if self.second_extractor is not None:
+            _require_among(self, "second_extractor", EXTRACTORS)
+            _require(
+                self.second_extractor != self.extractor,
+                "second_extractor",
+                self.second_extractor,
+                "it is the first one: name another, or null",
+            )
         _require(self.n_paper >= 2, "n_paper", self.n_paper, "a covariance needs at least 2 samples")
         _require(
             self.n_large >= self.n_paper, "n_large", self.n_large, f"use at least n_paper, which is {self.n_paper}"

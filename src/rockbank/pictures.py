@@ -145,7 +145,7 @@ def save_s2(
 
 
 def save_training(path: Path, history: Mapping[str, Sequence[float]], *, title: str = "") -> None:
-    """Write the losses and, below, the held-out KID and S2 distance over the generator's steps.
+    """Write the losses and, below, the validation KID and S2 distance over the generator's steps.
 
     Args:
         path: of the PNG.
@@ -157,8 +157,8 @@ def save_training(path: Path, history: Mapping[str, Sequence[float]], *, title: 
         raise ValueError(f"a history needs a column 'step', got {sorted(history)}")
     panels = (
         ("loss", (("critic_loss", BLUE, "-"), ("generator_loss", ORANGE, "-"), ("wasserstein", GREEN, "--"))),
-        ("held-out KID", (("kid", BLUE, "o-"),)),
-        ("held-out S2 distance", (("s2_distance", BLUE, "o-"),)),
+        ("validation KID", (("kid", BLUE, "o-"),)),
+        ("validation S2 distance", (("s2_distance", BLUE, "o-"),)),
     )
     shown = [(name, [line for line in lines if line[0] in history]) for name, lines in panels]
     shown = [(name, lines) for name, lines in shown if lines]

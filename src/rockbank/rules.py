@@ -89,7 +89,8 @@ def set_rules(params: CheckParams, *, is_scan: bool) -> list[Rule]:
     return [
         _is("n", params.n_min, None, "too few crops", "ask prepare for more, or change check.n_min"),
         _is("n_train", 2, None, "too few training crops", "raise n_train"),
-        _is("n_holdout", 2, None, "too few held-out crops", "raise n_holdout"),
+        _is("n_validation", 2, None, "too few validation crops", "raise n_validation"),
+        _is("n_test", 2, None, "too few test crops", "raise n_test"),
         _is("voxel_size", *voxel_sizes, "absurd voxel size in metres", "correct voxel_size in data/manifest.yaml"),
         _is(
             "porosity",
@@ -98,13 +99,13 @@ def set_rules(params: CheckParams, *, is_scan: bool) -> list[Rule]:
             "check smoothing and threshold in data/manifest.yaml, or change check.porosity",
         ),
         _is("duplicates", None, params.duplicates_max, "too large a fraction of crops has a twin", recut),
-        _is("overlapping", 0, 0, "held-out crops share pixels with training crops", recut),
-        _is("shared", 0, 0, "held-out crops equal training crops", recut),
+        _is("overlapping", 0, 0, "crops of two splits share pixels", recut),
+        _is("shared", 0, 0, "crops of two splits are equal", recut),
         _is(
-            "overlapping_columns",
+            "overlapping_any_slice",
             0,
             0,
-            "held-out crops lie over training columns of another slice, which resembles theirs",
+            "crops of two splits lie over each other in different slices, which resemble each other",
             recut,
             severity="warning",
         ),
@@ -136,8 +137,8 @@ def set_rules(params: CheckParams, *, is_scan: bool) -> list[Rule]:
             "porosity_gap",
             None,
             POROSITY_GAP_MAX,
-            "training and held-out crops differ in porosity",
-            "change prepare.holdout_fraction, or add a more even volume",
+            "training and test crops differ in porosity",
+            "use 'split: blocks' in prepare or another prepare.seed, or add a more even volume",
             severity="warning",
         ),
     ]

@@ -1,20 +1,18 @@
-"""Raw volumes: add a user's own to data/, read them back, and cut crops from them."""
+"""Raw volumes: add a user's own to data/, and read them back."""
 
 from __future__ import annotations
 
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import tifffile
-from jaxtyping import Float32, Shaped, UInt8
+from jaxtyping import Shaped, UInt8
 
-from rockbank.crops import CropSet, to_intensity
 from rockbank.files import sha256
 from rockbank.manifest import (
     MANIFEST,
@@ -25,11 +23,9 @@ from rockbank.manifest import (
     load_manifest,
     save_manifest,
 )
-from rockbank.morphology import Segmentation, otsu_threshold, smooth
-from rockbank.params import PrepareParams
 from rockbank.scans import Scan, read_scan, read_volume
 
-__all__ = ["add_volumes", "cut_crops", "load_manifest", "normalise", "read_volume", "read_volumes"]
+__all__ = ["add_volumes", "load_manifest", "normalise", "read_volume", "read_volumes"]
 
 # The ends of the grey scale: hot pixels and dead ones lie outside.
 PERCENTILES = (0.1, 99.9)
@@ -158,116 +154,6 @@ def normalise(
         scaled = (each.astype(np.float64) - low) / (high - low)
         out[i_slice] = np.round(np.clip(scaled, 0.0, 1.0) * 255.0)
     return out
-
-
-def cut_crops(
-    volumes: Mapping[str, UInt8[np.ndarray, "slices rows columns"]],
-    manifest: Manifest,
-    params: PrepareParams,
-    family: str = "shale",
-) -> CropSet:
-    """Random crops for training and for holding out, from regions that share no pixel.
-
-    The right-hand `holdout_fraction` of the width is held out, the same columns in every slice of a volume: slices
-    next to each other resemble each other (0.95 in a real scan), so a strip that moved would leak. Each position is
-    drawn at most once.
-
-    Args:
-        volumes: by file name, as `read_volumes` gives them.
-        manifest: of these volumes.
-        params: size, counts, held-out fraction and seed.
-        family: of the crop set.
-
-    Raises:
-        VolumeError: naming the volume whose region is narrower than a crop, or where the positions run out.
-    """
-    voxel_crops = []
-    tables = []
-    for i_split, (split, n) in enumerate((("train", params.n_train), ("holdout", params.n_holdout))):
-        # A stream of its own for each split, so that more training crops leave the held-out ones as they are.
-        rng = np.random.default_rng([params.seed, i_split])
-        table = _draw_positions(rng, {name: v.shape for name, v in volumes.items()}, split, n, params)
-        tables.append(table)
-        voxel_crops.append(_gather(volumes, table, params.size))
-    return CropSet(
-        family=family,
-        crops=np.concatenate(voxel_crops)[:, None],
-        table=pd.concat(tables, ignore_index=True),
-        voxel_size=manifest.voxel_size,
-        segmentation=_resolve(volumes, manifest.segmentation, params),
-    )
-
-
-def _draw_positions(
-    rng: np.random.Generator,
-    shapes: Mapping[str, tuple[int, ...]],
-    split: str,
-    n: int,
-    params: PrepareParams,
-) -> pd.DataFrame:
-    """`n` corners of crops, uniform over all positions of the split's regions, without repeats."""
-    size = params.size
-    spans = []
-    for name, (n_slices, n_rows, n_columns) in shapes.items():
-        begin, end = _region(n_columns, split, params.holdout_fraction)
-        if end - begin < size or n_rows < size:
-            raise VolumeError(
-                f"{name}: its {split} region is {n_rows} x {end - begin} pixels, less than a crop of {size}; use a "
-                "smaller prepare.size, another prepare.holdout_fraction, or a larger volume"
-            )
-        spans.append((n_slices, n_rows - size + 1, end - begin - size + 1, begin))
-    counts = [math.prod(span[:3]) for span in spans]
-    if n > sum(counts):
-        raise VolumeError(
-            f"{', '.join(shapes)}: {sum(counts)} positions for {n} {split} crops; ask for fewer, or add a volume"
-        )
-    flat = rng.choice(sum(counts), n, replace=False)
-    ends = np.cumsum(counts)
-    i_volume = np.searchsorted(ends, flat, side="right")
-    rest = flat - (ends - counts)[i_volume]
-    _, n_rows, n_columns, begin = np.array(spans)[i_volume].T
-    return pd.DataFrame(
-        {
-            "split": split,
-            "volume": np.array(list(shapes))[i_volume],
-            "slice": rest // (n_rows * n_columns),
-            "row": rest // n_columns % n_rows,
-            "column": begin + rest % n_columns,
-            "seed": params.seed,
-        }
-    )
-
-
-def _region(n_columns: int, split: str, holdout_fraction: float) -> tuple[int, int]:
-    border = n_columns - round(holdout_fraction * n_columns)
-    return (0, border) if split == "train" else (border, n_columns)
-
-
-def _gather(volumes: Mapping[str, np.ndarray], table: pd.DataFrame, size: int) -> UInt8[np.ndarray, "n size size"]:
-    crops = np.empty((len(table), size, size), np.uint8)
-    for name, rows in table.groupby("volume"):
-        windows = np.lib.stride_tricks.sliding_window_view(volumes[str(name)], (size, size), axis=(1, 2))
-        crops[rows.index] = windows[rows["slice"], rows["row"], rows["column"]]
-    return crops
-
-
-def _resolve(volumes: Mapping[str, np.ndarray], rule: SegmentationRule, params: PrepareParams) -> Segmentation:
-    """The rule with "otsu" as a number, found on the smoothed training pixels of all volumes."""
-    threshold = rule.threshold
-    if threshold == "otsu":
-        values = np.concatenate([_smoothed_pixels(v, rule.smoothing, params, len(volumes)) for v in volumes.values()])
-        threshold = otsu_threshold(values)
-    return Segmentation(smoothing=rule.smoothing, threshold=float(threshold), phase="below", channel=0)
-
-
-def _smoothed_pixels(
-    voxels: UInt8[np.ndarray, "slices rows columns"], smoothing: float, params: PrepareParams, n_volumes: int
-) -> Float32[np.ndarray, " n"]:
-    """Of whole slices, evenly spaced, as many as fit the subsample."""
-    region = voxels[..., slice(*_region(voxels.shape[2], "train", params.holdout_fraction))]
-    n_slices = max(1, SUBSAMPLE // n_volumes // math.prod(region.shape[1:]))
-    chosen = region[:: max(1, math.ceil(len(region) / n_slices))]
-    return np.concatenate([smooth(to_intensity(each), smoothing).ravel() for each in chosen])
 
 
 def _names(paths: Sequence[Path], folder: Path, existing: Sequence[VolumeEntry], leaving: set[str]) -> list[str]:

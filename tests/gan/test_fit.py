@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rockbank.gan.checkpoint import FILE, CheckpointMismatch, load_checkpoint
-from rockbank.gan.fit import Record, TrainingDiverged, fit, pick_device
+from rockbank.gan.fit import Record, TrainingDiverged, fit, pick_device, real_batch
 from rockbank.params import GeneratorParams
 
 PARAMS = GeneratorParams(
@@ -26,9 +26,13 @@ PARAMS = GeneratorParams(
     optimiser="rmsprop",
     rate_generator=1e-3,
     rate_critic=1e-3,
+    anneal_from=1.0,
     penalty=10.0,
+    energy=0.0,
     n_critic=2,
+    shares_batch=False,
     batch=8,
+    turns=False,
     n_steps=12,
     critic_width=4,
     dropout=0.25,
@@ -41,6 +45,22 @@ KINDS = {
     "wgan-gp, rmsprop": PARAMS,
     "wgan-lp, adam": replace(PARAMS, loss="wgan-lp", optimiser="adam", bf16=False),
     "dcgan, adam": replace(PARAMS, loss="dcgan", optimiser="adam", penalty=0.0, n_critic=1),
+    "projected": replace(
+        PARAMS,
+        network="texture",
+        latent=(372, 9, 9),
+        loss="hinge",
+        optimiser="adam",
+        anneal_from=0.5,
+        penalty=0.0,
+        energy=1.0,
+        n_critic=1,
+        shares_batch=True,
+        batch=4,
+        turns=True,
+        n_steps=6,
+        evaluate_every=2,
+    ),
     "deepflow": replace(PARAMS, network="deepflow", latent=(6, 1, 1), loss="wgan-lp", n_steps=6, evaluate_every=2),
 }
 # What a killed training runs, in a process of its own; the parameters come as JSON.
@@ -94,6 +114,30 @@ def assert_same(records: list[Record], others: list[Record]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_seed_gives_the_same_records(kind: str) -> None:
     assert_same(list(run(KINDS[kind])), list(run(KINDS[kind])))
+
+
+def test_rates_fall_linearly_from_where_they_are_told_to() -> None:
+    def moves(params: GeneratorParams) -> list[torch.Tensor]:
+        records = fit(crops_for(params), params, device=pick_device(), evaluate=None, n_samples=3, checkpoint=None)
+        weights = [record.best["linear.weight"] for record in records]
+        return [after - before for before, after in pairwise(weights)]
+
+    # A critic that stands still gives both the same gradient.
+    steady = replace(PARAMS, rate_critic=1e-12, bf16=False, n_steps=8, evaluate_every=1, ema=0.0)
+    falling = moves(replace(steady, anneal_from=0.5))
+    # After 5 of 8 steps, 3/4 of the falling half are left; RMSProp's step is in proportion to the rate.
+    torch.testing.assert_close(falling[4], 0.75 * moves(steady)[4], rtol=1e-3, atol=1e-7)
+    assert falling[6].norm() < falling[4].norm() / 2
+
+
+def test_half_of_the_crops_are_turned_by_180_degrees() -> None:
+    crops = np.zeros((400, 1, 16, 16), np.uint8)
+    crops[:, :, 0, 0] = 255
+    corners = real_batch(crops, replace(PARAMS, batch=400, turns=True), 0)[:, 0][:, [0, -1, 0, -1], [0, -1, -1, 0]]
+    assert (corners.sum(axis=0)[2:] == 0).all()
+    # binomial: 5 standard deviations
+    assert corners[:, 1].sum() == pytest.approx(200, abs=50)
+    assert corners.sum() == 400
 
 
 def test_another_seed_gives_other_records() -> None:

@@ -126,3 +126,11 @@ def test_unknown_names_are_refused() -> None:
         find_loss("hinge")
     with pytest.raises(ValueError, match="optimiser: got 'sgd'"):
         make("sgd", [nn.Parameter(torch.zeros(1))], 1e-3, (0.0, 0.9))
+
+
+def test_hinge_leaves_alone_what_is_right_by_a_margin() -> None:
+    hinge = LOSSES["hinge"]
+    right = torch.tensor([1.0, 2.5])
+    assert hinge.critic(right, -right) == 0
+    # mean of 1 - 0.5 and 0, plus mean of 1 + 0 and 1 + 2
+    assert hinge.critic(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 2.0])).item() == pytest.approx(0.25 + 2.0)

@@ -81,6 +81,7 @@ def test_each_network_has_a_range_for_each_channel() -> None:
     shapes = {
         "table1": ((8,), (1, 16, 16)),
         "deepflow": ((6, 1, 1), (3, 64, 64)),
+        "texture": ((372, 9, 9), (1, 16, 16)),
     }
     assert set(shapes) == set(BUILDERS)
     for name, (latent, image) in shapes.items():
@@ -98,6 +99,8 @@ def test_each_network_has_a_range_for_each_channel() -> None:
         ("table1", (8,), (3, 16, 16), "one channel"),
         ("deepflow", (50,), (3, 64, 128), "latent"),
         ("deepflow", (50, 1, 1), (3, 64, 128), "image"),
+        ("texture", (372, 12, 12), (1, 64, 80), r"of \[372, 12, 13\]"),
+        ("texture", (372, 12, 12), (1, 60, 64), "multiples of 16"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(

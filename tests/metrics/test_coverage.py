@@ -24,21 +24,21 @@ def test_diversity_is_one_for_the_same_law_a_half_for_half_the_spread_and_zero_f
 
 
 def test_memorisation_is_zero_for_copies_and_one_for_unseen_rock():
-    train, holdout = rock(200, 1), rock(100, 2)
-    assert memorisation(train, holdout, train[:80]) == 0.0
-    assert memorisation(train, holdout, rock(100, 3)) == pytest.approx(1.0, abs=0.02)  # chance
+    train, test = rock(200, 1), rock(100, 2)
+    assert memorisation(train, test, train[:80]) == 0.0
+    assert memorisation(train, test, rock(100, 3)) == pytest.approx(1.0, abs=0.02)  # chance
 
 
 def test_copies_are_seen_through_noise():
-    train, holdout = rock(200, 1), rock(100, 2)
+    train, test = rock(200, 1), rock(100, 2)
     copies = train[:80] + np.float32(0.1) * (rock(80, 5) - np.float32(0.5))
-    assert memorisation(train, holdout, copies) < 0.2
+    assert memorisation(train, test, copies) < 0.2
 
 
 def test_integers_count_as_the_intensity_they_stand_for():
-    train, holdout, generated = (np.round(rock(40, seed) * 255).astype(np.uint8) for seed in (1, 2, 3))
-    as_intensity = [part.astype(np.float32) / 255 for part in (train, holdout, generated)]
-    assert memorisation(train, holdout, generated) == pytest.approx(memorisation(*as_intensity), rel=1e-6)
+    train, test, generated = (np.round(rock(40, seed) * 255).astype(np.uint8) for seed in (1, 2, 3))
+    as_intensity = [part.astype(np.float32) / 255 for part in (train, test, generated)]
+    assert memorisation(train, test, generated) == pytest.approx(memorisation(*as_intensity), rel=1e-6)
 
 
 def test_coarse_images_have_sixteen_cells_on_the_shorter_side():

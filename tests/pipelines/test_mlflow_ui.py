@@ -20,7 +20,7 @@ from rockbank.params import GateParams
 LIMITS = GateParams(
     fid_max=50.0, kid_max=0.9, s2_distance_max=0.02, diversity_min=0.6, memorisation_min=0.5, kid_gain_min=0.0
 )
-# Of each run: the loss, and its held-out KID over the steps.
+# Of each run: the loss, and its validation KID over the steps.
 RUNS = {"shale-wgan-gp": ("wgan-gp", [0.9, 0.5, 0.321]), "shale-dcgan": ("dcgan", [0.9, 0.7, 0.654])}
 
 pytestmark = [

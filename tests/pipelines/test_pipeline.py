@@ -75,8 +75,8 @@ def shrink(clone: Clone) -> None:
         "memorisation_min": 0.0,
     }
     clone.change_params(
-        prepare={"size": 32, "n_train": 96, "n_holdout": 80},
-        channels={"n_train": 48, "n_holdout": 48},
+        prepare={"size": 32, "n_train": 96, "n_validation": 40, "n_test": 80},
+        channels={"n_train": 48, "n_validation": 24, "n_test": 48},
         check={"shale": check, "channels": check},
         generators=dict.fromkeys(GENERATORS, tiny),
         score={"n_paper": 12, "n_large": 24, "n_progress": 12},

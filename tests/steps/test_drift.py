@@ -21,12 +21,13 @@ from rockbank import registry
 from rockbank.card import CARD, REFERENCE, VERDICT, ModelCard, fingerprints
 from rockbank.cli import app, main
 from rockbank.crops import save_crops
+from rockbank.cutting import cut_crops
 from rockbank.files import sha256, write_json
 from rockbank.manifest import SegmentationRule
 from rockbank.morphology import describe
 from rockbank.params import load_params
 from rockbank.steps.drift import STATISTICS
-from rockbank.volumes import add_volumes, cut_crops, load_manifest, read_volumes
+from rockbank.volumes import add_volumes, load_manifest, read_volumes
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 ROCKS = Path(__file__).parents[3] / "shared" / "data" / "rocks"
@@ -54,7 +55,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [folder / "first.tif"], folder / "data", voxel_size=60e-9, segmentation=rule, licence="MIT", source="synthetic"
     )
     manifest = load_manifest(folder / "data")
-    params = replace(load_params(PARAMS).prepare, size=SIZE, n_train=400, n_holdout=50)
+    params = replace(load_params(PARAMS).prepare, size=SIZE, n_train=400, n_validation=50, n_test=50)
     save_crops(
         folder / "artifacts/data/shale", cut_crops(read_volumes(folder / "data", manifest), manifest, params, "shale")
     )
@@ -213,7 +214,7 @@ def test_a_registered_version_is_compared_with_by_its_own_values(
     register(generator_folder(), describe(np.random.default_rng(0).random((500, 16, 16)) < 0.2))
     same, other = binary(store / "same.npy", 1, 0.2), binary(store / "other.npy", 1, 0.3)
     printed = said(same, "--voxel-size", "60e-9", "--model", "shale/1", "--n", "100")
-    assert "500 held-out crops registered with shale/1" in printed
+    assert "500 test crops registered with shale/1" in printed
     assert "grey" not in printed.split("limits")[1].split("statistic")[1]
     assert "limits" in said(other, "--voxel-size", "60e-9", "--model", "shale/1", "--n", "100", status=OVER)
     assert (store / "drift.html").read_text().count("<img") == 2

@@ -1,4 +1,4 @@
-"""A killed training goes on bit for bit, in the same MLflow run."""
+"""A killed training goes on bit for bit, in the same MLflow run; the test crops have no part in it."""
 
 import os
 import signal
@@ -30,11 +30,13 @@ train(
     "tiny",
     GeneratorParams(
         family="shale", network="table1", latent=(8,), loss="wgan-gp", optimiser="adam", rate_generator=1e-3,
-        rate_critic=1e-3, penalty=10.0, n_critic=1, batch=4, n_steps={STEPS}, critic_width=4, dropout=0.2, ema=0.9,
+        rate_critic=1e-3, anneal_from=1.0, penalty=10.0, energy=0.0, n_critic=1, shares_batch=False, batch=4, turns=False,
+        n_steps={STEPS}, critic_width=4, dropout=0.2, ema=0.9,
         bf16=False, evaluate_every=4, seed=1,
     ),
     ScoreParams(
-        extractor="efficientnet-lite0", inception_weights=None, n_paper=4, n_large=8, n_progress=8, seed=0
+        extractor="efficientnet-lite0", second_extractor=None, inception_weights=None, n_paper=4, n_large=8,
+        n_progress=8, seed=0,
     ),
 )
 """
@@ -52,11 +54,12 @@ def finish(process: subprocess.Popen[bytes]) -> None:
     assert process.returncode == 0, said.decode()
 
 
-def with_crops(folder: Path) -> Path:
+def with_crops(folder: Path, test_seed: int = 1) -> Path:
     """`folder` with a small crop set in it."""
     folder.mkdir()
     crops = np.random.default_rng(0).integers(0, 256, (40, 1, 32, 32), dtype=np.uint8)
-    table = pd.DataFrame({"split": ["train"] * 24 + ["holdout"] * 16})
+    crops[32:] = np.random.default_rng(test_seed).integers(0, 256, (8, 1, 32, 32), dtype=np.uint8)
+    table = pd.DataFrame({"split": ["train"] * 24 + ["validation"] * 8 + ["test"] * 8})
     segmentation = Segmentation(smoothing=1.0, threshold=0.5, phase="below")
     crop_set = CropSet(family="shale", crops=crops, table=table, voxel_size=60e-9, segmentation=segmentation)
     save_crops(folder / LAYOUT.crops("shale"), crop_set)
@@ -90,3 +93,12 @@ def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(tmp_pa
     assert run.info.run_id == read_json(killed / LAYOUT.run("tiny"))["run_id"]
     steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "critic_loss")]
     assert sorted(steps) == list(range(1, STEPS + 1))
+
+
+def test_the_test_crops_have_no_part_in_a_training(tmp_path: Path) -> None:
+    one, other = with_crops(tmp_path / "one"), with_crops(tmp_path / "other", test_seed=2)
+    for folder in (one, other):
+        finish(start(folder))
+    for name in ("weights.safetensors", "history.csv"):
+        assert (one / LAYOUT.train("tiny") / name).read_bytes() == (other / LAYOUT.train("tiny") / name).read_bytes()
+    assert "kid" in (one / LAYOUT.train("tiny") / "history.csv").read_text()

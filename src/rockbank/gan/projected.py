@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, leaky_relu, normalize
+from torch.nn.functional import conv2d, normalize
 
 from rockbank.efficientnet import load_efficientnet
 from rockbank.gan.critic import Critic, Maps
@@ -57,7 +57,7 @@ class SpectralConv2d(nn.Conv2d):
 
 
 class Mixing(nn.Module):
-    """A fixed random 1 x 1 convolution: it spreads what a feature map says over all channels (Sauer et al., sec. 3.2)."""
+    """A fixed random 1 x 1 convolution: what a map says is spread over all channels (Sauer et al. 2021, sec. 3.2)."""
 
     weight: Tensor
 

@@ -26,10 +26,10 @@ def diversity(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> fl
 
 def memorisation(
     train: Float[np.ndarray, "n c h w"] | UInt[np.ndarray, "n c h w"],
-    holdout: Float[np.ndarray, "k c h w"] | UInt[np.ndarray, "k c h w"],
+    test: Float[np.ndarray, "k c h w"] | UInt[np.ndarray, "k c h w"],
     generated: Float[np.ndarray, "m c h w"] | UInt[np.ndarray, "m c h w"],
 ) -> float:
-    """Median distance of generated samples to their nearest training crop, over that of held-out crops.
+    """Median distance of generated samples to their nearest training crop, over that of test crops.
 
     About 1 where the generator's samples are as new as unseen rock, 0 where it replays its training crops.
     The distance is that of images averaged down to 16 cells a side: a copy is a copy pixel by pixel, the
@@ -37,7 +37,9 @@ def memorisation(
     copies.
     """
     known = coarse(train)
-    return _median_nearest(coarse(generated), known) / _median_nearest(coarse(holdout), known)
+    return float(
+        np.median(nearest_distance(coarse(generated), known)) / np.median(nearest_distance(coarse(test), known))
+    )
 
 
 def coarse(rock: Float[np.ndarray, "n c h w"] | UInt[np.ndarray, "n c h w"], batch: int = 256) -> Float[Tensor, "n d"]:
@@ -53,10 +55,13 @@ def coarse(rock: Float[np.ndarray, "n c h w"] | UInt[np.ndarray, "n c h w"], bat
     return torch.cat(parts)
 
 
-def _median_nearest(values: Float[Tensor, "n d"], known: Float[Tensor, "m d"], batch: int = 256) -> float:
+def nearest_distance(
+    values: Float[Tensor, "n d"], known: Float[Tensor, "m d"], batch: int = 256
+) -> Float[np.ndarray, " n"]:
+    """Euclidean distance of each row to the nearest row of `known`."""
     # Exact differences: the faster matrix product leaves a copy at a distance of 1e-3 instead of 0.
     exact = "donot_use_mm_for_euclid_dist"
     nearest = [
         torch.cdist(values[i : i + batch], known, compute_mode=exact).amin(dim=1) for i in range(0, len(values), batch)
     ]
-    return float(np.median(torch.cat(nearest).numpy()))
+    return torch.cat(nearest).numpy()

@@ -9,11 +9,12 @@ from jaxtyping import UInt8
 
 from rockbank.channels import channel_crops
 from rockbank.crops import CropSet, load_crops, save_crops
+from rockbank.cutting import cut_crops
 from rockbank.expectations import check_crops, write_report
 from rockbank.files import write_json
 from rockbank.params import ChannelsParams, CheckParams, PrepareParams
 from rockbank.steps.layout import DATA, PIPELINE, SCANNED, Layout, terminal
-from rockbank.volumes import cut_crops, load_manifest, read_volumes
+from rockbank.volumes import load_manifest, read_volumes
 
 
 class CheckFailed(RuntimeError):
@@ -60,5 +61,7 @@ def _volumes(family: str) -> Mapping[str, UInt8[np.ndarray, "slices rows columns
 def _save(crop_set: CropSet, layout: Layout) -> None:
     save_crops(layout.crops(crop_set.family), crop_set)
     size = " x ".join(map(str, crop_set.crops.shape[1:]))
-    n_train, n_holdout = len(crop_set.train), len(crop_set.holdout)
-    terminal.print(f"{crop_set.family}: {n_train} crops of {size} to train on, {n_holdout} held out")
+    n_train, n_validation, n_test = len(crop_set.train), len(crop_set.validation), len(crop_set.test)
+    terminal.print(
+        f"{crop_set.family}: {n_train} crops of {size} to train on, {n_validation} of validation, {n_test} of test"
+    )

@@ -1,4 +1,4 @@
-"""New raw scans, cut as `prepare` cuts them, and the rock that they are held against."""
+"""New raw scans, cut into crops, and the rock that they are held against."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rockbank.card import REFERENCE
 from rockbank.crops import CropSet, load_crops
+from rockbank.cutting import cut_whole
 from rockbank.drift import described_values
 from rockbank.files import read_json
 from rockbank.manifest import MANIFEST, SegmentationRule
 from rockbank.morphology import Segmentation
-from rockbank.params import PrepareParams
 from rockbank.steps.layout import DATA, PIPELINE, SCANNED, Layout
-from rockbank.volumes import add_volumes, cut_crops, load_manifest, read_volumes
+from rockbank.volumes import add_volumes, load_manifest, read_volumes
 
 # A reference has four times the crops of the new scans, so that its own chance counts little.
 REFERENCE_CROPS = 4
@@ -91,15 +92,13 @@ class Plan:
 
 def load(
     asked: Asked,
-    params: PrepareParams,
     layout: Layout = PIPELINE,
     track: Callable[[Iterable[Path]], Iterable[Path]] = iter,
 ) -> Plan:
-    """Read the scans, cut them as `prepare` does, and find their reference.
+    """Read the scans, cut crops of the reference's size from all over them, and find their reference.
 
     Args:
         asked: by the user.
-        params: of the crops; the size is the reference's.
         layout: where the training crops lie.
         track: wraps the loop over paths, for a progress bar.
 
@@ -128,12 +127,7 @@ def load(
                 )
         manifest = load_manifest(folder)
         volumes = read_volumes(folder, manifest)
-    # prepare's two regions together are the whole scan, so both splits are taken.
-    n_holdout = max(1, round(params.holdout_fraction * asked.n))
-    cut = replace(
-        params, size=reference.size, n_train=max(1, asked.n - n_holdout), n_holdout=n_holdout, seed=asked.seed
-    )
-    new = cut_crops(volumes, manifest, cut, SCANNED)
+    new = cut_whole(volumes, manifest, size=reference.size, n=asked.n, seed=asked.seed, family=SCANNED)
     return Plan(asked=asked, reference=reference, new=new, n_voxels=sum(each.size for each in volumes.values()))
 
 
@@ -177,8 +171,6 @@ def _from_crops(asked: Asked, layout: Layout) -> Reference:
     n = min(len(table), REFERENCE_CROPS * asked.n)
     chosen = np.sort(np.random.default_rng(asked.seed).choice(len(table), n, replace=False))
     size = crop_set.crops.shape[-1]
-    # The extent of their places is their region's, up to a pixel or so.
-    extents = table.groupby("volume")[["slice", "row", "column"]].agg(np.ptp).add([1, size, size])
     return Reference(
         name=f"{n} of the {len(table)} training crops in {folder}",
         size=size,
@@ -188,8 +180,19 @@ def _from_crops(asked: Asked, layout: Layout) -> Reference:
         crops=replace(
             crop_set, crops=np.asarray(crop_set.train[chosen]), table=table.iloc[chosen].reset_index(drop=True)
         ),
-        n_voxels=int(extents.prod(axis=1).sum()),
+        n_voxels=_n_voxels(table, size),
     )
+
+
+def _n_voxels(table: pd.DataFrame, size: int) -> int:
+    """Of the regions that these crops were cut from, up to a pixel or so: what they cover, in every slice."""
+    n = 0
+    for _, places in table.groupby("volume"):
+        covered = np.zeros((places["row"].max() + size, places["column"].max() + size), bool)
+        for row, column in zip(places["row"], places["column"], strict=True):
+            covered[row : row + size, column : column + size] = True
+        n += int(covered.sum()) * (int(np.ptp(places["slice"])) + 1)
+    return n
 
 
 def _from_registry(model: str) -> Reference:
@@ -207,7 +210,7 @@ def _from_registry(model: str) -> Reference:
             "register the generator again with 'dvc repro', or leave --model out to compare with the training crops"
         )
     return Reference(
-        name=f"statistics of {described['n']} held-out crops registered with {name}",
+        name=f"statistics of {described['n']} test crops registered with {name}",
         size=card.image_shape[-1],
         voxel_size=card.voxel_size,
         segmentation=card.segmentation,

@@ -1,4 +1,4 @@
-"""Score one generator on held-out crops, and draw what the scores say."""
+"""Score one generator on test crops, and draw what the scores say."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
 from rockbank import tracking
+from rockbank.bands import blocks_of
 from rockbank.card import REFERENCE, WEIGHTS, headline
 from rockbank.crops import CropSet, load_crops
 from rockbank.crops import to_intensity as crop_intensity
@@ -20,11 +21,12 @@ from rockbank.metrics.features import make_extractor
 from rockbank.metrics.score import score as score_samples
 from rockbank.metrics.table2 import table2 as write_table2
 from rockbank.morphology import describe, segment, two_point_curves
+from rockbank.panels import save_statistics
 from rockbank.params import GeneratorParams, ScoreParams
 from rockbank.pictures import save_real_against_generated, save_s2, save_training
 from rockbank.ranges import to_intensity
 from rockbank.steps.blueprint import Blueprint
-from rockbank.steps.layout import HISTORY, PIPELINE, Layout, terminal
+from rockbank.steps.layout import HISTORY, PIPELINE, SCANNED, Layout, terminal
 
 # The paper's Table 2 is of this family; its rows are named by the loss.
 TABLE2_FAMILY = "shale"
@@ -36,16 +38,21 @@ def score(generator: str, params: ScoreParams, layout: Layout = PIPELINE) -> Non
     blueprint = Blueprint.load(folder)
     crop_set = load_crops(layout.crops(blueprint.family))
     generated = _sample(blueprint, layout, params)
+    second = params.second_extractor
     scores = score_samples(
         train=crop_set.train,
-        holdout=crop_set.holdout,
+        test=crop_set.test,
         generated=generated,
         segmentation=crop_set.segmentation,
         extractor=make_extractor(params.extractor, params.inception_weights),
+        second=None if second is None else make_extractor(second, params.inception_weights),
+        blocks=_blocks(crop_set),
         n_paper=params.n_paper,
         n_large=params.n_large,
         seed=params.seed,
     )
+    curves = scores.pop("curves")
+    save_statistics(layout.score(generator) / "statistics.png", curves, voxel_size=crop_set.voxel_size, title=generator)
     write_json(layout.scores(generator), scores)
     measured_with = {"extractor": scores["extractor"], "samples": scores["large"]["n"]}
     write_json(layout.metrics(generator), {**measured_with, **headline(scores)})
@@ -65,6 +72,15 @@ def table2(generators: dict[str, GeneratorParams], layout: Layout = PIPELINE) ->
     write_text(layout.reports / "table2.md", write_table2(rows))
 
 
+def _blocks(crop_set: CropSet) -> dict[str, Int[np.ndarray, " n"]] | None:
+    """Of crops that were cut from a scan; those of a law are independent of each other."""
+    if crop_set.family != SCANNED:
+        return None
+    blocks = blocks_of(crop_set.table, max(crop_set.crops.shape[2:]))
+    split = crop_set.table["split"].to_numpy()
+    return {"training": blocks[split == "train"], "test": blocks[split == "test"]}
+
+
 def _sample(blueprint: Blueprint, layout: Layout, params: ScoreParams) -> Float32[np.ndarray, "n c h w"]:
     module = load_generator(
         layout.train(blueprint.generator) / WEIGHTS,
@@ -79,7 +95,7 @@ def _sample(blueprint: Blueprint, layout: Layout, params: ScoreParams) -> Float3
 
 def _draw(generator: str, crop_set: CropSet, generated: Float32[np.ndarray, "n c h w"], layout: Layout) -> None:
     folder = layout.score(generator)
-    real = crop_intensity(crop_set.holdout[: len(generated)])
+    real = crop_intensity(crop_set.test[: len(generated)])
     pores, fake_pores = segment(real, crop_set.segmentation), segment(generated, crop_set.segmentation)
     write_json(folder / REFERENCE, describe(pores))
     curves, fake_curves = two_point_curves(pores), two_point_curves(fake_pores)
@@ -126,7 +142,7 @@ def _table(scores: dict[str, Any]) -> str:
         for name, value in headline(scores).items()
     ]
     kid, distance = scores["large"]["kid"], scores["s2_distance"]
-    return f"""**KID {kid:.3g}, S2 distance {distance:.3g}** of {n} samples against {n} held-out crops, the less
+    return f"""**KID {kid:.3g}, S2 distance {distance:.3g}** of {n} samples against {n} test crops, the less
 the better; training crops in their place have {real["kid"]:.3g} and {real["s2_distance"]:.3g}.
 
 | | generated | real | |

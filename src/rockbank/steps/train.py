@@ -1,4 +1,4 @@
-"""Train one generator as one MLflow run, and keep the weights whose held-out KID was the best."""
+"""Train one generator as one MLflow run, and keep the weights whose KID on validation crops was the best."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def train(generator: str, params: GeneratorParams, score: ScoreParams, layout: L
     asked = {**asdict(params), "extractor": score.extractor, "n_progress": score.n_progress}
     checkpoint = CHECKPOINTS / f"{generator}-{_fingerprint(asked, layout.crops(params.family))}"
     extractor = make_extractor(score.extractor, score.inception_weights, device.type)
-    holdout = crop_set.holdout[: score.n_progress]
+    validation = crop_set.validation[: score.n_progress]
     with tracking.start(params.family, generator, asked, resume=_run_id(checkpoint)) as run:
         write_json(checkpoint / RUN, {"run_id": run.run_id})
-        _tell_origin(run, generator, params, crop_set, layout)
+        _tell_origin(run, generator, params, crop_set, len(validation), layout)
         records = fit(
             crop_set.train,
             params,
             device=device,
-            evaluate=progress_evaluator(holdout, crop_set.segmentation, extractor),
-            n_samples=len(holdout),
+            evaluate=progress_evaluator(validation, crop_set.segmentation, extractor),
+            n_samples=len(validation),
             checkpoint=checkpoint,
         )
         history, logged = [], run.last_step("generator_loss")
@@ -76,16 +76,23 @@ def _shown(generator: str, n_steps: int, records: Iterable[Record]) -> Iterator[
             yield record
 
 
-def _tell_origin(run: tracking.Run, generator: str, params: GeneratorParams, crop_set: CropSet, layout: Layout) -> None:
+def _tell_origin(
+    run: tracking.Run,
+    generator: str,
+    params: GeneratorParams,
+    crop_set: CropSet,
+    n_validation: int,
+    layout: Layout,
+) -> None:
     run.data(f"{params.family} crops", layout.crops(params.family), origin(params.family, layout))
     run.tag({"git_commit": git_commit(), "data_md5": origin(params.family, layout)})
     size = " x ".join(map(str, crop_set.crops.shape[1:]))
     run.describe(
         f"**{generator}**: {params.network} by {params.loss} on {len(crop_set.train)} crops of {size}.\n\n"
-        f"`kid` and `s2_distance` are measured on {len(crop_set.holdout)} held-out crops as training goes, the less "
-        "the better; the weights of the least `kid` are kept. Under *Model metrics* are their curves, and samples "
-        "of the same latents at every evaluation (move the slider); `final/...` are the final scores, those that "
-        "the gate weighs."
+        f"`kid` and `s2_distance` are measured on {n_validation} validation crops as training goes, the less the "
+        "better; the weights of the least `kid` are kept. Under *Model metrics* are their curves, and samples of the "
+        "same latents at every evaluation (move the slider); `final/...` are the final scores, on test crops, those "
+        "that the gate weighs."
     )
 
 
