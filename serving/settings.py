@@ -52,7 +52,10 @@ class Settings(BaseSettings):
     send_seconds: float = Field(30.0, gt=0, description="a client that takes no bytes for this long is cut off")
     max_n: int = Field(10_000, ge=1, description="samples of one request, at most")
     max_side: int = Field(
-        SIDE_MAX, ge=1, le=SIDE_MAX, description="pixels of a side of an endless image; its square, of all in a request"
+        SIDE_MAX,
+        ge=1,
+        le=SIDE_MAX,
+        description="pixels of an endless image's side, at most; a request has at most its square",
     )
     max_body_bytes: int = Field(
         64 * MIB, ge=1024, description="of a request's body, also once decompressed; more get 413"

@@ -122,12 +122,12 @@ def test_the_law_at_the_border_of_an_image_is_that_of_its_middle(generator: Text
     """Of 500 images of 5 x 5 cells: mean, spread and the difference of neighbours, in each cell against all of them.
 
     Images are independent, and so the standard error of a cell's statistic is its spread over the images by the root
-    of their number. Twelve other seeds gave 1.8 to 3.5 for the largest of the 25 x 3 differences, in standard errors.
+    of their number. Twelve other seeds gave 1.7 to 3.9 for the largest of the 25 x 3 differences, in standard errors.
     """
     n = 500
     images = generator(torch.from_numpy(draw_latents(11, n, (N_LATENT, 13, 13), lattice=LATTICE))).numpy()[:, 0]
     assert images.std() > 0.1
-    assert largest_difference(images) < 4.0
+    assert largest_difference(images) < 5.0
 
 
 def largest_difference(images: Float[np.ndarray, "n h w"]) -> float:
@@ -159,7 +159,7 @@ def test_two_point_correlation_and_spectrum_across_tiles_are_those_inside(sample
     """24 strips of 64 x 256 pixels astride a border of tiles against 24 in the middle of tiles, all of other images.
 
     S2 at each lag up to 32 and the spectrum along the strip in 16 bands; the standard error of a difference of means is
-    that of both groups together. Ten other sets of strips gave at most 2.6 for S2 and 4.3 for the spectrum.
+    that of both groups together. Ten other sets of strips gave at most 3.1 for S2 and 2.9 for the spectrum.
     """
     # The same phases within a cell, so that only the border of tiles is between the two: columns 224 and 96 are both
     # whole cells.
