@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from serving.endpoints import generate, health, infer, operate, page
+from serving.endpoints import generate, health, infer, operate, page, tiles
 from serving.errors import BadRequest, NotAllowed, NotFound, ServingError
 from serving.logs import start_logs
 from serving.middleware import Outermost, error_body
@@ -68,7 +68,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service = service
     app.state.grpc_server = None
     # Paths are tried in this order: those that are asked for most come first.
-    for router in (generate.router, infer.router, health.health, health.router, operate.router, page.router):
+    routers = (
+        generate.router, infer.router, tiles.router, health.health, health.router, operate.router, page.router,
+    )  # fmt: skip
+    for router in routers:
         app.include_router(router)
     stop_traces = start_traces(app, settings.traces_endpoint) if settings.traces_endpoint else None
     app.add_middleware(Outermost, metrics=service.metrics)

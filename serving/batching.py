@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from serving.errors import DeadlineExceeded, NotReady, QueueFull
-from serving.generator import Generator
+from serving.generator import Computes
 from serving.monitoring import Metrics
 
 
@@ -52,7 +52,7 @@ class Batcher:
 
     def __init__(
         self,
-        generator: Generator,
+        generator: Computes,
         executor: Executor,
         metrics: Metrics,
         *,

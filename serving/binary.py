@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from rockbank.card import ModelCard
+from rockbank.latents import Lattice
+from rockbank.windows import TILE_CELLS
 from serving.errors import BadRequest, TooLarge
 from serving.generator import INPUT, OUTPUT
 from serving.schemas import MAX_JSON_BYTES, InferRequest, Tensor, parse
@@ -115,12 +117,15 @@ def read_latents(tensor: Tensor, rest: memoryview, card: ModelCard, n_max: int) 
     Raises:
         BadRequest, TooLarge: where they are not what the card's graph takes.
     """
-    wanted = f"FP32 of shape [n, {', '.join(map(str, card.latent_shape))}]"
+    wanted = f"FP32 of shape {_wanted(card)}"
     if tensor.datatype != "FP32":
         raise BadRequest(f"'{INPUT}' is {tensor.datatype[:20]}; send {wanted}")
     shape = tuple(tensor.shape)
-    if shape[1:] != card.latent_shape or not shape or shape[0] < 1:
+    if not _fits(shape[1:], card) or not shape or shape[0] < 1:
         raise BadRequest(f"'{INPUT}' has the shape {list(shape)}; send {wanted}, n at least 1")
+    if card.lattice is not None:
+        # As many pixels as those of images of the card's own size.
+        n_max = max(1, n_max * math.prod(card.image_shape) // math.prod(card.lattice.image(*shape[2:])))
     if shape[0] > n_max:
         raise TooLarge(f"'{INPUT}' holds {shape[0]} latents; send at most {n_max} at once, in several requests")
     n_values = math.prod(shape)
@@ -137,6 +142,25 @@ def read_latents(tensor: Tensor, rest: memoryview, card: ModelCard, n_max: int) 
             f"but its shape {list(shape)} takes {4 * n_values} bytes; send as many"
         )
     return _checked(np.frombuffer(rest, dtype=_FP32).reshape(shape))
+
+
+def _fits(shape: tuple[int, ...], card: ModelCard) -> bool:
+    if card.lattice is None or shape == card.latent_shape:
+        return shape == card.latent_shape
+    least, most = _extents(card.lattice)
+    return len(shape) == 3 and shape[0] == card.latent_shape[0] and all(least <= side <= most for side in shape[1:])
+
+
+def _wanted(card: ModelCard) -> str:
+    if card.lattice is None:
+        return f"[n, {', '.join(map(str, card.latent_shape))}]"
+    least, most = _extents(card.lattice)
+    return f"[n, {card.latent_shape[0]}, h, w], h and w from {least} to {most}, more by generate with a size"
+
+
+def _extents(lattice: Lattice) -> tuple[int, int]:
+    """Of a latent's side: one cell of the image, and a tile of it; what is larger would hold up all others."""
+    return 2 * lattice.margin + 1, 2 * lattice.margin + TILE_CELLS
 
 
 def _from_json(tensor: Tensor, n_values: int) -> Float32[np.ndarray, " n"]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rockbank.card import HEADLINE, headline
 from rockbank.registry import Entry
+from rockbank.windows import tile_shape
 from serving.alerts import alerts
 from serving.models import Served, Slot
 from serving.page import Page
@@ -162,6 +163,7 @@ class Dashboard:
                 sum(s.value for s in told(metrics.samples_total, "_total") if _version_of(s.labels) == version)
             ),
             golden=sum(s.value for s in told(metrics.golden_max_difference) if _version_of(s.labels) == version),
+            tile_side=tile_shape(served.card)[1] if served.card.lattice is not None else None,
             golden_holds=not any(s.value for s in told(metrics.golden_mismatch) if _version_of(s.labels) == version),
         )
 

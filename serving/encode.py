@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from rockbank.card import ModelCard
 from rockbank.crops import to_bytes
 from rockbank.pictures import grid
+from rockbank.sample_files import array_header
+from rockbank.tiff import Layout
 from serving.binary import json_numbers
-from serving.tiff import Layout
 
 Chunk = bytes | memoryview
+Shape = tuple[int, int, int, int]
 # As `rockbank sample` draws them.
 _N_COLUMNS = 4
 
@@ -56,12 +58,9 @@ class Npy:
 
     media_type, suffix, is_light = "application/x-npy", "npy", True
 
-    def __init__(self, n: int, card: ModelCard, about: Mapping[str, Any]) -> None:
-        shape = (n, *card.image_shape)
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
-        self._head = header.getvalue()
-        self.size: int | None = len(self._head) + 4 * int(np.prod(shape))
+    def __init__(self, shape: Shape, voxel_size: float, about: Mapping[str, Any]) -> None:
+        self._head = array_header(shape)
+        self.size: int | None = len(self._head) + 4 * math.prod(shape)
 
     def head(self) -> list[Chunk]:
         """numpy's header, which says the shape."""
@@ -81,7 +80,7 @@ class Png:
 
     media_type, suffix, is_light = "image/png", "png", False
 
-    def __init__(self, n: int, card: ModelCard, about: Mapping[str, Any]) -> None:
+    def __init__(self, shape: Shape, voxel_size: float, about: Mapping[str, Any]) -> None:
         self.size: int | None = None
         self._blocks: list[Float32[np.ndarray, "b c h w"]] = []
 
@@ -99,14 +98,37 @@ class Png:
         return [_png(np.concatenate(self._blocks), _N_COLUMNS)]
 
 
+class Picture:
+    """One image of any size, whose rows are kept as bytes until the last one is there."""
+
+    media_type, suffix, is_light = "image/png", "png", False
+
+    def __init__(self, shape: Shape, voxel_size: float, about: Mapping[str, Any]) -> None:
+        self.size: int | None = None
+        self._bands: list[UInt8[np.ndarray, "rows width"]] = []
+
+    def head(self) -> list[Chunk]:
+        """Nothing."""
+        return []
+
+    def block(self, samples: Float32[np.ndarray, "1 1 rows width"]) -> list[Chunk]:
+        """Nothing yet."""
+        self._bands.append(to_bytes(samples[0, 0]))
+        return []
+
+    def tail(self) -> list[Chunk]:
+        """The picture."""
+        return [png(np.concatenate(self._bands))]
+
+
 class Zip:
     """A PNG for each sample."""
 
     media_type, suffix, is_light = "application/zip", "zip", False
 
-    def __init__(self, n: int, card: ModelCard, about: Mapping[str, Any]) -> None:
+    def __init__(self, shape: Shape, voxel_size: float, about: Mapping[str, Any]) -> None:
         self.size: int | None = None
-        self._width = len(str(n - 1))
+        self._width = len(str(shape[0] - 1))
         self._i = 0
         self._about = about
         self._written = _Written()
@@ -136,9 +158,9 @@ class Tiff:
 
     media_type, suffix, is_light = "image/tiff", "tif", False
 
-    def __init__(self, n: int, card: ModelCard, about: Mapping[str, Any]) -> None:
-        c, height, width = card.image_shape
-        self._layout = Layout(n * c, height, width, card.voxel_size)
+    def __init__(self, shape: Shape, voxel_size: float, about: Mapping[str, Any]) -> None:
+        n, c, height, width = shape
+        self._layout = Layout(n * c, height, width, voxel_size)
         self.size: int | None = self._layout.size
 
     def head(self) -> list[Chunk]:
@@ -159,10 +181,10 @@ class Json:
 
     media_type, suffix, is_light = "application/json", "json", False
 
-    def __init__(self, n: int, card: ModelCard, about: Mapping[str, Any]) -> None:
+    def __init__(self, shape: Shape, voxel_size: float, about: Mapping[str, Any]) -> None:
         self.size: int | None = None
         self._is_first = True
-        self._head = json.dumps({**about, "shape": [n, *card.image_shape], "data": []})[:-2].encode()
+        self._head = json.dumps({**about, "shape": shape, "data": []})[:-2].encode()
 
     def head(self) -> list[Chunk]:
         """All but the values."""
@@ -182,14 +204,23 @@ class Json:
 ENCODERS: dict[str, type[Npy] | type[Png] | type[Zip] | type[Tiff] | type[Json]] = {
     "npy": Npy, "png": Png, "zip": Zip, "tiff": Tiff, "json": Json,
 }  # fmt: skip
+# Of a window of an endless image, whose blocks are bands of rows; a grid or an archive of pictures is for samples.
+WINDOW_ENCODERS: dict[str, type[Npy] | type[Picture] | type[Tiff] | type[Json]] = {
+    "npy": Npy, "png": Picture, "tiff": Tiff, "json": Json,
+}  # fmt: skip
 # Formats that need every sample before their first byte.
 WHOLE = ("png",)
 
 
 def _png(samples: Float32[np.ndarray, "n c h w"], n_columns: int) -> bytes:
+    return png(grid(samples, n_columns))
+
+
+def png(pixels: UInt8[np.ndarray, "h w *rgb"]) -> bytes:
+    """A picture of bytes."""
     written = io.BytesIO()
     # Level 1 is several times as fast as the usual 6, and rock compresses little.
-    Image.fromarray(grid(samples, n_columns)).save(written, format="PNG", compress_level=1)
+    Image.fromarray(pixels).save(written, format="PNG", compress_level=1)
     return written.getvalue()
 
 

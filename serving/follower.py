@@ -229,12 +229,12 @@ class Follower:
         until = time.monotonic() + max(self._settings.deadline_seconds, _LONGEST_ANSWER_SECONDS)
         # First a while, for requests that have been given to it and have not begun.
         await asyncio.sleep(0.1)
-        while (served.users or not served.batcher.idle) and time.monotonic() < until:
+        while (served.users or not served.is_idle) and time.monotonic() < until:
             await asyncio.sleep(0.1)
         slot = self._models.slots[served.name]
         if served in slot.loaded().values():
             return
-        served.batcher.close()
+        served.close()
         served.is_closed = True
         self._closed(served)
         if served.version not in _versions(slot):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,20 @@ INPUT, OUTPUT = "latent", "image"
 # The export's own tolerance between onnxruntime and torch: the golden sample is torch's.
 GOLDEN_TOLERANCE = 2e-4
 _PROBE_SEED = 2019
+
+
+class Computes(Protocol):
+    """What a queue may stand before.
+
+    Attributes:
+        buckets: batch sizes, ascending; the last one is the largest batch that `run` takes.
+    """
+
+    buckets: tuple[int, ...]
+
+    def run(self, latents: Float32[np.ndarray, "n *latent"]) -> Float32[np.ndarray, "n c h w"]:
+        """Images in the network's range."""
+        ...
 
 
 class Runner(Protocol):
@@ -64,6 +79,7 @@ class Generator:
             ) from error
         self.provider = provider(self._session)
         self._check_signature(folder / ONNX)
+        self._alone = _plain(self._session, without_graph=cuda_graphs and self.provider == CUDA)
         self._runners: dict[int, Runner] = {}
         self.buckets: tuple[int, ...] = (max_batch,)
         try:
@@ -85,9 +101,15 @@ class Generator:
         with self._lock:
             return self._runners[bucket](latents)[:n]
 
+    def run_alone(self, latent: Float32[np.ndarray, "1 *latent"]) -> Float32[np.ndarray, "1 c h w"]:
+        """The image of one latent of an endless generator, of any extent."""
+        with self._lock:
+            return self._alone(latent)
+
     def sample(self, seed: int, n: int) -> Float32[np.ndarray, "n c h w"]:
         """`n` images of a seed in the network's range, a bucket at a time."""
-        latents, size = draw_latents(seed, n, self.card.latent_shape), self.buckets[-1]
+        size = self.buckets[-1]
+        latents = draw_latents(seed, n, self.card.latent_shape, lattice=self.card.lattice)
         return np.concatenate([self.run(latents[start : start + size]) for start in range(0, n, size)])
 
     def golden_difference(self) -> float:
@@ -142,9 +164,11 @@ class Generator:
             )
 
     def _check_signature(self, path: Path) -> None:
-        inputs = {each.name: (each.type, tuple(each.shape[1:])) for each in self._session.get_inputs()}
+        # A symbol stands for what may have any extent, as the sides of an endless generator's images.
+        inputs = {each.name: (each.type, _extents(each.shape[1:])) for each in self._session.get_inputs()}
         outputs = {each.name: (each.type, tuple(each.shape[1:])) for each in self._session.get_outputs()}
-        wanted = {INPUT: ("tensor(float)", self.card.latent_shape)}, {OUTPUT: ("tensor(float)", self.card.image_shape)}
+        latent = tuple(dynamic_shapes(self.card)[0][1:])
+        wanted = {INPUT: ("tensor(float)", latent)}, {OUTPUT: ("tensor(float)", self.card.image_shape)}
         if inputs != wanted[0] or [*outputs] != [OUTPUT] or outputs[OUTPUT][0] != "tensor(float)":
             raise LoadRefused(
                 f"{path}: takes {inputs} and gives {outputs}, its card says {wanted[0]} and {wanted[1]}; export again",
@@ -153,7 +177,7 @@ class Generator:
 
     def _warm_up(self, max_batch: int, cuda_graphs: bool) -> tuple[int, ...]:
         """Run each bucket, and keep those that agree with the largest one to the bit."""
-        latents = draw_latents(_PROBE_SEED, max_batch, self.card.latent_shape)
+        latents = draw_latents(_PROBE_SEED, max_batch, self.card.latent_shape, lattice=self.card.lattice)
         kept = [max_batch]
         largest = self._add_runner(max_batch, cuda_graphs)(latents)
         if largest.shape != (max_batch, *self.card.image_shape):
@@ -178,9 +202,45 @@ class Generator:
         return runner
 
 
-def _plain(session: Any) -> Runner:
+class OneByOne:
+    """An endless generator for latents of any extent, one at a time; an image's bits depend on its latent alone.
+
+    Attributes:
+        buckets: the one batch size.
+    """
+
+    buckets: tuple[int, ...] = (1,)
+
+    def __init__(self, generator: Generator) -> None:
+        """The session of `generator`, which goes on to compute its batches."""
+        self._generator = generator
+
+    def run(self, latents: Float32[np.ndarray, "1 *latent"]) -> Float32[np.ndarray, "1 c h w"]:
+        """The image in the network's range."""
+        return self._generator.run_alone(latents)
+
+
+def dynamic_shapes(card: ModelCard) -> tuple[list[int], list[int]]:
+    """Of input and output, where -1 may be any number."""
+    if card.lattice is None:
+        return [-1, *card.latent_shape], [-1, *card.image_shape]
+    return [-1, card.latent_shape[0], -1, -1], [-1, card.image_shape[0], -1, -1]
+
+
+def _extents(shape: Sequence[int | str | None]) -> tuple[int, ...]:
+    return tuple(size if isinstance(size, int) else -1 for size in shape)
+
+
+def _plain(session: Any, *, without_graph: bool = False) -> Runner:
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    if without_graph:
+        # What is captured can be replayed for the extent only that it was captured with.
+        options.add_run_config_entry("gpu_graph_id", "-1")
+
     def run(latents: Float32[np.ndarray, "b *latent"]) -> Float32[np.ndarray, "b c h w"]:
-        (image,) = session.run([OUTPUT], {INPUT: latents})
+        (image,) = session.run([OUTPUT], {INPUT: latents}, options)
         return np.asarray(image)
 
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import threading
@@ -15,9 +16,10 @@ from pathlib import Path
 from rockbank import registry
 from rockbank.card import REFERENCE, CardMismatch, ModelCard
 from rockbank.files import read_json, write_json
+from rockbank.windows import tile_shape
 from serving.batching import Batcher
 from serving.errors import LoadRefused
-from serving.generator import Generator
+from serving.generator import Generator, OneByOne
 from serving.logs import log
 from serving.models import Served
 from serving.monitoring import Metrics
@@ -73,7 +75,13 @@ class Loader:
             max_queue=settings.max_queue,
         )
         served = Served(
-            entry=entry, card=card, reference=reference, folder=folder, generator=generator, batcher=batcher
+            entry=entry,
+            card=card,
+            reference=reference,
+            folder=folder,
+            generator=generator,
+            batcher=batcher,
+            tiles=self._tiles(generator, card),
         )
         self._metrics.loaded(
             entry.name,
@@ -90,6 +98,14 @@ class Loader:
             entry.name, entry.version, card.generator, generator.provider, list(generator.buckets),
         )  # fmt: skip
         return served
+
+    def _tiles(self, generator: Generator, card: ModelCard) -> Batcher | None:
+        if card.lattice is None:
+            return None
+        # A tile takes the time of as many samples as have its pixels.
+        n_samples = max(1, math.prod(tile_shape(card)) // math.prod(card.image_shape))
+        max_queue = max(1, self._settings.max_queue // n_samples)
+        return Batcher(OneByOne(generator), self._executor, self._metrics, max_wait=0.0, max_queue=max_queue)
 
     def _pulled(self, entry: registry.Entry, folder: Path) -> ModelCard:
         """The verified card of the files in `folder`, which are pulled where they are not there or do not hold."""

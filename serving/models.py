@@ -37,6 +37,8 @@ class Served:
         folder: of its files.
         generator: its session, warmed up and compared with the golden sample.
         batcher: the queue before it.
+        tiles: the queue of an endless generator for latents of other extents than the card's, one at a time; None
+            where all images have one size.
         loaded: when, seconds since 1970.
         users: requests that are being answered by it.
         is_closed: whether it answers nothing more; nobody should keep hold of it.
@@ -51,6 +53,18 @@ class Served:
     loaded: float = field(default_factory=time.time)
     users: int = 0
     is_closed: bool = False
+    tiles: Batcher | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits for it and nothing is computed."""
+        return self.batcher.idle and (self.tiles is None or self.tiles.idle)
+
+    def close(self) -> None:
+        """Take nothing more; what waits is told so."""
+        self.batcher.close()
+        if self.tiles is not None:
+            self.tiles.close()
 
     @property
     def name(self) -> str:

@@ -135,4 +135,5 @@ def provider(name: str) -> str:
 
 def _fingerprint() -> str:
     """Of the style and the script: a browser keeps them until they change."""
-    return hashlib.sha256(b"".join((STATIC / name).read_bytes() for name in ("page.css", "page.js"))).hexdigest()[:12]
+    files = (STATIC / name for name in ("page.css", "pan.js", "page.js"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]

@@ -14,7 +14,8 @@ from jaxtyping import Float32
 
 from rockbank.latents import latent_blocks
 from rockbank.ranges import ValueRange, to_intensity
-from serving.errors import ClientGone, ServingError
+from rockbank.windows import Field, Tile, Window, bands, field_of
+from serving.errors import BadRequest, ClientGone, ServingError
 from serving.logs import log
 from serving.models import CURRENT, SHADOW, Models, Served
 from serving.monitoring import Metrics
@@ -66,7 +67,10 @@ class Sampling:
             QueueFull: before the first block only.
             DeadlineExceeded, NotReady: before the block that they are about.
         """
-        latents = latent_blocks(seed, n, served.card.latent_shape, truncation, size=served.generator.buckets[-1])
+        card = served.card
+        latents = latent_blocks(
+            seed, n, card.latent_shape, truncation, size=served.generator.buckets[-1], lattice=card.lattice
+        )
         shadow = self._models.shadow(served.name, request_id) if route == CURRENT else None
         ahead: asyncio.Task[tuple[Any, Any]] | None = None
         try:
@@ -76,7 +80,7 @@ class Sampling:
                 # The next block is computed while this one is encoded and sent.
                 ahead = self._ask(served, latents, is_begun=True)
                 self._metrics.samples_total.labels(served.name, served.version, route).inc(len(images))
-                convert = partial(_intensity, images, served.card.value_range)
+                convert = partial(_intensity, images, card.value_range)
                 intensity = await self.in_thread(convert, images.size)
                 if is_own_law:
                     self._watch.offer(served, intensity)
@@ -95,9 +99,59 @@ class Sampling:
         Args:
             deadline: on the clock of `time.monotonic`.
         """
-        images = await served.batcher.run(latents, deadline)
+        # Latents of different extents cannot be in one batch.
+        is_usual = served.tiles is None or latents.shape[1:] == served.card.latent_shape
+        images = await (served.batcher if is_usual else served.tiles or served.batcher).run(latents, deadline)
         self._metrics.samples_total.labels(served.name, served.version, route).inc(len(images))
         return images
+
+    async def bands(
+        self, served: Served, route: str, window: Window, *, seed: int, n: int, truncation: float | None
+    ) -> AsyncGenerator[Float32[np.ndarray, "1 1 rows width"], None]:
+        """A window of the endless images 0 to `n` - 1 of a seed as intensity in [0, 1], rows of tiles at a time.
+
+        Of all its tiles at most two are in the queue, so that the requests of others go in between.
+
+        Raises:
+            BadRequest: where the version is not endless.
+            QueueFull: before the first tile only.
+            DeadlineExceeded, NotReady: before the tile that they are about.
+        """
+        fields = [endless(served, seed, i, truncation) for i in range(n)]
+        tiles = ((field, tile) for field in fields for band in bands(window, field.lattice) for tile in band)
+        ahead: asyncio.Task[tuple[Tile, Float32[np.ndarray, "h w"]]] | None = None
+        band = np.empty((1, 1, 0, 0), dtype=np.float32)
+        try:
+            ahead = self._ask_tile(served, route, tiles)
+            while ahead is not None:
+                tile, image = await ahead
+                ahead = self._ask_tile(served, route, tiles, is_begun=True)
+                part = image[tile.rows, tile.columns]
+                if tile.left == 0:
+                    band = np.empty((1, 1, len(part), window.width), dtype=np.float32)
+                right = tile.left + part.shape[1]
+                band[0, 0, :, tile.left : right] = part
+                if right == window.width:
+                    yield band
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+
+    async def tile(
+        self, served: Served, route: str, field: Field, row: int, column: int, *, is_begun: bool = False
+    ) -> Float32[np.ndarray, "h w"]:
+        """A tile of an endless image as intensity in [0, 1].
+
+        Raises:
+            QueueFull, DeadlineExceeded, NotReady: as by the queue.
+        """
+        assert served.tiles is not None
+        deadline = time.monotonic() + self._settings.deadline_seconds
+        latent = await asyncio.get_running_loop().run_in_executor(self._executor, field.of_tile, row, column)
+        image = await served.tiles.run(latent, deadline, is_begun=is_begun)
+        self._metrics.tiles_total.labels(served.name, served.version, route).inc()
+        convert = partial(_intensity, image, served.card.value_range)
+        return np.asarray((await self.in_thread(convert, image.size))[0, 0])
 
     async def in_thread(self, call: Callable[[], T], n_values: int) -> T:
         """The result of `call`, made in a thread where it works on many values; its time counts as encoding."""
@@ -117,6 +171,21 @@ class Sampling:
             return None
         task = asyncio.create_task(self._run(served, block, is_begun))
         # Its failure is told where it is awaited; where nobody does any more, there is nobody to tell.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    def _ask_tile(
+        self, served: Served, route: str, tiles: Iterator[tuple[Field, Tile]], *, is_begun: bool = False
+    ) -> asyncio.Task[tuple[Tile, Float32[np.ndarray, "h w"]]] | None:
+        following = next(tiles, None)
+        if following is None:
+            return None
+        field, tile = following
+
+        async def run() -> tuple[Tile, Float32[np.ndarray, "h w"]]:
+            return tile, await self.tile(served, route, field, tile.row, tile.column, is_begun=is_begun)
+
+        task = asyncio.create_task(run())
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
@@ -159,6 +228,18 @@ class Sampling:
                 self._metrics.shadow_difference.labels(shadow.name).set(difference)
             if is_own_law:
                 self._watch.offer(shadow, other)
+
+
+def endless(served: Served, seed: int, sample: int = 0, truncation: float | None = None) -> Field:
+    """An endless image of a version.
+
+    Raises:
+        BadRequest: where the version is not endless, with the only size that it has.
+    """
+    try:
+        return field_of(served.card, seed, sample, truncation)
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
 
 
 async def unless_gone(receive: Callable[[], Awaitable[Any]], work: Awaitable[T]) -> T:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, StrictInt, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, StrictInt, ValidationError, model_validator
 
 from rockbank.latents import TRUNCATION_MAX
+from rockbank.windows import PLACE_MAX, SIDE_MAX, Window
 from serving.errors import BadRequest
 
 Format = Literal["npy", "png", "zip", "tiff", "json"]
@@ -16,6 +17,10 @@ M = TypeVar("M", bound=BaseModel)
 MAX_JSON_BYTES = 4 * 1024**2
 # Each wrong item of a list is an error with a kilobyte of its own, so lists stop at the first, and keys are few.
 _N_KEYS, _N_TENSORS = 64, 16
+
+
+Side = Annotated[StrictInt, Field(ge=1, le=SIDE_MAX)]
+Place = Annotated[StrictInt, Field(ge=-PLACE_MAX, le=PLACE_MAX)]
 
 
 class _Strict(BaseModel):
@@ -34,9 +39,31 @@ class GenerateRequest(_Strict):
         float | None,
         Field(gt=0, le=TRUNCATION_MAX, allow_inf_nan=False, description="scale of the latent; below 1, more typical"),
     ] = None
+    size: Annotated[
+        tuple[Side, Side] | None,
+        Field(description="width and height in pixels, of an endless generator; the window at (0, 0)"),
+    ] = None
+    window: Annotated[
+        tuple[Place, Place, Side, Side] | None,
+        Field(description="x, y, width and height in pixels of the seed's endless image; x and y may be negative"),
+    ] = None
     format: Annotated[
         Format, Field(description="npy (float32), png (a grid), zip (a PNG each), tiff (8 bits), json")
     ] = "npy"
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> GenerateRequest:
+        if self.size is not None and self.window is not None:
+            raise ValueError("size and window are both given; give one of them: a size is a window at (0, 0)")
+        return self
+
+    @property
+    def window_asked(self) -> Window | None:
+        """The part of an endless image that is asked for; None for samples of the card's size."""
+        if self.window is not None:
+            x, y, width, height = self.window
+            return Window(x=x, y=y, width=width, height=height)
+        return None if self.size is None else Window(x=0, y=0, width=self.size[0], height=self.size[1])
 
 
 class Tensor(BaseModel):
@@ -82,7 +109,7 @@ class InferResponse(BaseModel):
 
 
 class TensorMetadata(BaseModel):
-    """A tensor's name, type and shape; -1 is the number of samples."""
+    """A tensor's name, type and shape; -1 is the number of samples, or a side of what may have any size."""
 
     name: str
     datatype: str
@@ -118,6 +145,7 @@ class VersionAbout(BaseModel):
     data_md5: str | None
     latent_shape: list[int]
     image_shape: list[int]
+    is_endless: bool
     voxel_size: float
     extractor: str
     scores: dict[str, float]

@@ -90,7 +90,7 @@ class Service:
         await self.sampling.stop()
         self.watch.stop()
         for served in self.models.loaded():
-            served.batcher.close()
+            served.close()
         for executor in (self._compute, self._encode):
             executor.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")

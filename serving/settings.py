@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from rockbank.windows import SIDE_MAX
+
 PREFIX = "ROCKBANK_"
 MIB = 1024**2
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}@[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -49,6 +51,12 @@ class Settings(BaseSettings):
     deadline_seconds: float = Field(30.0, gt=0, description="to the first samples, and between blocks of a stream; 504")
     send_seconds: float = Field(30.0, gt=0, description="a client that takes no bytes for this long is cut off")
     max_n: int = Field(10_000, ge=1, description="samples of one request, at most")
+    max_side: int = Field(
+        SIDE_MAX,
+        ge=1,
+        le=SIDE_MAX,
+        description="pixels of an endless image's side, at most; a request has at most its square",
+    )
     max_body_bytes: int = Field(
         64 * MIB, ge=1024, description="of a request's body, also once decompressed; more get 413"
     )

@@ -20,6 +20,7 @@ class LoadedStatus:
         n_samples: computed since the start.
         golden: largest difference from its golden sample, at the last run.
         golden_holds: whether that is within the tolerance.
+        tile_side: pixels of a tile of its endless image; None where it makes images of one size.
     """
 
     card: ModelCard
@@ -28,6 +29,7 @@ class LoadedStatus:
     n_samples: int
     golden: float
     golden_holds: bool
+    tile_side: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

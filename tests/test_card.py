@@ -1,12 +1,14 @@
 """A card says what a generator is, and notices when one of its files is another."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rockbank.card import CARD, HASHED, CardMismatch, ModelCard
+from rockbank.card import CARD, FORMAT, HASHED, CardMismatch, ModelCard
 from rockbank.files import read_json, write_json
+from rockbank.latents import Lattice
 
 
 def test_a_card_is_read_as_it_was_written(generator_folder: Callable[..., Path], tmp_path: Path) -> None:
@@ -33,13 +35,51 @@ def test_a_missing_file_is_noticed(generator_folder: Callable[..., Path], name: 
         ModelCard.load(folder).verify(folder)
 
 
-def test_an_unknown_or_missing_key_is_named(generator_folder: Callable[..., Path]) -> None:
+def test_a_missing_key_is_named(generator_folder: Callable[..., Path]) -> None:
     folder = generator_folder()
     raw = read_json(folder / CARD)
     del raw["voxel_size"]
     write_json(folder / CARD, {**raw, "pixel_size": 1.0})
-    with pytest.raises(ValueError, match=r"\['pixel_size', 'voxel_size'\]"):
+    with pytest.raises(ValueError, match=r"card\.json: not a model card, these keys are missing: \['voxel_size'\]"):
         ModelCard.load(folder)
+
+
+def test_a_card_without_a_format_is_read_as_the_first(generator_folder: Callable[..., Path]) -> None:
+    folder = generator_folder()
+    raw = read_json(folder / CARD)
+    assert raw.pop("format") == FORMAT
+    del raw["lattice"]
+    write_json(folder / CARD, raw)
+    card = ModelCard.load(folder)
+    assert card.lattice is None
+    assert card.unknown == {}
+    assert card.latent_shape == (4,)
+
+
+def test_what_a_card_says_beyond_is_kept(generator_folder: Callable[..., Path]) -> None:
+    folder = generator_folder()
+    write_json(folder / CARD, {**read_json(folder / CARD), "porosity": [0.05, 0.15]})
+    card = ModelCard.load(folder)
+    card.save(folder)
+    assert read_json(folder / CARD)["porosity"] == [0.05, 0.15]
+    assert ModelCard.load(folder) == card
+
+
+@pytest.mark.parametrize("newer", [FORMAT + 1, "2"])
+def test_a_newer_format_is_refused_with_that_word(generator_folder: Callable[..., Path], newer: object) -> None:
+    folder = generator_folder()
+    write_json(folder / CARD, {**read_json(folder / CARD), "format": newer})
+    with pytest.raises(ValueError, match=r"card\.json: a card of the newer format .*; formats up to 2 are known here"):
+        ModelCard.load(folder)
+
+
+def test_a_lattice_that_does_not_give_the_card_s_image_is_refused(generator_folder: Callable[..., Path]) -> None:
+    card = ModelCard.load(generator_folder())
+    endless = replace(card, latent_shape=(9, 12, 11), image_shape=(1, 64, 48), lattice=Lattice(cell=16, margin=4))
+    assert endless.lattice == Lattice(cell=16, margin=4)
+    for image in ((1, 64, 64), (3, 64, 48)):
+        with pytest.raises(ValueError, match="does not give the image"):
+            replace(endless, image_shape=image)
 
 
 def test_scores_with_another_extractor_count_or_data_are_told_apart(generator_folder: Callable[..., Path]) -> None:

@@ -163,6 +163,50 @@ def test_a_file_that_cannot_be_written_is_one_line_of_error(shale: Path, fails: 
     assert not Path("grid.jpg").exists()
 
 
+@pytest.fixture
+def endless(store: Path, generator_folder: Make) -> Path:
+    """A working folder whose registry has an endless `shale`, version 1, and version 2 of one size."""
+    registry.push("shale", generator_folder(endless=True))
+    registry.push("shale", generator_folder())
+    return store
+
+
+def test_an_endless_generator_is_written_at_any_size_and_a_window_of_it_is_its_part(endless: Path) -> None:
+    printed = said("sample", "shale/1", "--size", "150x70", "--seed", "7", "-o", "big.npy")
+    assert printed == "wrote big.npy: 1 x 150 x 70 pixels of shale/1 (tiny), seed 7\n"
+    whole = np.load("big.npy", mmap_mode="r")
+    assert whole.shape == (1, 1, 70, 150)
+    printed = said("sample", "shale/1", "--window", "-9,20,100,50", "--seed", "7", "--n", "2", "-o", "part.tif")
+    assert "2 x 100 x 50 pixels at (-9, 20)" in printed
+    pages = tifffile.imread("part.tif")
+    assert pages.shape == (2, 50, 100)
+    # 8 bits: half a grey level.
+    np.testing.assert_allclose(pages[0, :, 9:] / 255.0, whole[0, 0, 20:70, :91], rtol=0, atol=0.5 / 255 + 1e-6)
+    said("sample", "shale/1", "--size", "20x10", "-o", "small.png")
+    with Image.open("small.png") as picture:
+        assert picture.size == (20, 10)
+        np.testing.assert_allclose(np.asarray(picture) / 255.0, whole[0, 0, :10, :20], rtol=0, atol=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("shale/2", "--size", "64x64"), "'tiny' makes images of 16 x 16 pixels only; leave the size out"),
+        (("shale/1", "--size", "64"), "use WIDTHxHEIGHT in pixels, such as 4096x2048"),
+        (("shale/1", "--window", "1,2,3"), "use X,Y,WIDTH,HEIGHT in pixels"),
+        (("shale/1", "--size", "16385x1"), "use sides from 1 to 16384 pixels"),
+        (("shale/1", "--size", "8x8", "--window", "0,0,8,8"), "give one of them"),
+        (("shale/1", "--size", "8x8", "--n", "2"), "a PNG takes one image"),
+        (("shale/1", "--size", "8x8", "-o", "a.jpg"), "cannot write '.jpg'"),
+    ],
+)
+def test_a_size_that_cannot_be_had_is_one_line_of_error(
+    endless: Path, fails: Callable[..., str], arguments: tuple[str, ...], says: str
+) -> None:
+    assert says in fails("sample", *arguments)
+    assert not list(endless.glob("*.png"))
+
+
 CASE = """
 title: A few cells
 grid: {shape: [6, 5], spacing: [10 m, 10 m, 5 m]}

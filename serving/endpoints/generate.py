@@ -10,13 +10,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from rockbank.windows import Window
 from serving.bodies import check_media_type, read_body
-from serving.encode import ENCODERS, WHOLE, Chunk, Encoder, joined
+from serving.encode import ENCODERS, WHOLE, WINDOW_ENCODERS, Chunk, Encoder, joined
 from serving.endpoints.shared import ADMITTED, Name, Version, errors, service_of
 from serving.errors import BadRequest, TooLarge
 from serving.models import Served
 from serving.responses import Streamed, about, about_headers
-from serving.sampling import Sampling, unless_gone
+from serving.sampling import Sampling, endless, unless_gone
 from serving.schemas import MAX_JSON_BYTES, GenerateRequest, parse
 from serving.service import Service
 
@@ -74,19 +75,27 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     check_media_type(request, "application/json")
     asked = parse(GenerateRequest, await read_body(request, service.settings, MAX_JSON_BYTES))
     served, route = service.models.route(name, version, request.state.request_id)
-    _check_size(service, served, asked)
     seed = secrets.randbits(_SEED_BITS) if asked.seed is None else asked.seed
     told = about(served, seed)
-    encoder = ENCODERS[asked.format](asked.n, served.card, told)
-    blocks = service.sampling.blocks(
-        served,
-        route,
-        seed=seed,
-        n=asked.n,
-        truncation=asked.truncation,
-        request_id=request.state.request_id,
-        is_own_law=asked.seed is None and asked.truncation is None,
-    )
+    encoder: Encoder
+    if (window := asked.window_asked) is not None:
+        endless(served, seed)
+        _check_window(service, asked, window)
+        shape = (asked.n, 1, window.height, window.width)
+        encoder = WINDOW_ENCODERS[asked.format](shape, served.card.voxel_size, told)
+        blocks = service.sampling.bands(served, route, window, seed=seed, n=asked.n, truncation=asked.truncation)
+    else:
+        _check_size(service, served, asked)
+        encoder = ENCODERS[asked.format]((asked.n, *served.card.image_shape), served.card.voxel_size, told)
+        blocks = service.sampling.blocks(
+            served,
+            route,
+            seed=seed,
+            n=asked.n,
+            truncation=asked.truncation,
+            request_id=request.state.request_id,
+            is_own_law=asked.seed is None and asked.truncation is None,
+        )
     chunks = _chunks(service.sampling, served, encoder, blocks)
     try:
         # The first samples are there before the status is sent: what may go wrong still has a status of its own.
@@ -108,6 +117,28 @@ def _check_size(service: Service, served: Served, asked: GenerateRequest) -> Non
     most = max(1, settings.max_buffered_bytes // (4 * served.n_values))
     if asked.format in WHOLE and asked.n > most:
         raise TooLarge(f"n: got {asked.n} for a {asked.format}; ask for at most {most}, or for zip, npy or tiff")
+
+
+def _check_window(service: Service, asked: GenerateRequest, window: Window) -> None:
+    settings, n_pixels = service.settings, window.width * window.height
+    if max(window.width, window.height) > settings.max_side:
+        raise BadRequest(
+            f"size: got {window.width} x {window.height}; ask for sides of at most {settings.max_side} pixels, "
+            "by several windows"
+        )
+    if asked.n * n_pixels > settings.max_side**2:
+        raise BadRequest(
+            f"n: got {asked.n} of {window.width} x {window.height} pixels; ask for at most "
+            f"{settings.max_side**2 // n_pixels} at once, with several seeds"
+        )
+    if asked.format not in WINDOW_ENCODERS:
+        raise BadRequest(f"format: got {asked.format} with a size; ask for one of {sorted(WINDOW_ENCODERS)}")
+    most = settings.max_buffered_bytes // 4
+    if asked.format in WHOLE and (asked.n > 1 or n_pixels > most):
+        raise TooLarge(
+            f"size: got {asked.n} of {window.width} x {window.height} pixels as {asked.format}; ask for one of at most "
+            f"{most} pixels, or for npy or tiff"
+        )
 
 
 async def _chunks(

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from rockbank.card import headline
 from serving.endpoints.shared import ADMITTED, Name, Version, errors, service_of
-from serving.generator import INPUT, OUTPUT
+from serving.generator import INPUT, OUTPUT, dynamic_shapes
 from serving.models import Models, Served, Slot
 from serving.schemas import ModelAbout, ModelMetadata, ServerMetadata, TensorMetadata, VersionAbout
 
@@ -80,14 +80,14 @@ def metadata_of(models: Models, name: str, version: str | None) -> ModelMetadata
         NotFound, NotReady: where it is not loaded.
     """
     served = models.find(name, version)
-    card = served.card
+    latent, image = dynamic_shapes(served.card)
     versions = sorted({each.version for each in models.slot(name).loaded().values()}, key=int)
     return ModelMetadata(
         name=name,
         versions=versions if version is None else [version],
         platform="onnx_onnxv1",
-        inputs=[TensorMetadata(name=INPUT, datatype="FP32", shape=[-1, *card.latent_shape])],
-        outputs=[TensorMetadata(name=OUTPUT, datatype="FP32", shape=[-1, *card.image_shape])],
+        inputs=[TensorMetadata(name=INPUT, datatype="FP32", shape=latent)],
+        outputs=[TensorMetadata(name=OUTPUT, datatype="FP32", shape=image)],
     )
 
 
@@ -115,6 +115,7 @@ def _version(served: Served, parts: list[str]) -> VersionAbout:
         data_md5=card.data_md5,
         latent_shape=list(card.latent_shape),
         image_shape=list(card.image_shape),
+        is_endless=card.lattice is not None,
         voxel_size=card.voxel_size,
         extractor=str(card.scores["extractor"]),
         scores=headline(card.scores),

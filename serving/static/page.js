@@ -5,10 +5,12 @@ const POLL_MS = 3000;
 const TIMEOUT_MS = 60000;
 const link = document.getElementById("link");
 const served = new Map();
+const pans = new Map();
 
 for (const model of document.querySelectorAll("[data-model]")) {
   served.set(model, version(model));
   const form = model.querySelector("form");
+  pans.set(model, new Pan(model.querySelector(".endless"), model.dataset.model));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     generate(model);
@@ -63,9 +65,20 @@ function put(parts) {
     const now = version(model);
     if (now === before) continue;
     served.set(model, now);
+    // What is no longer there, or cannot do it, has no tiles.
+    if (!model.querySelector("[data-tile]")) pan(model);
     // The same seed by the new version, where samples are on show.
     if (now && (!before || !model.querySelector("img").hidden)) generate(model);
   }
+}
+
+function pan(model) {
+  const form = model.querySelector("form");
+  const now = model.querySelector("[data-version]")?.dataset ?? {};
+  pans.get(model).show({
+    version: now.version, side: Number(now.tile), voxel: Number(now.voxel),
+    seed: form.elements.seed.value, key: form.elements.key?.value,
+  });
 }
 
 async function generate(model) {
@@ -78,6 +91,7 @@ async function generate(model) {
   const headers = { "Content-Type": "application/json" };
   if (form.elements.key?.value) headers["X-API-Key"] = form.elements.key.value;
   const since = performance.now();
+  pan(model);
   figure.ariaBusy = "true";
   try {
     const response = await fetch(`v2/models/${encodeURIComponent(model.dataset.model)}/generate`, {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from rockbank.files import read_json, sha256, write_json
+from rockbank.latents import Lattice
 from rockbank.morphology import Segmentation
 
 CARD = "card.json"
@@ -17,6 +18,8 @@ REFERENCE = "reference.json"
 SAMPLES = "samples.png"
 VERDICT = "verdict.json"
 HASHED = (ONNX, WEIGHTS, REFERENCE, SAMPLES)
+# Of card.json: 1 had no number and no lattice. A reader keeps what it does not know of an older one.
+FORMAT = 2
 
 
 # What tables, tags and the gate speak of, on the larger sample count.
@@ -60,6 +63,9 @@ class ModelCard:
         parity: largest |ONNX - torch| over samples, in units of the network's range.
         golden: a latent seed, and where to find which values in its samples.
         files: SHA-256 of each file beside the card.
+        lattice: of the latents where the generator is endless, so that its images may have any size; None where all
+            are of the image shape.
+        unknown: what card.json says beyond this, kept as it is.
     """
 
     generator: str
@@ -77,6 +83,16 @@ class ModelCard:
     parity: float
     golden: dict[str, Any]
     files: dict[str, str]
+    lattice: Lattice | None = None
+    unknown: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lattice = self.lattice
+        if lattice is not None and (1, *lattice.image(*self.latent_shape[1:])) != self.image_shape:
+            raise ValueError(
+                f"the latent {list(self.latent_shape)} on {lattice} does not give the image {list(self.image_shape)}; "
+                "an endless generator has one channel, and sides of cell x (cells - 2 margin)"
+            )
 
     def judged(self) -> Judged:
         """The card's scores as the gate weighs them."""
@@ -89,28 +105,38 @@ class ModelCard:
 
     def save(self, folder: Path) -> None:
         """Write card.json into `folder`."""
-        write_json(folder / CARD, asdict(self))
+        known = asdict(self)
+        write_json(folder / CARD, {"format": FORMAT, **known.pop("unknown"), **known})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The card in `folder`.
+        """The card in `folder`, of this format or of an older one.
 
         Raises:
-            ValueError: naming the file, and the key that is missing or unknown.
+            ValueError: naming the file, and the key that is missing or the format that is too new.
         """
         path = folder / CARD
         raw = read_json(path)
-        known = {field.name for field in fields(cls)}
-        if isinstance(raw, dict):
-            raw.pop("run_id", None)  # cards once named their run; the registered version does now
-        if not isinstance(raw, dict) or set(raw) != known:
-            differing = sorted(known ^ set(raw)) if isinstance(raw, dict) else type(raw).__name__
-            raise ValueError(f"{path}: not a model card, these keys are missing or unknown: {differing}; export again")
-        raw["latent_shape"] = tuple(raw["latent_shape"])
-        raw["image_shape"] = tuple(raw["image_shape"])
-        raw["value_range"] = tuple((float(low), float(high)) for low, high in raw["value_range"])
-        raw["segmentation"] = Segmentation(**raw["segmentation"])
-        return cls(**raw)
+        if not isinstance(raw, dict):
+            raise ValueError(f"{path}: not a model card but a {type(raw).__name__}; export again")
+        raw.pop("run_id", None)  # cards once named their run; the registered version does now
+        format_ = raw.pop("format", 1)
+        if not isinstance(format_, int) or not 1 <= format_ <= FORMAT:
+            raise ValueError(
+                f"{path}: a card of the newer format {format_!r}; formats up to {FORMAT} are known here: "
+                "use a newer rockbank, or export again with this one"
+            )
+        names = {each.name for each in fields(cls)} - {"unknown"}
+        needed = {each.name for each in fields(cls) if each.default is each.default_factory is MISSING}
+        if missing := sorted(needed - set(raw)):
+            raise ValueError(f"{path}: not a model card, these keys are missing: {missing}; export again")
+        known = {name: raw.pop(name) for name in names & set(raw)}
+        known["latent_shape"] = tuple(known["latent_shape"])
+        known["image_shape"] = tuple(known["image_shape"])
+        known["value_range"] = tuple((float(low), float(high)) for low, high in known["value_range"])
+        known["segmentation"] = Segmentation(**known["segmentation"])
+        known["lattice"] = Lattice(**known["lattice"]) if known.get("lattice") else None
+        return cls(**known, unknown=raw)
 
     def verify(self, folder: Path) -> None:
         """Compare every file beside the card with its fingerprint.

@@ -233,9 +233,17 @@ def rollback(name: Name) -> None:
 @app.command()
 def sample(
     model: Model,
-    n: Annotated[int, typer.Option(min=1, max=_N_MAX, help="how many")] = 16,
+    n: Annotated[
+        int | None, typer.Option(min=1, max=_N_MAX, help="how many; else 16, or 1 with --size or --window")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same samples")] = 7,
     truncation: Annotated[float | None, typer.Option(help="scale of the latent; below 1, more typical")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="pixels, such as 4096x2048; of an endless generator")
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="of the endless image of the seed, such as -512,0,256,256")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="grid.png, samples.npy or stack.tif")] = Path(
         "grid.png"
     ),
@@ -243,9 +251,23 @@ def sample(
         None
     ),
 ) -> None:
-    """Sample a registered generator to a picture, an array or a TIFF stack."""
+    """Sample a registered generator to a picture, an array or a TIFF stack; an endless one at any size."""
     from rockbank.steps import sample as step
+    from rockbank.windows import parse_size, parse_window
 
+    if size is not None and window is not None:
+        raise ValueError(f"--size {size} and --window {window}: give one of them; a size is a window at (0, 0)")
+    if size is not None or window is not None:
+        asked = parse_size(size) if size is not None else parse_window(str(window))
+        # Typer would end a Ctrl-C without a word.
+        with errors_told():
+            stdout.print(
+                step.window_here(model, output, asked, n or 1, seed, truncation)
+                if url is None
+                else step.window_there(url, model, output, asked, n or 1, seed, truncation)
+            )
+        return
+    n = 16 if n is None else n
     if url is None:
         stdout.print(step.sample_here(model, output, n, seed, truncation))
     else:

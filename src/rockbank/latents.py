@@ -3,49 +3,137 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32
 
 TRUNCATION_MAX = 10.0
+_WORD = 2**64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lattice:
+    """Where a generator without padding takes its latents from: a cell of an endless lattice for a square of pixels.
+
+    Attributes:
+        cell: pixels of a cell's side.
+        margin: cells by which a latent reaches beyond its image, on each side.
+    """
+
+    cell: int
+    margin: int
+
+    def __post_init__(self) -> None:
+        if self.cell < 1 or self.margin < 0:
+            raise ValueError(f"lattice: got cell {self.cell}, margin {self.margin}; use at least 1 and at least 0")
+
+    def image(self, *cells: int) -> tuple[int, ...]:
+        """Pixels of the image's sides, of a latent of so many cells a side."""
+        return tuple(self.cell * (size - 2 * self.margin) for size in cells)
 
 
 def draw_latents(
-    seed: int, n: int, shape: tuple[int, ...], truncation: float | None = None
+    seed: int, n: int, shape: tuple[int, ...], truncation: float | None = None, *, lattice: Lattice | None = None
 ) -> Float32[np.ndarray, "n *shape"]:
     """Latents z ~ N(0, 1) by the counter-based generator Philox (Salmon et al. 2011).
 
-    Sample i of a seed is the same for every `n` > i: the draws come in the order of the samples.
+    Sample i of a seed is the same for every `n` > i: the draws come in the order of the samples, or with a lattice from
+    a field of their own, as in `field_latents`.
 
     Args:
         seed: any whole number in [0, 2^64).
         n: how many, at least 1.
         shape: of one latent.
         truncation: scale of z; below 1 it trades diversity for typical samples.
+        lattice: of the generator, if it has one; sample i is then the part of the endless image i at its pixel (0, 0).
 
     Raises:
         ValueError: for a seed, count or truncation outside its range.
     """
-    return next(latent_blocks(seed, n, shape, truncation, size=n))
+    return next(latent_blocks(seed, n, shape, truncation, size=n, lattice=lattice))
 
 
 def latent_blocks(
-    seed: int, n: int, shape: tuple[int, ...], truncation: float | None = None, *, size: int
+    seed: int,
+    n: int,
+    shape: tuple[int, ...],
+    truncation: float | None = None,
+    *,
+    size: int,
+    lattice: Lattice | None = None,
 ) -> Iterator[Float32[np.ndarray, "b *shape"]]:
     """The latents of `draw_latents`, bit for bit, `size` at a time; only one block is in memory.
 
     Raises:
         ValueError: for a seed, count or truncation outside its range, before the first block is drawn.
     """
-    if not 0 <= seed < 2**64:
-        raise ValueError(f"seed: got {seed}; use a whole number in [0, 2^64)")
+    _check_seed(seed)
     if n < 1:
         raise ValueError(f"n: got {n}; ask for at least one sample")
-    if truncation is not None and not 0 < truncation <= TRUNCATION_MAX:
-        raise ValueError(f"truncation: got {truncation}; use a number in (0, {TRUNCATION_MAX:g}]")
+    _check_truncation(truncation)
+    starts = range(0, n, size)
+    if lattice is not None:
+        rows, columns = (range(-lattice.margin, extent - lattice.margin) for extent in shape[1:])
+        return (
+            np.stack(
+                [
+                    field_latents(seed, i, rows, columns, shape[0], truncation)
+                    for i in range(start, min(start + size, n))
+                ]
+            )
+            for start in starts
+        )
     # The generator keeps the half of a draw that a block did not use, so where it is cut leaves no trace.
     rng = np.random.Generator(np.random.Philox(key=seed))
     scale = None if truncation is None else np.float32(truncation)
-    sizes = (min(size, n - start) for start in range(0, n, size))
-    blocks = (rng.standard_normal((length, *shape), dtype=np.float32) for length in sizes)
+    blocks = (rng.standard_normal((min(size, n - start), *shape), dtype=np.float32) for start in starts)
     return blocks if scale is None else (block * scale for block in blocks)
+
+
+def field_latents(
+    seed: int, sample: int, rows: range, columns: range, n_channels: int, truncation: float | None = None
+) -> Float32[np.ndarray, "c h w"]:
+    """A part of the endless field of latents of one sample, which any other part agrees with.
+
+    z(i, j) holds the first normals of Philox with the key (seed, sample), from the counter (0, 0, i, j) on, which i and
+    j enter as 64 bits in two's complement. So a part costs what its cells cost, wherever it lies.
+
+    Args:
+        seed: any whole number in [0, 2^64).
+        sample: which of the seed's fields.
+        rows: i of the cells, consecutive; they may be negative.
+        columns: j likewise.
+        n_channels: numbers a cell.
+        truncation: as of `draw_latents`.
+
+    Raises:
+        ValueError: for a seed, a sample or a truncation outside its range.
+    """
+    _check_seed(seed)
+    _check_truncation(truncation)
+    if not 0 <= sample < _WORD:
+        raise ValueError(f"sample: got {sample}; use a whole number in [0, 2^64)")
+    bits = np.random.Philox(key=np.array([seed, sample], dtype=np.uint64))
+    rng = np.random.Generator(bits)
+    # Its counter is set anew for each cell: 3 microseconds, where a generator of its own takes 130.
+    state = bits.state
+    field = np.empty((len(rows), len(columns), n_channels), dtype=np.float32)
+    for cells, i in zip(field, rows, strict=True):
+        for cell, j in zip(cells, columns, strict=True):
+            state["state"]["counter"][:] = 0, 0, i % _WORD, j % _WORD
+            bits.state = state
+            rng.standard_normal(out=cell, dtype=np.float32)
+    if truncation is not None:
+        field *= np.float32(truncation)
+    return np.ascontiguousarray(field.transpose(2, 0, 1))
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < _WORD:
+        raise ValueError(f"seed: got {seed}; use a whole number in [0, 2^64)")
+
+
+def _check_truncation(truncation: float | None) -> None:
+    if truncation is not None and not 0 < truncation <= TRUNCATION_MAX:
+        raise ValueError(f"truncation: got {truncation}; use a number in (0, {TRUNCATION_MAX:g}]")

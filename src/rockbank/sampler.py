@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from rockbank.card import ONNX, ModelCard
 from rockbank.latents import draw_latents
 from rockbank.ranges import to_intensity
+from rockbank.windows import Window, bands, field_of
 
 # 16 images a call cost less per image than 64 on two cores, and bound the memory of a large n.
 BATCH = 16
@@ -39,14 +40,54 @@ class Sampler:
 
     def batches(self, seed: int, n: int, truncation: float | None = None) -> Iterator[Float32[np.ndarray, "b c h w"]]:
         """The same samples, `BATCH` at a time."""
-        latents = draw_latents(seed, n, self._card.latent_shape, truncation)
-        (name,) = (each.name for each in self._session.get_inputs())
+        latents = draw_latents(seed, n, self._card.latent_shape, truncation, lattice=self._card.lattice)
         for start in range(0, n, BATCH):
             block = latents[start : start + BATCH]
             # Always a whole batch: in one of another size a kernel may give other last bits.
             whole = np.pad(block, [(0, BATCH - len(block)), *[(0, 0)] * (block.ndim - 1)])
-            (image,) = self._session.run(None, {name: whole})
-            yield np.clip(to_intensity(np.asarray(image)[: len(block)], self._card.value_range), 0.0, 1.0)
+            yield self._intensity(whole)[: len(block)]
+
+    def window(
+        self,
+        seed: int,
+        window: Window,
+        sample: int = 0,
+        truncation: float | None = None,
+        *,
+        told: Callable[[], None] = lambda: None,
+    ) -> Iterator[Float32[np.ndarray, "rows width"]]:
+        """A window of the endless image `sample` of a seed, as intensity in [0, 1], rows of tiles at a time.
+
+        Two windows have the same bits where they overlap, on one machine; see `rockbank.windows`. Sample k without a
+        window is the window at (0, 0) of the image k, up to the last bits: its call has another extent.
+
+        Args:
+            seed: of the image.
+            window: what of it.
+            sample: which of the seed's images.
+            truncation: scale of the latents.
+            told: called for each tile that is computed.
+
+        Raises:
+            ValueError: where the generator is not endless, before anything is computed.
+        """
+        field = field_of(self._card, seed, sample, truncation)
+
+        def computed() -> Iterator[Float32[np.ndarray, "rows width"]]:
+            for tiles in bands(window, field.lattice):
+                band = np.empty((tiles[0].rows.stop - tiles[0].rows.start, window.width), dtype=np.float32)
+                for tile in tiles:
+                    image = self._intensity(field.of_tile(tile.row, tile.column))[0, 0, tile.rows, tile.columns]
+                    band[:, tile.left : tile.left + image.shape[1]] = image
+                    told()
+                yield band
+
+        return computed()
+
+    def _intensity(self, latents: Float32[np.ndarray, "b *latent"]) -> Float32[np.ndarray, "b c h w"]:
+        (name,) = (each.name for each in self._session.get_inputs())
+        (image,) = self._session.run(None, {name: latents})
+        return np.asarray(np.clip(to_intensity(np.asarray(image), self._card.value_range), 0.0, 1.0))
 
 
 def open_session(

@@ -131,10 +131,11 @@ def launch(folder: Path, **given: Any) -> Process:
         "poll_seconds": 3600, "threads": 1, "notice_seconds": 0, "statistics_window": 32,
     }  # fmt: skip
     environment = {f"ROCKBANK_{name.upper()}": str(value) for name, value in (usual | given).items()}
+    root = Path(__file__).parents[2]
     process = subprocess.Popen(
         [sys.executable, "-m", "serving"],
         cwd=folder,
-        env={**os.environ, **environment, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **environment, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}", "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

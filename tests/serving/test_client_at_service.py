@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from typer.testing import CliRunner
 
 from rockbank import registry
@@ -148,3 +149,44 @@ def test_samples_stay_those_of_one_version_across_a_promotion(shale: Path, start
         assert np.abs(after.array - before.array).max() > 0.1
         # The version before stays loaded, and gives its samples again.
         np.testing.assert_array_equal(client.generate("shale", 4, 7, version="1").array, before.array)
+
+
+def test_any_size_is_streamed_to_the_file_that_the_local_command_writes(
+    store: Path, generator_folder: Callable[..., Path], start_process: Start
+) -> None:
+    registry.push("shale", generator_folder(endless=True))
+    registry.set_alias("shale", registry.CHAMPION, registry.versions("shale")[0].version)
+    running = start_process()
+    for suffix in ("npy", "tif", "png"):
+        window = ["--window", "-9,20,300,170", "--seed", "7", "-o"]
+        said("sample", "shale@champion", *window, f"here.{suffix}")
+        assert f"by {running.url}" in said("sample", "shale", *window, f"there.{suffix}", "--url", running.url)
+        here, there = Path(f"here.{suffix}"), Path(f"there.{suffix}")
+        if suffix == "png":
+            # Another effort of compression.
+            np.testing.assert_array_equal(*(np.asarray(Image.open(path)) for path in (here, there)))
+        else:
+            assert here.read_bytes() == there.read_bytes()
+    counts: list[int] = []
+    with Client(running.url) as client:
+        samples = client.generate("shale", 2, 7, size=(300, 170), progress=counts.append)
+        assert samples.array.shape == (2, 1, 170, 300)
+        assert counts == sorted(counts)
+        assert counts[-1] == 2 * 170
+        with pytest.raises(ClientError, match="give one of them"):
+            client.generate("shale", 1, 7, size=(64, 64), window=(0, 0, 64, 64))
+        assert client.models()[0]["versions"][0]["is_endless"] is True
+
+    async def meanwhile() -> Samples:
+        async with AsyncClient(running.url) as client:
+            return await client.generate("shale", 2, 7, window=(0, 0, 300, 170))
+
+    np.testing.assert_array_equal(asyncio.run(meanwhile()).array, samples.array)
+
+
+def test_a_size_of_a_generator_that_has_one_is_refused_in_the_servers_words(shale: Path, start_process: Start) -> None:
+    running = start_process()
+    result = CliRunner().invoke(app, ["sample", "shale", "--size", "64x64", "-o", "big.tif", "--url", running.url])
+    assert result.exit_code == 1
+    assert "'tiny' makes images of 16 x 16 pixels only" in " ".join(result.output.split())
+    assert not Path("big.tif").exists()

@@ -19,8 +19,6 @@ from rockbank.pictures import grid
 from rockbank.sample_files import write_samples
 from rockbank.sampler import Sampler
 from serving.encode import ENCODERS
-from serving.errors import BadRequest
-from serving.tiff import Layout
 from serving.watch import rerun_golden
 from tests.conftest import tiny_images
 from tests.serving.conftest import InProcess, Serve
@@ -139,19 +137,6 @@ async def test_tiff_is_the_stack_that_the_command_line_writes(shale: Path, serve
             assert ratios[0] == pytest.approx(ratios[1], rel=1e-9)
     with Image.open(io.BytesIO(response.content)) as picture:
         assert picture.n_frames == n
-
-
-def test_a_stack_with_pages_of_an_odd_number_of_pixels_is_read_back() -> None:
-    layout = Layout(3, 5, 7, 1e-6)
-    pixels = np.arange(105, dtype=np.uint8).reshape(3, 5, 7)
-    written = layout.head() + pixels.tobytes() + b"".join(layout.tail())
-    assert len(written) == layout.size
-    np.testing.assert_array_equal(tifffile.imread(io.BytesIO(written)), pixels)
-
-
-def test_a_stack_larger_than_a_tiff_may_be_is_refused() -> None:
-    with pytest.raises(BadRequest, match="more than a TIFF's 4 GiB; ask for less, or for npy"):
-        Layout(70_000, 256, 256, 60e-9)
 
 
 async def test_json_has_the_values_to_the_bit_and_what_they_are(shale: Path, serve: Serve) -> None:

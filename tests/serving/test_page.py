@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys as Key
 
 from docs.browser import CHROMEDRIVER, CHROMIUM, PAGE_SECONDS, Pages, pages
 from rockbank import registry
+from rockbank.client import Client
+from rockbank.crops import to_bytes
 from serving.keys import make_key
 
 pytestmark = pytest.mark.slow
@@ -117,6 +121,62 @@ def test_it_works_by_keyboard_on_a_narrow_screen(page: Pages) -> None:
 
 
 @needs_chromium
+def test_an_endless_image_is_panned_by_hand_and_by_keyboard_across_a_border_of_tiles(
+    shale: Path, generator_folder: Callable[..., Path], start_process: Callable[..., Any]
+) -> None:
+    registry.push("shale", generator_folder(endless=True, weights_seed=1))
+    registry.set_alias("shale", registry.CHAMPION, "3")
+    running = start_process(poll_seconds=0.5)
+    with pages(running.url) as page:
+        page.open("", "version 3 answers", "Any part of an endless image", "16 of shale/3, seed 7")
+        canvas = page.find("//section[@class='endless']/canvas")[0]
+        # Ten by seven tiles of 32 pixels.
+        resize = (
+            "arguments[0].style.width = '310px'; arguments[0].style.height = '210px'; arguments[0].scrollIntoView()"
+        )
+        page.browser.execute_script(resize, canvas)
+        until("every tile in view", lambda: canvas.get_attribute("data-missing") == "0")
+        np.testing.assert_array_equal(shown(page), part(running.url, 0, 0))
+        ActionChains(page.browser).drag_and_drop_by_offset(canvas, -75, 41).perform()
+        page.wait("Seed 7, from pixel (75, -41)")
+        until("every tile in view", lambda: canvas.get_attribute("data-missing") == "0")
+        np.testing.assert_array_equal(shown(page), part(running.url, 75, -41))
+        canvas.send_keys(Key.ARROW_LEFT, Key.ARROW_DOWN)
+        page.wait("from pixel (11, 23)")
+        press(page, seed="12")
+        # The seed box has scrolled it out of view, where nothing is drawn.
+        page.browser.execute_script("arguments[0].scrollIntoView()", canvas)
+        page.wait("Seed 12, from pixel (11, 23)")
+        until("every tile in view", lambda: canvas.get_attribute("data-missing") == "0")
+        np.testing.assert_array_equal(shown(page), part(running.url, 11, 23, seed=12))
+        page.click("//button[text()='Back to the origin']")
+        page.wait("from pixel (0, 0)")
+        # What Chromium says of this test's own reading of the canvas.
+        assert [line for line in page.console() if "getImageData" not in line] == []
+        # A version of one size has no such image.
+        registry.set_alias("shale", registry.CHAMPION, "2")
+        page.wait("version 2 answers")
+        until("no endless image", lambda: not canvas.is_displayed())
+
+
+def shown(page: Pages) -> np.ndarray:
+    """Grey values of the canvas."""
+    script = """
+        const canvas = document.querySelector(".endless canvas");
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return [canvas.width, canvas.height, Array.from(data.filter((_, i) => i % 4 === 0))];
+    """
+    width, height, grey = page.browser.execute_script(script)
+    return np.asarray(grey, dtype=np.uint8).reshape(height, width)[:200, :300]
+
+
+def part(url: str, x: int, y: int, seed: int = 7) -> np.ndarray:
+    """The same of the service's window."""
+    with Client(url) as client:
+        return to_bytes(client.generate("shale", 1, seed, window=(x, y, 300, 200)).array[0, 0])
+
+
+@needs_chromium
 def test_what_the_service_refuses_is_told_in_its_words(page: Pages) -> None:
     page.open("", "16 of shale/1, seed 7")
     page.browser.execute_script("document.querySelector('input[name=n]').max = 100000")
@@ -157,7 +217,7 @@ def test_the_page_and_its_files_are_served_with_a_policy(shale: Path, start_proc
     running = start_process()
     html = httpx.get(running.url)
     files = re.findall(r'(?:src|href)="(static/[^"]+)"', html.text)
-    assert len(files) == 3
+    assert len(files) == 4
     for response in (html, *(httpx.get(f"{running.url}/{file}") for file in files)):
         assert response.status_code == 200
         assert "default-src 'none'" in response.headers["content-security-policy"]

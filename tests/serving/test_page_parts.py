@@ -50,7 +50,13 @@ def card(generator_folder: Callable[..., Path]) -> ModelCard:
 
 def version_status(card: ModelCard, version: str, *roles: str) -> VersionStatus:
     loaded = LoadedStatus(
-        card=card, provider="CPUExecutionProvider", batches=(8, 16), n_samples=3, golden=1e-6, golden_holds=True
+        card=card,
+        provider="CPUExecutionProvider",
+        batches=(8, 16),
+        n_samples=3,
+        golden=1e-6,
+        golden_holds=True,
+        tile_side=None,
     )
     return VersionStatus(
         version=version,

@@ -55,6 +55,8 @@ class AsyncClient:
         truncation: float | None = None,
         version: str | None = None,
         *,
+        size: tuple[int, int] | None = None,
+        window: tuple[int, int, int, int] | None = None,
         progress: Progress | None = None,
     ) -> Samples:
         """`n` samples; the same seed of the same version gives the same samples.
@@ -65,13 +67,16 @@ class AsyncClient:
             seed: None lets the server draw one, which the samples name.
             truncation: scale of the latent; below 1, more typical.
             version: None for the one that the server's alias names.
-            progress: called with the count of samples that have come.
+            size: width and height in pixels, of images of an endless generator; None for its own size.
+            window: x, y, width and height in pixels of the seed's endless images, in place of a size.
+            progress: called with the count of samples that have come, or of rows where a size or a window is given.
 
         Raises:
             ClientError: with the server's own words; Unreachable where it does not answer.
         """
-        call = exchange.generate_call(name, n, seed, truncation, version, "npy")
-        content, headers = await self._read(call, progress)
+        part = exchange.Part(size=size, window=window)
+        call = exchange.generate_call(name, n, seed, truncation, version, "npy", part)
+        content, headers = await self._read(call, progress, part.row_bytes("npy"))
         return read_samples(headers, content)
 
     async def infer(
@@ -93,6 +98,8 @@ class AsyncClient:
         truncation: float | None = None,
         version: str | None = None,
         *,
+        size: tuple[int, int] | None = None,
+        window: tuple[int, int, int, int] | None = None,
         progress: Progress | None = None,
     ) -> Origin:
         """Stream `n` samples to a file, whole or not at all; memory does not grow with `n`.
@@ -100,11 +107,13 @@ class AsyncClient:
         Args:
             path: its suffix says what: .npy, .png (a grid), .zip (a picture each), .tif (pages) or .json.
 
-        The other arguments, and what is raised, are as for `generate`; only an array's samples are counted.
+        The other arguments, and what is raised, are as for `generate`; only an array's samples are counted, and
+        the rows of an array or a TIFF of any size.
         """
-        call = exchange.generate_call(name, n, seed, truncation, version, exchange.format_of(path))
+        part, format_ = exchange.Part(size=size, window=window), exchange.format_of(path)
+        call = exchange.generate_call(name, n, seed, truncation, version, format_, part)
         with replacing(path) as beside, beside.open("wb") as file:
-            headers = await self._fetch(call, Body(file, progress))
+            headers = await self._fetch(call, Body(file, progress, part.row_bytes(format_)))
         return read_origin(headers)
 
     async def close(self) -> None:
@@ -119,9 +128,11 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _read(self, call: exchange.Call, progress: Progress | None = None) -> tuple[memoryview, httpx.Headers]:
+    async def _read(
+        self, call: exchange.Call, progress: Progress | None = None, row_bytes: int | None = None
+    ) -> tuple[memoryview, httpx.Headers]:
         file = BytesIO()
-        headers = await self._fetch(call, Body(file, progress))
+        headers = await self._fetch(call, Body(file, progress, row_bytes))
         return file.getbuffer(), headers
 
     async def _fetch(self, call: exchange.Call, body: Body) -> httpx.Headers:

@@ -35,6 +35,25 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What is asked for of an endless image.
+
+    Attributes:
+        size: width and height, pixels; the window at (0, 0).
+        window: x, y, width and height, pixels; None, like `size`, for samples of the generator's own size.
+    """
+
+    size: tuple[int, int] | None
+    window: tuple[int, int, int, int] | None
+
+    def row_bytes(self, format_: str) -> int | None:
+        """Bytes of a row, where the format has them one after another, row by row; None where it does not."""
+        sides = self.size or (self.window and self.window[2:])
+        n_bytes = {"npy": 4, "tiff": 1}.get(format_)
+        return sides[0] * n_bytes if sides and n_bytes else None
+
+
 MODELS = Call(method="GET", path="/v2/models")
 
 
@@ -118,10 +137,16 @@ def open_options(key: str | None, timeout: float) -> dict[str, Any]:
 
 
 def generate_call(
-    name: str, n: int, seed: int | None, truncation: float | None, version: str | None, format_: str
+    name: str,
+    n: int,
+    seed: int | None,
+    truncation: float | None,
+    version: str | None,
+    format_: str,
+    part: Part,
 ) -> Call:
-    """Ask for `n` samples."""
-    body = {"n": n, "seed": seed, "truncation": truncation, "format": format_}
+    """Ask for `n` samples, or for a part of `n` endless images."""
+    body = {"n": n, "seed": seed, "truncation": truncation, "format": format_, "size": part.size, "window": part.window}
     return Call(
         method="POST",
         path=f"{_model(name, version)}/generate",

@@ -83,12 +83,19 @@ def read_origin(headers: Mapping[str, str]) -> Origin:
 
 
 class Body:
-    """A response's body on its way into a file; an array's samples are counted as they come."""
+    """A response's body on its way into a file; an array's samples, or an image's rows, are counted as they come."""
 
-    def __init__(self, file: IO[bytes], progress: Progress | None = None) -> None:
-        """Write to `file`; call `progress` with the samples that have come so far, if the body is an array."""
+    def __init__(self, file: IO[bytes], progress: Progress | None = None, row_bytes: int | None = None) -> None:
+        """Write to `file`; call `progress` with what has come so far.
+
+        Args:
+            file: to be written.
+            progress: given the count of samples, if the body is an array, or of rows.
+            row_bytes: of an image of any size; None for samples.
+        """
         self._file = file
         self._progress = progress
+        self._row_bytes = row_bytes
         self._start = 0
         self._sample_bytes = 0
         self._n_told = 0
@@ -102,7 +109,11 @@ class Body:
     def write(self, chunk: bytes) -> None:
         """Take the next bytes."""
         if self._progress is not None and self._file.tell() == 0:
-            self._measure(chunk)
+            if self._row_bytes is None:
+                self._measure(chunk)
+            else:
+                # The few bytes before the first row are less than one, but for the narrowest.
+                self._sample_bytes = self._row_bytes
         self._file.write(chunk)
         if self._progress is not None and self._sample_bytes:
             n_come = (self._file.tell() - self._start) // self._sample_bytes

@@ -17,7 +17,7 @@ from torch import nn
 from rockbank.files import replacing
 from rockbank.gan.load import sample
 from rockbank.gan.networks import Shape
-from rockbank.latents import draw_latents
+from rockbank.latents import Lattice, draw_latents
 
 OPSET = 20
 INPUT, OUTPUT = "latent", "image"
@@ -30,8 +30,14 @@ class ParityError(RuntimeError):
     """An exported graph does not give what the generator in torch gives."""
 
 
-def export_onnx(generator: nn.Module, latent_shape: Shape, path: Path) -> None:
+def export_onnx(generator: nn.Module, latent_shape: Shape, path: Path, lattice: Lattice | None = None) -> None:
     """Write the generator, in eval mode, as ONNX: one file, input "latent", output "image", any batch size.
+
+    Args:
+        generator: in torch.
+        latent_shape: of one latent.
+        path: to write.
+        lattice: of an endless generator, whose graph then takes latents of any extent.
 
     Raises:
         ParityError: where the exporter gives another opset than asked for.
@@ -39,6 +45,12 @@ def export_onnx(generator: nn.Module, latent_shape: Shape, path: Path) -> None:
     was_training = generator.training
     # A batch of 1 would be taken for a constant.
     example = torch.zeros(2, *latent_shape)
+    dynamic = {0: torch.export.Dim("n")}
+    if lattice is not None:
+        least = 2 * lattice.margin + 1
+        # Of two extents, and neither the least, or they would be taken for one and for a constant.
+        example = torch.zeros(2, latent_shape[0], least + 1, least + 2)
+        dynamic |= {2: torch.export.Dim("h", min=least), 3: torch.export.Dim("w", min=least)}
     with replacing(path) as beside, _quiet():
         torch.onnx.export(
             generator.eval(),
@@ -46,7 +58,7 @@ def export_onnx(generator: nn.Module, latent_shape: Shape, path: Path) -> None:
             beside,
             input_names=[INPUT],
             output_names=[OUTPUT],
-            dynamic_shapes=({0: torch.export.Dim("n")},),
+            dynamic_shapes=(dynamic,),
             opset_version=OPSET,
             external_data=False,
             dynamo=True,
@@ -74,10 +86,20 @@ def parity(
     generator: nn.Module,
     path: Path,
     latent_shape: Shape,
+    lattice: Lattice | None = None,
+    *,
     batches: Sequence[int] = (1, 2, 7, 32),
     tolerance: float = TOLERANCE,
 ) -> float:
     """The largest |ONNX - torch| over batches of these sizes, in units of the network's range.
+
+    Args:
+        generator: in torch.
+        path: of the graph.
+        latent_shape: of one latent.
+        lattice: of an endless generator, which is then compared at other extents too.
+        batches: numbers of latents.
+        tolerance: above which the graph is refused.
 
     Raises:
         ParityError: where it is above `tolerance`, or not a number.
@@ -87,15 +109,20 @@ def parity(
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     was_training = generator.training
     generator.eval()
+    shapes = [(batch, *latent_shape) for batch in batches]
+    if lattice is not None:
+        least = 2 * lattice.margin + 1
+        extents = ((1, least, least), (2, least, least + 5), (1, least + 15, least + 15), (1, least + 12, least + 1))
+        shapes += [(batch, latent_shape[0], height, width) for batch, height, width in extents]
     largest = 0.0
-    for batch in batches:
-        latents = draw_latents(batch, batch, latent_shape)
+    for batch, *shape in shapes:
+        latents = draw_latents(batch, batch, tuple(shape), lattice=lattice)
         (image,) = session.run([OUTPUT], {INPUT: latents})
         difference = float(np.abs(np.asarray(image) - sample(generator, latents, batch)).max())
         if not difference <= tolerance:
             raise ParityError(
-                f"{path}: differs from torch by {difference:.3g} at batch {batch}, more than {tolerance:g}; "
-                "do not use it, export it again with the pinned versions"
+                f"{path}: differs from torch by {difference:.3g} at {batch} latents of {shape}, more than "
+                f"{tolerance:g}; do not use it, export it again with the pinned versions"
             )
         largest = max(largest, difference)
     generator.train(was_training)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from rockbank.gan.projected import ProjectedCritic
 from rockbank.gan.texture import CELL, MARGIN, N_LATENT, TextureGenerator
+from rockbank.latents import Lattice
 
 Shape = tuple[int, ...]
 ImageShape = tuple[int, int, int]
@@ -136,6 +137,7 @@ class Network:
         value_range: [low, high] of each channel of the generator's output.
         check: raises ValueError where a latent and an image shape do not fit the network.
         is_projected: the critic judges the maps of `features.FrozenFeatures` instead of the images.
+        lattice: of its latents where the generator is endless; None where all of its images have one size.
     """
 
     generator: Callable[[Shape, ImageShape], nn.Module]
@@ -143,6 +145,7 @@ class Network:
     value_range: tuple[tuple[float, float], ...]
     check: Callable[[Shape, ImageShape], None]
     is_projected: bool = False
+    lattice: Lattice | None = None
 
 
 def _check_table1(latent: Shape, image: ImageShape) -> None:
@@ -191,6 +194,7 @@ BUILDERS = {
         value_range=((-1.0, 1.0),),
         check=_check_texture,
         is_projected=True,
+        lattice=Lattice(cell=CELL, margin=MARGIN),
     ),
 }
 
@@ -239,9 +243,9 @@ def _initialised(module: nn.Module, rng: torch.Generator, *, is_generator: bool)
     default.
     """
     module = module.to_empty(device="cpu")
-    own = [layer for layer in module.modules() if isinstance(layer, OwnStart)]
-    for layer in own:
-        layer.draw_weights(rng)
+    own = [each for each in module.modules() if isinstance(each, OwnStart)]
+    for each in own:
+        each.draw_weights(rng)
     for layer in module.modules() if not own else ():
         if is_generator and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0.0, 0.02, generator=rng)

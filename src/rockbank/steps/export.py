@@ -35,13 +35,13 @@ def export(generator: str, layout: Layout = PIPELINE) -> ModelCard:
     blueprint = Blueprint.load(source)
     crop_set = load_crops(layout.crops(blueprint.family))
     module = load_generator(source / WEIGHTS, network=blueprint.network, latent=blueprint.latent, image=blueprint.image)
-    value_range = find_network(blueprint.network).value_range
+    network = find_network(blueprint.network)
     with replacing_folder(layout.export(generator)) as folder:
-        export_onnx(module, blueprint.latent, folder / ONNX)
+        export_onnx(module, blueprint.latent, folder / ONNX, network.lattice)
         shutil.copyfile(source / WEIGHTS, folder / WEIGHTS)
         shutil.copyfile(layout.score(generator) / REFERENCE, folder / REFERENCE)
-        pictured = sample(module, draw_latents(GOLDEN_SEED, 16, blueprint.latent))
-        save_grid(folder / SAMPLES, to_intensity(pictured, value_range))
+        pictured = sample(module, draw_latents(GOLDEN_SEED, 16, blueprint.latent, lattice=network.lattice))
+        save_grid(folder / SAMPLES, to_intensity(pictured, network.value_range))
         card = ModelCard(
             generator=generator,
             family=blueprint.family,
@@ -49,15 +49,16 @@ def export(generator: str, layout: Layout = PIPELINE) -> ModelCard:
             loss=blueprint.loss,
             latent_shape=blueprint.latent,
             image_shape=blueprint.image,
-            value_range=value_range,
+            value_range=network.value_range,
             voxel_size=crop_set.voxel_size,
             segmentation=crop_set.segmentation,
             data_md5=origin(blueprint.family, layout),
             git_commit=git_commit(),
             scores=read_json(layout.scores(generator)),
-            parity=parity(module, folder / ONNX, blueprint.latent),
+            parity=parity(module, folder / ONNX, blueprint.latent, network.lattice),
             golden=_golden(module, blueprint),
             files=fingerprints(folder),
+            lattice=network.lattice,
         )
         card.save(folder)
     terminal.print(f"{generator}: ONNX and torch differ by at most {card.parity:.2g}")
@@ -66,6 +67,7 @@ def export(generator: str, layout: Layout = PIPELINE) -> ModelCard:
 
 def _golden(module: nn.Module, blueprint: Blueprint) -> dict[str, Any]:
     """Values spread over the first sample of a seed, in network range: a server's check of what it loaded."""
-    image = sample(module, draw_latents(GOLDEN_SEED, 1, blueprint.latent)).ravel()
+    lattice = find_network(blueprint.network).lattice
+    image = sample(module, draw_latents(GOLDEN_SEED, 1, blueprint.latent, lattice=lattice)).ravel()
     places = np.linspace(0, image.size - 1, N_GOLDEN).astype(int)
     return {"seed": GOLDEN_SEED, "places": places.tolist(), "values": [float(value) for value in image[places]]}

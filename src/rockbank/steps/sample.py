@@ -7,8 +7,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from rockbank.sample_files import check_suffix, write_samples
+from rockbank.sample_files import check_image, check_suffix, write_images, write_samples
 from rockbank.steps.layout import progress
+from rockbank.windows import Window, field_of, n_tiles
 
 # A smaller count is there before a bar could be read.
 _N_BAR = 64
@@ -25,6 +26,33 @@ def sample_here(model: str, path: Path, n: int, seed: int, truncation: float | N
         sampler = Sampler(Path(temporary) / "pulled", card)
         write_samples(path, sampler.sample(seed, n, truncation), card.voxel_size)
     return f"wrote {path}: {n} of {entry.name}/{entry.version} ({card.generator}), seed {seed}"
+
+
+def window_here(model: str, path: Path, window: Window, n: int, seed: int, truncation: float | None) -> str:
+    """Pull an endless generator and write a window of its images 0 to `n` - 1 of a seed; memory does not grow with it.
+
+    Raises:
+        ValueError: where the generator is not endless, or for a file that cannot hold it; before anything is computed.
+    """
+    from rockbank import registry
+    from rockbank.sampler import Sampler
+
+    check_image(path, n, window.height, window.width)
+    with tempfile.TemporaryDirectory() as temporary:
+        entry, card = registry.pull(model, Path(temporary) / "pulled")
+        lattice = field_of(card, seed).lattice
+        sampler = Sampler(Path(temporary) / "pulled", card)
+        with progress(f"sampling {model}, tiles", n * n_tiles(window, lattice)) as advance:
+            bands = (
+                band for i in range(n) for band in sampler.window(seed, window, i, truncation, told=lambda: advance())
+            )
+            write_images(path, bands, n=n, height=window.height, width=window.width, voxel_size=card.voxel_size)
+    return f"wrote {path}: {_about(window, n)} of {entry.name}/{entry.version} ({card.generator}), seed {seed}"
+
+
+def _about(window: Window, n: int) -> str:
+    place = f" at ({window.x}, {window.y})" if window.x or window.y else ""
+    return f"{n} x {window.width} x {window.height} pixels{place}"
 
 
 def sample_there(
@@ -61,6 +89,42 @@ def sample_there(
             write_samples(path, samples.array, about["voxel_size"])
             origin = samples
     return f"wrote {path}: {n} of {origin.model}/{origin.version} ({about['generator']}), seed {origin.seed}, by {url}"
+
+
+def window_there(
+    url: str,
+    model: str,
+    path: Path,
+    window: Window,
+    n: int,
+    seed: int,
+    truncation: float | None,
+    key: str | None = None,
+) -> str:
+    """Have the server at `url` make a window of endless images: the file of `window_here`, as it is streamed.
+
+    Raises:
+        ValueError: where the server does not serve the model, or for a file that cannot hold it.
+        ClientError: what the server says.
+    """
+    from rockbank.client import Client
+
+    check_image(path, n, window.height, window.width)
+    n_rows = n * window.height
+    with Client(url, key=key) as client, progress(f"sampling {model}, rows", n_rows) as advance:
+        name, version = _split(model)
+        served, about = _find(client.models(), name, version, f"{model}: not served at {client.url}")
+        n_done = 0
+
+        def told(n_come: int) -> None:
+            nonlocal n_done
+            advance(min(n_come, n_rows) - n_done)
+            n_done = min(n_come, n_rows)
+
+        part = (window.x, window.y, window.width, window.height)
+        origin = client.save(path, name, n, seed, truncation, served, window=part, progress=told)
+    of = f"{origin.model}/{origin.version} ({about['generator']})"
+    return f"wrote {path}: {_about(window, n)} of {of}, seed {origin.seed}, by {url}"
 
 
 def _split(model: str) -> tuple[str, str | None]:

@@ -91,8 +91,9 @@ def _sample(blueprint: Blueprint, layout: Layout, params: ScoreParams) -> Float3
         latent=blueprint.latent,
         image=blueprint.image,
     )
-    image = sample(module, draw_latents(params.seed, params.n_large, blueprint.latent))
-    return np.asarray(np.clip(to_intensity(image, find_network(blueprint.network).value_range), 0.0, 1.0))
+    network = find_network(blueprint.network)
+    image = sample(module, draw_latents(params.seed, params.n_large, blueprint.latent, lattice=network.lattice))
+    return np.asarray(np.clip(to_intensity(image, network.value_range), 0.0, 1.0))
 
 
 def _draw(generator: str, crop_set: CropSet, generated: Float32[np.ndarray, "n c h w"], layout: Layout) -> None:
