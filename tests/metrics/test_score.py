@@ -73,9 +73,9 @@ def test_a_second_extractor_stands_beside_and_has_the_scores_that_it_has_as_the_
 
 
 def test_features_made_before_give_the_same_scores():
-    train, holdout = rock(150, 1), rock(80, 2)
+    train, test = rock(150, 1), rock(80, 2)
     made = {
-        each.name: embed_real(train=train, holdout=holdout, extractor=each, n_large=N_LARGE, seed=4, progress=False)
+        each.name: embed_real(train=train, test=test, extractor=each, n_large=N_LARGE, seed=4, progress=False)
         for each in (TINY, COARSE)
     }
 
@@ -106,20 +106,20 @@ def test_rock_that_is_too_bright_is_told_by_its_grey_values():
 
 
 def test_crops_that_resemble_each_other_widen_the_bands():
-    blocks = {"training": np.arange(150) // 50, "held-out": np.arange(80) // 27}
+    blocks = {"training": np.arange(150) // 50, "test": np.arange(80) // 27}
     level = np.random.default_rng(0).uniform(-0.1, 0.1, 3).astype(np.float32)
     shifted = {
         "train": rock(150, 1) + level[blocks["training"]][:, None, None, None],
-        "holdout": rock(80, 2) + level[blocks["held-out"]][:, None, None, None],
+        "test": rock(80, 2) + level[blocks["test"]][:, None, None, None],
     }
     alone, together = run(**shifted), run(**shifted, blocks=blocks)
-    assert together["n_blocks"] == {"training": 3, "held-out": 3}
+    assert together["n_blocks"] == {"training": 3, "test": 3}
     widths = [np.subtract(found["curves"]["s2"]["high"], found["curves"]["s2"]["low"]) for found in (alone, together)]
     assert (widths[1] > 1.5 * widths[0]).all()
 
 
 def test_rock_without_the_phase_has_no_ratios():
-    bright = {name: np.clip(rock(n, seed), 0.9, 1) for name, n, seed in (("train", 150, 1), ("holdout", 80, 2))}
+    bright = {name: np.clip(rock(n, seed), 0.9, 1) for name, n, seed in (("train", 150, 1), ("test", 80, 2))}
     found = json.loads(json.dumps(run(**bright), allow_nan=False))
     assert found["network_free"]["porosity_ratio"] is None
 

@@ -31,7 +31,7 @@ def scores(fid, kid, **changed):
         "extractor": "tiny/16",
         **distances(fid, kid),
         "real_against_real": distances(9.0, -0.0002),
-        "n_blocks": {"training": 47, "held-out": 24},
+        "n_blocks": {"training": 47, "test": 24},
         **changed,
     }
 
@@ -67,7 +67,7 @@ def test_a_second_table_has_another_extractor_and_what_no_network_says():
         lines[3] == "| wgan-gp | 80.00 | 100.00 ± 1.00 | 2.55 | 0.25 | 0.0034 | 0.9 | 1.1 | - | 100 % | 50 % | 25 % |"
     )
     assert "other/8" in text.split("\n\n")[3]
-    assert "47 of training, 24 held out" in text
+    assert "47 of training, 24 of test" in text
 
 
 def test_without_a_second_extractor_its_columns_are_left_out():

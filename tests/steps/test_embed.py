@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +12,20 @@ import pandas as pd
 import pytest
 
 from rockbank.crops import CropSet, load_crops, save_crops
-from rockbank.metrics.features import make_extractor
 from rockbank.metrics.score import score
 from rockbank.morphology import Segmentation
 from rockbank.params import ScoreParams
-from rockbank.steps.embed import embed, load_embedded
+from rockbank.steps.embed import embed, extractors, load_embedded
 from rockbank.steps.layout import Layout
 
 PARAMS = ScoreParams(
-    extractor="efficientnet-lite0", inception_weights=None, n_paper=4, n_large=12, n_progress=4, seed=3
+    extractor="efficientnet-lite0",
+    second_extractor="efficientnet-lite2",
+    inception_weights=None,
+    n_paper=4,
+    n_large=12,
+    n_progress=4,
+    seed=3,
 )
 
 
@@ -33,23 +40,24 @@ def layout(tmp_path: Path) -> Layout:
 
 def write_crops(layout: Layout, seed: int) -> None:
     crops = np.random.default_rng(seed).integers(0, 256, (30, 1, 32, 32), dtype=np.uint8)
-    table = pd.DataFrame({"split": ["train"] * 20 + ["holdout"] * 10})
+    table = pd.DataFrame({"split": ["train"] * 20 + ["test"] * 10})
     segmentation = Segmentation(smoothing=1.0, threshold=0.5, phase="below")
     crop_set = CropSet(family="shale", crops=crops, table=table, voxel_size=60e-9, segmentation=segmentation)
     save_crops(layout.crops("shale"), crop_set)
 
 
 def test_scores_by_features_that_were_kept_are_those_by_features_made_on_the_spot(layout: Layout) -> None:
-    extractor, crop_set = make_extractor("efficientnet-lite0"), load_crops(layout.crops("shale"))
+    (first, second), crop_set = extractors(PARAMS), load_crops(layout.crops("shale"))
     generated = np.random.default_rng(1).random((11, 1, 32, 32), dtype=np.float32)
 
     def scores(**given: object) -> dict[str, object]:
         return score(
             train=crop_set.train,
-            holdout=crop_set.holdout,
+            test=crop_set.test,
             generated=generated,
             segmentation=crop_set.segmentation,
-            extractor=extractor,
+            extractor=first,
+            second=second,
             n_paper=PARAMS.n_paper,
             n_large=PARAMS.n_large,
             seed=PARAMS.seed,
@@ -57,20 +65,24 @@ def test_scores_by_features_that_were_kept_are_those_by_features_made_on_the_spo
             **given,  # type: ignore[arg-type]
         )
 
-    kept = load_embedded("shale", PARAMS, extractor.name, layout)
-    assert {name: len(values) for name, values in kept.items()} == {"training": 12, "held-out": 10}
-    assert scores(real_features=kept) == scores()
+    kept = load_embedded("shale", PARAMS, layout)
+    assert second is not None
+    sizes = {name: {each: len(values) for each, values in sets.items()} for name, sets in kept.items()}
+    assert sizes == {each.name: {"training": 12, "test": 10} for each in (first, second)}
+    assert json.dumps(scores(real_features=kept)) == json.dumps(scores())
 
 
 def test_features_of_other_crops_choices_or_extractors_are_refused(layout: Layout) -> None:
-    name = make_extractor("efficientnet-lite0").name
-    with pytest.raises(ValueError, match=r"differ: \['extractor'\]; run 'dvc repro embed@shale'"):
-        load_embedded("shale", PARAMS, "inception", layout)
+    with pytest.raises(ValueError, match=r"differ: \['extractors'\]; run 'dvc repro embed@shale'"):
+        load_embedded("shale", replace(PARAMS, second_extractor=None), layout)
     with pytest.raises(ValueError, match=r"differ: \['seed'\]"):
-        load_embedded("shale", replace(PARAMS, seed=4), name, layout)
+        load_embedded("shale", replace(PARAMS, seed=4), layout)
+    (layout.embedded("shale") / "features" / "efficientnet-lite2-imagenet" / "test.npy").unlink()
+    with pytest.raises(ValueError, match=r"lite2-imagenet/test.npy'\] not there; run 'dvc repro embed@shale'"):
+        load_embedded("shale", PARAMS, layout)
     write_crops(layout, seed=1)
     with pytest.raises(ValueError, match=r"differ: \['crops_sha256'\]"):
-        load_embedded("shale", PARAMS, name, layout)
-    (layout.embedded("shale") / "test.npy").unlink()
-    with pytest.raises(ValueError, match=r"\['test.npy'\] not there; run 'dvc repro embed@shale'"):
-        load_embedded("shale", PARAMS, name, layout)
+        load_embedded("shale", PARAMS, layout)
+    shutil.rmtree(layout.embedded("shale"))
+    with pytest.raises(ValueError, match=r"embedded.json: no such file; run 'dvc repro embed@shale'"):
+        load_embedded("shale", PARAMS, layout)

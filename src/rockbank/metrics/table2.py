@@ -84,7 +84,7 @@ def _beside(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "square difference of the probabilities. Ratios: mean over that of held-out rock, 1 is as it should be. "
         "Inside: part of the lags or frequencies at which the mean curve lies in the simultaneous 95 % band of a "
         "generator that has learnt its training rock exactly, by a bootstrap over blocks of rock "
-        f"({first['n_blocks']['training']} of training, {first['n_blocks']['held-out']} held out)."
+        f"({first['n_blocks']['training']} of training, {first['n_blocks']['test']} of test)."
     )
     return [_line(head), _line(["---"] + ["---:"] * (len(head) - 1)), *map(_line, rows), "", notes]
 
