@@ -1,7 +1,8 @@
-"""What a progress bar says."""
+"""What tells of the progress of long work."""
 
 import pytest
 
+from rockbank.steps import layout
 from rockbank.steps.layout import progress
 
 
@@ -10,4 +11,23 @@ def test_what_is_done_in_parts_ends_whole(parts: list[float], capsys: pytest.Cap
     with progress("matching", 3) as advance:
         for part in parts:
             advance(part, "best 1")
-    assert "3/3" in capsys.readouterr().err
+    assert "matching: 3 of 3" in capsys.readouterr().err
+
+
+def test_without_a_terminal_a_line_comes_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "LINE_SECONDS", 0.0)
+    with progress("training", 4) as advance:
+        advance(1, "KID 0.3")
+        advance(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == [f"training: {n} of 4" for n in (1, 2, 2)]
+    assert all(line.endswith("KID 0.3") for line in lines)
+
+
+def test_without_a_terminal_short_work_says_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("training", 100) as advance:
+        for _ in range(100):
+            advance()
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ DATA = Path("data")
 SCANNED = "shale"
 CHECKPOINTS = Path(".checkpoints")
 HISTORY = "history.csv"
+# Between two lines of progress where there is no terminal to draw a bar on.
+LINE_SECONDS = 30.0
 TRAINING_PICTURE = "training.png"
 
 # What a command has to say goes to standard output; how it is at work, and what went wrong, to standard error.
@@ -106,7 +109,7 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(what: str, total: int, done: float = 0) -> Iterator[Advance]:
-    """A progress bar on the terminal's standard error."""
+    """A progress bar on the terminal's standard error, or a line now and then where that is no terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -115,9 +118,10 @@ def progress(what: str, total: int, done: float = 0) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[says]}"),
     )
-    with Progress(*columns, console=terminal) as bar:
+    with Progress(*columns, console=terminal, disable=not terminal.is_terminal) as bar:
         task = bar.add_task(what, total=total, says="")
         bar.update(task, completed=done)
+        line = _Lines(what, total)
 
         def advance(steps: float = 1, says: str = "") -> None:
             nonlocal done
@@ -126,8 +130,28 @@ def progress(what: str, total: int, done: float = 0) -> Iterator[Advance]:
             bar.update(task, completed=min(round(done, 6), total))
             if says:
                 bar.update(task, says=says)
+            if not terminal.is_terminal:
+                line.tell(min(round(done, 6), total), says)
 
         yield advance
+        if not terminal.is_terminal:
+            line.tell(min(round(done, 6), total), "", is_last=True)
+
+
+class _Lines:
+    """What a bar would say, as a line every LINE_SECONDS."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what, self._total, self._says = what, total, ""
+        self._start = self._last = time.monotonic()
+
+    def tell(self, done: float, says: str, *, is_last: bool = False) -> None:
+        self._says = says or self._says
+        now = time.monotonic()
+        if is_last or now - self._last >= LINE_SECONDS:
+            self._last = now
+            minutes = (now - self._start) / 60
+            terminal.print(f"{self._what}: {done:g} of {self._total}, {minutes:.1f} min  {self._says}".rstrip())
 
 
 def print_rows(rows: Mapping[str, str]) -> None:
