@@ -244,6 +244,12 @@ def sample(
     window: Annotated[
         str | None, typer.Option(metavar="X,Y,W,H", help="of the endless image of the seed, such as -512,0,256,256")
     ] = None,
+    porosity: Annotated[
+        str | None, typer.Option(metavar="P|LOW..HIGH", help="keep samples of that porosity; 0.12 means 0.11..0.13")
+    ] = None,
+    specific_surface: Annotated[
+        str | None, typer.Option(metavar="S|LOW..HIGH", help="likewise, 1/pixel; 0.12 means 0.11..0.13")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="grid.png, samples.npy or stack.tif")] = Path(
         "grid.png"
     ),
@@ -252,9 +258,20 @@ def sample(
     ),
 ) -> None:
     """Sample a registered generator to a picture, an array or a TIFF stack; an endless one at any size."""
+    from rockbank.conditional import parse_condition
     from rockbank.steps import sample as step
     from rockbank.windows import parse_size, parse_window
 
+    wanted = {"porosity": porosity, "specific_surface": specific_surface}
+    conditions = [parse_condition(name, text) for name, text in wanted.items() if text is not None]
+    if len(conditions) > 1:
+        raise ValueError("--porosity and --specific-surface: give one of them")
+    condition = conditions[0] if conditions else None
+    if condition is not None and (size is not None or window is not None or url is not None):
+        raise ValueError(
+            f"a {condition} is had of samples of the generator's own size, by this machine: "
+            "leave --size, --window and --url out"
+        )
     if size is not None and window is not None:
         raise ValueError(f"--size {size} and --window {window}: give one of them; a size is a window at (0, 0)")
     if size is not None or window is not None:
@@ -269,7 +286,8 @@ def sample(
         return
     n = 16 if n is None else n
     if url is None:
-        stdout.print(step.sample_here(model, output, n, seed, truncation))
+        with errors_told():
+            stdout.print(step.sample_here(model, output, n, seed, truncation, condition))
     else:
         stdout.print(step.sample_there(url, model, output, n, seed, truncation))
 

@@ -10,7 +10,7 @@ import onnxruntime
 from jaxtyping import Float32
 
 from rockbank.card import ONNX, ModelCard
-from rockbank.latents import draw_latents
+from rockbank.latents import latent_blocks
 from rockbank.ranges import to_intensity
 from rockbank.windows import Window, bands, field_of
 
@@ -40,9 +40,8 @@ class Sampler:
 
     def batches(self, seed: int, n: int, truncation: float | None = None) -> Iterator[Float32[np.ndarray, "b c h w"]]:
         """The same samples, `BATCH` at a time."""
-        latents = draw_latents(seed, n, self._card.latent_shape, truncation, lattice=self._card.lattice)
-        for start in range(0, n, BATCH):
-            block = latents[start : start + BATCH]
+        card = self._card
+        for block in latent_blocks(seed, n, card.latent_shape, truncation, size=BATCH, lattice=card.lattice):
             # Always a whole batch: in one of another size a kernel may give other last bits.
             whole = np.pad(block, [(0, BATCH - len(block)), *[(0, 0)] * (block.ndim - 1)])
             yield self._intensity(whole)[: len(block)]

@@ -7,6 +7,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from rockbank.card import REFERENCE
+from rockbank.conditional import MAX_TRIES, Condition, accepted
+from rockbank.files import read_json
 from rockbank.sample_files import check_image, check_suffix, write_images, write_samples
 from rockbank.steps.layout import progress
 from rockbank.windows import Window, field_of, n_tiles
@@ -15,17 +20,37 @@ from rockbank.windows import Window, field_of, n_tiles
 _N_BAR = 64
 
 
-def sample_here(model: str, path: Path, n: int, seed: int, truncation: float | None) -> str:
-    """Pull `model` from the registry and sample it on this machine; says what was written."""
+def sample_here(
+    model: str, path: Path, n: int, seed: int, truncation: float | None, condition: Condition | None = None
+) -> str:
+    """Pull `model` from the registry and sample it on this machine; says what was written.
+
+    Raises:
+        ValueError: where the rock has nothing that meets the condition.
+        TooRare: where the generator gives too little of it.
+    """
     from rockbank import registry
     from rockbank.sampler import Sampler
 
     check_suffix(path)
     with tempfile.TemporaryDirectory() as temporary:
-        entry, card = registry.pull(model, Path(temporary) / "pulled")
-        sampler = Sampler(Path(temporary) / "pulled", card)
-        write_samples(path, sampler.sample(seed, n, truncation), card.voxel_size)
-    return f"wrote {path}: {n} of {entry.name}/{entry.version} ({card.generator}), seed {seed}"
+        folder = Path(temporary) / "pulled"
+        entry, card = registry.pull(model, folder)
+        sampler = Sampler(folder, card)
+        origin = f"{entry.name}/{entry.version} ({card.generator}), seed {seed}"
+        if condition is None:
+            write_samples(path, sampler.sample(seed, n, truncation), card.voxel_size)
+            return f"wrote {path}: {n} of {origin}"
+        condition.check(read_json(folder / REFERENCE))
+        batches = sampler.batches(seed, n * MAX_TRIES, truncation)
+        with progress(f"sampling {model}", n) as advance:
+            places, samples = [], []
+            for place, sample in accepted(batches, condition, card.segmentation, n):
+                places.append(place)
+                samples.append(sample)
+                advance(1, f"{place + 1} drawn")
+        write_samples(path, np.stack(samples), card.voxel_size)
+    return f"wrote {path}: {n} with a {condition}, the first among {places[-1] + 1} samples of {origin}"
 
 
 def window_here(model: str, path: Path, window: Window, n: int, seed: int, truncation: float | None) -> str:
