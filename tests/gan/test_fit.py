@@ -49,7 +49,7 @@ KINDS = {
     "projected": replace(
         PARAMS,
         network="texture",
-        latent=(372, 9, 9),
+        latent=(372, 10, 10),
         loss="hinge",
         optimiser="adam",
         anneal_from=0.5,
@@ -86,7 +86,8 @@ def make_crops(n: int = 40, image: tuple[int, int, int] = (1, 16, 16)) -> np.nda
 
 
 def crops_for(params: GeneratorParams) -> np.ndarray:
-    return make_crops(image=(3, 64, 64) if params.network == "deepflow" else (1, 16, 16))
+    images = {"deepflow": (3, 64, 64), "texture": (1, 32, 32), "table1": (1, 16, 16)}
+    return make_crops(image=images[params.network])
 
 
 def run(params: GeneratorParams, checkpoint: Path | None = None) -> Iterator[Record]:
@@ -260,6 +261,12 @@ def test_samples_come_to_the_grey_of_the_crops(kind: str) -> None:
     assert last.samples is not None
     # An untrained generator gives 0.5, 0.25 away.
     assert abs(last.samples.mean() - wanted) < 0.1
+
+
+def test_crops_too_small_for_the_energy_distance_are_refused() -> None:
+    params = replace(KINDS["projected"], latent=(372, 9, 9))
+    with pytest.raises(ValueError, match="needs two cells a side: cut larger crops, or set energy to 0"):
+        next(fit(make_crops(), params, device=pick_device(), evaluate=None, n_samples=3, checkpoint=None))
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from rockbank.gan.checkpoint import (
     without_prefix,
 )
 from rockbank.gan.energy_distance import EnergyDistance
-from rockbank.gan.features import FrozenFeatures, Maps, pool
+from rockbank.gan.features import PYRAMID, FrozenFeatures, Maps, pool
 from rockbank.gan.load import sample
 from rockbank.gan.losses import find_loss, gradient_norms, interpolate, make_optimiser
 from rockbank.gan.networks import ImageShape, build_critic, build_generator, find_network
@@ -392,3 +392,8 @@ def _check_crops(crops: UInt[np.ndarray, "n c h w"], params: GeneratorParams) ->
         raise ValueError(f"crops: got {crops.dtype} of shape {crops.shape}; use unsigned integers (n, c, h, w)")
     if len(crops) < params.batch:
         raise ValueError(f"crops: got {len(crops)}, fewer than a batch of {params.batch}; cut more, or lower the batch")
+    if params.energy > 0 and min(crops.shape[2:]) < 2 * PYRAMID[-1][0]:
+        raise ValueError(
+            f"crops: got {crops.shape[2]} x {crops.shape[3]} pixels; the energy distance is of feature maps of up to "
+            f"{PYRAMID[-1][0]} pixels a cell, and needs two cells a side: cut larger crops, or set energy to 0"
+        )
