@@ -16,7 +16,7 @@ import yaml
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
-GENERATORS = ["channels-wgan-lp", "shale-dcgan", "shale-wgan-gp"]
+GENERATORS = ["channels-wgan-lp", "shale-dcgan", "shale-texture", "shale-wgan-gp"]
 CHALLENGER = "shale-quick"
 
 pytestmark = pytest.mark.slow
@@ -80,6 +80,7 @@ class Clone:
 def shrink(clone: Clone) -> None:
     """Everything as small as it goes, and a gate that anything passes."""
     tiny = {"n_steps": 4, "batch": 4, "n_critic": 1, "critic_width": 8, "evaluate_every": 2, "bf16": False}
+    texture = {**tiny, "latent": [372, 10, 10]}
     check = {"n_min": 20, "porosity": [0.0, 0.9]}
     gate = {
         "fid_max": 1e6,
@@ -92,8 +93,8 @@ def shrink(clone: Clone) -> None:
         prepare={"size": 32, "n_train": 96, "n_validation": 40, "n_test": 80},
         channels={"n_train": 48, "n_validation": 24, "n_test": 48},
         check={"shale": check, "channels": check},
-        generators=dict.fromkeys(GENERATORS, tiny),
-        challengers={CHALLENGER: tiny},
+        generators={**dict.fromkeys(GENERATORS, tiny), "shale-texture": texture},
+        challengers={CHALLENGER: texture},
         score={"n_paper": 12, "n_large": 24, "n_progress": 12},
         gate={"shale": gate, "channels": gate},
     )
@@ -111,7 +112,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return clone
 
 
-def test_the_table_of_generators_has_all_three(made: Clone) -> None:
+def test_the_table_of_generators_has_all(made: Clone) -> None:
     table = made.run("rockbank", "models")
     assert all(name in table for name in (*GENERATORS, CHALLENGER))
     assert table.count("@candidate") == 2
@@ -152,7 +153,7 @@ def test_after_a_pull_nothing_differs_and_a_module_that_does_is_named(pulled: Cl
 
 def test_the_remote_has_neither_crops_nor_features_nor_the_challenger(made: Clone, pulled: Clone) -> None:
     assert list(pulled.folder.glob("artifacts/data/*")) == []
-    assert list(pulled.folder.glob("artifacts/embed/*/*.npy")) == []
+    assert list(pulled.folder.glob("artifacts/embed/*/features")) == []
     assert not (pulled.folder / "artifacts" / "train" / CHALLENGER).exists()
     assert {path.name for path in pulled.folder.glob("artifacts/train/*")} == set(GENERATORS)
 
