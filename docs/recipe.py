@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
@@ -149,7 +148,7 @@ def row(name: str, scores: dict[str, Any], other: dict[str, Any]) -> dict[str, A
 
 def markdown(table: pd.DataFrame) -> str:
     """A table, numbers to the right."""
-    numeric = [np.issubdtype(dtype, np.number) for dtype in table.dtypes]
+    numeric = [pd.api.types.is_numeric_dtype(dtype) for dtype in table.dtypes]
     lines = [list(map(str, table.columns)), ["---:" if each else "---" for each in numeric]]
     lines += [[str(value) for value in record] for record in table.itertuples(index=False)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
