@@ -11,7 +11,7 @@ ENV := .venv/.made
 # Tests at a time, each on one thread.
 JOBS ?= $(shell nproc)
 
-.PHONY: run serve test env lint format types layers ui bench pictures help
+.PHONY: run serve test env lint format types layers pulled ui bench pictures help
 
 run: env
 	@[ ! -d .git ] || git rev-parse --git-dir >/dev/null
@@ -52,6 +52,11 @@ types: env
 layers: env
 	lint-imports
 
+pulled: env
+	dvc pull
+	dvc repro prepare channels
+	python .ci/status
+
 ui: env
 	@echo "http://localhost:5000; at a first visit press 'Model training', then open an experiment"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --backend-store-uri sqlite:///mlflow.db --port 5000
@@ -74,7 +79,7 @@ pictures: env
 
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -4
-	@echo "make lint | types | layers | format    what .ci/run checks"
+	@echo "make lint | types | layers | pulled | format    what .ci/run checks"
 	@echo "make ui                                the MLflow UI on http://localhost:5000"
 	@echo "make bench                             speed, as ratios"
 	@echo "make pictures                          the pictures of the docs, from the last run"
