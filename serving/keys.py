@@ -86,8 +86,9 @@ class Keys:
         """Read the keys of `path`."""
         self._path = path
         self._rate = rate_per_minute
-        self._keys = read_keys(path) if path is not None else ()
+        # Before the file is read: one that changes meanwhile is read again.
         self._changed = path.stat().st_mtime_ns if path is not None else 0
+        self._keys = read_keys(path) if path is not None else ()
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     @property
@@ -109,8 +110,9 @@ class Keys:
             raise SettingsError(f"{self._path}: the keys cannot be read: {error}; the old ones hold") from error
         if changed == self._changed:
             return False
-        self._changed = changed
+        # A file that cannot be read is read again at the next call, in case it was half written.
         self._keys = read_keys(self._path)
+        self._changed = changed
         return True
 
     def check(self, given: str | None) -> Key:

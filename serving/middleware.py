@@ -46,7 +46,10 @@ class Outermost:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-            await send(message)
+            try:
+                await send(message)
+            except OSError as error:
+                raise ClientGone("the client went while its answer was sent") from error
             is_whole = message["type"] == "http.response.body" and not message.get("more_body", False)
 
         self._metrics.in_flight.inc()
@@ -117,8 +120,6 @@ def _told(error: BaseException) -> ServingError | None:
     while cause is not None:
         if isinstance(cause, ServingError):
             return cause
-        if isinstance(cause, OSError | ConnectionError):
-            return ClientGone("the client went while its answer was sent")
         cause = cause.__cause__
     return None
 

@@ -123,9 +123,9 @@ def test_the_candidate_is_promoted_and_a_worse_one_refused(shale: Path, fails: C
     assert registry.resolve("shale@champion").version == "1"
 
 
-def test_a_model_without_a_gate_is_not_promoted(shale: Path, fails: Callable[..., str]) -> None:
+def test_a_model_that_is_not_registered_is_not_promoted(shale: Path, fails: Callable[..., str]) -> None:
     line = fails("promote", "sandstone")
-    assert "'sandstone' has no section in 'gate'" in line
+    assert "sandstone@candidate: not in the registry" in line
 
 
 def test_rollback_gives_the_title_back(shale: Path, generator_folder: Make, fails: Callable[..., str]) -> None:

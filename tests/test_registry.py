@@ -1,5 +1,6 @@
 """A version comes out of the registry as it went in, and only a gated one becomes champion."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,14 @@ from rockbank import registry, tracking
 from rockbank.card import CARD, ONNX, VERDICT, CardMismatch, ModelCard
 from rockbank.files import read_json, sha256, write_json
 from rockbank.params import GateParams
+from rockbank.steps.judge import gate
+from rockbank.steps.layout import Layout
 
-LIMITS = GateParams(
-    fid_max=50.0, kid_max=0.9, s2_distance_max=0.02, diversity_min=0.6, memorisation_min=0.5, kid_gain_min=0.0
-)
+LIMITS = {
+    "shale": GateParams(
+        fid_max=50.0, kid_max=0.9, s2_distance_max=0.02, diversity_min=0.6, memorisation_min=0.5, kid_gain_min=0.0
+    )
+}
 Make = Callable[..., Path]
 
 
@@ -123,6 +128,31 @@ def test_promoting_the_champion_changes_nothing(store: Path, generator_folder: M
     registry.promote("shale", LIMITS, "1")
     with pytest.raises(registry.RegistryError, match="no earlier champion"):
         registry.rollback("shale")
+
+
+def test_the_limits_are_those_of_the_cards_family_whatever_the_model_is_called(
+    store: Path, generator_folder: Make
+) -> None:
+    registry.push("mine", generator_folder())
+    assert registry.promote("mine", LIMITS, "1")[0].name == "mine"
+    with pytest.raises(ValueError, match=r"a generator of 'shale', which .* known are \['channels'\]"):
+        registry.promote("mine", {"channels": LIMITS["shale"]}, "1")
+
+
+def test_a_registry_that_does_not_answer_is_not_taken_for_one_without_a_champion(
+    store: Path, generator_folder: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_HTTP_REQUEST_TIMEOUT", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"):
+        monkeypatch.setenv(name, "1")
+    registry.connect("http://127.0.0.1:9", timeout=1.0)
+    with pytest.raises(registry.RegistryError, match="does not answer"):
+        registry.champion("shale")
+    export = generator_folder()
+    layout = Layout(artifacts=store / "artifacts")
+    shutil.copytree(export, layout.export("tiny"))
+    with pytest.raises(registry.RegistryError, match="does not answer"):
+        gate("tiny", LIMITS, layout, against="shale")
+    assert not layout.verdict("shale", "tiny").exists()
 
 
 @pytest.mark.parametrize(

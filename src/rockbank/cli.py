@@ -14,7 +14,7 @@ from rich.table import Table
 
 from rockbank.cli_drift import drift
 from rockbank.cli_match import match_app
-from rockbank.params import PARAMS, GateParams, load_params
+from rockbank.params import PARAMS, load_params
 from rockbank.steps.layout import errors_told, print_rows, stdout
 
 app = typer.Typer(
@@ -209,16 +209,9 @@ def promote(
     if first and (champion := registry.champion(name)) is not None:
         stdout.print(f"{name}@champion is version {champion.version} already")
         return
-    entry, before = registry.promote(name, _gate(name), version)
+    entry, before = registry.promote(name, load_params(PARAMS).gate, version)
     was = f"; before, it was version {before.version}" if before else ""
     stdout.print(f"{name}@champion is version {entry.version}, {entry.tags['generator']}{was}")
-
-
-def _gate(name: str) -> GateParams:
-    gates = load_params(PARAMS).gate
-    if name not in gates:
-        raise ValueError(f"'{name}' has no section in 'gate' of {PARAMS}; known are {sorted(gates)}")
-    return gates[name]
 
 
 @app.command()

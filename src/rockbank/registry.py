@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -220,11 +221,12 @@ def set_alias(name: str, alias: str, version: str) -> None:
     mlflow.MlflowClient().set_registered_model_alias(name, alias, version)
 
 
-def promote(name: str, gate: GateParams, version: str | None = None) -> tuple[Entry, Entry | None]:
+def promote(name: str, gates: Mapping[str, GateParams], version: str | None = None) -> tuple[Entry, Entry | None]:
     """Make a version champion, after reading its files, verdict and scores again.
 
     Args:
-        gate: of the model's family; the candidate's KID is compared with today's champion's.
+        name: the registered model, whatever its family.
+        gates: of each family; the candidate's KID is compared with today's champion's by that of its card.
         version: the candidate's; None for the one with the alias `candidate`.
 
     Returns:
@@ -233,6 +235,8 @@ def promote(name: str, gate: GateParams, version: str | None = None) -> tuple[En
     Raises:
         PromotionRefused: where the version is ungated, or no better than the champion.
         CardMismatch: where its files are not what its card says.
+        RegistryError: where the registry does not answer.
+        ValueError: where the gate knows nothing of its family.
     """
     # Here, since the judge needs the whole of MLflow, and a server that only pulls does with mlflow-skinny.
     from rockbank.gate import beats_champion
@@ -240,12 +244,17 @@ def promote(name: str, gate: GateParams, version: str | None = None) -> tuple[En
     reference = f"{name}@{CANDIDATE}" if version is None else f"{name}/{version}"
     with tempfile.TemporaryDirectory() as temporary:
         entry, card = pull(reference, Path(temporary) / "candidate")
+        if card.family not in gates:
+            raise ValueError(
+                f"{reference}: a generator of '{card.family}', which 'gate' of the params has not; "
+                f"known are {sorted(gates)}"
+            )
         before = champion(name)
         if before is not None and before.version == entry.version:
             return entry, before
         if before is not None:
             _, champion_card = pull(f"{name}/{before.version}", Path(temporary) / "champion")
-            refusal = beats_champion(name, card.judged(), (before.version, champion_card.judged()), gate)
+            refusal = beats_champion(name, card.judged(), (before.version, champion_card.judged()), gates[card.family])
             if refusal is not None:
                 raise PromotionRefused(f"'{name}' version {entry.version} is not promoted: {refusal}")
     _record(name, entry, [*_history(name), *([before.version] if before else [])])
@@ -269,10 +278,14 @@ def rollback(name: str) -> tuple[Entry, Entry]:
 
 
 def champion(name: str) -> Entry | None:
-    """Today's champion, or None."""
+    """Today's champion, or None where the registry has none.
+
+    Raises:
+        RegistryError: where it does not answer.
+    """
     try:
         return resolve(f"{name}@{CHAMPION}")
-    except RegistryError:
+    except NotRegistered:
         return None
 
 

@@ -151,9 +151,8 @@ def test_after_a_pull_nothing_differs_and_a_module_that_does_is_named(pulled: Cl
     weights.with_suffix(".away").rename(weights)
 
 
-def test_the_remote_has_neither_crops_nor_features_nor_the_challenger(made: Clone, pulled: Clone) -> None:
+def test_the_remote_has_neither_crops_nor_the_challenger(made: Clone, pulled: Clone) -> None:
     assert list(pulled.folder.glob("artifacts/data/*")) == []
-    assert list(pulled.folder.glob("artifacts/embed/*/features")) == []
     assert not (pulled.folder / "artifacts" / "train" / CHALLENGER).exists()
     assert {path.name for path in pulled.folder.glob("artifacts/train/*")} == set(GENERATORS)
 
@@ -166,7 +165,7 @@ def test_a_fresh_clone_registers_what_it_pulled_and_trains_the_challenger_alone(
     ran = {line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")}
     # What `rockbank register` wrote of the channels is what dvc.lock has.
     assert ran - {"table2"} == {
-        "prepare", "channels", "embed@shale", "embed@channels", f"challenge@{CHALLENGER}", "register@shale",
+        "prepare", "channels", f"challenge@{CHALLENGER}", "register@shale",
     }  # fmt: skip
     verdict = json.loads((pulled.folder / "artifacts" / "gate" / "shale" / f"{CHALLENGER}.json").read_text())
     assert verdict["champion"] == "1"

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import os
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,19 @@ def test_a_changed_file_is_read_again_and_a_broken_one_is_not(file: Path) -> Non
     with pytest.raises(SettingsError):
         keys.reload()
     assert keys.check("e").name == "eve"
+
+
+def test_a_repaired_file_is_read_whatever_its_time_says(file: Path) -> None:
+    keys = Keys(file, None)
+    file.write_text("broken\n")
+    with pytest.raises(SettingsError):
+        keys.reload()
+    broken = file.stat().st_mtime_ns
+    file.write_text(f"eve:{fingerprint('e')}\n")
+    os.utime(file, ns=(broken, broken))
+    assert keys.reload()
+    with pytest.raises(BadKey):
+        keys.check("a")
 
 
 def test_a_made_key_is_admitted_by_its_line(tmp_path: Path) -> None:

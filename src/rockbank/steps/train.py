@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from rockbank import tracking
+from rockbank.allocator import keep_freed_memory
 from rockbank.card import WEIGHTS
 from rockbank.crops import CropSet, load_crops
 from rockbank.files import read_json, replacing, replacing_folder, sha256, write_json
@@ -42,6 +43,7 @@ def train(generator: str, params: GeneratorParams, score: ScoreParams, layout: L
     Its checkpoints lie under .checkpoints, in a folder named after the parameters and the data, so that
     changed ones start anew; the folder goes when the training has ended.
     """
+    keep_freed_memory()
     crop_set = load_crops(layout.crops(params.family))
     device = pick_device()
     asked = {**asdict(params), "extractor": score.extractor, "n_progress": score.n_progress}
