@@ -6,18 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from PIL import Image
 
+from rockbank.card import ModelCard
+from rockbank.crops import load_crops, to_intensity
 from rockbank.files import read_json, replacing, write_text
 from rockbank.params import Params, load_params
-from rockbank.pictures import tidy
+from rockbank.pictures import grid, tidy
+from rockbank.sampler import Sampler
 from rockbank.steps.layout import HISTORY, PIPELINE
 
 PAGE = Path("docs/validation/recipe.md")
 TRIALS = Path("docs/validation/trials.csv")
 PICTURE = Path("docs/pictures/recipe.png")
+SIDE_BY_SIDE = Path("docs/pictures/recipe_side_by_side.png")
 FAMILY = "shale"
+BEST = "shale-texture"
+# Crops a side of each sheet.
+N_SIDE = 8
 
 INTRODUCTION = """# How the texture generator came about
 
@@ -49,6 +58,13 @@ What they taught:
 - Most of the gain is in the end: the last fifth of K, where the rates have nearly fallen to 0, halves its KID.
 """
 
+SEEN = """## Side by side
+
+![64 test crops, 64 samples](../pictures/recipe_side_by_side.png)
+
+Left, 64 test crops; right, 64 samples of shale-texture, seed 7, none chosen.
+"""
+
 
 def main() -> None:
     """The page and its picture."""
@@ -57,7 +73,8 @@ def main() -> None:
     trials = pd.read_csv(TRIALS)
     curves = {name: curve for name in params.of_family(FAMILY) if (curve := kid_by_minutes(name, params)) is not None}
     draw(curves)
-    parts = [INTRODUCTION, markdown(trials), LEARNT, how_long(curves), final(params)]
+    draw_side_by_side()
+    parts = [INTRODUCTION, markdown(trials), LEARNT, how_long(curves), final(params), SEEN]
     write_text(PAGE, "\n".join(part.strip("\n") + "\n" for part in parts))
 
 
@@ -83,6 +100,17 @@ def draw(curves: dict[str, pd.DataFrame]) -> None:
     with replacing(PICTURE) as beside:
         figure.savefig(beside, dpi=110, format="png")
     plt.close(figure)
+
+
+def draw_side_by_side() -> None:
+    """So many test crops on the left, so many samples of the best generator on the right."""
+    real = load_crops(PIPELINE.crops(FAMILY)).test[: N_SIDE**2]
+    folder = PIPELINE.export(BEST)
+    generated = Sampler(folder, ModelCard.load(folder)).sample(seed=7, n=N_SIDE**2)
+    sheets = [grid(samples, N_SIDE) for samples in (to_intensity(real), generated)]
+    gap = np.full((len(sheets[0]), 24), 255, np.uint8)
+    with replacing(SIDE_BY_SIDE) as beside:
+        Image.fromarray(np.hstack([sheets[0], gap, sheets[1]])).save(beside, format="PNG")
 
 
 def how_long(curves: dict[str, pd.DataFrame]) -> str:
