@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float32
 
+from rockbank.conditional import Condition, Rejection
 from rockbank.latents import latent_blocks
 from rockbank.ranges import ValueRange, to_intensity
 from rockbank.windows import Field, Tile, Window, bands, field_of
-from serving.errors import BadRequest, ClientGone, ServingError
+from serving.errors import BadRequest, ClientGone, DeadlineExceeded, ServingError, Unmet
 from serving.logs import log
 from serving.models import CURRENT, SHADOW, Models, Served
 from serving.monitoring import Metrics
@@ -56,12 +57,14 @@ class Sampling:
         truncation: float | None,
         request_id: str,
         is_own_law: bool,
+        deadline: float | None = None,
     ) -> AsyncGenerator[Float32[np.ndarray, "b c h w"], None]:
         """`n` samples as intensity in [0, 1], a block at a time; sample i of a seed does not depend on `n`.
 
         Args:
             route: the part that `served` plays, for the counts.
             is_own_law: whether nobody chose the seed or the truncation, so that the statistics may be watched.
+            deadline: of all blocks, on the clock of `time.monotonic`; None for the settings' of each.
 
         Raises:
             QueueFull: before the first block only.
@@ -74,11 +77,11 @@ class Sampling:
         shadow = self._models.shadow(served.name, request_id) if route == CURRENT else None
         ahead: asyncio.Task[tuple[Any, Any]] | None = None
         try:
-            ahead = self._ask(served, latents)
+            ahead = self._ask(served, latents, deadline)
             while ahead is not None:
                 drawn, images = await ahead
                 # The next block is computed while this one is encoded and sent.
-                ahead = self._ask(served, latents, is_begun=True)
+                ahead = self._ask(served, latents, deadline, is_begun=True)
                 self._metrics.samples_total.labels(served.name, served.version, route).inc(len(images))
                 convert = partial(_intensity, images, card.value_range)
                 intensity = await self.in_thread(convert, images.size)
@@ -90,6 +93,66 @@ class Sampling:
         finally:
             if ahead is not None:
                 ahead.cancel()
+
+    async def conditioned(
+        self,
+        served: Served,
+        route: str,
+        condition: Condition,
+        *,
+        seed: int,
+        n: int,
+        truncation: float | None,
+        request_id: str,
+        is_own_law: bool,
+    ) -> tuple[list[int], Float32[np.ndarray, "n c h w"]]:
+        """The first `n` samples of a seed that meet a condition as intensity in [0, 1], and their places among all.
+
+        They have the generator's own law, given the condition. All samples that are tried are counted and watched as
+        those that are served; closing it stops the computation.
+
+        Raises:
+            Unmet: where the settings' `max_tries` samples have too few, or no held-out rock meets it.
+            QueueFull: before the first block only.
+            DeadlineExceeded: where they are not found within the settings' deadline, which is one for all of them.
+            NotReady: as by the queue.
+        """
+        try:
+            condition.check(served.reference)
+        except ValueError as error:
+            raise Unmet(str(error)) from error
+        settings, count = self._settings, self._metrics.tried_samples_total
+        rejection = Rejection(condition, served.card.segmentation, n)
+        blocks = self.blocks(
+            served,
+            route,
+            seed=seed,
+            n=settings.max_tries,
+            truncation=truncation,
+            request_id=request_id,
+            is_own_law=is_own_law,
+            deadline=time.monotonic() + settings.deadline_seconds,
+        )
+        places: list[int] = []
+        samples: list[Float32[np.ndarray, "c h w"]] = []
+        try:
+            async for block in blocks:
+                # Segmenting smooths, which takes a thread's worth of time for few values too.
+                found = await asyncio.get_running_loop().run_in_executor(self._executor, rejection.take, block)
+                places += [place for place, _ in found]
+                # Copies, so that not all that is thrown away is kept with them.
+                samples += [sample.copy() for _, sample in found]
+                for is_kept, n_samples in (("true", len(found)), ("false", len(block) - len(found))):
+                    count.labels(served.name, served.version, is_kept).inc(n_samples)
+                if rejection.is_done:
+                    return places, np.stack(samples)
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(
+                f"{rejection}, after {settings.deadline_seconds:g} s; widen the interval, or ask for fewer"
+            ) from error
+        finally:
+            await blocks.aclose()
+        raise Unmet(str(rejection.too_rare()))
 
     async def images(
         self, served: Served, route: str, latents: Float32[np.ndarray, "n *latent"], deadline: float
@@ -164,12 +227,17 @@ class Sampling:
         return result
 
     def _ask(
-        self, served: Served, latents: Iterator[Float32[np.ndarray, "b *latent"]], *, is_begun: bool = False
+        self,
+        served: Served,
+        latents: Iterator[Float32[np.ndarray, "b *latent"]],
+        deadline: float | None,
+        *,
+        is_begun: bool = False,
     ) -> asyncio.Task[tuple[Float32[np.ndarray, "b *latent"], Float32[np.ndarray, "b c h w"]]] | None:
         block = next(latents, None)
         if block is None:
             return None
-        task = asyncio.create_task(self._run(served, block, is_begun))
+        task = asyncio.create_task(self._run(served, block, deadline, is_begun))
         # Its failure is told where it is awaited; where nobody does any more, there is nobody to tell.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
@@ -190,9 +258,10 @@ class Sampling:
         return task
 
     async def _run(
-        self, served: Served, block: Float32[np.ndarray, "b *latent"], is_begun: bool
+        self, served: Served, block: Float32[np.ndarray, "b *latent"], deadline: float | None, is_begun: bool
     ) -> tuple[Float32[np.ndarray, "b *latent"], Float32[np.ndarray, "b c h w"]]:
-        deadline = time.monotonic() + self._settings.deadline_seconds
+        if deadline is None:
+            deadline = time.monotonic() + self._settings.deadline_seconds
         return block, await served.batcher.run(block, deadline, is_begun=is_begun)
 
     def _compare(

@@ -7,7 +7,9 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request
+from jaxtyping import Float32
 from starlette.responses import Response
 
 from rockbank.windows import Window
@@ -24,6 +26,8 @@ from serving.service import Service
 router = APIRouter(tags=["samples"], dependencies=[ADMITTED])
 # Whole numbers up to here are the same in JavaScript's floats.
 _SEED_BITS = 53
+# Of one request with a condition: their places are a header, of which proxies take 4 KiB.
+_N_CONDITIONED = 512
 _HEADERS = {
     name: {"schema": {"type": "string"}, "description": description}
     for name, description in {
@@ -32,6 +36,7 @@ _HEADERS = {
         "X-Rockbank-Run-Id": "the MLflow run that trained it",
         "X-Rockbank-Data-Md5": "DVC's md5 of the data that it was trained on",
         "X-Rockbank-Seed": "gives the same samples again",
+        "X-Rockbank-Places": "with a condition: each sample's place among those of the seed, from 0, as JSON",
         "X-Rockbank-Extractor": "what the scores were measured with",
         "X-Rockbank-Scores": "as JSON",
     }.items()
@@ -48,7 +53,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "headers": _HEADERS,
         "content": {kind.media_type: {} for kind in ENCODERS.values()},
     },
-    **errors(400, 401, 404, 408, 413, 415, 429, 503, 504),
+    **errors(400, 401, 404, 408, 413, 415, 422, 429, 503, 504),
 }
 
 
@@ -86,16 +91,22 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
         blocks = service.sampling.bands(served, route, window, seed=seed, n=asked.n, truncation=asked.truncation)
     else:
         _check_size(service, served, asked)
+        wanted: dict[str, Any] = {
+            "seed": seed,
+            "n": asked.n,
+            "truncation": asked.truncation,
+            "request_id": request.state.request_id,
+            "is_own_law": asked.seed is None and asked.truncation is None,
+        }
+        if asked.condition is None:
+            blocks = service.sampling.blocks(served, route, **wanted)
+        else:
+            with served.used():
+                finding = service.sampling.conditioned(served, route, asked.condition, **wanted)
+                places, samples = await unless_gone(request.receive, finding)
+            told = about(served, seed, places)
+            blocks = _whole(samples)
         encoder = ENCODERS[asked.format]((asked.n, *served.card.image_shape), served.card.voxel_size, told)
-        blocks = service.sampling.blocks(
-            served,
-            route,
-            seed=seed,
-            n=asked.n,
-            truncation=asked.truncation,
-            request_id=request.state.request_id,
-            is_own_law=asked.seed is None and asked.truncation is None,
-        )
     chunks = _chunks(service.sampling, served, encoder, blocks)
     try:
         # The first samples are there before the status is sent: what may go wrong still has a status of its own.
@@ -115,6 +126,11 @@ def _check_size(service: Service, served: Served, asked: GenerateRequest) -> Non
     if asked.n > settings.max_n:
         raise BadRequest(f"n: got {asked.n}; ask for at most {settings.max_n} at once, with several seeds")
     most = max(1, settings.max_buffered_bytes // (4 * served.n_values))
+    if asked.condition is not None and asked.n > min(most, _N_CONDITIONED):
+        raise TooLarge(
+            f"n: got {asked.n} with a {asked.condition}; ask for at most {min(most, _N_CONDITIONED)} at once, with "
+            "several seeds"
+        )
     if asked.format in WHOLE and asked.n > most:
         raise TooLarge(f"n: got {asked.n} for a {asked.format}; ask for at most {most}, or for zip, npy or tiff")
 
@@ -139,6 +155,11 @@ def _check_window(service: Service, asked: GenerateRequest, window: Window) -> N
             f"size: got {asked.n} of {window.width} x {window.height} pixels as {asked.format}; ask for one of at most "
             f"{most} pixels, or for npy or tiff"
         )
+
+
+async def _whole(samples: Float32[np.ndarray, "n c h w"]) -> AsyncGenerator[Float32[np.ndarray, "n c h w"], None]:
+    """Samples that are there, in one block."""
+    yield samples
 
 
 async def _chunks(
