@@ -12,11 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float32
 
-from rockbank.conditional import Condition, Rejection
 from rockbank.latents import latent_blocks
 from rockbank.ranges import ValueRange, to_intensity
 from rockbank.windows import Field, Tile, Window, bands, field_of
-from serving.errors import BadRequest, ClientGone, DeadlineExceeded, ServingError, Unmet
+from serving.errors import BadRequest, ClientGone, ServingError
 from serving.logs import log
 from serving.models import CURRENT, SHADOW, Models, Served
 from serving.monitoring import Metrics
@@ -93,66 +92,6 @@ class Sampling:
         finally:
             if ahead is not None:
                 ahead.cancel()
-
-    async def conditioned(
-        self,
-        served: Served,
-        route: str,
-        condition: Condition,
-        *,
-        seed: int,
-        n: int,
-        truncation: float | None,
-        request_id: str,
-        is_own_law: bool,
-    ) -> tuple[list[int], Float32[np.ndarray, "n c h w"]]:
-        """The first `n` samples of a seed that meet a condition as intensity in [0, 1], and their places among all.
-
-        They have the generator's own law, given the condition. All samples that are tried are counted and watched as
-        those that are served; closing it stops the computation.
-
-        Raises:
-            Unmet: where the settings' `max_tries` samples have too few, or no held-out rock meets it.
-            QueueFull: before the first block only.
-            DeadlineExceeded: where they are not found within the settings' deadline, which is one for all of them.
-            NotReady: as by the queue.
-        """
-        try:
-            condition.check(served.reference)
-        except ValueError as error:
-            raise Unmet(str(error)) from error
-        settings, count = self._settings, self._metrics.tried_samples_total
-        rejection = Rejection(condition, served.card.segmentation, n)
-        blocks = self.blocks(
-            served,
-            route,
-            seed=seed,
-            n=settings.max_tries,
-            truncation=truncation,
-            request_id=request_id,
-            is_own_law=is_own_law,
-            deadline=time.monotonic() + settings.deadline_seconds,
-        )
-        places: list[int] = []
-        samples: list[Float32[np.ndarray, "c h w"]] = []
-        try:
-            async for block in blocks:
-                # Segmenting smooths, which takes a thread's worth of time for few values too.
-                found = await asyncio.get_running_loop().run_in_executor(self._executor, rejection.take, block)
-                places += [place for place, _ in found]
-                # Copies, so that not all that is thrown away is kept with them.
-                samples += [sample.copy() for _, sample in found]
-                for is_kept, n_samples in (("true", len(found)), ("false", len(block) - len(found))):
-                    count.labels(served.name, served.version, is_kept).inc(n_samples)
-                if rejection.is_done:
-                    return places, np.stack(samples)
-        except DeadlineExceeded as error:
-            raise DeadlineExceeded(
-                f"{rejection}, after {settings.deadline_seconds:g} s; widen the interval, or ask for fewer"
-            ) from error
-        finally:
-            await blocks.aclose()
-        raise Unmet(str(rejection.too_rare()))
 
     async def images(
         self, served: Served, route: str, latents: Float32[np.ndarray, "n *latent"], deadline: float

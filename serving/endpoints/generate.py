@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from rockbank.windows import Window
 from serving.bodies import check_media_type, read_body
+from serving.conditioned import conditioned
 from serving.encode import ENCODERS, WHOLE, WINDOW_ENCODERS, Chunk, Encoder, joined
 from serving.endpoints.shared import ADMITTED, Name, Version, errors, service_of
 from serving.errors import BadRequest, TooLarge
@@ -81,6 +82,25 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     asked = parse(GenerateRequest, await read_body(request, service.settings, MAX_JSON_BYTES))
     served, route = service.models.route(name, version, request.state.request_id)
     seed = secrets.randbits(_SEED_BITS) if asked.seed is None else asked.seed
+    told, encoder, blocks = await _begin(request, service, asked, served, route, seed)
+    chunks = _chunks(service.sampling, served, encoder, blocks)
+    try:
+        # The first samples are there before the status is sent: what may go wrong still has a status of its own.
+        first = await unless_gone(request.receive, anext(chunks))
+    except BaseException:
+        await chunks.aclose()
+        raise
+    headers = {"Content-Type": encoder.media_type, **about_headers(told)}
+    headers["Content-Disposition"] = f'inline; filename="{served.name}-{served.version}-{seed}.{encoder.suffix}"'
+    if encoder.size is not None:
+        headers["Content-Length"] = str(encoder.size)
+    return Streamed(first, chunks, headers)
+
+
+async def _begin(
+    request: Request, service: Service, asked: GenerateRequest, served: Served, route: str, seed: int
+) -> tuple[dict[str, Any], Encoder, AsyncGenerator[Any, None]]:
+    """What is told of the samples, their format, and their blocks; those that meet a condition are all there."""
     told = about(served, seed)
     encoder: Encoder
     if (window := asked.window_asked) is not None:
@@ -102,23 +122,12 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
             blocks = service.sampling.blocks(served, route, **wanted)
         else:
             with served.used():
-                finding = service.sampling.conditioned(served, route, asked.condition, **wanted)
+                finding = conditioned(service, served, route, asked.condition, **wanted)
                 places, samples = await unless_gone(request.receive, finding)
             told = about(served, seed, places)
             blocks = _whole(samples)
         encoder = ENCODERS[asked.format]((asked.n, *served.card.image_shape), served.card.voxel_size, told)
-    chunks = _chunks(service.sampling, served, encoder, blocks)
-    try:
-        # The first samples are there before the status is sent: what may go wrong still has a status of its own.
-        first = await unless_gone(request.receive, anext(chunks))
-    except BaseException:
-        await chunks.aclose()
-        raise
-    headers = {"Content-Type": encoder.media_type, **about_headers(told)}
-    headers["Content-Disposition"] = f'inline; filename="{served.name}-{served.version}-{seed}.{encoder.suffix}"'
-    if encoder.size is not None:
-        headers["Content-Length"] = str(encoder.size)
-    return Streamed(first, chunks, headers)
+    return told, encoder, blocks
 
 
 def _check_size(service: Service, served: Served, asked: GenerateRequest) -> None:
