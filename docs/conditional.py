@@ -63,9 +63,10 @@ The KID of samples of an interval is {mean_ratio:.2f} of that of all samples on 
 the bar is {bar}.
 
 Rejection leaves the generator's law as it is. So a ratio above the bar says that the generator is worse at such rock
-than on the whole, or that training and test rock are less alike there (the column of training crops). KID is a squared distance between mean features, hence convex:
-where the generator has the intervals as often as the rock does, that of all samples is at most the mean of the
-intervals', and less wherever what is wrong in one is not wrong in another. The mean ratio is thus about 1 or above.
+than on the whole, or that training and test rock are less alike there (the column of training crops). KID is a
+squared distance between mean features, hence convex: where the generator has the intervals as often as the rock does,
+that of all samples is at most the mean of the intervals', and less wherever what is wrong in one is not wrong in
+another. The mean ratio is thus about 1 or above.
 
 ## A single value
 
