@@ -94,8 +94,9 @@ class Batcher:
         Args:
             latents: of any number.
             deadline: on the clock of `time.monotonic`.
-            is_begun: whether a part of the answer is with the client already; it is then not refused for those who
-                came later. Such a request has one block in the queue, and none begins while the queue is full.
+            is_begun: whether a part of the answer is with the client already, or has been computed; it is then not
+                refused for those who came later. Such a request has one block in the queue, and none begins while the
+                queue is full.
 
         Raises:
             QueueFull: where they do not fit into the queue.

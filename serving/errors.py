@@ -81,6 +81,12 @@ class WrongMediaType(ServingError):
     status, reason = 415, "bad_request"
 
 
+class Unmet(ServingError):
+    """A condition on samples that the rock does not meet, or the generator too rarely."""
+
+    status, reason = 422, "unmet"
+
+
 class QueueFull(ServingError):
     """More samples are waiting than the queue takes."""
 

@@ -35,6 +35,13 @@ class Metrics:
         self.queued_samples = gauge("queued_samples", "Samples waiting for computation")
         self.samples_total = counter("samples", "Samples computed", "model", "version", "route")
         self.tiles_total = counter("tiles", "Tiles of endless images computed", "model", "version", "route")
+        self.tried_samples_total = counter(
+            "tried_samples",
+            "Samples of requests with a condition, by whether it kept them",
+            "model",
+            "version",
+            "is_kept",
+        )
         self.provider_info = gauge("provider_info", "1 for what the session runs on", "model", "version", "provider")
         self.model_info = gauge(
             "model_info", "1 for each loaded version", "model", "version", "generator", "run_id", "data_md5"

@@ -15,7 +15,7 @@ from serving.models import Served
 from serving.sampling import unless_gone
 
 
-def about(served: Served, seed: int | None = None) -> dict[str, Any]:
+def about(served: Served, seed: int | None = None, places: list[int] | None = None) -> dict[str, Any]:
     """What a sample has to be known by, so that it can be made again."""
     card = served.card
     told: dict[str, Any] = {
@@ -26,14 +26,18 @@ def about(served: Served, seed: int | None = None) -> dict[str, Any]:
         "extractor": str(card.scores["extractor"]),
         "scores": headline(card.scores),
     }
-    return told if seed is None else {**told, "seed": seed}
+    if seed is not None:
+        told["seed"] = seed
+    if places is not None:
+        told["places"] = places
+    return told
 
 
 def about_headers(told: Mapping[str, Any]) -> dict[str, str]:
     """The same as headers."""
     headers = {}
     for key, value in told.items():
-        text = json.dumps(value, separators=(",", ":")) if isinstance(value, dict) else str(value or "")
+        text = json.dumps(value, separators=(",", ":")) if isinstance(value, dict | list) else str(value or "")
         headers[f"X-Rockbank-{key.replace('_', '-').title()}"] = text
     if "seed" in told:
         headers["X-Rockbank-Seed"] = str(told["seed"])

@@ -56,12 +56,14 @@ class Sampling:
         truncation: float | None,
         request_id: str,
         is_own_law: bool,
+        deadline: float | None = None,
     ) -> AsyncGenerator[Float32[np.ndarray, "b c h w"], None]:
         """`n` samples as intensity in [0, 1], a block at a time; sample i of a seed does not depend on `n`.
 
         Args:
             route: the part that `served` plays, for the counts.
             is_own_law: whether nobody chose the seed or the truncation, so that the statistics may be watched.
+            deadline: of all blocks, on the clock of `time.monotonic`; None for the settings' of each.
 
         Raises:
             QueueFull: before the first block only.
@@ -74,11 +76,11 @@ class Sampling:
         shadow = self._models.shadow(served.name, request_id) if route == CURRENT else None
         ahead: asyncio.Task[tuple[Any, Any]] | None = None
         try:
-            ahead = self._ask(served, latents)
+            ahead = self._ask(served, latents, deadline)
             while ahead is not None:
                 drawn, images = await ahead
                 # The next block is computed while this one is encoded and sent.
-                ahead = self._ask(served, latents, is_begun=True)
+                ahead = self._ask(served, latents, deadline, is_begun=True)
                 self._metrics.samples_total.labels(served.name, served.version, route).inc(len(images))
                 convert = partial(_intensity, images, card.value_range)
                 intensity = await self.in_thread(convert, images.size)
@@ -164,12 +166,17 @@ class Sampling:
         return result
 
     def _ask(
-        self, served: Served, latents: Iterator[Float32[np.ndarray, "b *latent"]], *, is_begun: bool = False
+        self,
+        served: Served,
+        latents: Iterator[Float32[np.ndarray, "b *latent"]],
+        deadline: float | None,
+        *,
+        is_begun: bool = False,
     ) -> asyncio.Task[tuple[Float32[np.ndarray, "b *latent"], Float32[np.ndarray, "b c h w"]]] | None:
         block = next(latents, None)
         if block is None:
             return None
-        task = asyncio.create_task(self._run(served, block, is_begun))
+        task = asyncio.create_task(self._run(served, block, deadline, is_begun))
         # Its failure is told where it is awaited; where nobody does any more, there is nobody to tell.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
@@ -190,9 +197,10 @@ class Sampling:
         return task
 
     async def _run(
-        self, served: Served, block: Float32[np.ndarray, "b *latent"], is_begun: bool
+        self, served: Served, block: Float32[np.ndarray, "b *latent"], deadline: float | None, is_begun: bool
     ) -> tuple[Float32[np.ndarray, "b *latent"], Float32[np.ndarray, "b c h w"]]:
-        deadline = time.monotonic() + self._settings.deadline_seconds
+        if deadline is None:
+            deadline = time.monotonic() + self._settings.deadline_seconds
         return block, await served.batcher.run(block, deadline, is_begun=is_begun)
 
     def _compare(

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, StrictInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    PlainValidator,
+    StrictInt,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
+from rockbank.conditional import Condition, parse_condition
 from rockbank.latents import TRUNCATION_MAX
 from rockbank.windows import PLACE_MAX, SIDE_MAX, Window
 from serving.errors import BadRequest
@@ -21,6 +33,24 @@ _N_KEYS, _N_TENSORS = 64, 16
 
 Side = Annotated[StrictInt, Field(ge=1, le=SIDE_MAX)]
 Place = Annotated[StrictInt, Field(ge=-PLACE_MAX, le=PLACE_MAX)]
+
+
+def _condition(statistic: str, wanted: Any) -> Condition | None:
+    return None if wanted is None else parse_condition(statistic, wanted)
+
+
+_NUMBER = {"type": "number", "minimum": 0}
+_CONDITION = WithJsonSchema(
+    {
+        "anyOf": [
+            _NUMBER,
+            {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2},
+            {"type": "string", "examples": ["0.12", "0.05..0.15"]},
+            {"type": "null"},
+        ],
+        "default": None,
+    }
+)
 
 
 class _Strict(BaseModel):
@@ -47,6 +77,20 @@ class GenerateRequest(_Strict):
         tuple[Place, Place, Side, Side] | None,
         Field(description="x, y, width and height in pixels of the seed's endless image; x and y may be negative"),
     ] = None
+    porosity: Annotated[
+        Condition | None,
+        PlainValidator(partial(_condition, "porosity")),
+        _CONDITION,
+        Field(
+            description="keep samples of that porosity: 0.12, which means 0.11..0.13, or 0.05..0.15, or [0.05, 0.15]"
+        ),
+    ] = None
+    specific_surface: Annotated[
+        Condition | None,
+        PlainValidator(partial(_condition, "specific_surface")),
+        _CONDITION,
+        Field(description="likewise, 1/pixel"),
+    ] = None
     format: Annotated[
         Format, Field(description="npy (float32), png (a grid), zip (a PNG each), tiff (8 bits), json")
     ] = "npy"
@@ -55,7 +99,18 @@ class GenerateRequest(_Strict):
     def _one_of_both(self) -> GenerateRequest:
         if self.size is not None and self.window is not None:
             raise ValueError("size and window are both given; give one of them: a size is a window at (0, 0)")
+        if self.porosity is not None and self.specific_surface is not None:
+            raise ValueError("porosity and specific_surface are both given; give one of them")
+        if self.condition is not None and self.window_asked is not None:
+            raise ValueError(
+                f"a {self.condition} is had of samples of the generator's own size; leave size and window out"
+            )
         return self
+
+    @property
+    def condition(self) -> Condition | None:
+        """What the samples have to meet; None where any will do."""
+        return self.porosity if self.porosity is not None else self.specific_surface
 
     @property
     def window_asked(self) -> Window | None:
@@ -210,5 +265,8 @@ def _told(kind: type[BaseModel], error: Any) -> str:
     about = f" ({field.description})" if field is not None and field.description else ""
     if error["type"] == "missing":
         return f"{place}: is missing{about}; send an object such as {_EXAMPLES[kind.__name__]}"
+    if error["type"] == "value_error":
+        # Of ours, which says all of it.
+        return str(error["ctx"]["error"])
     got = repr(error["input"])
     return f"{place}: {error['msg'].lower()}, got {got if len(got) <= 60 else got[:57] + '...'}{about}"

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     deadline_seconds: float = Field(30.0, gt=0, description="to the first samples, and between blocks of a stream; 504")
     send_seconds: float = Field(30.0, gt=0, description="a client that takes no bytes for this long is cut off")
     max_n: int = Field(10_000, ge=1, description="samples of one request, at most")
+    max_tries: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="samples of which a request with a condition keeps its own, at most; 422",
+    )
     max_side: int = Field(
         SIDE_MAX,
         ge=1,

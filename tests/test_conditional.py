@@ -1,5 +1,7 @@
 """Samples of a wanted porosity are those of the seed that have it, in order; what the rock has not is refused."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,23 +20,47 @@ def rock(n: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("statistic", "text", "interval"),
+    ("statistic", "wanted", "interval"),
     [
         ("porosity", "0.12", (0.11, 0.13)),
         ("porosity", "0.005", (0.0, 0.015)),
         ("porosity", "0.05..0.15", (0.05, 0.15)),
         ("specific_surface", "1e-1..2e-1", (0.1, 0.2)),
+        ("porosity", 0.12, (0.11, 0.13)),
+        ("porosity", 1, (0.99, 1.01)),
+        ("porosity", [0.05, 0.15], (0.05, 0.15)),
+        ("porosity", (0, 0.15), (0, 0.15)),
     ],
 )
-def test_wanted_values_are_read(statistic: str, text: str, interval: tuple[float, float]) -> None:
-    condition = parse_condition(statistic, text)
+def test_wanted_values_are_read(statistic: str, wanted: Any, interval: tuple[float, float]) -> None:
+    condition = parse_condition(statistic, wanted)
     assert (condition.low, condition.high) == pytest.approx(interval)
 
 
-@pytest.mark.parametrize("text", ["", "a", "0.1..", "0.1..0.2..0.3", "nan", "0.2..0.1", "-0.3..0.1", "0.1..inf"])
-def test_other_values_are_refused_with_their_name(text: str) -> None:
-    with pytest.raises(ValueError, match="porosity: got"):
-        parse_condition("porosity", text)
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *("", "a", "0.1..", "0.1..0.2..0.3", "nan", "0.2..0.1", "-0.3..0.1", "0.1..inf"),
+        *(
+            True,
+            None,
+            -0.3,
+            float("nan"),
+            10**400,
+            {},
+            [],
+            [0.1],
+            [0.1, 0.2, 0.3],
+            [0.2, 0.1],
+            [0.1, "0.2"],
+            [[0.1], 0.2],
+        ),
+    ],
+)
+def test_other_values_are_refused_with_their_name(wanted: Any) -> None:
+    with pytest.raises(ValueError, match="porosity: got") as caught:
+        parse_condition("porosity", wanted)
+    assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("statistic", MEASURE)
@@ -75,3 +101,11 @@ def test_what_the_rock_has_not_is_refused_with_its_range() -> None:
         ValueError, match=r"no crop of the rock has a porosity of 0.6 to 0.7; its 300 held-out .* 0\.\d+"
     ):
         Condition(statistic="porosity", low=0.6, high=0.7).check(reference)
+
+
+@pytest.mark.parametrize("reference", [{}, {"porosity": {"mean": 0.2, "std": 0.1}}, {"porosity": {"values": []}}])
+def test_a_reference_without_the_rocks_values_is_refused_with_the_remedy(reference: dict[str, Any]) -> None:
+    with pytest.raises(
+        ValueError, match=r"reference\.json has no values of the rock's porosity.*register the generator"
+    ):
+        Condition(statistic="porosity", low=0.2, high=0.21).check(reference)

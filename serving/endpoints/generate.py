@@ -7,11 +7,14 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request
+from jaxtyping import Float32
 from starlette.responses import Response
 
 from rockbank.windows import Window
 from serving.bodies import check_media_type, read_body
+from serving.conditioned import conditioned
 from serving.encode import ENCODERS, WHOLE, WINDOW_ENCODERS, Chunk, Encoder, joined
 from serving.endpoints.shared import ADMITTED, Name, Version, errors, service_of
 from serving.errors import BadRequest, TooLarge
@@ -24,6 +27,8 @@ from serving.service import Service
 router = APIRouter(tags=["samples"], dependencies=[ADMITTED])
 # Whole numbers up to here are the same in JavaScript's floats.
 _SEED_BITS = 53
+# Of one request with a condition: their places are a header, of which proxies take 4 KiB.
+_N_CONDITIONED = 512
 _HEADERS = {
     name: {"schema": {"type": "string"}, "description": description}
     for name, description in {
@@ -32,6 +37,7 @@ _HEADERS = {
         "X-Rockbank-Run-Id": "the MLflow run that trained it",
         "X-Rockbank-Data-Md5": "DVC's md5 of the data that it was trained on",
         "X-Rockbank-Seed": "gives the same samples again",
+        "X-Rockbank-Places": "with a condition: each sample's place among those of the seed, from 0, as JSON",
         "X-Rockbank-Extractor": "what the scores were measured with",
         "X-Rockbank-Scores": "as JSON",
     }.items()
@@ -48,7 +54,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "headers": _HEADERS,
         "content": {kind.media_type: {} for kind in ENCODERS.values()},
     },
-    **errors(400, 401, 404, 408, 413, 415, 429, 503, 504),
+    **errors(400, 401, 404, 408, 413, 415, 422, 429, 503, 504),
 }
 
 
@@ -76,26 +82,7 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     asked = parse(GenerateRequest, await read_body(request, service.settings, MAX_JSON_BYTES))
     served, route = service.models.route(name, version, request.state.request_id)
     seed = secrets.randbits(_SEED_BITS) if asked.seed is None else asked.seed
-    told = about(served, seed)
-    encoder: Encoder
-    if (window := asked.window_asked) is not None:
-        endless(served, seed)
-        _check_window(service, asked, window)
-        shape = (asked.n, 1, window.height, window.width)
-        encoder = WINDOW_ENCODERS[asked.format](shape, served.card.voxel_size, told)
-        blocks = service.sampling.bands(served, route, window, seed=seed, n=asked.n, truncation=asked.truncation)
-    else:
-        _check_size(service, served, asked)
-        encoder = ENCODERS[asked.format]((asked.n, *served.card.image_shape), served.card.voxel_size, told)
-        blocks = service.sampling.blocks(
-            served,
-            route,
-            seed=seed,
-            n=asked.n,
-            truncation=asked.truncation,
-            request_id=request.state.request_id,
-            is_own_law=asked.seed is None and asked.truncation is None,
-        )
+    told, encoder, blocks = await _begin(request, service, asked, served, route, seed)
     chunks = _chunks(service.sampling, served, encoder, blocks)
     try:
         # The first samples are there before the status is sent: what may go wrong still has a status of its own.
@@ -110,11 +97,49 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     return Streamed(first, chunks, headers)
 
 
+async def _begin(
+    request: Request, service: Service, asked: GenerateRequest, served: Served, route: str, seed: int
+) -> tuple[dict[str, Any], Encoder, AsyncGenerator[Any, None]]:
+    """What is told of the samples, their format, and their blocks; those that meet a condition are all there."""
+    told = about(served, seed)
+    encoder: Encoder
+    if (window := asked.window_asked) is not None:
+        endless(served, seed)
+        _check_window(service, asked, window)
+        shape = (asked.n, 1, window.height, window.width)
+        encoder = WINDOW_ENCODERS[asked.format](shape, served.card.voxel_size, told)
+        blocks = service.sampling.bands(served, route, window, seed=seed, n=asked.n, truncation=asked.truncation)
+    else:
+        _check_size(service, served, asked)
+        wanted: dict[str, Any] = {
+            "seed": seed,
+            "n": asked.n,
+            "truncation": asked.truncation,
+            "request_id": request.state.request_id,
+            "is_own_law": asked.seed is None and asked.truncation is None,
+        }
+        if asked.condition is None:
+            blocks = service.sampling.blocks(served, route, **wanted)
+        else:
+            with served.used():
+                finding = conditioned(service, served, route, asked.condition, **wanted)
+                places, samples = await unless_gone(request.receive, finding)
+            told = about(served, seed, places)
+            blocks = _whole(samples)
+        encoder = ENCODERS[asked.format]((asked.n, *served.card.image_shape), served.card.voxel_size, told)
+    return told, encoder, blocks
+
+
 def _check_size(service: Service, served: Served, asked: GenerateRequest) -> None:
     settings = service.settings
     if asked.n > settings.max_n:
         raise BadRequest(f"n: got {asked.n}; ask for at most {settings.max_n} at once, with several seeds")
     most = max(1, settings.max_buffered_bytes // (4 * served.n_values))
+    if asked.condition is not None and asked.n > min(most, _N_CONDITIONED):
+        raise TooLarge(
+            f"n: got {asked.n} with a {asked.condition}; ask for at most {min(most, _N_CONDITIONED)} at once, with "
+            "several seeds"
+        )
     if asked.format in WHOLE and asked.n > most:
         raise TooLarge(f"n: got {asked.n} for a {asked.format}; ask for at most {most}, or for zip, npy or tiff")
 
@@ -139,6 +164,11 @@ def _check_window(service: Service, asked: GenerateRequest, window: Window) -> N
             f"size: got {asked.n} of {window.width} x {window.height} pixels as {asked.format}; ask for one of at most "
             f"{most} pixels, or for npy or tiff"
         )
+
+
+async def _whole(samples: Float32[np.ndarray, "n c h w"]) -> AsyncGenerator[Float32[np.ndarray, "n c h w"], None]:
+    """Samples that are there, in one block."""
+    yield samples
 
 
 async def _chunks(

@@ -24,6 +24,7 @@ _ABOUT = {
     409: "no previous version is loaded",
     413: "more than the limits allow",
     415: "a content type or encoding that is not read",
+    422: "no rock has what is wanted, or the generator gives too little of it",
     429: "the queue is full, or the key's rate is used up; see Retry-After",
     431: "too many bytes of headers",
     503: "not loaded yet, or about to stop; see Retry-After",

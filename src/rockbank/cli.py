@@ -260,11 +260,8 @@ def sample(
     if len(conditions) > 1:
         raise ValueError("--porosity and --specific-surface: give one of them")
     condition = conditions[0] if conditions else None
-    if condition is not None and (size is not None or window is not None or url is not None):
-        raise ValueError(
-            f"a {condition} is had of samples of the generator's own size, by this machine: "
-            "leave --size, --window and --url out"
-        )
+    if condition is not None and (size is not None or window is not None):
+        raise ValueError(f"a {condition} is had of samples of the generator's own size: leave --size and --window out")
     if size is not None and window is not None:
         raise ValueError(f"--size {size} and --window {window}: give one of them; a size is a window at (0, 0)")
     if size is not None or window is not None:
@@ -282,7 +279,7 @@ def sample(
         with errors_told():
             stdout.print(step.sample_here(model, output, n, seed, truncation, condition))
     else:
-        stdout.print(step.sample_there(url, model, output, n, seed, truncation))
+        stdout.print(step.sample_there(url, model, output, n, seed, truncation, condition))
 
 
 @app.command("import")

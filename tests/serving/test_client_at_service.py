@@ -14,8 +14,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rockbank import registry
+from rockbank.card import REFERENCE
 from rockbank.cli import app
 from rockbank.client import AsyncClient, Client, ClientError, Patience, Samples
+from rockbank.files import read_json
 from rockbank.latents import draw_latents
 from rockbank.ranges import to_intensity
 from rockbank.sampler import Sampler
@@ -76,6 +78,42 @@ def test_a_file_of_each_format_is_streamed(shale: Path, start_process: Start, tm
     np.testing.assert_array_equal(np.load(tmp_path / "samples.npy", allow_pickle=False), array)
     with tifffile.TiffFile(tmp_path / "samples.tif") as pages:
         np.testing.assert_allclose(pages.asarray() / 255.0, array[:, 0], rtol=0, atol=0.5 / 255 + 1e-6)
+
+
+def test_samples_of_a_wanted_porosity_are_those_of_the_local_command(
+    shale: Path, start_process: Start, tmp_path: Path
+) -> None:
+    running = start_process()
+    registry.pull("shale@champion", tmp_path / "pulled")
+    values = read_json(tmp_path / "pulled" / REFERENCE)["porosity"]["values"]
+    low, high = float(np.quantile(values, 0.4)), float(np.quantile(values, 0.6))
+    wanted = ["--n", "9", "--seed", "7", "--porosity", f"{low!r}..{high!r}", "-o"]
+    for name in ("samples.npy", "stack.tif", "grid.png"):
+        here = said("sample", "shale@champion", *wanted, f"here-{name}")
+        there = said("sample", "shale", *wanted, f"there-{name}", "--url", running.url)
+        assert Path(f"there-{name}").read_bytes() == Path(f"here-{name}").read_bytes()
+        told = f"9 with a porosity of {low:g} to {high:g}, the first among "
+        assert told in there
+        assert there.split(told)[1].split(" samples")[0] == here.split(told)[1].split(" samples")[0]
+    with Client(running.url) as client:
+        kept = client.generate("shale", 9, 7, porosity=(low, high))
+        np.testing.assert_array_equal(kept.array, np.load("here-samples.npy", allow_pickle=False))
+        assert kept.places is not None
+        everything = client.generate("shale", kept.places[-1] + 1, 7)
+        np.testing.assert_array_equal(everything.array[list(kept.places)], kept.array)
+        assert everything.places is None
+        assert client.save(tmp_path / "kept.zip", "shale", 9, 7, porosity=f"{low!r}..{high!r}").places == kept.places
+        with pytest.raises(
+            ClientError, match=r"422: no crop of the rock has a specific surface of 8.99 to 9.01"
+        ) as caught:
+            client.generate("shale", 1, 7, specific_surface=9)
+        assert caught.value.status == 422
+
+    async def meanwhile() -> Samples:
+        async with AsyncClient(running.url) as client:
+            return await client.generate("shale", 9, 7, porosity=(low, high))
+
+    assert asyncio.run(meanwhile()).places == kept.places
 
 
 def test_the_awaited_client_gives_the_same_among_others(shale: Path, start_process: Start) -> None:

@@ -57,6 +57,8 @@ class Client:
         *,
         size: tuple[int, int] | None = None,
         window: tuple[int, int, int, int] | None = None,
+        porosity: exchange.Wanted | None = None,
+        specific_surface: exchange.Wanted | None = None,
         progress: Progress | None = None,
     ) -> Samples:
         """`n` samples; the same seed of the same version gives the same samples.
@@ -69,12 +71,15 @@ class Client:
             version: None for the one that the server's alias names.
             size: width and height in pixels, of images of an endless generator; None for its own size.
             window: x, y, width and height in pixels of the seed's endless images, in place of a size.
+            porosity: of the samples that are wanted, such as 0.12, which means 0.11 to 0.13, or (0.05, 0.15): the first
+                `n` of the seed that have it, whose `places` among all of its samples are told.
+            specific_surface: likewise, 1/pixel; one of both.
             progress: called with the count of samples that have come, or of rows where a size or a window is given.
 
         Raises:
             ClientError: with the server's own words; Unreachable where it does not answer.
         """
-        part = exchange.Part(size=size, window=window)
+        part = exchange.Part(size=size, window=window, porosity=porosity, specific_surface=specific_surface)
         call = exchange.generate_call(name, n, seed, truncation, version, "npy", part)
         content, headers = self._read(call, progress, part.row_bytes("npy"))
         return read_samples(headers, content)
@@ -100,6 +105,8 @@ class Client:
         *,
         size: tuple[int, int] | None = None,
         window: tuple[int, int, int, int] | None = None,
+        porosity: exchange.Wanted | None = None,
+        specific_surface: exchange.Wanted | None = None,
         progress: Progress | None = None,
     ) -> Origin:
         """Stream `n` samples to a file, whole or not at all; memory does not grow with `n`.
@@ -110,7 +117,8 @@ class Client:
         The other arguments, and what is raised, are as for `generate`; only an array's samples are counted, and
         the rows of an array or a TIFF of any size.
         """
-        part, format_ = exchange.Part(size=size, window=window), exchange.format_of(path)
+        format_ = exchange.format_of(path)
+        part = exchange.Part(size=size, window=window, porosity=porosity, specific_surface=specific_surface)
         call = exchange.generate_call(name, n, seed, truncation, version, format_, part)
         with replacing(path) as beside, beside.open("wb") as file:
             headers = self._fetch(call, Body(file, progress, part.row_bytes(format_)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,6 +22,8 @@ KEY = "ROCKBANK_API_KEY"
 TIMEOUT = 60.0
 CONNECT_TIMEOUT = 5.0
 FORMATS = {".npy": "npy", ".png": "png", ".zip": "zip", ".tif": "tiff", ".tiff": "tiff", ".json": "json"}
+# A value, which is meant give or take the server's tolerance, or an interval; as texts, such as 0.05..0.15, too.
+Wanted = float | tuple[float, float] | str
 _JSON_LENGTH = "inference-header-content-length"
 
 
@@ -37,15 +39,19 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What is asked for of an endless image.
+    """What is asked for of all that a seed gives: a part of its endless images, or samples that meet a condition.
 
     Attributes:
         size: width and height, pixels; the window at (0, 0).
         window: x, y, width and height, pixels; None, like `size`, for samples of the generator's own size.
+        porosity: that the samples are to have; None for any.
+        specific_surface: likewise, 1/pixel.
     """
 
     size: tuple[int, int] | None
     window: tuple[int, int, int, int] | None
+    porosity: Wanted | None
+    specific_surface: Wanted | None
 
     def row_bytes(self, format_: str) -> int | None:
         """Bytes of a row, where the format has them one after another, row by row; None where it does not."""
@@ -145,8 +151,8 @@ def generate_call(
     format_: str,
     part: Part,
 ) -> Call:
-    """Ask for `n` samples, or for a part of `n` endless images."""
-    body = {"n": n, "seed": seed, "truncation": truncation, "format": format_, "size": part.size, "window": part.window}
+    """Ask for `n` samples, those that meet a condition, or for a part of `n` endless images."""
+    body = {"n": n, "seed": seed, "truncation": truncation, "format": format_, **asdict(part)}
     return Call(
         method="POST",
         path=f"{_model(name, version)}/generate",

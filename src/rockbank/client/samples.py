@@ -31,6 +31,7 @@ class Origin:
         extractor: what FID and KID were measured with.
         scores: those of `rockbank models`.
         request_id: in the server's logs.
+        places: where a condition was given, each sample's place among all of the seed, from 0; else None.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Origin:
     extractor: str | None
     scores: dict[str, float]
     request_id: str | None
+    places: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +77,16 @@ def read_origin(headers: Mapping[str, str]) -> Origin:
             extractor=headers.get("x-rockbank-extractor") or None,
             scores={key: float(value) for key, value in json.loads(headers.get("x-rockbank-scores", "{}")).items()},
             request_id=headers.get("x-request-id"),
+            places=_places(headers.get("x-rockbank-places")),
         )
-    except (KeyError, ValueError, AttributeError) as error:
+    except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise ClientError(
             f"the response does not say what generated it ({error}); is this a rockbank server?"
         ) from error
+
+
+def _places(told: str | None) -> tuple[int, ...] | None:
+    return None if told is None else tuple(int(place) for place in json.loads(told))
 
 
 class Body:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,11 @@ def sample_here(
                 samples.append(sample)
                 advance(1, f"{place + 1} drawn")
         write_samples(path, np.stack(samples), card.voxel_size)
-    return f"wrote {path}: {n} with a {condition}, the first among {places[-1] + 1} samples of {origin}"
+    return f"wrote {path}: {n}{_met(condition, places)} of {origin}"
+
+
+def _met(condition: Condition, places: Sequence[int] | None) -> str:
+    return f" with a {condition}" + (f", the first among {places[-1] + 1} samples" if places else "")
 
 
 def window_here(model: str, path: Path, window: Window, n: int, seed: int, truncation: float | None) -> str:
@@ -81,7 +86,14 @@ def _about(window: Window, n: int) -> str:
 
 
 def sample_there(
-    url: str, model: str, path: Path, n: int, seed: int, truncation: float | None, key: str | None = None
+    url: str,
+    model: str,
+    path: Path,
+    n: int,
+    seed: int,
+    truncation: float | None,
+    condition: Condition | None = None,
+    key: str | None = None,
 ) -> str:
     """Have the server at `url` sample `model`; the same files as by `sample_here`, and says what was written.
 
@@ -106,14 +118,17 @@ def sample_there(
                 advance(n_come - n_done)
             n_done = n_come
 
+        wanted: dict[str, Any] = {} if condition is None else {condition.statistic: (condition.low, condition.high)}
         if path.suffix == ".npy":
             # What the server streams is what numpy writes, so memory need not hold it.
-            origin = client.save(path, name, n, seed, truncation, served, progress=told)
+            origin = client.save(path, name, n, seed, truncation, served, progress=told, **wanted)
         else:
-            samples = client.generate(name, n, seed, truncation, served, progress=told)
+            samples = client.generate(name, n, seed, truncation, served, progress=told, **wanted)
             write_samples(path, samples.array, about["voxel_size"])
             origin = samples
-    return f"wrote {path}: {n} of {origin.model}/{origin.version} ({about['generator']}), seed {origin.seed}, by {url}"
+    met = "" if condition is None else _met(condition, origin.places)
+    of = f"{origin.model}/{origin.version} ({about['generator']})"
+    return f"wrote {path}: {n}{met} of {of}, seed {origin.seed}, by {url}"
 
 
 def window_there(
