@@ -16,11 +16,12 @@ import numpy as np
 from jaxtyping import Float32
 from torch import nn
 
+from docs.channels_flow import Responses
 from docs.channels_measures import FLOOR, Law, Sections, Settings, find_law, flow_chance, measure
 from docs.channels_page import write_page
 from docs.channels_pictures import N_SHOWN, draw_facies
 from rockbank.card import CARD, WEIGHTS, ModelCard
-from rockbank.files import read_json, write_json
+from rockbank.files import read_json, replacing, write_json
 from rockbank.gan.load import load_foreign, load_generator, sample
 from rockbank.gan.networks import find_network
 from rockbank.latents import draw_latents
@@ -56,23 +57,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         extractor, _ = extractors(params.score)
         real = load_embedded(FAMILY, params.score)[extractor.name]["test"]
         law = find_law(settings, real, extractor, load_match_case(CASE) if asked.runs else None)
-        found, shown = measure_all(generators, law, settings)
+        found, shown, responses = measure_all(generators, law, settings)
         write_json(report, found)
         draw_facies(facies, shown)
+        if asked.responses is not None:
+            with replacing(asked.responses) as beside, beside.open("wb") as file:
+                np.savez(file, allow_pickle=False, **responses)
         terminal.print(f"{report}, {facies}")
     write_page(asked.to, read_json(report))
 
 
 def measure_all(
     generators: dict[str, tuple[nn.Module, Blueprint]], law: Law, settings: Settings
-) -> tuple[dict[str, Any], dict[str, Float32[np.ndarray, "n h w"]]]:
-    """The report, and the facies of some sections of each; object models that the law has not seen come first."""
+) -> tuple[dict[str, Any], dict[str, Float32[np.ndarray, "n h w"]], dict[str, Responses]]:
+    """The report, the facies of some sections of each, and the responses in the case, those of the law among them.
+
+    Object models that the law has not seen come first.
+    """
     floor = settings.object_models(settings.n_samples, FLOOR)
-    row, responses = measure(floor, law, settings, OBJECT_MODELS)
+    row, of_floor = measure(floor, law, settings, OBJECT_MODELS)
     rows, shown = {OBJECT_MODELS: row}, {OBJECT_MODELS: floor[:N_SHOWN, 0]}
+    responses = {"law": law.responses, OBJECT_MODELS: of_floor}
     for name, (module, blueprint) in generators.items():
         sections = draw(module, blueprint, settings)
-        rows[name], _ = measure(sections, law, settings, name)
+        rows[name], responses[name] = measure(sections, law, settings, name)
         shown[name] = sections[:N_SHOWN, 0]
     report = {
         "n_samples": settings.n_samples,
@@ -86,11 +94,11 @@ def measure_all(
                 axis: {name: np.round(getattr(band, name), 5).tolist() for name in ("centre", "low", "high")}
                 for axis, band in law.bands.items()
             },
-            "flow_chance": flow_chance(law, responses, settings.seed),
+            "flow_chance": flow_chance(law, of_floor, settings.seed),
         },
         "generators": rows,
     }
-    return report, shown
+    return report, shown, {name: each for name, each in responses.items() if each is not None}
 
 
 def read_generators(folders: Sequence[Path], published: Path | None) -> dict[str, tuple[nn.Module, Blueprint]]:
@@ -156,6 +164,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=1000, help="of each generator (1000)")
     parser.add_argument("--runs", type=int, default=100, help="forward runs of each; 0 leaves the flow out (100)")
     parser.add_argument("--to", type=Path, default=Path("docs"), metavar="FOLDER", help="of page and pictures (docs)")
+    parser.add_argument("--responses", type=Path, metavar="FILE", help="where the responses go as well, .npz")
     parser.add_argument("--page", action="store_true", help="write the page from the JSON that is there")
     return parser.parse_args(arguments)
 

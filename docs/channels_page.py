@@ -24,11 +24,11 @@ Measured = Mapping[str, Any]
 TEXT = """# Channels: how good a prior is a generator?
 
 `python -m docs.channels` writes this page from channels.json, which it measures: {n_samples} samples of each generator
-against object models of `rockbank.channels`, the law that the published realisation was drawn from. The first column
-has object models that no other figure was made of: what a perfect generator would get.
+against object models of `rockbank.channels`, whose law was read off DeepFlow's published realisation. The first column has
+object models that no other figure was made of: what a perfect generator would get.
 
 {table}
-Bold: the bar is met. {published}
+Bold: the bar is met.{published}
 
 - **Sand proportion**: cells whose facies are above 0.5, mean and standard deviation over the samples.
 - **S2 inside**: the part of the lags 0 to {lag} at which the mean two-point probability of sand lies in the
@@ -47,7 +47,9 @@ Bold: the bar is met. {published}
 FLOW = """- **Flow**: energy distance between the responses of {n_runs} samples and {n_runs} object models in `{case}`:
   pressures and rates at its observations, each in units of its standard deviation there. The estimate is unbiased, so
   that it may be below 0. Of two sets of object models it exceeds these values once in twenty times (permutations):
-  {limits}.
+  {limits}. A rock whose
+  sand does not connect the wells has pressures of up to thousands of standard deviations, and few such rocks
+  decide over the distance of the pressures; that of the rates knows less of them.
 """
 
 
@@ -77,7 +79,7 @@ def write_page(folder: Path, report: Measured) -> None:
 def page(report: Measured) -> str:
     """The text of the page."""
     has_published = PUBLISHED in report["generators"]
-    missing = ("The row of DeepFlow's published generator is missing; `--published FOLDER` measures it from the folder "
+    missing = (" The row of DeepFlow's published generator is missing; `--published FOLDER` measures it from the folder "
                "with its weights.")  # fmt: skip
     return TEXT.format(
         n_samples=report["n_samples"],
