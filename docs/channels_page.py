@@ -24,8 +24,8 @@ Measured = Mapping[str, Any]
 TEXT = """# Channels: how good a prior is a generator?
 
 `python -m docs.channels` writes this page from channels.json, which it measures: {n_samples} samples of each generator
-against object models of `rockbank.channels`, whose law was read off DeepFlow's published realisation. The first column has
-object models that no other figure was made of: what a perfect generator would get.
+against object models of `rockbank.channels`, whose law was read off DeepFlow's published realisation. The first column
+has object models that no other figure was made of: what a perfect generator would get.
 
 {table}
 Bold: the bar is met.{published}
@@ -79,8 +79,8 @@ def write_page(folder: Path, report: Measured) -> None:
 def page(report: Measured) -> str:
     """The text of the page."""
     has_published = PUBLISHED in report["generators"]
-    missing = (" The row of DeepFlow's published generator is missing; `--published FOLDER` measures it from the folder "
-               "with its weights.")  # fmt: skip
+    missing = (" The row of DeepFlow's published generator is missing; `--published FOLDER` measures it from the "
+               "folder with its weights.")  # fmt: skip
     return TEXT.format(
         n_samples=report["n_samples"],
         n_law=4 * report["n_samples"],
