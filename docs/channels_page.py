@@ -47,9 +47,9 @@ Bold: the bar is met.{published}
 FLOW = """- **Flow**: energy distance between the responses of {n_runs} samples and {n_runs} object models in `{case}`:
   pressures and rates at its observations, each in units of its standard deviation there. The estimate is unbiased, so
   that it may be below 0. Of two sets of object models it exceeds these values once in twenty times (permutations):
-  {limits}. A rock whose
-  sand does not connect the wells has pressures of up to thousands of standard deviations, and few such rocks
-  decide over the distance of the pressures; that of the rates knows less of them.
+  {limits}. Where sand
+  does not connect the wells, pressures reach thousands of standard deviations: what the distance of all responses
+  tells is that of the pressures.
 """
 
 
