@@ -1,0 +1,167 @@
+"""What docs/validation/channels.md tells of a prior is what was measured, and tells good priors from bad ones."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from docs import channels
+from docs.channels_flow import chance, energy_distance, flow_responses
+from docs.channels_measures import Law, Settings, find_law, is_sand, ks_statistics, measure, porosities, s2_against
+from docs.channels_page import page
+from rockbank.card import WEIGHTS
+from rockbank.channels import FACIES, POROSITY, channel_sections
+from rockbank.files import read_json, write_json
+from rockbank.gan.load import save_weights
+from rockbank.gan.networks import build_generator
+from rockbank.matching.case_file import load_match_case
+from rockbank.metrics.features import Extractor, features
+from rockbank.steps.blueprint import Blueprint
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = Settings(n_samples=60, n_runs=0, seed=3, sand_proportion=0.5)
+
+
+def pooled(images: Tensor) -> Tensor:
+    return adaptive_avg_pool2d(images.float() / 255, 3).flatten(1)
+
+
+@pytest.fixture(scope="module")
+def law() -> Law:
+    extractor = Extractor("pooled", pooled, torch.device("cpu"))
+    return find_law(SETTINGS, features(SETTINGS.object_models(60, 9), extractor), extractor, None)
+
+
+@pytest.fixture
+def generator(tmp_path: Path) -> Path:
+    """A folder as the pipeline writes it, of a generator that was not trained."""
+    folder = tmp_path / "untrained"
+    latent, image = (50, 1, 2), (3, 64, 128)
+    module = build_generator("deepflow", latent, image, torch.Generator().manual_seed(0))
+    save_weights(module.state_dict(), folder / WEIGHTS)
+    Blueprint(
+        generator="untrained", family="channels", network="deepflow", loss="wgan-lp", latent=latent, image=image
+    ).save(folder)
+    return folder
+
+
+def test_object_models_lie_inside_their_band(law: Law) -> None:
+    # Outside once in twenty streams, as the band is one of 95 %.
+    inside = [
+        min(of["inside"] for of in s2_against(law.bands, is_sand(SETTINGS.object_models(60, stream))).values())
+        for stream in range(10, 20)
+    ]
+    assert sum(part == 1 for part in inside) >= 8
+
+
+def test_a_rock_of_sand_alone_is_outside_at_every_lag_and_has_no_shale_to_compare(law: Law) -> None:
+    sections = SETTINGS.object_models(8, 9)
+    sections[:, FACIES] = 1
+    found, _ = measure(sections, law, SETTINGS, "sand")
+    assert [found["s2"][axis]["inside"] for axis in "xz"] == [0, 0]
+    assert found["sand"] == {"mean": 1, "std": 0}
+    assert found["connected"] == 1
+    assert found["ks"]["shale"] is None
+
+
+def test_sections_on_their_heads_have_the_same_s2_and_connectivity(law: Law) -> None:
+    sections = SETTINGS.object_models(60, 11)
+    upright, _ = measure(sections, law, SETTINGS, "upright")
+    turned, _ = measure(sections[:, :, ::-1].copy(), law, SETTINGS, "turned")
+    assert [turned["s2"][axis]["mean"] for axis in "xz"] == [upright["s2"][axis]["mean"] for axis in "xz"]
+    assert turned["connected"] == upright["connected"]
+
+
+def test_porosity_that_is_shifted_within_sand_shows_in_sand_alone() -> None:
+    rng = np.random.default_rng(1)
+    sections = np.zeros((1, 3, 64, 128), np.float32)
+    sections[:, FACIES, :, :64] = 1
+    sections[:, POROSITY] = rng.permutation(np.linspace(0, 0.5, 64 * 128, dtype=np.float32)).reshape(64, 128)
+    shifted = sections.copy()
+    shifted[:, POROSITY, :, :64] += 0.1
+    found = ks_statistics(porosities(sections), porosities(shifted))
+    # Uniform over 0.5: a shift by 0.1 moves a fifth of the cells, up to what 4096 draws differ from a uniform law.
+    assert found["sand"] == pytest.approx(0.2, abs=3 * 0.5 / 64)
+    assert found["shale"] == 0
+
+
+def test_the_energy_distance_of_two_points_is_twice_their_distance() -> None:
+    x, y = np.zeros((3, 2)), np.full((4, 2), 3.0)
+    assert energy_distance(x, y) == pytest.approx(2 * 3 * 2**0.5, rel=1e-12)
+
+
+def test_the_energy_distance_of_one_law_is_0_in_the_mean_over_all_divisions() -> None:
+    pooled_samples = np.random.default_rng(4).standard_normal((6, 3))
+    divisions = [(list(of), [i for i in range(6) if i not in of]) for of in combinations(range(6), 3)]
+    found = [energy_distance(pooled_samples[first], pooled_samples[second]) for first, second in divisions]
+    assert np.mean(found) == pytest.approx(0, abs=1e-12)
+    assert min(found) < 0 < max(found)
+
+
+def test_chance_parts_one_law_from_two() -> None:
+    rng = np.random.default_rng(5)
+    x, y, other = rng.standard_normal((3, 40, 2)) + np.array([0, 0, 2])[:, None, None]
+    limit = chance(x, y, rng)
+    assert 0 < limit < energy_distance(x, other)
+
+
+def test_the_truth_of_a_case_responds_as_it_was_observed() -> None:
+    path = ROOT / "cases" / "deepflow.yaml"
+    case = load_match_case(path)
+    truth = channel_sections(1, np.random.default_rng(21), 0.5)
+    residual = flow_responses(case, truth, "truth")[0] - case.observations.value / case.observations.sigma
+    # 111 residuals of N(0, 1): their mean square is 1 within three standard errors of sqrt(2 / 111).
+    assert np.mean(residual**2) == pytest.approx(1, abs=3 * (2 / 111) ** 0.5)
+
+
+def measured(folders: list[Path], law: Law) -> dict[str, Any]:
+    return channels.measure_all(channels.read_generators(folders, None), law, SETTINGS)[0]
+
+
+def test_the_page_is_written_from_the_report_alone(tmp_path: Path, generator: Path, law: Law) -> None:
+    report = measured([generator], law)
+    report["generators"]["untrained"]["kid"] = 0.654
+    write_json(tmp_path / "validation" / "channels.json", report)
+    channels.main(["--page", "--to", str(tmp_path)])
+    text = (tmp_path / "validation" / "channels.md").read_text(encoding="utf-8")
+    assert "|  | object models | untrained | bar |" in text
+    assert "**0.654 ±" in text
+    assert "published generator is missing" in text
+    assert (tmp_path / "pictures" / "channels_s2.png").is_file()
+
+
+def test_a_generator_that_was_not_trained_has_neither_s2_nor_connectivity(generator: Path, law: Law) -> None:
+    report = measured([generator], law)
+    rows = [line for line in page(report).splitlines() if " | 100% |" in line or "points |" in line]
+    assert len(rows) == 3
+    assert [row for row in rows if row.split(" | ")[2].startswith("**")] == []
+
+
+def test_half_of_a_published_distance_that_may_be_chance_is_no_bar(generator: Path, law: Law) -> None:
+    report = measured([generator], law)
+    report["law"]["flow_chance"] = {"all": 2.0}
+    report["generators"]["published"] = report["generators"].pop("untrained")
+    for row, distance in zip(report["generators"].values(), (0.5, 1.5), strict=True):
+        row["flow"] = {"all": distance}
+    assert "| flow, energy distance | 0.50 | 1.50 | half of the published one's, which is no more than" in page(report)
+    report["law"]["flow_chance"] = {"all": 1.0}
+    assert "| flow, energy distance | **0.50** | 1.50 | ≤ 0.75, half of" in page(report)
+
+
+def test_folders_without_a_generator_and_of_one_name_are_refused(tmp_path: Path, generator: Path) -> None:
+    with pytest.raises(ValueError, match=r"neither generator\.json nor card\.json"):
+        channels.read_generators([tmp_path], None)
+    with pytest.raises(ValueError, match="another row has the name 'untrained'"):
+        channels.read_generators([generator, generator], None)
+
+
+def test_the_committed_page_is_that_of_its_report() -> None:
+    folder = ROOT / "docs" / "validation"
+    assert (folder / "channels.md").read_text(encoding="utf-8") == page(read_json(folder / "channels.json"))
