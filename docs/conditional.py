@@ -45,7 +45,8 @@ EVERYTHING = Condition(statistic="porosity", low=0.0, high=1.0)
 BAR = 1.2
 TEXT = """# Samples of a wanted porosity
 
-`python -m docs.conditional` wrote this page, for {generator}. `rockbank sample --porosity` and the service keep
+`python -m docs.conditional` wrote this page, for {generator} with the weights of SHA-256 {weights:.12}, which
+`rockbank show` and a version's card tell too: later weights are not measured here. `rockbank sample --porosity` and the service keep
 those of a seed's samples whose porosity lies in the interval (`rockbank/conditional.py`): the generator's own law,
 given the interval.
 
@@ -208,6 +209,7 @@ def page(measured: dict[str, Any]) -> str:
     ]
     return TEXT.format(
         generator=measured["generator"],
+        weights=measured["weights_sha256"],
         n_test=measured["n_test"],
         low=measured["porosity"][0],
         high=measured["porosity"][1],
