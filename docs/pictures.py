@@ -56,12 +56,12 @@ def main() -> None:
     matplotlib.use("agg")
     draw_pipeline(PICTURES / "pipeline.png")
     for source, name in (
-        (f"{generator}/real_against_generated", "real_against_generated_shale"),
-        (f"{generator}/s2", "s2_shale"),
-        (f"{generator}/training", "training_shale"),
-        (f"{CHANNELS}/real_against_generated", "samples_channels"),
+        (f"score/{generator}/real_against_generated", "real_against_generated_shale"),
+        (f"score/{generator}/s2", "s2_shale"),
+        (f"train/{generator}/training", "training_shale"),
+        (f"score/{CHANNELS}/real_against_generated", "samples_channels"),
     ):
-        shutil.copyfile(_there(ARTIFACTS / "score" / f"{source}.png"), PICTURES / f"{name}.png")
+        shutil.copyfile(_there(ARTIFACTS / f"{source}.png"), PICTURES / f"{name}.png")
     draw_head(PICTURES / "head.png", generator)
     photograph_mlflow(generator)
     print("\n".join(str(path) for path in sorted(PICTURES.glob("*.png"))))
