@@ -30,10 +30,10 @@ from benchmarks.calibration_samplers import (
     by_rml,
     guided,
 )
-from rockbank.files import write_text
-from rockbank.matching.objective import Objective, Vector
-from rockbank.matching.small import small_objective
-from rockbank.pictures import BLUE, GREY, ORANGE, drawing, tidy
+from rockbank.core.files import write_text
+from rockbank.matching.problem.objective import Objective, Vector
+from rockbank.plot.pictures import BLUE, GREY, ORANGE, drawing, tidy
+from rockbank.testing.small import small_objective
 
 REPORT, PICTURE = Path("reports/calibration.md"), Path("docs/pictures/calibration.png")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")

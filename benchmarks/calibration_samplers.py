@@ -12,16 +12,16 @@ import torch
 from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
-from rockbank.latents import draw_latents
-from rockbank.matching.chains import Chain, Gaussian
-from rockbank.matching.ensemble import Member, Method
-from rockbank.matching.es_mda import EsMda
-from rockbank.matching.gauss_newton import GaussNewton
-from rockbank.matching.mixing import effective_sample_size, r_hat
-from rockbank.matching.objective import Objective, Target, Vector
+from rockbank.core.layout import progress
+from rockbank.generator.latents import draw_latents
+from rockbank.matching.methods.es_mda import EsMda
+from rockbank.matching.methods.gauss_newton import GaussNewton
+from rockbank.matching.methods.mcmc import Chain, Gaussian
+from rockbank.matching.methods.state import FAILED, RUNNING, State
+from rockbank.matching.methods.workers import Member, Method
+from rockbank.matching.problem.objective import Objective, Target, Vector
 from rockbank.matching.run import N_STARTS
-from rockbank.matching.state import FAILED, RUNNING, State
-from rockbank.steps.layout import progress
+from rockbank.testing.mixing import effective_sample_size, r_hat
 
 SEED, N_MEMBERS = 7, 100
 # At 1e-3 the flow term is within 0.02 of the exact one, and a run takes two thirds of that at 1e-4.

@@ -26,16 +26,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rockbank.files import replacing, write_text
+from rockbank.core.files import replacing, write_text
 from rockbank.flow.case import Case
-from rockbank.flow.case_file import load_case
-from rockbank.flow.deck_writer import flow_options, write_deck
-from rockbank.flow.grid import Grid
-from rockbank.flow.options import Options
-from rockbank.flow.problem import State
-from rockbank.flow.rock import Rock
+from rockbank.flow.casefile.file import load_case
+from rockbank.flow.eclipse.writer import flow_options, write_deck
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import State
+from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.wells import Well
 from rockbank.flow.simulate import Result, jacobian, simulate
-from rockbank.flow.wells import Well
 
 PUBLISHED, OWN = Path("cases/deepflow_published.yaml"), Path("cases/deepflow.yaml")
 ROCK = Path("../shared/data/deepflow/reference_vertcase3.nc")

@@ -20,18 +20,18 @@ import numpy as np
 import onnxruntime
 import torch
 
-from rockbank.card import ONNX, WEIGHTS, ModelCard
-from rockbank.files import write_text
+from rockbank.core.files import write_text
 from rockbank.flow.case import Case
-from rockbank.flow.case_file import load_case
-from rockbank.flow.options import Options
+from rockbank.flow.casefile.file import load_case
+from rockbank.flow.equations.options import Options
 from rockbank.flow.simulate import simulate
-from rockbank.gan.fit import fit
-from rockbank.gan.load import load_generator, sample
-from rockbank.latents import draw_latents
+from rockbank.gan.training import fit
+from rockbank.gan.weights import load_generator, sample
+from rockbank.generator.card import ONNX, WEIGHTS, ModelCard
+from rockbank.generator.latents import draw_latents
+from rockbank.generator.sampler import CUDA, open_session, provider
 from rockbank.params import load_params
-from rockbank.sampler import CUDA, open_session, provider
-from serving.generator import Generator
+from serving.inference.session import Generator
 
 REPORT = Path("reports/gpu.md")
 PAPER, TRAINED = Path("params/paper.yaml"), "shale-wgan-gp"

@@ -3,7 +3,7 @@
 What a closer run, a gradient, a Jacobian, a reduced one and a pass through the generator take in forward runs, at
 latents that the run's members came through; CPU seconds of its members from the start to J <= 2; and the speed of 20
 members side by side on two cores, by that on one. All in processes such as members have, of one thread. Writes
-reports/deepflow/times.json, which `python -m docs.deepflow` reads. Nothing else should run on the machine.
+reports/deepflow/times.json, which `python -m tools.deepflow` reads. Nothing else should run on the machine.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from rockbank.files import write_json
-from rockbank.matching.diagnostics import TIME_MEAN_THRESHOLD
-from rockbank.matching.ensemble import Pool, pool
-from rockbank.matching.gauss_newton import directions
-from rockbank.matching.objective import Vector
+from rockbank.core.files import write_json
+from rockbank.core.layout import progress
+from rockbank.core.provenance import git_commit
+from rockbank.matching.methods.gauss_newton import directions
+from rockbank.matching.methods.state import RUNNING, State
+from rockbank.matching.methods.workers import Pool, pool
+from rockbank.matching.problem.objective import Vector
+from rockbank.matching.results.diagnostics import TIME_MEAN_THRESHOLD
 from rockbank.matching.run import GENERATOR, Run
-from rockbank.matching.state import RUNNING, State
-from rockbank.provenance import git_commit
-from rockbank.steps.layout import progress
 
 TIMES = Path("reports/deepflow/times.json")
 # Of the simulator, in Adam and while Gauss-Newton is far; and near, and in ES-MDA.

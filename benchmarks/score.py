@@ -19,13 +19,13 @@ import numpy as np
 import onnxruntime
 import torch
 
-from rockbank.gan.export import export_onnx, parity
-from rockbank.gan.load import sample
 from rockbank.gan.networks import build_generator
-from rockbank.latents import draw_latents
+from rockbank.gan.onnx_export import export_onnx, parity
+from rockbank.gan.weights import sample
+from rockbank.generator.latents import draw_latents
 from rockbank.metrics.features import features, make_extractor
 from rockbank.metrics.score import score
-from rockbank.morphology import Segmentation
+from rockbank.rock.morphology import Segmentation
 
 N = 400
 LATENT, IMAGE = (128,), (1, 64, 64)

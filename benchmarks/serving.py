@@ -28,11 +28,11 @@ from typing import Any
 
 import numpy as np
 
-from rockbank import registry
-from rockbank.card import ONNX, ModelCard
-from rockbank.files import write_text
-from rockbank.latents import draw_latents
-from rockbank.sampler import open_session
+from rockbank.core.files import write_text
+from rockbank.generator.card import ONNX, ModelCard
+from rockbank.generator.latents import draw_latents
+from rockbank.generator.sampler import open_session
+from rockbank.mlops import registry
 
 REPORT = Path("reports/serving.md")
 N, CONNECTIONS = 16, 4

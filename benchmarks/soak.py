@@ -24,9 +24,9 @@ import psutil
 from rich.progress import track
 
 from benchmarks.serving import free_port, process, service, wait_for
-from rockbank import registry
-from rockbank.card import CARD, SAMPLES, VERDICT, ModelCard, fingerprints
-from rockbank.files import read_json, sha256, write_json, write_text
+from rockbank.core.files import read_json, sha256, write_json, write_text
+from rockbank.generator.card import CARD, SAMPLES, VERDICT, ModelCard, fingerprints
+from rockbank.mlops import registry
 
 REPORT = Path("reports/soak.md")
 NAME, N_VERSIONS = "soak", 3

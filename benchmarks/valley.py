@@ -3,7 +3,7 @@
 At iterates of the run's members, far from the observations, where a Jacobian's first step took off less than 5 % of the
 objective, and where it took off more than 30 %: singular values of the residuals' Jacobian, the part that pressures
 have in its first singular vector, and what the best step takes off where steps are straight, and where they may be
-bent. Writes reports/deepflow/valley.json, which `python -m docs.deepflow` reads.
+bent. Writes reports/deepflow/valley.json, which `python -m tools.deepflow` reads.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from rockbank.files import write_json
-from rockbank.matching.diagnostics import LOSS_THRESHOLD
-from rockbank.matching.gauss_newton import GaussNewton
-from rockbank.matching.posterior import fingerprint
+from rockbank.core.files import write_json
+from rockbank.core.layout import progress
+from rockbank.matching.methods.gauss_newton import GaussNewton
+from rockbank.matching.methods.state import Record
+from rockbank.matching.results.diagnostics import LOSS_THRESHOLD
+from rockbank.matching.results.posterior import fingerprint
 from rockbank.matching.run import Run
-from rockbank.matching.state import Record
-from rockbank.steps.layout import progress
 
 VALLEY = Path("reports/deepflow/valley.json")
 CREEPS, GOES = "creeps", "goes"

@@ -1,8 +1,8 @@
 """The law of the channels -> artifacts/data/channels."""
 
+from rockbank.core.layout import errors_told
 from rockbank.params import load_params
-from rockbank.steps import data
-from rockbank.steps.layout import errors_told
+from rockbank.stages import data
 
 if __name__ == "__main__":
     with errors_told():

@@ -2,9 +2,9 @@
 
 import sys
 
+from rockbank.core.layout import errors_told
 from rockbank.params import load_params
-from rockbank.steps.embed import embed
-from rockbank.steps.layout import errors_told
+from rockbank.stages.embed import embed
 
 if __name__ == "__main__":
     with errors_told():

@@ -2,8 +2,8 @@
 
 import sys
 
-from rockbank.steps.export import export
-from rockbank.steps.layout import errors_told
+from rockbank.core.layout import errors_told
+from rockbank.stages.export import export
 
 if __name__ == "__main__":
     with errors_told():

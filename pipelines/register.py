@@ -2,9 +2,9 @@
 
 import sys
 
+from rockbank.core.layout import errors_told
 from rockbank.params import load_params
-from rockbank.steps.layout import errors_told
-from rockbank.steps.register import register
+from rockbank.stages.register import register
 
 if __name__ == "__main__":
     with errors_told():

@@ -1,8 +1,8 @@
 """reports/scores -> reports/table2.md."""
 
+from rockbank.core.layout import errors_told
 from rockbank.params import load_params
-from rockbank.steps.layout import errors_told
-from rockbank.steps.score import table2
+from rockbank.stages.score import table2
 
 if __name__ == "__main__":
     with errors_told():

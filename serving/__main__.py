@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from serving.errors import NothingToServe
+from serving.base.errors import NothingToServe
+from serving.base.settings import SettingsError, load_settings
 from serving.run import run
-from serving.settings import SettingsError, load_settings
 
 
 def main() -> int:

@@ -15,13 +15,14 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from serving.endpoints import generate, health, infer, operate, page, tiles
-from serving.errors import BadRequest, NotAllowed, NotFound, ServingError
-from serving.logs import start_logs
-from serving.middleware import Outermost, error_body
-from serving.schemas import GenerateRequest, InferRequest
+from serving.base.errors import BadRequest, NotAllowed, NotFound, ServingError
+from serving.base.logs import start_logs
+from serving.base.settings import Settings, SettingsError, load_settings
+from serving.dashboard.gather import Dashboard
+from serving.http.middleware import Outermost, error_body
+from serving.http.routes import generate, health, infer, operate, page, tiles
+from serving.protocol.schemas import GenerateRequest, InferRequest
 from serving.service import Service
-from serving.settings import Settings, SettingsError, load_settings
 from serving.traces import start_traces
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     service = Service(settings)
+    dashboard = Dashboard(service)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         start_logs(settings.log_level)
         try:
             await service.start()
+            dashboard.start()
             if settings.grpc_port is not None:
                 app.state.grpc_server = make_grpc_server(service)
                 await app.state.grpc_server.start()
@@ -53,6 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             if app.state.grpc_server is not None:
                 await app.state.grpc_server.stop()
+            await dashboard.stop()
             await service.stop()
             if stop_traces is not None:
                 await asyncio.to_thread(stop_traces)
@@ -68,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
+    app.state.dashboard = dashboard
     app.state.grpc_server = None
     # Paths are tried in this order: those that are asked for most come first.
     routers = (

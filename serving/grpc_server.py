@@ -15,17 +15,17 @@ import grpc
 import numpy as np
 from tritonclient.grpc import service_pb2 as pb
 
-from serving.binary import read_latents
-from serving.endpoints.health import metadata_of, server_metadata
-from serving.errors import BadRequest, NotFound, NotReady, ServingError
-from serving.generator import INPUT, OUTPUT
-from serving.logs import REQUEST_ID, log
-from serving.middleware import MAX_HEADER_BYTES, request_id_of
-from serving.models import Served
-from serving.responses import about, about_headers
-from serving.schemas import Tensor, TensorMetadata
+from rockbank.generator.card import INPUT, OUTPUT
+from serving.base.errors import BadRequest, NotFound, NotReady, ServingError
+from serving.base.logs import REQUEST_ID, log
+from serving.base.settings import SettingsError
+from serving.http.middleware import MAX_HEADER_BYTES, request_id_of
+from serving.http.responses import about, about_headers
+from serving.http.routes.health import metadata_of, server_metadata
+from serving.inference.models import Served
+from serving.protocol.binary import read_latents
+from serving.protocol.schemas import Tensor, TensorMetadata
 from serving.service import Service
-from serving.settings import SettingsError
 
 SERVICE = "inference.GRPCInferenceService"
 # Requests at once; each may hold a whole message.

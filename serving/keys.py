@@ -15,8 +15,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.errors import BadKey, RateLimited
-from serving.settings import SettingsError
+from serving.base.errors import BadKey, RateLimited
+from serving.base.settings import SettingsError
 
 ROLES = ("user", "admin")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import uvloop
 
 from serving.app import create_app
-from serving.server import bind, make_server
+from serving.base.settings import Settings
+from serving.http.server import bind, make_server
 from serving.service import Service
-from serving.settings import Settings
 
 
 def run(settings: Settings, says: Callable[[str], None]) -> None:

@@ -6,17 +6,16 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from serving.dashboard import Dashboard
-from serving.errors import NotReady
-from serving.follower import Follower
+from serving.base.errors import NotReady
+from serving.base.logs import log
+from serving.base.monitoring import Metrics
+from serving.base.settings import Settings, SettingsError, unknown_variables
+from serving.dataplane.sampling import Sampling
+from serving.inference.models import Models, Served
 from serving.keys import Keys
-from serving.loading import Loader
-from serving.logs import log
-from serving.models import Models, Served
-from serving.monitoring import Metrics
-from serving.sampling import Sampling
-from serving.settings import Settings, SettingsError, unknown_variables
-from serving.watch import Watch, keep_rerunning
+from serving.registry.follower import Follower
+from serving.registry.loading import Loader
+from serving.watch.watch import Watch, keep_rerunning
 
 
 class Service:
@@ -32,7 +31,6 @@ class Service:
         watch: the samples' statistics.
         started: seconds since 1970.
         is_draining: whether it is about to stop; it is then not ready.
-        dashboard: the status page.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -55,7 +53,6 @@ class Service:
         self.follower = Follower(settings, self.models, self.metrics, loader, self._closed)
         self.started = time.time()
         self.is_draining = False
-        self.dashboard = Dashboard(self)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -72,7 +69,6 @@ class Service:
         self._tasks = [
             asyncio.create_task(keep_rerunning(self.models, self.metrics, self._compute, seconds)),
             asyncio.create_task(self._keep_reading_keys()),
-            asyncio.create_task(self.dashboard.follow()),
         ]
         if self.keys.is_open:
             log.warning("the service is open: ROCKBANK_KEYS_FILE is not set, and everybody who reaches it may sample")

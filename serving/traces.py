@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from serving.settings import SettingsError
+from serving.base.settings import SettingsError
 
 
 def start_traces(app: FastAPI, endpoint: str) -> Callable[[], None]:

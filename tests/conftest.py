@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from rockbank.card import CARD, HASHED, ONNX, REFERENCE, SAMPLES, VERDICT, WEIGHTS, ModelCard, fingerprints
-from rockbank.files import sha256, write_json
-from rockbank.latents import Lattice, draw_latents
-from rockbank.morphology import Segmentation, describe, segment
+from rockbank.core.files import sha256, write_json
+from rockbank.generator.card import CARD, HASHED, ONNX, REFERENCE, SAMPLES, VERDICT, WEIGHTS, ModelCard, fingerprints
+from rockbank.generator.latents import Lattice, draw_latents
+from rockbank.rock.morphology import Segmentation, describe, segment
 
 LATENT = (4,)
 IMAGE = (1, 16, 16)
@@ -210,7 +210,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) ->
     monkeypatch.chdir(folder)
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("rockbank.tracking.SYSTEM_METRICS_SECONDS", 1)
+    monkeypatch.setattr("rockbank.mlops.tracking.SYSTEM_METRICS_SECONDS", 1)
     shutil.copyfile(empty_store, folder / "mlflow.db")
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     yield folder

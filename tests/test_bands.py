@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rockbank.bands import N_BLOCKS_MIN, Curves, blocks_of, bootstrap_band
+from rockbank.rock.bands import N_BLOCKS_MIN, Curves, blocks_of, bootstrap_band
 
 N_BLOCKS, N_CROPS, N_SAMPLES, N_LAGS = 60, 240, 240, 17
 N_WORLDS = 200

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rockbank.card import CARD, FORMAT, HASHED, CardMismatch, ModelCard
-from rockbank.files import read_json, write_json
-from rockbank.latents import Lattice
+from rockbank.core.files import read_json, write_json
+from rockbank.generator.card import CARD, FORMAT, HASHED, CardMismatch, ModelCard
+from rockbank.generator.latents import Lattice
 
 
 def test_a_card_is_read_as_it_was_written(generator_folder: Callable[..., Path], tmp_path: Path) -> None:

@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rockbank.channels import DENSITY, FACIES, POROSITY, RADII, SAND, SHALE, channel_crops, channel_sections
+from rockbank.data.synthetic.channels import (
+    DENSITY,
+    FACIES,
+    POROSITY,
+    RADII,
+    SAND,
+    SHALE,
+    channel_crops,
+    channel_sections,
+)
 from rockbank.params import ChannelsParams
 
 SECTIONS = channel_sections(400, np.random.default_rng(11), 0.5)

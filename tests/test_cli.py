@@ -9,9 +9,9 @@ import tifffile
 from PIL import Image
 from typer.testing import CliRunner
 
-from rockbank import registry
-from rockbank.cli import app, main
-from rockbank.flow.netcdf import read_results
+from rockbank.cli.main import app, main
+from rockbank.flow.results.netcdf import read_results
+from rockbank.mlops import registry
 
 Make = Callable[..., Path]
 PARAMS = Path(__file__).parents[1] / "params.yaml"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 
-from rockbank.colours import coloured
+from rockbank.plot.colormaps import coloured
 
 
 @pytest.mark.parametrize("name", ["viridis", "cividis"])

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rockbank.conditional import Condition, TooRare, accepted, parse_condition
-from rockbank.morphology import Segmentation, describe, porosity, segment, specific_surface
+from rockbank.generator.conditional import Condition, TooRare, accepted, parse_condition
+from rockbank.rock.morphology import Segmentation, describe, porosity, segment, specific_surface
 
 SEGMENTATION = Segmentation(smoothing=0.0, threshold=0.5, phase="below")
 MEASURE = {"porosity": porosity, "specific_surface": specific_surface}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rockbank.connectivity import are_connected
+from rockbank.rock.connectivity import are_connected
 
 
 def phase(*rows: str) -> np.ndarray:

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rockbank.crops import SPLITS, load_crops, save_crops, to_intensity
-from rockbank.cutting import cut_crops, cut_whole
-from rockbank.manifest import Manifest, SegmentationRule, VolumeEntry, VolumeError
-from rockbank.morphology import otsu_threshold, segment, smooth
+from rockbank.data.cutting import cut_crops, cut_whole
+from rockbank.data.manifest import Manifest, SegmentationRule, VolumeEntry, VolumeError
+from rockbank.data.regions import split_regions
+from rockbank.data.synthetic.shale import sample_volume
 from rockbank.params import PrepareParams
-from rockbank.regions import split_regions
-from rockbank.shale import sample_volume
+from rockbank.rock.crops import SPLITS, load_crops, save_crops, to_intensity
+from rockbank.rock.morphology import otsu_threshold, segment, smooth
 
 GREY = sample_volume(np.random.default_rng(5), n_slices=2, size=160)
 OTSU = SegmentationRule(smoothing=1.5, threshold="otsu")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.settings import PREFIX, Settings
+from serving.base.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from docs import channels
-from docs.channels_flow import chance, energy_distance, flow_responses
-from docs.channels_measures import Law, Settings, find_law, is_sand, ks_statistics, measure, porosities, s2_against
-from docs.channels_page import page
-from rockbank.card import WEIGHTS
-from rockbank.channels import FACIES, POROSITY, channel_sections
-from rockbank.files import read_json, write_json
-from rockbank.gan.load import save_weights
+from rockbank.core.files import read_json, write_json
+from rockbank.data.synthetic.channels import FACIES, POROSITY, channel_sections
 from rockbank.gan.networks import build_generator
-from rockbank.matching.case_file import load_match_case
+from rockbank.gan.weights import save_weights
+from rockbank.generator.card import WEIGHTS
+from rockbank.matching.io.case_file import load_match_case
 from rockbank.metrics.features import Extractor, features
-from rockbank.steps.blueprint import Blueprint
+from rockbank.stages.blueprint import Blueprint
+from tools.channels import __main__ as channels
+from tools.channels.flow import chance, energy_distance, flow_responses
+from tools.channels.measures import Law, Settings, find_law, is_sand, ks_statistics, measure, porosities, s2_against
+from tools.channels.page import page
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = Settings(n_samples=60, n_runs=0, seed=3, sand_proportion=0.5)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from rockbank import drift
-from rockbank.drift import (
+from rockbank.drift import distances as drift
+from rockbank.drift.distances import (
     Distances,
     GreyScale,
     as_described,
@@ -22,7 +22,7 @@ from rockbank.drift import (
     phase_statistics,
     quick_distances,
 )
-from rockbank.morphology import describe, difference, porosity, two_point_curves
+from rockbank.rock.morphology import describe, difference, porosity, two_point_curves
 
 PERCENTILES = (0.1, 99.9)
 LAWS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {

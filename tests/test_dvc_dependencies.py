@@ -15,21 +15,21 @@ STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="
 # No output hangs on these, in any stage.
 EVERYWHERE = {
     "rockbank.params": "reads params.yaml, whose values DVC tracks itself",
-    "rockbank.sections": "likewise",
-    "rockbank.files": "writes whole what it is given",
-    "rockbank.provenance": "reads the commit and DVC's md5, which differ without any change of it",
-    "rockbank.steps.layout": "names paths, as dvc.yaml does, and shows progress",
-    "rockbank.tracking": "what MLflow is told is no output",
+    "rockbank.core.config": "likewise",
+    "rockbank.core.files": "writes whole what it is given",
+    "rockbank.core.provenance": "reads the commit and DVC's md5, which differ without any change of it",
+    "rockbank.core.layout": "names paths, as dvc.yaml does, and shows progress",
+    "rockbank.mlops.tracking": "what MLflow is told is no output",
 }
-SCORED = {"rockbank.steps.training_run": "adds scores to the MLflow run"}
+SCORED = {"rockbank.stages.training_run": "adds scores to the MLflow run"}
 # A training takes hours: what does not make weights, and is only the record of how they came, is left out.
 TRAINED = {
-    "rockbank.card": "names the file of the weights",
-    "rockbank.colours": "of pictures",
-    "rockbank.pictures": "draws the record: other colours redraw no training",
-    "rockbank.steps.training_run": "names the files of the record",
+    "rockbank.generator.card": "names the file of the weights",
+    "rockbank.plot.colormaps": "of pictures",
+    "rockbank.plot.pictures": "draws the record: other colours redraw no training",
+    "rockbank.stages.training_run": "names the files of the record",
 }
-JUDGED = {"rockbank.morphology": "is the type of one of the card's fields, which is not judged"}
+JUDGED = {"rockbank.rock.morphology": "is the type of one of the card's fields, which is not judged"}
 LEFT_OUT = {
     "train": TRAINED,
     "score": SCORED,
@@ -37,12 +37,12 @@ LEFT_OUT = {
     "gate": JUDGED,
     "register": {
         **JUDGED,
-        "rockbank.gate": "judges a promotion, which is no stage",
-        "rockbank.steps.blueprint": "is read",
+        "rockbank.mlops.gate": "judges a promotion, which is no stage",
+        "rockbank.stages.blueprint": "is read",
     },
 }
 # It reads the scores and writes a table: the rest of the module that it shares with `score` is not run.
-TABLE2 = {"rockbank.metrics.table2", "rockbank.steps.score"}
+TABLE2 = {"rockbank.metrics.table2", "rockbank.stages.score"}
 
 
 def stage(name: str) -> dict[str, Any]:

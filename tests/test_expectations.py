@@ -7,14 +7,14 @@ import re
 import numpy as np
 import pytest
 
-from rockbank.channels import channel_crops
-from rockbank.crops import CropSet
-from rockbank.cutting import cut_crops
-from rockbank.expectations import CheckResult, check_crops, write_report
-from rockbank.inventory import crop_table, set_table
-from rockbank.manifest import Manifest, SegmentationRule, VolumeEntry
+from rockbank.data.checks.suite import CheckResult, check_crops, write_report
+from rockbank.data.checks.tables import crop_table, set_table
+from rockbank.data.cutting import cut_crops
+from rockbank.data.manifest import Manifest, SegmentationRule, VolumeEntry
+from rockbank.data.synthetic.channels import channel_crops
+from rockbank.data.synthetic.shale import sample_volume
 from rockbank.params import ChannelsParams, CheckParams, PrepareParams
-from rockbank.shale import sample_volume
+from rockbank.rock.crops import CropSet
 
 LIMITS = CheckParams(
     n_min=100, mean=(0.15, 0.85), std_min=0.01, saturated_max=0.25, porosity=(0.01, 0.35), duplicates_max=0.01

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rockbank.files import read_json, replacing, replacing_folder, sha256, write_json
+from rockbank.core.files import read_json, replacing, replacing_folder, sha256, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:

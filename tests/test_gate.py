@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from rockbank.card import Judged
-from rockbank.gate import judge
+from rockbank.generator.card import Judged
+from rockbank.mlops.gate import judge
 from rockbank.params import GateParams
 
 LIMITS = GateParams(

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
-from rockbank.grey import (
+from rockbank.rock.grey import (
     ROUNDING,
     frequencies,
     grey_distance,

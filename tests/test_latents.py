@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rockbank.latents import Lattice, draw_latents, field_latents, latent_blocks
+from rockbank.generator.latents import Lattice, draw_latents, field_latents, latent_blocks
 
 GOLDEN = [-0.29333901, 1.7038306, 1.53919184]
 GOLDEN_FIELD = [-0.75501746, -1.05697966, 0.67593986]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rockbank.manifest import Manifest, SegmentationRule, VolumeEntry, VolumeError, load_manifest, save_manifest
+from rockbank.data.manifest import Manifest, SegmentationRule, VolumeEntry, VolumeError, load_manifest, save_manifest
 
 ENTRY = VolumeEntry(
     file="shale.tif",

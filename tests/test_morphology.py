@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rockbank.morphology import (
+from rockbank.rock.morphology import (
     Segmentation,
     connectivity,
     describe,

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from rockbank.panels import save_statistics
+from rockbank.plot.panels import save_statistics
 
 
 def curve(n, start):

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from rockbank.provenance import data_md5, git_commit
+from rockbank.core.provenance import data_md5, git_commit
 
 
 def git(folder: Path, *arguments: str) -> str:

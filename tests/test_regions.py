@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rockbank.crops import SPLITS
-from rockbank.manifest import VolumeError
+from rockbank.data.manifest import VolumeError
+from rockbank.data.regions import Region, n_pixels, split_regions, whole
 from rockbank.params import PrepareParams
-from rockbank.regions import Region, n_pixels, split_regions, whole
+from rockbank.rock.crops import SPLITS
 
 BLOCKS = PrepareParams(
     size=16,

@@ -7,12 +7,12 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from rockbank import registry, tracking
-from rockbank.card import CARD, ONNX, VERDICT, CardMismatch, ModelCard
-from rockbank.files import read_json, sha256, write_json
+from rockbank.core.files import read_json, sha256, write_json
+from rockbank.core.layout import Layout
+from rockbank.generator.card import CARD, ONNX, VERDICT, CardMismatch, ModelCard
+from rockbank.mlops import registry, tracking
 from rockbank.params import GateParams
-from rockbank.steps.judge import gate
-from rockbank.steps.layout import Layout
+from rockbank.stages.judge import gate
 
 LIMITS = {
     "shale": GateParams(

@@ -8,9 +8,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rockbank.card import ModelCard
-from rockbank.sample_files import write_samples
-from rockbank.sampler import BATCH, Sampler
+from rockbank.generator.card import ModelCard
+from rockbank.generator.sampler import BATCH, Sampler
+from rockbank.generator.writers import write_samples
 
 VOXEL_SIZE = 60e-9
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from rockbank.sections import load_sections
+from rockbank.core.config import load_sections
 
 
 def read_even(raw: Any) -> int:

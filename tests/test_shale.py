@@ -7,9 +7,9 @@ import pytest
 import tifffile
 from scipy.ndimage import gaussian_filter
 
-from rockbank.morphology import otsu_threshold, smooth, two_point_correlation
-from rockbank.shale import BEDDING, NOISE, VOXEL_SIZE, _random_field, sample_volume, write_sample
-from rockbank.volumes import load_manifest, read_volumes
+from rockbank.data.synthetic.shale import BEDDING, NOISE, VOXEL_SIZE, _random_field, sample_volume, write_sample
+from rockbank.data.volumes import load_manifest, read_volumes
+from rockbank.rock.morphology import otsu_threshold, smooth, two_point_correlation
 
 SLICES = sample_volume(np.random.default_rng(3), n_slices=3, size=512)
 REAL = Path(__file__).parents[1].parent / "shared" / "data" / "rocks" / "shale_fibsem" / "shale_for_alignment00.tif"
@@ -71,7 +71,7 @@ def test_pixel_noise_has_its_standard_deviation() -> None:
 
 
 def test_the_sample_is_a_multipage_tiff_with_its_manifest(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("rockbank.shale.sample_volume", lambda rng, track: SLICES)
+    monkeypatch.setattr("rockbank.data.synthetic.shale.sample_volume", lambda rng, track: SLICES)
     written = write_sample(tmp_path / "data", seed=3)
     manifest = load_manifest(tmp_path / "data")
     assert manifest == written

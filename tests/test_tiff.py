@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from rockbank.tiff import Layout
+from rockbank.generator.tiff import Layout
 
 VOXEL_SIZE = 60e-9
 

@@ -7,7 +7,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from rockbank import tracking
+from rockbank.mlops import tracking
 
 
 def test_a_run_holds_parameters_metrics_pictures_and_data(store: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_killed_run_goes_on(store: Path) -> None:
 
 
 def test_a_nested_run_holds_a_series_in_few_requests(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rockbank.tracking._N_METRICS", 7)
+    monkeypatch.setattr("rockbank.mlops.tracking._N_METRICS", 7)
     with tracking.start("history matching", "a", {}, note="Of {family}.") as parent:
         child = parent.child("member 0")
         child.log_series({step: {"flow": 2.0 * step, "wells": float("nan"), "prior": 1.0} for step in range(10)})

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import tifffile
 
-from rockbank.crops import to_intensity
-from rockbank.cutting import cut_crops
-from rockbank.files import sha256
-from rockbank.manifest import SegmentationRule, VolumeEntry, VolumeError
-from rockbank.morphology import segment
+from rockbank.core.files import sha256
+from rockbank.data.cutting import cut_crops
+from rockbank.data.manifest import SegmentationRule, VolumeEntry, VolumeError
+from rockbank.data.synthetic.shale import sample_volume
+from rockbank.data.volumes import add_volumes, load_manifest, normalise, read_volumes
 from rockbank.params import PrepareParams
-from rockbank.shale import sample_volume
-from rockbank.volumes import add_volumes, load_manifest, normalise, read_volumes
+from rockbank.rock.crops import to_intensity
+from rockbank.rock.morphology import segment
 
 GREY = sample_volume(np.random.default_rng(5), n_slices=2, size=128)
 OTSU = SegmentationRule(smoothing=1.5, threshold="otsu")

@@ -10,12 +10,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rockbank.card import ModelCard
-from rockbank.crops import to_bytes
-from rockbank.latents import field_latents
-from rockbank.sample_files import write_images
-from rockbank.sampler import Sampler
-from rockbank.windows import PLACE_MAX, SIDE_MAX, Window, bands, n_tiles, parse_size, parse_window
+from rockbank.generator.card import ModelCard
+from rockbank.generator.latents import field_latents
+from rockbank.generator.sampler import Sampler
+from rockbank.generator.windows import PLACE_MAX, SIDE_MAX, Window, bands, n_tiles, parse_size, parse_window
+from rockbank.generator.writers import write_images
+from rockbank.rock.crops import to_bytes
 from tests.conftest import LATTICE, endless_images
 
 VOXEL_SIZE = 60e-9

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, relu6
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from rockbank.files import sha256
+from rockbank.core.files import sha256
 
 N_STEM, N_FEATURES = 32, 1280
 # Of Lite0: (repeats, kernel, stride of the first, expansion, channels out).

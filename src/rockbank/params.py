@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rockbank.sections import load_sections
+from rockbank.core.config import load_sections
 
 PARAMS = Path("params.yaml")
 LOSSES = ("wgan-gp", "wgan-lp", "dcgan", "hinge")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.monitoring import Metrics
+from serving.base.monitoring import Metrics
 from tests.deploy.queries import ALERTS, DASHBOARD, DEPLOY, alert_rules, dashboard_queries, template_queries
 
 promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not there: apt install prometheus")

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.flow.block import BlockSolver
-from rockbank.flow.fluid import Fluid, Phase
-from rockbank.flow.grid import Grid
-from rockbank.flow.linear import DirectSolver
-from rockbank.flow.options import Options
-from rockbank.flow.problem import BHP, OIL, RATE, SHUT, WATER, State, discretise
-from rockbank.flow.relperm import BrooksCorey, Corey
-from rockbank.flow.residual import Equations, Jacobian, Step, Unknowns
-from rockbank.flow.rock import Rock
+from rockbank.flow.equations.fluid import Fluid, Phase
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, State, discretise
+from rockbank.flow.equations.relperm import BrooksCorey, Corey
+from rockbank.flow.equations.residual import Equations, Jacobian, Step, Unknowns
+from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.wells import Control, Schedule, Well
+from rockbank.flow.linear.block import BlockSolver
+from rockbank.flow.linear.choose import DirectSolver
 from rockbank.flow.simulate import simulate
-from rockbank.flow.wells import Control, Schedule, Well
 
 FLUID = Fluid(
     water=Phase(viscosity=3e-4, density=1000.0, compressibility=4e-10),

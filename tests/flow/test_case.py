@@ -15,14 +15,14 @@ import xarray as xr
 import yaml
 
 from rockbank.flow.case import Case
-from rockbank.flow.case_file import load_case
-from rockbank.flow.deck_writer import write_deck
-from rockbank.flow.drawn import draw_channels, draw_layers
-from rockbank.flow.fluid import GRAVITY, Fluid, Phase
-from rockbank.flow.problem import discretise
-from rockbank.flow.relperm import BrooksCorey, Corey, SaturationTable
+from rockbank.flow.casefile.file import load_case
+from rockbank.flow.casefile.synthetic import draw_channels, draw_layers
+from rockbank.flow.eclipse.writer import write_deck
+from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
+from rockbank.flow.equations.problem import discretise
+from rockbank.flow.equations.relperm import BrooksCorey, Corey, SaturationTable
+from rockbank.flow.equations.wells import Control
 from rockbank.flow.units import MILLIDARCY
-from rockbank.flow.wells import Control
 
 CASES = Path(__file__).parents[2] / "cases"
 SHARED = Path(__file__).parents[3] / "shared" / "data"

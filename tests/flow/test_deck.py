@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from rockbank.flow.case import Case
-from rockbank.flow.deck import read_deck
-from rockbank.flow.deck_text import DeckError
-from rockbank.flow.deck_writer import write_deck
-from rockbank.flow.fluid import GRAVITY, Phase
-from rockbank.flow.problem import discretise
-from rockbank.flow.relperm import SaturationTable
+from rockbank.flow.eclipse.deck import read_deck
+from rockbank.flow.eclipse.text import DeckError
+from rockbank.flow.eclipse.writer import write_deck
+from rockbank.flow.equations.fluid import GRAVITY, Phase
+from rockbank.flow.equations.problem import discretise
+from rockbank.flow.equations.relperm import SaturationTable
 from rockbank.flow.units import MILLIDARCY
 
 DAY, BAR = 86400.0, 1e5

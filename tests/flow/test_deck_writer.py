@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from rockbank.flow.case import Case
-from rockbank.flow.deck import read_deck
-from rockbank.flow.deck_writer import LEAST_COMPRESSIBILITY, flow_options, write_deck
-from rockbank.flow.fluid import GRAVITY, Fluid, Phase
-from rockbank.flow.grid import Grid
-from rockbank.flow.problem import State, discretise
-from rockbank.flow.relperm import BrooksCorey, Corey
-from rockbank.flow.rock import Rock
-from rockbank.flow.wells import Control, Schedule, Well
+from rockbank.flow.eclipse.deck import read_deck
+from rockbank.flow.eclipse.writer import LEAST_COMPRESSIBILITY, flow_options, write_deck
+from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.problem import State, discretise
+from rockbank.flow.equations.relperm import BrooksCorey, Corey
+from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.wells import Control, Schedule, Well
 from tests.flow.test_deck import assert_same
 
 DAY, BAR = 86400.0, 1e5

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rockbank.flow.grid import Grid
+from rockbank.flow.equations.grid import Grid
 
 SPACING = (4.0, 5.0, 10.0)
 

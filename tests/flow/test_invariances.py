@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.flow.fluid import GRAVITY, Fluid, Phase
-from rockbank.flow.grid import Grid
-from rockbank.flow.options import Options
-from rockbank.flow.problem import State
-from rockbank.flow.relperm import BrooksCorey, Corey
-from rockbank.flow.rock import Rock, pore_volume
+from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import State
+from rockbank.flow.equations.relperm import BrooksCorey, Corey
+from rockbank.flow.equations.rock import Rock, pore_volume
+from rockbank.flow.equations.wells import Control, Schedule, Well
 from rockbank.flow.simulate import simulate
-from rockbank.flow.wells import Control, Schedule, Well
 
 DAY = 86400.0
 # Far below what is compared, so that differences are the scheme's and not the iteration's.

@@ -12,18 +12,18 @@ import torch
 import xarray as xr
 from PIL import Image
 
-from rockbank.flow.balance import Balance, balance
 from rockbank.flow.case import Case
-from rockbank.flow.draw import save_picture
-from rockbank.flow.fluid import GRAVITY, Fluid, Phase
-from rockbank.flow.grid import Grid
-from rockbank.flow.netcdf import read_results, to_dataset, write_results
-from rockbank.flow.options import Options
-from rockbank.flow.problem import State, discretise
-from rockbank.flow.relperm import BrooksCorey, Corey
-from rockbank.flow.rock import Rock
+from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import State, discretise
+from rockbank.flow.equations.relperm import BrooksCorey, Corey
+from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.wells import Control, Schedule, Well
+from rockbank.flow.results.balance import Balance, balance
+from rockbank.flow.results.netcdf import read_results, to_dataset, write_results
+from rockbank.flow.results.plot import save_picture
 from rockbank.flow.simulate import Result, simulate
-from rockbank.flow.wells import Control, Schedule, Well
 
 DAY = 86400.0
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.flow import Control, NewtonError, Options, newton
-from rockbank.flow.problem import BHP, RATE, SHUT, State, discretise
-from rockbank.flow.residual import Equations, Step, Unknowns
-from rockbank.flow.wells import Schedule
+from rockbank.flow import Control, NewtonError, Options
+from rockbank.flow.equations.problem import BHP, RATE, SHUT, State, discretise
+from rockbank.flow.equations.residual import Equations, Step, Unknowns
+from rockbank.flow.equations.wells import Schedule
+from rockbank.flow.steppers import newton
 
 VARIANTS = {
     "plain": {},

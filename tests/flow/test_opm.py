@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from rockbank.flow.case import Case
-from rockbank.flow.case_file import load_case
-from rockbank.flow.deck_writer import flow_options, write_deck
-from rockbank.flow.options import Options
+from rockbank.flow.casefile.file import load_case
+from rockbank.flow.eclipse.summary import WellCurves, read_summary
+from rockbank.flow.eclipse.writer import flow_options, write_deck
+from rockbank.flow.equations.options import Options
 from rockbank.flow.simulate import simulate
-from rockbank.flow.summary import WellCurves, read_summary
 
 CASES = Path(__file__).parents[2] / "cases"
 SHARED = Path(__file__).parents[3] / "shared" / "data"

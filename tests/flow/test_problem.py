@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.flow.fluid import Fluid, Phase
-from rockbank.flow.grid import Grid
-from rockbank.flow.problem import BHP, RATE, SHUT, State, discretise
-from rockbank.flow.relperm import BrooksCorey, Corey
-from rockbank.flow.rock import Rock, pore_volume, transmissibility
-from rockbank.flow.wells import Control, Schedule, Well, peaceman_index
+from rockbank.flow.equations.fluid import Fluid, Phase
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.problem import BHP, RATE, SHUT, State, discretise
+from rockbank.flow.equations.relperm import BrooksCorey, Corey
+from rockbank.flow.equations.rock import Rock, pore_volume, transmissibility
+from rockbank.flow.equations.wells import Control, Schedule, Well, peaceman_index
 
 GRID = Grid(shape=(3, 2, 2), spacing=(4.0, 4.0, (2.0, 6.0)), top=1000.0)
 FLUID = Fluid(

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.autograd.functional import jacobian as automatic
 
-from rockbank.flow.linear import DirectSolver, assemble
-from rockbank.flow.problem import BHP, OIL, RATE, SHUT, WATER, State, discretise
-from rockbank.flow.residual import Equations, Jacobian, Step, Unknowns
-from rockbank.flow.wells import Schedule
+from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, State, discretise
+from rockbank.flow.equations.residual import Equations, Jacobian, Step, Unknowns
+from rockbank.flow.equations.wells import Schedule
+from rockbank.flow.linear.choose import DirectSolver, assemble
 
 # Sums of some ten terms, in double precision.
 ROUND_OFF = 1e-12

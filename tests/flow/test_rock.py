@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rockbank.flow.grid import Grid
-from rockbank.flow.rock import Rock, pore_volume, transmissibility
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.rock import Rock, pore_volume, transmissibility
 
 GRID = Grid(shape=(2, 3), spacing=(4.0, 5.0, 10.0))
 ROUND_OFF = 1e-14

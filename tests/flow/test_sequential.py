@@ -21,14 +21,13 @@ from rockbank.flow import (
     State,
     Trajectory,
     Well,
-    newton,
-    sequential,
 )
-from rockbank.flow.balance import balance
-from rockbank.flow.kernels import factorise, fill_band, flow_order, mobilities, mobility_at, solve_band
-from rockbank.flow.network import network
-from rockbank.flow.problem import Parameters, Problem, discretise
-from rockbank.flow.relperm import SaturationFunctions
+from rockbank.flow.equations.problem import Parameters, Problem, discretise
+from rockbank.flow.equations.relperm import SaturationFunctions
+from rockbank.flow.kernels.cell_ordering import network
+from rockbank.flow.kernels.sequential import factorise, fill_band, flow_order, mobilities, mobility_at, solve_band
+from rockbank.flow.results.balance import balance
+from rockbank.flow.steppers import newton, sequential
 
 DAY = 86400.0
 NEWTON = Options(method="newton", solver="direct", cnv=1e-11, mb=1e-13, max_iterations=60)

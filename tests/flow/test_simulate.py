@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rockbank.flow import Control, Grid, Options, Rock, State, Well, simulate
-from rockbank.flow.wells import Schedule
+from rockbank.flow.equations.wells import Schedule
 
 NEWTON = Options(method="newton", solver="direct")
 OBSERVABLES = ("bhp", "water_rate", "oil_rate")

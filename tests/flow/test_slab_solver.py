@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.flow.block import BlockSolver
-from rockbank.flow.fluid import Fluid, Phase
-from rockbank.flow.grid import Grid
-from rockbank.flow.linear import WIDEST_SLAB, DirectSolver, solver_for
-from rockbank.flow.options import Options
-from rockbank.flow.problem import BHP, OIL, RATE, SHUT, WATER, State, discretise
-from rockbank.flow.relperm import BrooksCorey, Corey
-from rockbank.flow.residual import Equations, Step, Unknowns
-from rockbank.flow.rock import Rock
+from rockbank.flow.equations.fluid import Fluid, Phase
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, State, discretise
+from rockbank.flow.equations.relperm import BrooksCorey, Corey
+from rockbank.flow.equations.residual import Equations, Step, Unknowns
+from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.wells import Control, Schedule, Well
+from rockbank.flow.kernels.slabs import invert
+from rockbank.flow.linear.block import BlockSolver
+from rockbank.flow.linear.choose import WIDEST_SLAB, DirectSolver, solver_for
+from rockbank.flow.linear.slab import SlabSolver
 from rockbank.flow.simulate import jacobian as derivatives
-from rockbank.flow.slab_solver import SlabSolver
-from rockbank.flow.slabs import invert
-from rockbank.flow.wells import Control, Schedule, Well
 
 CURVES = (Corey(residual=0.15, span=0.75), Corey(residual=0.12, span=0.78))
 FLUIDS = {

@@ -22,13 +22,13 @@ from rockbank.flow import (
     State,
     Well,
     jacobian,
-    sequential,
 )
-from rockbank.flow.linear import DirectSolver, solver_for
-from rockbank.flow.problem import discretise
-from rockbank.flow.residual import Equations, Step, Unknowns
-from rockbank.flow.slab_solver import SlabSolver
-from rockbank.flow.splitting import FEW, SplittingSolver
+from rockbank.flow.equations.problem import discretise
+from rockbank.flow.equations.residual import Equations, Step, Unknowns
+from rockbank.flow.linear.choose import DirectSolver, solver_for
+from rockbank.flow.linear.slab import SlabSolver
+from rockbank.flow.linear.splitting import FEW, SplittingSolver
+from rockbank.flow.steppers import sequential
 
 DAY = 86400.0
 COREY = BrooksCorey(water_curve=Corey(residual=0.1, span=0.7), oil_curve=Corey(residual=0.2, span=0.7))

@@ -8,7 +8,7 @@ import pytest
 import resfo
 from resdata.summary import Summary
 
-from rockbank.flow.summary import WellCurves, read_summary, write_summary
+from rockbank.flow.eclipse.summary import WellCurves, read_summary, write_summary
 
 DAY = 86400.0
 # The format holds single precision.

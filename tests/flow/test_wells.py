@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rockbank.flow.grid import Grid
-from rockbank.flow.rock import Rock
-from rockbank.flow.wells import Control, Schedule, Well, peaceman_index
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.wells import Control, Schedule, Well, peaceman_index
 
 PUBLISHED = Grid(shape=(3, 3), spacing=(4.0, 4.0, 10.0))
 ROUND_OFF = 1e-13

@@ -8,15 +8,15 @@ import pytest
 import torch
 from jaxtyping import Float
 
-from rockbank.card import ONNX, ModelCard
-from rockbank.gan.export import export_onnx, parity
 from rockbank.gan.networks import find_network
+from rockbank.gan.onnx_export import export_onnx, parity
 from rockbank.gan.texture import CELL, MARGIN, N_LATENT, TextureGenerator
-from rockbank.latents import Lattice, draw_latents, field_latents
-from rockbank.morphology import two_point_correlation
-from rockbank.ranges import to_intensity
-from rockbank.sampler import Sampler
-from rockbank.windows import Window
+from rockbank.generator.card import ONNX, ModelCard
+from rockbank.generator.latents import Lattice, draw_latents, field_latents
+from rockbank.generator.ranges import to_intensity
+from rockbank.generator.sampler import Sampler
+from rockbank.generator.windows import Window
+from rockbank.rock.morphology import two_point_correlation
 from tests.conftest import write_generator
 
 LATTICE = Lattice(cell=CELL, margin=MARGIN)

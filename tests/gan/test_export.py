@@ -8,10 +8,10 @@ import onnxruntime
 import pytest
 import torch
 
-from rockbank.gan.export import OPSET, ParityError, export_onnx, parity
-from rockbank.gan.load import load_foreign, sample
 from rockbank.gan.networks import build_generator
-from rockbank.latents import draw_latents
+from rockbank.gan.onnx_export import OPSET, ParityError, export_onnx, parity
+from rockbank.gan.weights import load_foreign, sample
+from rockbank.generator.latents import draw_latents
 
 DEEPFLOW = (
     Path(__file__).parents[2].parent / "shared" / "data" / "deepflow" / "generator_facies_multichannel_4_6790.pth"

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rockbank.gan.checkpoint import FILE, CheckpointMismatch, load_checkpoint
-from rockbank.gan.fit import Record, TrainingDiverged, fit, pick_device, real_batch
+from rockbank.gan.training import Record, TrainingDiverged, fit, pick_device, real_batch
 from rockbank.params import GeneratorParams
 
 PARAMS = GeneratorParams(

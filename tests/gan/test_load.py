@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from rockbank.gan.load import WeightsMismatch, load_foreign, load_generator, sample, save_weights
 from rockbank.gan.networks import build_generator
-from rockbank.latents import draw_latents
-from rockbank.ranges import to_intensity, to_network
+from rockbank.gan.weights import WeightsMismatch, load_foreign, load_generator, sample, save_weights
+from rockbank.generator.latents import draw_latents
+from rockbank.generator.ranges import to_intensity, to_network
 
 LATENT, IMAGE = (8,), (1, 16, 16)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from rockbank.gan.load import load_foreign
 from rockbank.gan.networks import BUILDERS, Dropout, build_critic, build_generator, find_network, n_parameters
+from rockbank.gan.weights import load_foreign
 
 DEEPFLOW = (
     Path(__file__).parents[2].parent / "shared" / "data" / "deepflow" / "generator_facies_multichannel_4_6790.pth"

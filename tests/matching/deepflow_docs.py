@@ -17,7 +17,7 @@ def docs() -> Iterator[Mapping[str, ModuleType]]:
     """Modules docs/deepflow*.py, which are no part of the package."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
-        names = {"report": "docs.deepflow"} | {
+        names = {"report": "tools.deepflow.__main__"} | {
             name: f"docs.deepflow_{name}" for name in ("runs", "numbers", "bars", "tables", "text")
         }
         yield {name: importlib.import_module(module) for name, module in names.items()}

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rockbank.flow.trajectory import NewtonError
-from rockbank.matching.ensemble import Member
-from rockbank.matching.objective import Evaluation, Linear, Parts, Target
-from rockbank.matching.observations import Observations
+from rockbank.flow.equations.trajectory import NewtonError
+from rockbank.matching.methods.workers import Member
+from rockbank.matching.problem.objective import Evaluation, Linear, Parts, Target
+from rockbank.matching.problem.observations import Observations
 
 N_LATENT, N_OBSERVED = 3, 5
 

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from rockbank.channels import channel_sections
+from rockbank.data.synthetic.channels import channel_sections
 
 DAY = 86400.0
 STEPS = np.array([1, 1, 3, 5, 5, 10, 10, 10, *[15] * 17, *[25] * 12], dtype=float) * DAY

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rockbank.matching.calibration import (
+from rockbank.matching.results.calibration import (
     bands,
     expected_coverage,
     is_held,

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from rockbank.matching.chains import Chain, Gaussian
-from rockbank.matching.mixing import effective_sample_size, r_hat
-from rockbank.matching.state import State
+from rockbank.matching.methods.mcmc import Chain, Gaussian
+from rockbank.matching.methods.state import State
+from rockbank.testing.mixing import effective_sample_size, r_hat
 from tests.matching.linear_gaussian import N_LATENT, LinearGaussian, finished
 
 START = np.array([2.0, -2.0, 1.0])

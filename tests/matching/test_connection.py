@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rockbank.matching.connection import is_connected
+from rockbank.matching.results.connectivity import is_connected
 
 CONNECTED = (".......", "###.###", "..###..", ".......")
 DIAGONAL = ("....", "##..", "..##", "....")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rockbank.files import write_json
+from rockbank.core.files import write_json
 from tests.matching.deepflow_docs import ASKED, N_LATENT, docs
 from tests.matching.synthetic import matched
 

@@ -13,11 +13,11 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from rockbank.files import write_json
-from rockbank.matching.objective import Cost, Parts
-from rockbank.matching.posterior import POSTERIOR, read_posterior
+from rockbank.core.files import write_json
+from rockbank.matching.methods.state import Record, State
+from rockbank.matching.problem.objective import Cost, Parts
+from rockbank.matching.results.posterior import POSTERIOR, read_posterior
 from rockbank.matching.run import MEMBERS, SETTINGS, Settings
-from rockbank.matching.state import Record, State
 from tests.matching.deepflow_docs import ASKED, N_LATENT, docs
 from tests.matching.synthetic import matched
 

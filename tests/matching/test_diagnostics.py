@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from rockbank.matching.diagnostics import (
+from rockbank.matching.results.diagnostics import (
     connected,
     facies_accuracy,
     forecast_coverage,

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rockbank.flow.trajectory import NewtonError
-from rockbank.matching.ensemble import Member, News, WorkerLost, advance, pool
-from rockbank.matching.objective import Cost, Parts, Target
+from rockbank.flow.equations.trajectory import NewtonError
+from rockbank.matching.methods.state import FAILED, Record, State
+from rockbank.matching.methods.workers import Member, News, WorkerLost, advance, pool
+from rockbank.matching.problem.objective import Cost, Parts, Target
 from rockbank.matching.run import Run
-from rockbank.matching.state import FAILED, Record, State
 from tests.matching.tiny import make_run, write_case
 
 # A work without a simulator, in a module that other processes can import: members count to 5, a step each 50 ms.

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from rockbank.matching.es_mda import EnsembleError, EsMda, Turn, respond
-from rockbank.matching.small import small_objective
-from rockbank.matching.state import FAILED, State
+from rockbank.matching.methods.es_mda import EnsembleError, EsMda, Turn, respond
+from rockbank.matching.methods.state import FAILED, State
+from rockbank.testing.small import small_objective
 from tests.matching.linear_gaussian import N_LATENT, LinearGaussian, LinearWork
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from rockbank.matching.calibration import bands
-from rockbank.matching.diagnostics import loss_history
-from rockbank.matching.figures_curves import draw_fans, draw_iterations, draw_losses
-from rockbank.matching.figures_maps import draw_facies_maps, draw_sections
-from rockbank.matching.figures_spread import draw_calibration, draw_loss_histograms, draw_norms
+from rockbank.matching.results.calibration import bands
+from rockbank.matching.results.diagnostics import loss_history
+from rockbank.matching.results.plots.curves import draw_fans, draw_iterations, draw_losses
+from rockbank.matching.results.plots.maps import draw_facies_maps, draw_sections
+from rockbank.matching.results.plots.spread import draw_calibration, draw_loss_histograms, draw_norms
 from tests.matching.synthetic import DAY, matched
 
 

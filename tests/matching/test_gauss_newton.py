@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.flow.trajectory import NewtonError
-from rockbank.matching.gauss_newton import GaussNewton, fit_wells
-from rockbank.matching.objective import Cost
-from rockbank.matching.small import small_objective
-from rockbank.matching.state import State
+from rockbank.flow.equations.trajectory import NewtonError
+from rockbank.matching.methods.gauss_newton import GaussNewton, fit_wells
+from rockbank.matching.methods.state import State
+from rockbank.matching.problem.objective import Cost
+from rockbank.testing.small import small_objective
 from tests.matching.linear_gaussian import N_LATENT, LinearGaussian, finished
 
 TINY = {"shape": (8, 4), "n_latent": 4, "days": (40, 80, 80), "n_facies": 2}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from rockbank.matching.geology import Geology, RockGenerator, WellFacies
-from rockbank.matching.small import SmoothGenerator
+from rockbank.matching.problem.geology import Geology, RockGenerator, WellFacies
+from rockbank.testing.small import SmoothGenerator
 
 HEIGHT, WIDTH = 2, 3
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 import yaml
 
-from rockbank.flow.case_file import load_case
-from rockbank.flow.deck_writer import write_deck
-from rockbank.flow.options import Options
-from rockbank.flow.rock import Rock
+from rockbank.flow.casefile.file import load_case
+from rockbank.flow.eclipse.writer import write_deck
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.wells import peaceman_index
 from rockbank.flow.simulate import simulate
-from rockbank.flow.wells import peaceman_index
-from rockbank.matching.case_file import MatchCase, load_match_case
-from rockbank.matching.geology import Geology
+from rockbank.matching.io.case_file import MatchCase, load_match_case
+from rockbank.matching.problem.geology import Geology
 
 CASES = Path(__file__).parents[2] / "cases"
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "deepflow"

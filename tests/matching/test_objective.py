@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.matching.objective import COST, Cost, Objective
-from rockbank.matching.observations import Observations
-from rockbank.matching.small import small_objective
+from rockbank.matching.problem.objective import COST, Cost, Objective
+from rockbank.matching.problem.observations import Observations
+from rockbank.testing.small import small_objective
 from tests.matching.tiny import make_run, write_case
 
 TINY = {"shape": (6, 4), "n_latent": 3, "days": (40, 80), "n_facies": 2}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from rockbank.matching.observations import Observations
+from rockbank.matching.problem.observations import Observations
 from tests.matching.test_observation_files import BAR, CURVES, case, dataset, read
 
 __all__ = ["case", "read"]

@@ -14,18 +14,18 @@ import resfo
 import xarray as xr
 import yaml
 
-from rockbank.flow.balance import balance
+from rockbank.core.config import convert
 from rockbank.flow.case import Case
-from rockbank.flow.case_file import load_case
-from rockbank.flow.netcdf import to_dataset, write_results
-from rockbank.flow.options import Options
-from rockbank.flow.problem import discretise
+from rockbank.flow.casefile.file import load_case
+from rockbank.flow.eclipse.summary import WellCurves, write_summary
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import discretise
+from rockbank.flow.results.balance import balance
+from rockbank.flow.results.netcdf import to_dataset, write_results
 from rockbank.flow.simulate import simulate
-from rockbank.flow.summary import WellCurves, write_summary
-from rockbank.matching.case_file import load_match_case
-from rockbank.matching.observation_files import ObservationsSection
-from rockbank.matching.observations import Observations, observables
-from rockbank.sections import convert
+from rockbank.matching.io.case_file import load_match_case
+from rockbank.matching.io.files import ObservationsSection
+from rockbank.matching.problem.observations import Observations, observables
 
 CASES = Path(__file__).parents[2] / "cases"
 SHARED = Path(__file__).parents[3] / "shared" / "data"

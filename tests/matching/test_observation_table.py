@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rockbank.flow.case import Case
-from rockbank.matching.observation_table import read_table, write_observations
-from rockbank.matching.observations import QUANTITIES, Observations
+from rockbank.matching.io.csv import read_table, write_observations
+from rockbank.matching.problem.observations import QUANTITIES, Observations
 from tests.matching.test_observation_files import HEAD, ROW, TIME, assert_same, case, read, wanted
 
 __all__ = ["case", "read"]
@@ -126,7 +126,7 @@ def test_a_file_that_is_no_text_or_too_long_is_told(
     (tmp_path / "obs.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"obs\.csv: no CSV: .*; save it as comma-separated UTF-8"):
         read("obs.csv")
-    monkeypatch.setattr("rockbank.matching.table._N_MAX", 1)
+    monkeypatch.setattr("rockbank.matching.io.table._N_MAX", 1)
     (tmp_path / "obs.csv").write_text(f"{HEAD}{ROW}\n{ROW.replace('1,day', '5,day')}\n")
     with pytest.raises(ValueError, match=r"obs\.csv: more than 1 rows; keep fewer"):
         read("obs.csv")

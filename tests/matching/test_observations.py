@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rockbank.matching.observations import QUANTITIES, Observations, observables
+from rockbank.matching.problem.observations import QUANTITIES, Observations, observables
 
 DAY = 86400.0
 STEPS = [DAY, 2 * DAY, 5 * DAY]

@@ -15,16 +15,16 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rockbank.flow.options import Options
+from rockbank.flow.equations.options import Options
 from rockbank.flow.simulate import simulate
-from rockbank.matching.diagnostics import summary, table
-from rockbank.matching.ensemble import advance
-from rockbank.matching.forecast import show, slerp, with_forecast
-from rockbank.matching.objective import COST
-from rockbank.matching.posterior import fingerprint, n_runs, posterior, read_posterior, write_posterior
-from rockbank.matching.report import to_html
+from rockbank.matching.methods.state import State
+from rockbank.matching.methods.workers import advance
+from rockbank.matching.problem.objective import COST
+from rockbank.matching.results.diagnostics import summary, table
+from rockbank.matching.results.forecast import show, slerp, with_forecast
+from rockbank.matching.results.posterior import fingerprint, n_runs, posterior, read_posterior, write_posterior
+from rockbank.matching.results.report import to_html
 from rockbank.matching.run import Run
-from rockbank.matching.state import State
 from tests.matching.tiny import DAY, make_run, write_case
 
 
@@ -261,7 +261,7 @@ def test_a_member_that_cannot_be_simulated_closely_has_failed(
     def show_but_one(run: Run, z: np.ndarray) -> object:
         return "NewtonError: step 2" if np.array_equal(z, broken) else show(run, z)
 
-    monkeypatch.setattr("rockbank.matching.posterior.show", show_but_one)
+    monkeypatch.setattr("rockbank.matching.results.posterior.show", show_but_one)
     dataset = posterior(run, Counted(run))
     assert dataset.status.values.tolist() == ["failed", "converged"]
     assert "NewtonError: step 2" in dataset.reason.values[0]

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rockbank.matching.diagnostics import summary
-from rockbank.matching.figures import PICTURES
-from rockbank.matching.report import headline, to_html, write_report
-from rockbank.pictures import to_png
+from rockbank.matching.results.diagnostics import summary
+from rockbank.matching.results.plots.figures import PICTURES
+from rockbank.matching.results.report import headline, to_html, write_report
+from rockbank.plot.pictures import to_png
 from tests.matching.synthetic import DAY, matched
 
 EVIL = "<b onload='x'>&\"W$1"

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from rockbank.card import WEIGHTS, CardMismatch, ModelCard, fingerprints
-from rockbank.gan.load import save_weights
-from rockbank.matching.ensemble import advance
+from rockbank.gan.weights import save_weights
+from rockbank.generator.card import WEIGHTS, CardMismatch, ModelCard, fingerprints
+from rockbank.matching.methods.state import State
+from rockbank.matching.methods.workers import advance
 from rockbank.matching.run import GENERATOR, METHODS, TOGETHER, Run, Settings, new_folder
-from rockbank.matching.state import State
 from tests.matching.tiny import make_run, write_case
 
 

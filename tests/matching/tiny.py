@@ -11,20 +11,20 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from rockbank import registry
-from rockbank.card import CARD, VERDICT, WEIGHTS, ModelCard, fingerprints
-from rockbank.files import sha256, write_json
-from rockbank.flow.case_file import load_case
-from rockbank.flow.options import Options
+from rockbank.core.files import sha256, write_json
+from rockbank.flow.casefile.file import load_case
+from rockbank.flow.equations.options import Options
 from rockbank.flow.simulate import simulate
-from rockbank.gan.load import save_weights
 from rockbank.gan.networks import build_generator
-from rockbank.matching.case_file import load_match_case
-from rockbank.matching.fingerprint import fingerprints as inputs_of
-from rockbank.matching.geology import Geology, RockGenerator
-from rockbank.matching.observation_table import write_observations
-from rockbank.matching.observations import Observations
+from rockbank.gan.weights import save_weights
+from rockbank.generator.card import CARD, VERDICT, WEIGHTS, ModelCard, fingerprints
+from rockbank.matching.io.case_file import load_match_case
+from rockbank.matching.io.csv import write_observations
+from rockbank.matching.io.fingerprint import fingerprints as inputs_of
+from rockbank.matching.problem.geology import Geology, RockGenerator
+from rockbank.matching.problem.observations import Observations
 from rockbank.matching.run import GENERATOR, Run, Settings
+from rockbank.mlops import registry
 from tests.conftest import IMAGE, LATENT, write_generator
 
 GEOLOGY = {"porosity": None, "least_permeability": 1e-14, "least_porosity": 0.2}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.metrics.coverage import coarse, diversity, mean_pairwise_distance, memorisation
+from rockbank.metrics.diversity import coarse, diversity, mean_pairwise_distance, memorisation
 
 
 def rock(n, seed, c=1, h=32, w=32):

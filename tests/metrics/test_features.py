@@ -8,8 +8,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 
 from rockbank.metrics.features import ExtractorUnavailable, as_images, features, make_extractor
-from rockbank.metrics.frechet import frechet_distance
-from rockbank.metrics.kernel import N_SUBSETS, kernel_distance
+from rockbank.metrics.fid import frechet_distance
+from rockbank.metrics.kid import N_SUBSETS, kernel_distance
 
 # A batch changes the order of sums in single precision, and nothing else.
 SINGLE = {"rtol": 1e-4, "atol": 1e-5}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.metrics.frechet import frechet_distance, frechet_distance_by_svd, frechet_infinity
+from rockbank.metrics.fid import frechet_distance, frechet_distance_by_svd, frechet_infinity
 
 # torch-fidelity takes the mean of float32 features in single precision and eigenvalues of a product.
 SINGLE = 1e-5

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.metrics.kernel import N_SUBSETS, kernel_distance
+from rockbank.metrics.kid import N_SUBSETS, kernel_distance
 
 
 def normal(n, d, seed, shift=0.0):

@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy import ndimage
 
-from rockbank.card import headline
+from rockbank.generator.card import headline
 from rockbank.metrics.features import Extractor
 from rockbank.metrics.score import embed_real, progress_evaluator, score
-from rockbank.morphology import Segmentation, segment, two_point_curves
+from rockbank.rock.morphology import Segmentation, segment, two_point_curves
 
 SEGMENTATION = Segmentation(smoothing=1.0, threshold=0.45, phase="below")
 N_PAPER, N_LARGE = 20, 60

@@ -9,10 +9,10 @@ import mlflow
 import numpy as np
 import pytest
 
-from docs import mlflow_ui as ui
-from docs.browser import CHROMEDRIVER, CHROMIUM
-from rockbank import registry, tracking
+from rockbank.mlops import registry, tracking
 from rockbank.params import GateParams
+from tools import mlflow_ui as ui
+from tools.browser import CHROMEDRIVER, CHROMIUM
 
 LIMITS = GateParams(
     fid_max=50.0, kid_max=0.9, s2_distance_max=0.02, diversity_min=0.6, memorisation_min=0.5, kid_gain_min=0.0

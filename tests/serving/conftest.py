@@ -20,10 +20,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rockbank import registry
+from rockbank.mlops import registry
 from serving.app import create_app
+from serving.base.settings import Settings
 from serving.service import Service
-from serving.settings import Settings
 from tests.conftest import write_generator
 
 Make = Callable[..., Path]

@@ -10,12 +10,12 @@ from typing import Any
 
 import mlflow
 
-from rockbank import registry
-from rockbank.drift import Distances
-from serving.alerts import alerts
+from rockbank.drift.distances import Distances
+from rockbank.mlops import registry
+from serving.dashboard.alerts import alerts
+from serving.dashboard.status import AlertStatus
 from serving.service import Service
-from serving.statistics import StatisticReport, WindowReport
-from serving.status import AlertStatus
+from serving.watch.statistics import StatisticReport, WindowReport
 
 Serve = Callable[..., Any]
 LIMITS = Distances(wasserstein=0.1, ks=0.2)

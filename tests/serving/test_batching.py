@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rockbank.card import ModelCard
-from rockbank.latents import draw_latents
-from serving.batching import Batcher
-from serving.errors import DeadlineExceeded, NotReady, QueueFull
-from serving.generator import Generator
-from serving.monitoring import Metrics
+from rockbank.generator.card import ModelCard
+from rockbank.generator.latents import draw_latents
+from serving.base.errors import DeadlineExceeded, NotReady, QueueFull
+from serving.base.monitoring import Metrics
+from serving.inference.batching import Batcher
+from serving.inference.session import Generator
 
 LONG = 30.0
 

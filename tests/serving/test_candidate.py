@@ -7,7 +7,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from rockbank import registry
+from rockbank.mlops import registry
 from tests.conftest import tiny_images
 from tests.serving.conftest import Serve
 from tests.serving.test_follower import SECONDS, follow, value, version_of

@@ -13,14 +13,14 @@ import tifffile
 from PIL import Image
 from typer.testing import CliRunner
 
-from rockbank import registry
-from rockbank.card import REFERENCE
-from rockbank.cli import app
+from rockbank.cli.main import app
 from rockbank.client import AsyncClient, Client, ClientError, Patience, Samples
-from rockbank.files import read_json
-from rockbank.latents import draw_latents
-from rockbank.ranges import to_intensity
-from rockbank.sampler import Sampler
+from rockbank.core.files import read_json
+from rockbank.generator.card import REFERENCE
+from rockbank.generator.latents import draw_latents
+from rockbank.generator.ranges import to_intensity
+from rockbank.generator.sampler import Sampler
+from rockbank.mlops import registry
 from serving.keys import make_key
 
 pytestmark = pytest.mark.slow

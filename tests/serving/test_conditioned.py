@@ -11,11 +11,11 @@ import httpx
 import numpy as np
 import pytest
 
-from rockbank.conditional import Condition, accepted
-from rockbank.files import read_json
-from rockbank.morphology import porosity, segment, specific_surface
-from rockbank.sampler import Sampler
-from serving.encode import ENCODERS
+from rockbank.core.files import read_json
+from rockbank.generator.conditional import Condition, accepted
+from rockbank.generator.sampler import Sampler
+from rockbank.rock.morphology import porosity, segment, specific_surface
+from serving.dataplane.encode import ENCODERS
 from tests.serving.conftest import InProcess, Serve
 
 PATH = "/v2/models/shale/generate"

@@ -13,12 +13,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rockbank import registry
-from rockbank.crops import to_bytes
-from rockbank.latents import draw_latents, field_latents
-from rockbank.sampler import Sampler
-from rockbank.windows import Window
-from serving.sampling import endless
+from rockbank.generator.latents import draw_latents, field_latents
+from rockbank.generator.sampler import Sampler
+from rockbank.generator.windows import Window
+from rockbank.mlops import registry
+from rockbank.rock.crops import to_bytes
+from serving.dataplane.sampling import endless
 from tests.conftest import ENDLESS_LATENT, LATTICE, endless_images
 from tests.serving.conftest import InProcess, Serve
 

@@ -12,10 +12,10 @@ import mlflow
 import numpy as np
 import pytest
 
-from rockbank import registry
-from rockbank.card import CARD, ONNX, VERDICT
-from rockbank.files import read_json, sha256, write_json
-from serving.errors import NothingToServe
+from rockbank.core.files import read_json, sha256, write_json
+from rockbank.generator.card import CARD, ONNX, VERDICT
+from rockbank.mlops import registry
+from serving.base.errors import NothingToServe
 from tests.conftest import tiny_golden, tiny_images
 from tests.serving.conftest import InProcess, Make, Serve
 

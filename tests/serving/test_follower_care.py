@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rockbank import registry
+from rockbank.mlops import registry
 from tests.serving.conftest import Make, Serve
 from tests.serving.test_follower import SECONDS, follow, version_of
 

@@ -13,13 +13,13 @@ import pytest
 import tifffile
 from PIL import Image
 
-from rockbank import registry
-from rockbank.crops import to_bytes
-from rockbank.pictures import grid
-from rockbank.sample_files import write_samples
-from rockbank.sampler import Sampler
-from serving.encode import ENCODERS
-from serving.watch import rerun_golden
+from rockbank.generator.sampler import Sampler
+from rockbank.generator.writers import write_samples
+from rockbank.mlops import registry
+from rockbank.plot.pictures import grid
+from rockbank.rock.crops import to_bytes
+from serving.dataplane.encode import ENCODERS
+from serving.watch.watch import rerun_golden
 from tests.conftest import tiny_images
 from tests.serving.conftest import InProcess, Serve
 

@@ -8,11 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from rockbank.card import ONNX, ModelCard
-from rockbank.latents import draw_latents, latent_blocks
-from rockbank.sampler import has_gpu, open_session
-from serving.errors import LoadRefused
-from serving.generator import GOLDEN_TOLERANCE, Generator, _bound
+from rockbank.generator.card import ONNX, ModelCard
+from rockbank.generator.latents import draw_latents, latent_blocks
+from rockbank.generator.sampler import has_gpu, open_session
+from serving.base.errors import LoadRefused
+from serving.inference.session import GOLDEN_TOLERANCE, Generator, _bound
 from tests.conftest import tiny_golden, tiny_images
 
 Make = Callable[..., Path]

@@ -22,7 +22,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.utils import InferenceServerException
 
 from rockbank.client import Client
-from rockbank.latents import draw_latents
+from rockbank.generator.latents import draw_latents
 from serving.keys import make_key
 
 pytestmark = pytest.mark.slow

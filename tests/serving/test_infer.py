@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
-from rockbank import registry
-from rockbank.card import ONNX
-from rockbank.latents import draw_latents
-from rockbank.sampler import open_session
+from rockbank.generator.card import ONNX
+from rockbank.generator.latents import draw_latents
+from rockbank.generator.sampler import open_session
+from rockbank.mlops import registry
 from tests.conftest import write_generator
 from tests.serving.conftest import Process, Serve, service_process
 

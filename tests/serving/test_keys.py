@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import BadKey, RateLimited
+from serving.base.errors import BadKey, RateLimited
+from serving.base.settings import SettingsError
 from serving.keys import OPEN, Key, Keys, make_key, read_keys
-from serving.settings import SettingsError
 from tests.serving.conftest import Serve
 
 PATH = "/v2/models/shale/generate"

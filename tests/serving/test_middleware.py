@@ -8,8 +8,8 @@ import pytest
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.middleware import Outermost
-from serving.monitoring import Metrics
+from serving.base.monitoring import Metrics
+from serving.http.middleware import Outermost
 
 ERRORS = (PermissionError(13, "Permission denied"), TimeoutError("the store"), FileNotFoundError(2, "page.html"))
 

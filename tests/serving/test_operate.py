@@ -18,8 +18,8 @@ import pytest
 from mlflow.webhooks.delivery import _generate_hmac_signature
 from typer.testing import CliRunner
 
-from rockbank import registry
-from rockbank.cli import app
+from rockbank.cli.main import app
+from rockbank.mlops import registry
 from serving.run import about
 from tests.serving.conftest import Serve, read_metrics
 

@@ -15,11 +15,11 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys as Key
 
-from docs.browser import CHROMEDRIVER, CHROMIUM, PAGE_SECONDS, Pages, pages
-from rockbank import registry
 from rockbank.client import Client
-from rockbank.crops import to_bytes
+from rockbank.mlops import registry
+from rockbank.rock.crops import to_bytes
 from serving.keys import make_key
+from tools.browser import CHROMEDRIVER, CHROMIUM, PAGE_SECONDS, Pages, pages
 
 pytestmark = pytest.mark.slow
 needs_chromium = pytest.mark.skipif(

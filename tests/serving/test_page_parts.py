@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rockbank.card import HEADLINE, ModelCard
-from serving.charts import correlation_chart, sparkline
-from serving.monitoring import Metrics
-from serving.page import SECURITY_HEADERS, Page, number, span
-from serving.status import (
+from rockbank.generator.card import HEADLINE, ModelCard
+from serving.base.monitoring import Metrics
+from serving.dashboard.charts import correlation_chart, sparkline
+from serving.dashboard.render import SECURITY_HEADERS, Page, number, span
+from serving.dashboard.status import (
     AlertStatus,
     CorrelationStatus,
     LoadedStatus,
@@ -28,7 +28,7 @@ from serving.status import (
     SwapStatus,
     VersionStatus,
 )
-from serving.traffic import Traffic, quantile, read
+from serving.dashboard.traffic import Traffic, quantile, read
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
@@ -197,7 +197,7 @@ def test_quantiles_are_those_of_an_even_histogram() -> None:
 
 def test_rates_are_differences_over_time(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("serving.traffic.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("serving.dashboard.traffic.time.monotonic", lambda: clock[0])
     metrics = Metrics()
     traffic = Traffic(metrics)
     for _ in range(4):
@@ -221,7 +221,7 @@ def test_rates_are_differences_over_time(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_what_was_long_ago_is_not_now(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("serving.traffic.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("serving.dashboard.traffic.time.monotonic", lambda: clock[0])
     metrics = Metrics()
     traffic = Traffic(metrics)
     metrics.samples_total.labels("shale", "1", "current").inc(80)

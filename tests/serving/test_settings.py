@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.settings import Settings, SettingsError, load_settings, unknown_variables
+from serving.base.settings import Settings, SettingsError, load_settings, unknown_variables
 
 
 @pytest.fixture(autouse=True)

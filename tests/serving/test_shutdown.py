@@ -18,8 +18,8 @@ import httpx
 import numpy as np
 import pytest
 
-from serving.server import bind
-from serving.settings import SettingsError
+from serving.base.settings import SettingsError
+from serving.http.server import bind
 from tests.conftest import tiny_images
 from tests.serving.conftest import START_SECONDS, Process
 

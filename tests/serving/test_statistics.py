@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.ndimage import gaussian_filter
 
-from rockbank.card import ModelCard
-from rockbank.morphology import Segmentation, describe, porosity, segment, specific_surface, two_point_curves
-from serving.statistics import SampleStatistics
+from rockbank.generator.card import ModelCard
+from rockbank.rock.morphology import Segmentation, describe, porosity, segment, specific_surface, two_point_curves
+from serving.watch.statistics import SampleStatistics
 
 GREY = Segmentation(smoothing=0.0, threshold=0.4, phase="below")
 SAND = Segmentation(smoothing=0.0, threshold=0.5, phase="above", channel=2)

@@ -17,17 +17,17 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
-from rockbank import registry
-from rockbank.card import CARD, REFERENCE, VERDICT, ModelCard, fingerprints
-from rockbank.cli import app, main
-from rockbank.crops import save_crops
-from rockbank.cutting import cut_crops
-from rockbank.files import sha256, write_json
-from rockbank.manifest import SegmentationRule
-from rockbank.morphology import describe
+from rockbank.cli.main import app, main
+from rockbank.core.files import sha256, write_json
+from rockbank.data.cutting import cut_crops
+from rockbank.data.manifest import SegmentationRule
+from rockbank.data.volumes import add_volumes, load_manifest, read_volumes
+from rockbank.drift.compare import STATISTICS
+from rockbank.generator.card import CARD, REFERENCE, VERDICT, ModelCard, fingerprints
+from rockbank.mlops import registry
 from rockbank.params import load_params
-from rockbank.steps.drift import STATISTICS
-from rockbank.volumes import add_volumes, load_manifest, read_volumes
+from rockbank.rock.crops import save_crops
+from rockbank.rock.morphology import describe
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 ROCKS = Path(__file__).parents[3] / "shared" / "data" / "rocks"

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rockbank.crops import CropSet, load_crops, save_crops
+from rockbank.core.layout import Layout
 from rockbank.metrics.score import score
-from rockbank.morphology import Segmentation
 from rockbank.params import ScoreParams
-from rockbank.steps.embed import embed, extractors, load_embedded
-from rockbank.steps.layout import Layout
+from rockbank.rock.crops import CropSet, load_crops, save_crops
+from rockbank.rock.morphology import Segmentation
+from rockbank.stages.embed import embed, extractors, load_embedded
 
 PARAMS = ScoreParams(
     extractor="efficientnet-lite0",

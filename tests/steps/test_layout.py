@@ -2,8 +2,8 @@
 
 import pytest
 
-from rockbank.steps import layout
-from rockbank.steps.layout import progress
+from rockbank.core import layout
+from rockbank.core.layout import progress
 
 
 @pytest.mark.parametrize("parts", [[0.1] * 30, [0.3, 0.9, 2.0]])

@@ -19,19 +19,19 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from rockbank import tracking
-from rockbank.cli import app
-from rockbank.matching.ensemble import advance
-from rockbank.matching.objective import COST
-from rockbank.matching.posterior import read_posterior
+from rockbank.cli.main import app
+from rockbank.matching.methods.state import State
+from rockbank.matching.methods.workers import advance
+from rockbank.matching.problem.objective import COST
+from rockbank.matching.results.posterior import read_posterior
 from rockbank.matching.run import Run
-from rockbank.matching.state import State
-from rockbank.steps import match
-from rockbank.steps.match_log import EXPERIMENT, logging
+from rockbank.mlops import tracking
+from rockbank.workflows import match
+from rockbank.workflows.match_log import EXPERIMENT, logging
 from tests.matching.tiny import make_run, register, write_case
 
 # What `rockbank` is when it is installed.
-COMMAND = (sys.executable, "-c", "from rockbank.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from rockbank.cli.main import main; main()")
 
 
 def said(*arguments: str | Path) -> str:
@@ -203,7 +203,7 @@ class TestLog:
     def test_a_killed_log_goes_on_in_the_same_runs_without_doubles(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("rockbank.tracking._N_METRICS", 10)
+        monkeypatch.setattr("rockbank.mlops.tracking._N_METRICS", 10)
         state = State.load(run.checkpoint(0))
         log_batch, n_batches = mlflow.MlflowClient.log_batch, []
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from rockbank.cli import app, main
+from rockbank.cli.main import app, main
 from rockbank.flow.case import Case
-from rockbank.flow.case_file import load_case
-from rockbank.flow.options import Options
+from rockbank.flow.casefile.file import load_case
+from rockbank.flow.equations.options import Options
 from rockbank.flow.simulate import Result, simulate
-from rockbank.matching.observation_table import read_table
-from rockbank.matching.observations import Observations, observables
-from rockbank.steps.observe import Plan, measure, read_observed
+from rockbank.matching.io.csv import read_table
+from rockbank.matching.problem.observations import Observations, observables
+from rockbank.workflows.observe import Plan, measure, read_observed
 
 CASES = Path(__file__).parents[2] / "cases"
 DAY = 86400.0

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from rockbank.crops import CropSet, save_crops
-from rockbank.files import sha256
-from rockbank.morphology import Segmentation
-from rockbank.steps.layout import Layout
+from rockbank.core.files import sha256
+from rockbank.core.layout import Layout
+from rockbank.rock.crops import CropSet, save_crops
+from rockbank.rock.morphology import Segmentation
 
 pytestmark = pytest.mark.slow
 

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from rockbank import registry, tracking
-from rockbank.card import VERDICT, WEIGHTS
-from rockbank.files import read_json, sha256, write_json
-from rockbank.steps.blueprint import Blueprint
-from rockbank.steps.layout import HISTORY, TRAINING_PICTURE, Layout
-from rockbank.steps.register import NonePassed, register
-from rockbank.steps.training_run import TrainingAbout, find_or_make_run, find_run, log_scores, samples_file
+from rockbank.core.files import read_json, sha256, write_json
+from rockbank.core.layout import HISTORY, TRAINING_PICTURE, Layout
+from rockbank.generator.card import VERDICT, WEIGHTS
+from rockbank.mlops import registry, tracking
+from rockbank.stages.blueprint import Blueprint
+from rockbank.stages.register import NonePassed, register
+from rockbank.stages.training_run import TrainingAbout, find_or_make_run, find_run, log_scores, samples_file
 
 LAYOUT = Layout()
 STEPS, BEGAN = [1, 2, 3], 1_700_000_000.0

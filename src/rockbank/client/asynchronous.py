@@ -15,7 +15,7 @@ from jaxtyping import Float32
 from rockbank.client import exchange
 from rockbank.client.patience import Patience
 from rockbank.client.samples import Body, Origin, Progress, Samples, read_origin, read_samples
-from rockbank.files import replacing
+from rockbank.core.files import replacing
 
 
 class AsyncClient:

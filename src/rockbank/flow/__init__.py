@@ -1,13 +1,13 @@
 """Two-phase flow of oil and water through a rock, and its exact gradients."""
 
-from rockbank.flow.fluid import GRAVITY, Fluid, Phase
-from rockbank.flow.grid import Grid
-from rockbank.flow.problem import State
-from rockbank.flow.relperm import BrooksCorey, Corey, SaturationTable
-from rockbank.flow.rock import Rock
+from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.problem import State
+from rockbank.flow.equations.relperm import BrooksCorey, Corey, SaturationTable
+from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.trajectory import NewtonError, StepReport, Trajectory
+from rockbank.flow.equations.wells import Control, Schedule, Well
 from rockbank.flow.simulate import Options, Result, jacobian, simulate
-from rockbank.flow.trajectory import NewtonError, StepReport, Trajectory
-from rockbank.flow.wells import Control, Schedule, Well
 
 __all__ = [
     "GRAVITY",

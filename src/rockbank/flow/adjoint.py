@@ -12,12 +12,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from rockbank.flow.linear import solver_for, takes_all_members
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import BHP, SHUT, Parameters, Problem
+from rockbank.flow.equations.residual import Equations, Jacobian, Linearised, Step, Unknowns
+from rockbank.flow.equations.trajectory import Trajectory
+from rockbank.flow.linear.choose import solver_for, takes_all_members
 from rockbank.flow.members import each_member
-from rockbank.flow.options import Options
-from rockbank.flow.problem import BHP, SHUT, Parameters, Problem
-from rockbank.flow.residual import Equations, Jacobian, Linearised, Step, Unknowns
-from rockbank.flow.trajectory import Trajectory
 
 Gradients = tuple[Float[Tensor, "b f m"], Float[Tensor, "b n m"], Float[Tensor, "b p m"], Float[Tensor, "b t w m"]]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rockbank.flow.fluid import Fluid
-from rockbank.flow.options import Options
-from rockbank.flow.problem import State
-from rockbank.flow.rock import Rock
-from rockbank.flow.wells import Schedule, Well
+from rockbank.flow.equations.fluid import Fluid
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import State
+from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.wells import Schedule, Well
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,16 +11,16 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from rockbank.flow import newton
 from rockbank.flow.adjoint import Run, jacobian, observe
-from rockbank.flow.fluid import Fluid
-from rockbank.flow.linear import takes_all_members
+from rockbank.flow.equations.fluid import Fluid
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import BHP, Parameters, Problem, State, discretise
+from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.trajectory import StepReport, Trajectory
+from rockbank.flow.equations.wells import Schedule, Well
+from rockbank.flow.linear.choose import takes_all_members
 from rockbank.flow.members import each_member
-from rockbank.flow.options import Options
-from rockbank.flow.problem import BHP, Parameters, Problem, State, discretise
-from rockbank.flow.rock import Rock
-from rockbank.flow.trajectory import StepReport, Trajectory
-from rockbank.flow.wells import Schedule, Well
+from rockbank.flow.steppers import newton
 
 __all__ = ["Options", "Result", "jacobian", "simulate"]
 
@@ -104,7 +104,9 @@ def _trace(
     parameters, device = parameters.detach(), parameters.pore_volume.device
     refusal = None
     if options.method != "newton":
-        from rockbank.flow import sequential  # its compiler takes a second to import, which Newton's runs need not
+        from rockbank.flow.steppers import (
+            sequential,  # its compiler takes a second to import, which Newton's runs need not
+        )
 
         refusal = sequential.applies(problem) if device.type == "cpu" else "it runs on the CPU"
         if refusal is None:

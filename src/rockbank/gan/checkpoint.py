@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from rockbank.files import replacing
+from rockbank.core.files import replacing
 
 FILE = "training.safetensors"
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rockbank.efficientnet import load_efficientnet
-from rockbank.ranges import ValueRange
+from rockbank.generator.ranges import ValueRange
 
 Maps = tuple[Tensor, ...]
 

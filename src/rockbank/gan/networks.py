@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from rockbank.gan.projected import ProjectedCritic
 from rockbank.gan.texture import CELL, MARGIN, N_LATENT, TextureGenerator
-from rockbank.latents import Lattice
+from rockbank.generator.latents import Lattice
 
 Shape = tuple[int, ...]
 ImageShape = tuple[int, int, int]

@@ -16,26 +16,28 @@ from typing import Any, Self, get_args
 
 import numpy as np
 
-from rockbank.card import CARD, WEIGHTS, ModelCard
-from rockbank.files import read_json, sha256, write_json
-from rockbank.gan.load import load_generator
-from rockbank.latents import draw_latents
-from rockbank.matching.adam import Adam, Prior
-from rockbank.matching.case_file import MatchCase, load_match_case
-from rockbank.matching.chains import Chain
-from rockbank.matching.ensemble import Member, Method, Together
-from rockbank.matching.fingerprint import fingerprints
-from rockbank.matching.gauss_newton import GaussNewton
-from rockbank.matching.geology import RockGenerator
-from rockbank.matching.objective import Objective, Scaling
-from rockbank.matching.state import State
+from rockbank.core.files import read_json, sha256, write_json
+from rockbank.gan.weights import load_generator
+from rockbank.generator.card import CARD, WEIGHTS, ModelCard
+from rockbank.generator.latents import draw_latents
+from rockbank.matching.io.case_file import MatchCase, load_match_case
+from rockbank.matching.io.fingerprint import fingerprints
+from rockbank.matching.methods.adam import Adam, Prior
+from rockbank.matching.methods.gauss_newton import GaussNewton
+from rockbank.matching.methods.mcmc import Chain
+from rockbank.matching.methods.state import State
+from rockbank.matching.methods.workers import Member, Method, Together
+from rockbank.matching.problem.geology import RockGenerator
+from rockbank.matching.problem.objective import Objective, Scaling
 
 SETTINGS, GENERATOR, MEMBERS = "run.json", "generator", "members"
 PRIOR = "prior"
 
 
 def _es_mda(asked: Settings, is_localised: bool) -> Together:
-    from rockbank.matching.es_mda import EsMda  # its library takes a second to import, which the others need not
+    from rockbank.matching.methods.es_mda import (
+        EsMda,  # its library takes a second to import, which the others need not
+    )
 
     return EsMda(is_localised=is_localised, **_limit(asked))
 

@@ -17,10 +17,10 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from rockbank.crops import to_bytes, to_intensity
+from rockbank.core.files import sha256
 from rockbank.efficientnet import VARIANTS, ExtractorUnavailable, load_efficientnet
-from rockbank.files import sha256
 from rockbank.params import EXTRACTORS
+from rockbank.rock.crops import to_bytes, to_intensity
 
 # Small images are enlarged to this many pixels on their longer side: 64 x 64 ones would leave the
 # last layers 2 x 2 pixels. 128 gives 130 images a second on one core, 224 a third of that.

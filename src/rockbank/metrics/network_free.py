@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from rockbank.bands import Band, Curves, bootstrap_band
-from rockbank.grey import frequencies, grey_distance, grey_histogram, radial_spectrum, spectrum_distance
-from rockbank.morphology import (
+from rockbank.rock.bands import Band, Curves, bootstrap_band
+from rockbank.rock.grey import frequencies, grey_distance, grey_histogram, radial_spectrum, spectrum_distance
+from rockbank.rock.morphology import (
     Segmentation,
     connectivity,
     lineal_path,

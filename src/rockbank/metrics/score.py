@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Float, Int, UInt
 from torch import Tensor
 
-from rockbank.crops import to_intensity
-from rockbank.metrics.coverage import diversity, memorisation
+from rockbank.metrics.diversity import diversity, memorisation
 from rockbank.metrics.features import Extractor, features
-from rockbank.metrics.frechet import frechet_distance, frechet_infinity
-from rockbank.metrics.kernel import kernel_distance
+from rockbank.metrics.fid import frechet_distance, frechet_infinity
+from rockbank.metrics.kid import kernel_distance
 from rockbank.metrics.network_free import Statistics, bands, compare, mean_curves
-from rockbank.morphology import Segmentation, s2_distance, s2_spread, segment, two_point_curves
+from rockbank.rock.crops import to_intensity
+from rockbank.rock.morphology import Segmentation, s2_distance, s2_spread, segment, two_point_curves
 
 Rock = Float[np.ndarray, "n c h w"] | UInt[np.ndarray, "n c h w"]
 # From the name of a set, "training" or "test", to an array with a row a crop.

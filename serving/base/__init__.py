@@ -1,0 +1,1 @@
+"""Settings, errors, logs and metrics of the service."""

@@ -1,0 +1,153 @@
+"""The service's settings; the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from rockbank.generator.windows import SIDE_MAX
+
+PREFIX = "ROCKBANK_"
+MIB = 1024**2
+_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}@[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used."""
+
+
+class Settings(BaseSettings):
+    """What the service is told, by `ROCKBANK_<NAME>` in the environment or by keyword."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every one of the machine")
+    port: int = Field(8000, ge=0, le=65535, description="port for HTTP; 0 takes a free one")
+    grpc_port: int | None = Field(None, ge=0, le=65535, description="port for gRPC (extra `grpc`); unset, none")
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("shale@champion", "channels@champion"), description="what is served, NAME@ALIAS, separated by commas"
+    )
+    tracking_uri: str | None = Field(
+        None, description="MLflow's server or store; unset, MLFLOW_TRACKING_URI, else sqlite in the working folder"
+    )
+    cache: Path = Field(
+        Path(".serving"),
+        description="folder of pulled versions, of this service alone; verified at a load, serves while MLflow is down",
+    )
+    poll_seconds: float = Field(10.0, gt=0, description="between two looks at the aliases")
+    alias_timeout_seconds: float = Field(5.0, gt=0, description="after which a look at an alias is given up")
+    load_timeout_seconds: float = Field(300.0, gt=0, description="after which a load of a version is given up")
+    threads: int = Field(0, ge=0, le=1024, description="of onnxruntime for one batch; 0 for one a core")
+    require_gpu: bool = Field(False, description="refuse a version whose session does not run on CUDA")
+    cuda_graphs: bool = Field(False, description="replay one CUDA graph a bucket; where a GPU is")
+    max_batch: int = Field(16, ge=1, le=1024, description="samples computed at once, at most")
+    max_wait_ms: float = Field(2.0, ge=0, le=1000, description="a batch waits this long for requests on their way, ms")
+    max_queue: int = Field(256, ge=1, description="samples waiting for computation in one model; more get 429")
+    deadline_seconds: float = Field(30.0, gt=0, description="to the first samples, and between blocks of a stream; 504")
+    send_seconds: float = Field(30.0, gt=0, description="a client that takes no bytes for this long is cut off")
+    max_n: int = Field(10_000, ge=1, description="samples of one request, at most")
+    max_tries: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="samples of which a request with a condition keeps its own, at most; 422",
+    )
+    max_side: int = Field(
+        SIDE_MAX,
+        ge=1,
+        le=SIDE_MAX,
+        description="pixels of an endless image's side, at most; a request has at most its square",
+    )
+    max_body_bytes: int = Field(
+        64 * MIB, ge=1024, description="of a request's body, also once decompressed; more get 413"
+    )
+    max_buffered_bytes: int = Field(
+        64 * MIB, ge=1024, description="of float32 samples in a response that cannot be streamed (infer, png); 413"
+    )
+    keys_file: Path | None = Field(
+        None, description="lines of name:sha256[:user|admin][:requests a minute]; unset, open"
+    )
+    rate_per_minute: float | None = Field(
+        None, gt=0, description="requests a minute for each key, or for each address in an open service; unset, any"
+    )
+    webhook_secret: SecretStr | None = Field(
+        None, description="shared with MLflow's webhook; unset, the webhook is off"
+    )
+    canary_weight: float = Field(0.0, ge=0, le=1, description="part of the requests that the canary answers")
+    canary_alias: str = Field("candidate", description="whose version is the canary")
+    shadow_fraction: float = Field(0.0, ge=0, le=1, description="part of the requests that the shadow computes too")
+    shadow_alias: str = Field("candidate", description="whose version is the shadow")
+    notice_seconds: float = Field(
+        1.0, ge=0, description="between SIGTERM, when `ready` turns 503, and the end of taking connections"
+    )
+    drain_seconds: float = Field(20.0, gt=0, description="for requests that are being answered when the service stops")
+    statistics_fraction: float = Field(0.1, ge=0, le=1, description="part of the samples whose statistics are watched")
+    statistics_window: int = Field(256, ge=16, description="samples of one window of the watched statistics")
+    golden_seconds: float = Field(3600.0, gt=0, description="between two runs of the golden latent")
+    traces_endpoint: str | None = Field(None, description="OTLP over HTTP for traces (extra `traces`); unset, none")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        return tuple(each if "@" in each or "/" in each else f"{each}@champion" for each in map(str, value))
+
+    @field_validator("models")
+    @classmethod
+    def _known_references(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = [reference.split("@")[0] for reference in value]
+        # They become names of folders in the cache.
+        if not value or not all(map(_REFERENCE.fullmatch, value)) or len(set(names)) != len(names):
+            raise ValueError("name each model once, by an alias, such as shale@champion,channels@champion")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise ValueError("use DEBUG, INFO, WARNING or ERROR")
+        return value.upper()
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Settings:
+        if self.max_queue < self.max_batch:
+            raise ValueError(f"max_queue {self.max_queue} is less than max_batch {self.max_batch}; raise max_queue")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models' names, without their aliases."""
+        return tuple(reference.split("@")[0] for reference in self.models)
+
+
+def load_settings(**given: Any) -> Settings:
+    """The settings of the environment, where `given` (those that are not None) takes precedence.
+
+    Raises:
+        SettingsError: a line for each setting that cannot be used, with the value got.
+    """
+    try:
+        return Settings(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        lines = []
+        for each in error.errors(include_url=False):
+            name = str(each["loc"][0]) if each["loc"] else ""
+            about = Settings.model_fields[name].description if name in Settings.model_fields else "no such setting"
+            got = "" if name in ("webhook_secret", "") else f", got {each['input']!r}"
+            lines.append(f"{PREFIX + name.upper() if name else 'settings'}: {each['msg'].lower()}{got} ({about})")
+        raise SettingsError("; ".join(lines)) from error
+
+
+def unknown_variables() -> list[str]:
+    """Variables of the environment that look like settings and are none: a misspelt one would act by its silence."""
+    # The client's own; see rockbank.client.
+    others = {"ROCKBANK_URL", "ROCKBANK_API_KEY"}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | others
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known)

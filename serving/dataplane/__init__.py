@@ -1,0 +1,1 @@
+"""From a request to blocks of samples, and to bytes."""

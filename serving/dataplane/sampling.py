@@ -1,0 +1,283 @@
+"""From a seed to blocks of samples: batched with those of others, computed ahead by one block, never more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float32
+
+from rockbank.generator.latents import latent_blocks
+from rockbank.generator.ranges import ValueRange, to_intensity
+from rockbank.generator.windows import Field, Tile, Window, bands, field_of
+from serving.base.errors import BadRequest, ClientGone, ServingError
+from serving.base.logs import log
+from serving.base.monitoring import Metrics
+from serving.base.settings import Settings
+from serving.inference.models import CURRENT, SHADOW, Models, Served
+from serving.watch.watch import Watch
+
+T = TypeVar("T")
+# Values up to which a thread costs more than what it takes off the loop.
+_N_INLINE = 65_536
+_N_SHADOWS = 4
+
+
+class Sampling:
+    """The data plane of a service."""
+
+    def __init__(self, settings: Settings, models: Models, metrics: Metrics, watch: Watch, executor: Executor) -> None:
+        """Sampling that encodes in `executor`."""
+        self._settings = settings
+        self._models = models
+        self._metrics = metrics
+        self._watch = watch
+        self._executor = executor
+        self._shadows: set[asyncio.Task[None]] = set()
+
+    async def stop(self) -> None:
+        """Give up what only serves for comparison."""
+        for task in self._shadows:
+            task.cancel()
+        await asyncio.gather(*self._shadows, return_exceptions=True)
+
+    async def blocks(
+        self,
+        served: Served,
+        route: str,
+        *,
+        seed: int,
+        n: int,
+        truncation: float | None,
+        request_id: str,
+        is_own_law: bool,
+        deadline: float | None = None,
+    ) -> AsyncGenerator[Float32[np.ndarray, "b c h w"], None]:
+        """`n` samples as intensity in [0, 1], a block at a time; sample i of a seed does not depend on `n`.
+
+        Args:
+            route: the part that `served` plays, for the counts.
+            is_own_law: whether nobody chose the seed or the truncation, so that the statistics may be watched.
+            deadline: of all blocks, on the clock of `time.monotonic`; None for the settings' of each.
+
+        Raises:
+            QueueFull: before the first block only.
+            DeadlineExceeded, NotReady: before the block that they are about.
+        """
+        card = served.card
+        latents = latent_blocks(
+            seed, n, card.latent_shape, truncation, size=served.generator.buckets[-1], lattice=card.lattice
+        )
+        shadow = self._models.shadow(served.name, request_id) if route == CURRENT else None
+        ahead: asyncio.Task[tuple[Any, Any]] | None = None
+        try:
+            ahead = self._ask(served, latents, deadline)
+            while ahead is not None:
+                drawn, images = await ahead
+                # The next block is computed while this one is encoded and sent.
+                ahead = self._ask(served, latents, deadline, is_begun=True)
+                self._metrics.samples_total.labels(served.name, served.version, route).inc(len(images))
+                convert = partial(_intensity, images, card.value_range)
+                intensity = await self.in_thread(convert, images.size)
+                if is_own_law:
+                    self._watch.offer(served, intensity)
+                if shadow is not None:
+                    self._compare(shadow, drawn, intensity, is_own_law)
+                yield intensity
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+
+    async def images(
+        self, served: Served, route: str, latents: Float32[np.ndarray, "n *latent"], deadline: float
+    ) -> Float32[np.ndarray, "n c h w"]:
+        """Images in the network's range of a caller's own latents.
+
+        Args:
+            deadline: on the clock of `time.monotonic`.
+        """
+        # Latents of different extents cannot be in one batch.
+        is_usual = served.tiles is None or latents.shape[1:] == served.card.latent_shape
+        images = await (served.batcher if is_usual else served.tiles or served.batcher).run(latents, deadline)
+        self._metrics.samples_total.labels(served.name, served.version, route).inc(len(images))
+        return images
+
+    async def bands(
+        self, served: Served, route: str, window: Window, *, seed: int, n: int, truncation: float | None
+    ) -> AsyncGenerator[Float32[np.ndarray, "1 1 rows width"], None]:
+        """A window of the endless images 0 to `n` - 1 of a seed as intensity in [0, 1], rows of tiles at a time.
+
+        Of all its tiles at most two are in the queue, so that the requests of others go in between.
+
+        Raises:
+            BadRequest: where the version is not endless.
+            QueueFull: before the first tile only.
+            DeadlineExceeded, NotReady: before the tile that they are about.
+        """
+        fields = [endless(served, seed, i, truncation) for i in range(n)]
+        tiles = ((field, tile) for field in fields for band in bands(window, field.lattice) for tile in band)
+        ahead: asyncio.Task[tuple[Tile, Float32[np.ndarray, "h w"]]] | None = None
+        band = np.empty((1, 1, 0, 0), dtype=np.float32)
+        try:
+            ahead = self._ask_tile(served, route, tiles)
+            while ahead is not None:
+                tile, image = await ahead
+                ahead = self._ask_tile(served, route, tiles, is_begun=True)
+                part = image[tile.rows, tile.columns]
+                if tile.left == 0:
+                    band = np.empty((1, 1, len(part), window.width), dtype=np.float32)
+                right = tile.left + part.shape[1]
+                band[0, 0, :, tile.left : right] = part
+                if right == window.width:
+                    yield band
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+
+    async def tile(
+        self, served: Served, route: str, field: Field, row: int, column: int, *, is_begun: bool = False
+    ) -> Float32[np.ndarray, "h w"]:
+        """A tile of an endless image as intensity in [0, 1].
+
+        Raises:
+            QueueFull, DeadlineExceeded, NotReady: as by the queue.
+        """
+        assert served.tiles is not None
+        deadline = time.monotonic() + self._settings.deadline_seconds
+        latent = await asyncio.get_running_loop().run_in_executor(self._executor, field.of_tile, row, column)
+        image = await served.tiles.run(latent, deadline, is_begun=is_begun)
+        self._metrics.tiles_total.labels(served.name, served.version, route).inc()
+        convert = partial(_intensity, image, served.card.value_range)
+        return np.asarray((await self.in_thread(convert, image.size))[0, 0])
+
+    async def in_thread(self, call: Callable[[], T], n_values: int) -> T:
+        """The result of `call`, made in a thread where it works on many values; its time counts as encoding."""
+        start = time.perf_counter()
+        if n_values <= _N_INLINE:
+            result = call()
+        else:
+            result = await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        self._metrics.encode_seconds.observe(time.perf_counter() - start)
+        return result
+
+    def _ask(
+        self,
+        served: Served,
+        latents: Iterator[Float32[np.ndarray, "b *latent"]],
+        deadline: float | None,
+        *,
+        is_begun: bool = False,
+    ) -> asyncio.Task[tuple[Float32[np.ndarray, "b *latent"], Float32[np.ndarray, "b c h w"]]] | None:
+        block = next(latents, None)
+        if block is None:
+            return None
+        task = asyncio.create_task(self._run(served, block, deadline, is_begun))
+        # Its failure is told where it is awaited; where nobody does any more, there is nobody to tell.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    def _ask_tile(
+        self, served: Served, route: str, tiles: Iterator[tuple[Field, Tile]], *, is_begun: bool = False
+    ) -> asyncio.Task[tuple[Tile, Float32[np.ndarray, "h w"]]] | None:
+        following = next(tiles, None)
+        if following is None:
+            return None
+        field, tile = following
+
+        async def run() -> tuple[Tile, Float32[np.ndarray, "h w"]]:
+            return tile, await self.tile(served, route, field, tile.row, tile.column, is_begun=is_begun)
+
+        task = asyncio.create_task(run())
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    async def _run(
+        self, served: Served, block: Float32[np.ndarray, "b *latent"], deadline: float | None, is_begun: bool
+    ) -> tuple[Float32[np.ndarray, "b *latent"], Float32[np.ndarray, "b c h w"]]:
+        if deadline is None:
+            deadline = time.monotonic() + self._settings.deadline_seconds
+        return block, await served.batcher.run(block, deadline, is_begun=is_begun)
+
+    def _compare(
+        self,
+        shadow: Served,
+        latents: Float32[np.ndarray, "b *latent"],
+        intensity: Float32[np.ndarray, "b c h w"],
+        is_own_law: bool,
+    ) -> None:
+        """Have the shadow compute the same latents, where it has nothing else to do."""
+        if len(self._shadows) >= _N_SHADOWS or latents.shape[1:] != shadow.card.latent_shape:
+            return
+        task = asyncio.create_task(self._shadow(shadow, latents, intensity, is_own_law))
+        self._shadows.add(task)
+        task.add_done_callback(self._shadows.discard)
+
+    async def _shadow(
+        self,
+        shadow: Served,
+        latents: Float32[np.ndarray, "b *latent"],
+        intensity: Float32[np.ndarray, "b c h w"],
+        is_own_law: bool,
+    ) -> None:
+        with shadow.used():
+            try:
+                images = await self.images(shadow, SHADOW, latents, time.monotonic() + self._settings.deadline_seconds)
+            except ServingError as error:
+                log.info("the shadow %s/%s did not compute: %s", shadow.name, shadow.version, error)
+                return
+            other = await self.in_thread(partial(_intensity, images, shadow.card.value_range), images.size)
+            if other.shape == intensity.shape:
+                difference = float(np.abs(other - intensity).mean())
+                self._metrics.shadow_difference.labels(shadow.name).set(difference)
+            if is_own_law:
+                self._watch.offer(shadow, other)
+
+
+def endless(served: Served, seed: int, sample: int = 0, truncation: float | None = None) -> Field:
+    """An endless image of a version.
+
+    Raises:
+        BadRequest: where the version is not endless, with the only size that it has.
+    """
+    try:
+        return field_of(served.card, seed, sample, truncation)
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+
+
+async def unless_gone(receive: Callable[[], Awaitable[Any]], work: Awaitable[T]) -> T:
+    """The result of `work`, which is cancelled when the client goes.
+
+    Args:
+        receive: the request's ASGI channel, whose body has been read.
+
+    Raises:
+        ClientGone: where it went.
+    """
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_until_gone(receive))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientGone("the client went before its answer was ready")
+    finally:
+        gone.cancel()
+        working.cancel()
+        # It has to have let go of the queue before anything else is asked.
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+async def _until_gone(receive: Callable[[], Awaitable[Any]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _intensity(images: Float32[np.ndarray, "n c h w"], value_range: ValueRange) -> Float32[np.ndarray, "n c h w"]:
+    intensity = to_intensity(images, value_range)
+    return np.clip(intensity, 0.0, 1.0, out=intensity)

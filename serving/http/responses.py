@@ -1,0 +1,90 @@
+"""Responses whose body comes in chunks, as their samples are computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from rockbank.generator.card import headline
+from serving.dataplane.encode import Chunk
+from serving.dataplane.sampling import unless_gone
+from serving.inference.models import Served
+
+
+def about(served: Served, seed: int | None = None, places: list[int] | None = None) -> dict[str, Any]:
+    """What a sample has to be known by, so that it can be made again."""
+    card = served.card
+    told: dict[str, Any] = {
+        "model": served.name,
+        "version": served.version,
+        "run_id": served.entry.run_id,
+        "data_md5": card.data_md5,
+        "extractor": str(card.scores["extractor"]),
+        "scores": headline(card.scores),
+    }
+    if seed is not None:
+        told["seed"] = seed
+    if places is not None:
+        told["places"] = places
+    return told
+
+
+def about_headers(told: Mapping[str, Any]) -> dict[str, str]:
+    """The same as headers."""
+    headers = {}
+    for key, value in told.items():
+        text = json.dumps(value, separators=(",", ":")) if isinstance(value, dict | list) else str(value or "")
+        headers[f"X-Rockbank-{key.replace('_', '-').title()}"] = text
+    if "seed" in told:
+        headers["X-Rockbank-Seed"] = str(told["seed"])
+    return headers
+
+
+class Streamed(Response):
+    """Sends chunks as they come; the chunks' generator is closed when the client goes, and then computes no more."""
+
+    def __init__(self, first: Chunk, rest: AsyncGenerator[Chunk, None], headers: Mapping[str, str]) -> None:
+        """A response of a status that is certain: its first chunk is there."""
+        super().__init__()
+        self._first = first
+        self._rest = rest
+        self.raw_headers = _raw(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await unless_gone(receive, self._send(send))
+        finally:
+            await self._rest.aclose()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self._first, "more_body": True})
+        async for chunk in self._rest:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class Whole(Response):
+    """A body that is there, in parts that are sent without being copied into one."""
+
+    def __init__(self, parts: Sequence[Chunk], headers: Mapping[str, str]) -> None:
+        """A response of `parts`."""
+        super().__init__()
+        self._parts = parts
+        self.raw_headers = _raw({**headers, "content-length": str(sum(map(len, parts)))})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for part in self._parts[:-1]:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": self._parts[-1], "more_body": False})
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]

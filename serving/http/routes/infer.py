@@ -1,0 +1,74 @@
+"""Images of a caller's own latents, by the Open Inference Protocol v2."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from serving.dataplane.sampling import unless_gone
+from serving.http.bodies import check_media_type, read_body
+from serving.http.responses import Whole, about, about_headers
+from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
+from serving.protocol.binary import HEADER, read_inference, write_inference
+from serving.protocol.schemas import InferResponse
+
+router = APIRouter(tags=["inference"], dependencies=[ADMITTED])
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}}},
+    },
+    "parameters": [
+        {
+            "name": HEADER,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "integer", "minimum": 1},
+            "description": "bytes of JSON at the head of the body, where tensors follow as bytes",
+        }
+    ],
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": InferResponse, "description": "the images", "content": {"application/octet-stream": {}}},
+    **errors(400, 401, 404, 408, 413, 415, 429, 503, 504),
+}
+# A whole batch of latents takes less; what is longer is parsed in a thread.
+_INLINE_BYTES = 65_536
+
+
+@router.post("/v2/models/{name}/infer", response_class=Response, responses=_RESPONSES, openapi_extra=_BODY)
+async def infer(request: Request, name: Name) -> Response:
+    """Images in the network's range, of a model."""
+    return await _answer(request, name, None)
+
+
+@router.post(
+    "/v2/models/{name}/versions/{version}/infer", response_class=Response, responses=_RESPONSES, openapi_extra=_BODY
+)
+async def infer_by_version(request: Request, name: Name, version: Version) -> Response:
+    """Images in the network's range, of one of a model's loaded versions."""
+    return await _answer(request, name, version)
+
+
+async def _answer(request: Request, name: str, version: str | None) -> Response:
+    start = time.monotonic()
+    service = service_of(request)
+    service.models.find(name, version)
+    # tritonclient names no type at all.
+    check_media_type(request, "application/json", "application/octet-stream")
+    body = await read_body(request, service.settings)
+    served, route = service.models.route(name, version, request.state.request_id)
+    n_max = max(1, min(service.settings.max_n, service.settings.max_buffered_bytes // (4 * served.n_values)))
+    with served.used():
+        read = partial(read_inference, body, request.headers.get(HEADER), served.card, n_max)
+        asked = await service.sampling.in_thread(read, 0 if len(body) <= _INLINE_BYTES else len(body))
+        seconds = min(service.settings.deadline_seconds, asked.timeout or service.settings.deadline_seconds)
+        work = service.sampling.images(served, route, asked.latents, start + seconds)
+        images = await unless_gone(request.receive, work)
+        write = partial(write_inference, asked, images, served.name, served.version)
+        parts, headers = await service.sampling.in_thread(write, 0 if asked.is_binary else images.size)
+    return Whole(parts, headers | about_headers(about(served)))

@@ -1,0 +1,78 @@
+"""What every endpoint asks first: which service this is, who asks, and how errors are told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Request
+
+from serving.base.errors import Forbidden
+from serving.keys import Key
+from serving.protocol.schemas import Error
+from serving.service import Service
+
+Name = Annotated[str, Path(description="a registered model, such as shale", max_length=256)]
+Version = Annotated[str, Path(description="one of its loaded versions", max_length=64)]
+
+_ABOUT = {
+    400: "the request says something that cannot be done",
+    401: "no key, or one that is not known",
+    403: "the key may not do this",
+    404: "no such model or version is loaded",
+    405: "the path has no such method",
+    408: "the body did not come in time",
+    409: "no previous version is loaded",
+    413: "more than the limits allow",
+    415: "a content type or encoding that is not read",
+    422: "no rock has what is wanted, or the generator gives too little of it",
+    429: "the queue is full, or the key's rate is used up; see Retry-After",
+    431: "too many bytes of headers",
+    503: "not loaded yet, or about to stop; see Retry-After",
+    504: "the samples were not ready in time",
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of an endpoint for its OpenAPI document; those of every endpoint are among them."""
+    return {status: {"model": Error, "description": _ABOUT[status]} for status in sorted({*statuses, 405, 431})}
+
+
+def service_of(request: Request) -> Service:
+    """The service that answers."""
+    service: Service = request.app.state.service
+    return service
+
+
+async def admit(request: Request) -> Key:
+    """Whose request this is, counted against its rate.
+
+    Raises:
+        BadKey, RateLimited: before anything of the body is read.
+    """
+    service = service_of(request)
+    key = service.keys.check(_given(request))
+    request.state.key_name = key.name
+    service.keys.spend(key, request.client.host if request.client else "")
+    return key
+
+
+async def admit_admin(request: Request) -> Key:
+    """The same, for what only an admin may do."""
+    key = await admit(request)
+    # An open service knows nobody: a page that its operator looks at elsewhere could send this too.
+    origin = request.headers.get("origin") if service_of(request).keys.is_open else None
+    if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+        raise Forbidden(f"sent by a page of '{origin[:80]}'; this takes the service's own, or no browser")
+    if key.role != "admin":
+        raise Forbidden(f"the key '{key.name}' is a user's; this takes an admin's")
+    return key
+
+
+ADMITTED, ADMIN = Depends(admit), Depends(admit_admin)
+
+
+def _given(request: Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return request.headers.get("x-api-key")

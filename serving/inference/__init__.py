@@ -1,0 +1,1 @@
+"""A generator in onnxruntime, its batches, and which version answers."""

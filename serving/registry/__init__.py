@@ -1,0 +1,1 @@
+"""Follows the registry, and loads what an alias names."""

@@ -1,0 +1,263 @@
+"""Follows the registry: what an alias names is loaded, checked and swapped in; whatever fails, the old one goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from rockbank.mlops import registry
+from serving.base.errors import LoadRefused, NothingToServe
+from serving.base.logs import log
+from serving.base.monitoring import Metrics
+from serving.base.settings import Settings
+from serving.inference.models import Models, Served, Slot
+from serving.registry.loading import Loader
+from serving.registry.memory import give_back
+from serving.registry.threads import Threads
+
+# The first look opens the store, which for sqlite checks its schema.
+_FIRST_LOOK_SECONDS = 30.0
+# A version that was refused is tried again after this, then after twice that, up to the longest.
+_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 10.0, 300.0
+# A stream of many samples is answered to its end by the version that began it; who takes longer is cut off.
+_LONGEST_ANSWER_SECONDS = 600.0
+
+
+class Follower:
+    """Polls the aliases, and moves the models' slots."""
+
+    def __init__(
+        self, settings: Settings, models: Models, metrics: Metrics, loader: Loader, closed: Callable[[Served], None]
+    ) -> None:
+        """A follower that has not looked yet; it calls `closed` with a version that is no longer loaded."""
+        self._settings = settings
+        self._models = models
+        self._metrics = metrics
+        self._loader = loader
+        self._closed = closed
+        self._threads = Threads()
+        self._hasten = {name: asyncio.Event() for name in models.slots}
+        self._following: list[asyncio.Task[None]] = []
+        self._retiring: set[asyncio.Task[None]] = set()
+        # (model, version) -> when it may be tried again, and the wait after that
+        self._refused: dict[tuple[str, str], tuple[float, float]] = {}
+        for slot in models.slots.values():
+            self._expose(slot)
+
+    async def start(self) -> None:
+        """Load what the aliases name, or else what was served last, and go on following.
+
+        Raises:
+            NothingToServe: where no model could be loaded, with what is wrong for each.
+        """
+        registry.connect(self._settings.tracking_uri, timeout=self._settings.alias_timeout_seconds)
+        for slot in self._models.slots.values():
+            await self._guarded(slot, _FIRST_LOOK_SECONDS)
+            if slot.current is None:
+                await self._load_remembered(slot)
+        if len(self._models.missing()) == len(self._models.slots):
+            problems = "; ".join(f"{slot.reference}: {slot.problem}" for slot in self._models.slots.values())
+            raise NothingToServe(f"nothing to serve: {problems}; 'make run' makes and registers generators")
+        # Each by itself, so that a load that hangs keeps no other model from being followed.
+        self._following = [asyncio.create_task(self._run(slot)) for slot in self._models.slots.values()]
+
+    async def stop(self) -> None:
+        """Follow no longer."""
+        tasks = [*self._following, *self._retiring]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def hasten(self) -> None:
+        """Look at the aliases now; refused versions are tried again too."""
+        self._refused.clear()
+        for event in self._hasten.values():
+            event.set()
+
+    async def _run(self, slot: Slot) -> None:
+        hasten = self._hasten[slot.name]
+        while True:
+            try:
+                async with asyncio.timeout(self._settings.poll_seconds):
+                    await hasten.wait()
+            except TimeoutError:
+                pass
+            hasten.clear()
+            await self._guarded(slot)
+
+    async def _guarded(self, slot: Slot, timeout: float | None = None) -> None:
+        before = set(slot.loaded().values())
+        try:
+            await self._follow(slot, timeout or self._settings.alias_timeout_seconds)
+        # The last door: whatever a version brings with it, the follower lives and the old one goes on.
+        except Exception as error:
+            self._failed(slot, slot.reference, error, "unexpected")
+            log.exception("following %s failed", slot.reference)
+        finally:
+            for dropped in before - set(slot.loaded().values()):
+                self._retire(dropped)
+
+    async def _follow(self, slot: Slot, timeout: float) -> None:
+        entry = await self._look(slot, slot.reference, timeout)
+        if entry is not None:
+            await self._follow_champion(slot, entry)
+        for part, alias, is_on in (
+            ("canary", self._settings.canary_alias, self._settings.canary_weight > 0),
+            ("shadow", self._settings.shadow_alias, self._settings.shadow_fraction > 0),
+        ):
+            if is_on and slot.current is not None:
+                await self._follow_beside(slot, part, f"{slot.name}@{alias}", timeout)
+
+    async def _look(self, slot: Slot, reference: str, timeout: float) -> registry.Entry | None:
+        """The version that `reference` names; None where the registry does not answer, or the champion is none."""
+        is_own = reference == slot.reference
+        try:
+            entry = await self._threads.run(f"look {reference}", lambda: registry.resolve(reference), timeout)
+        except registry.NotRegistered as error:
+            if not is_own:
+                raise
+            slot.alias_read, slot.alias_version, slot.problem = time.monotonic(), None, str(error)
+            slot.behind_since = None
+            self._metrics.has_champion.labels(slot.name).set(0)
+            return None
+        except (registry.RegistryError, TimeoutError, OSError) as error:
+            text = str(error) or f"no answer in {timeout:g} s"
+            log.warning("%s could not be read: %s", reference, text)
+            if is_own:
+                slot.problem = f"the registry does not answer: {text}"
+            return None
+        if is_own:
+            slot.alias_read, slot.alias_version = time.monotonic(), entry.version
+            self._metrics.has_champion.labels(slot.name).set(1)
+        return entry
+
+    async def _follow_champion(self, slot: Slot, entry: registry.Entry) -> None:
+        if slot.held_back not in (None, entry.version):
+            slot.held_back = None
+        if slot.current is not None and slot.current.version == entry.version:
+            slot.behind_since, slot.problem = None, None
+            return
+        if slot.behind_since is None:
+            slot.behind_since = time.monotonic()
+        if slot.held_back == entry.version:
+            slot.problem = f"version {entry.version} was rolled back from, and is not served until the alias moves"
+            return
+        served = await self._have(slot, entry)
+        if served is None:
+            return
+        # What was rolled back by hand while this one was being loaded is not overruled.
+        if slot.held_back == entry.version:
+            return
+        self._models.swap(served)
+        if slot.canary is served:
+            slot.canary = None
+        if slot.shadow is served:
+            slot.shadow = None
+        slot.behind_since, slot.problem = None, None
+        self._remember(slot, entry)
+        log.info("%s is answered by version %s", slot.name, entry.version)
+
+    async def _follow_beside(self, slot: Slot, part: str, reference: str, timeout: float) -> None:
+        try:
+            entry = await self._look(slot, reference, timeout)
+        except registry.NotRegistered:
+            setattr(slot, part, None)
+            return
+        if entry is None:
+            return
+        # What was rolled back from does not come in again by another door.
+        if entry.version == slot.held_back or (slot.current is not None and slot.current.version == entry.version):
+            setattr(slot, part, None)
+            return
+        now: Served | None = getattr(slot, part)
+        if now is None or now.version != entry.version:
+            served = await self._have(slot, entry)
+            if served is not None:
+                setattr(slot, part, served)
+
+    async def _have(self, slot: Slot, entry: registry.Entry) -> Served | None:
+        """The version, loaded already or now; None where it is refused."""
+        for served in slot.loaded().values():
+            if served.version == entry.version:
+                return served
+        key, now = (entry.name, entry.version), time.monotonic()
+        not_before, wait = self._refused.get(key, (0.0, _RETRY_SECONDS))
+        if now < not_before:
+            return None
+        try:
+            timeout = self._settings.load_timeout_seconds
+            served = await self._threads.run(f"load {slot.name}", lambda: self._loader.load(entry), timeout)
+        except (LoadRefused, TimeoutError) as error:
+            self._refused[key] = (time.monotonic() + wait, min(2 * wait, _LONGEST_RETRY_SECONDS))
+            reason = error.reason if isinstance(error, LoadRefused) else "timeout"
+            self._failed(slot, f"{entry.name}/{entry.version}", error, reason)
+            return None
+        self._refused.pop(key, None)
+        return served
+
+    async def _load_remembered(self, slot: Slot) -> None:
+        entry = self._loader.remembered(slot.reference)
+        if entry is None:
+            return
+        log.warning("%s: starting with version %s from the cache: %s", slot.name, entry.version, slot.problem)
+        problem = slot.problem
+        served = await self._have(slot, entry)
+        if served is not None:
+            self._models.swap(served)
+            self._metrics.has_champion.labels(slot.name).set(1)
+            slot.problem = problem
+
+    def _remember(self, slot: Slot, entry: registry.Entry) -> None:
+        try:
+            self._loader.remember(slot.reference, entry)
+        except OSError as error:
+            log.error("%s is served, but the cache cannot be written: %s", slot.name, error)
+
+    def _failed(self, slot: Slot, what: str, error: BaseException, reason: str) -> None:
+        slot.problem = f"{what} is not served: {error or reason}"
+        self._metrics.load_failures_total.labels(slot.name, reason).inc()
+        log.error("%s", slot.problem, extra={"reason": reason})
+
+    def _retire(self, served: Served) -> None:
+        task = asyncio.create_task(self._drain(served))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _drain(self, served: Served) -> None:
+        """Close a version once the requests that it is answering are answered."""
+        until = time.monotonic() + max(self._settings.deadline_seconds, _LONGEST_ANSWER_SECONDS)
+        # First a while, for requests that have been given to it and have not begun.
+        await asyncio.sleep(0.1)
+        while (served.users or not served.is_idle) and time.monotonic() < until:
+            await asyncio.sleep(0.1)
+        slot = self._models.slots[served.name]
+        if served in slot.loaded().values():
+            return
+        served.close()
+        served.is_closed = True
+        self._closed(served)
+        if served.version not in _versions(slot):
+            self._metrics.unloaded(served.name, served.version)
+            # With what is about to be swapped in.
+            await asyncio.to_thread(self._loader.prune, served.name, lambda: _versions(slot) | {slot.alias_version})
+        log.info("closed %s/%s", served.name, served.version)
+        # Its session goes with the last name for it.
+        del served
+        await asyncio.to_thread(give_back)
+
+    def _expose(self, slot: Slot) -> None:
+        started = time.monotonic()
+        name = slot.name
+        self._metrics.has_champion.labels(name).set(0)
+        self._metrics.swaps_total.labels(name)
+        self._metrics.alias_age_seconds.labels(name).set_function(
+            lambda: time.monotonic() - (started if slot.alias_read is None else slot.alias_read)
+        )
+        self._metrics.alias_behind_seconds.labels(name).set_function(
+            lambda: 0.0 if slot.behind_since is None else time.monotonic() - slot.behind_since
+        )
+
+
+def _versions(slot: Slot) -> set[str | None]:
+    return {each.version for each in slot.loaded().values()}

@@ -1,0 +1,1 @@
+"""The statistics of what is served, against the reference of its version."""

@@ -1,0 +1,139 @@
+"""The statistics of served samples and the golden latent, off the way of the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from concurrent.futures import Executor
+
+import numpy as np
+from jaxtyping import Float32
+
+from rockbank.generator.ranges import to_intensity
+from serving.base.logs import log
+from serving.base.monitoring import Metrics
+from serving.inference.models import Models, Served
+from serving.inference.session import GOLDEN_TOLERANCE
+from serving.watch.statistics import SampleStatistics, WindowReport
+
+# Blocks that wait for the statistics; what comes while they are full is left out.
+_N_WAITING = 16
+# Samples of a version's own law, against which a change of it shows, in windows.
+_N_ACCEPTED_WINDOWS = 2
+_ACCEPTED_SEED = 2019
+
+
+class Watch:
+    """Takes a part of the samples served, and reports each full window of a version."""
+
+    def __init__(self, metrics: Metrics, *, fraction: float, window: int) -> None:
+        """A watch over `fraction` of the samples, in windows of `window`."""
+        self._metrics = metrics
+        self._fraction = fraction
+        self._window = window
+        self._owed: dict[Served, float] = {}
+        self._queue: queue.Queue[tuple[Served, Float32[np.ndarray, "n c h w"]] | None] = queue.Queue(_N_WAITING)
+        self._statistics: dict[Served, SampleStatistics] = {}
+        self._thread = threading.Thread(target=self._work, name="statistics", daemon=True)
+        self.reports: dict[tuple[str, str], WindowReport] = {}
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take nothing more; a window that is being computed is not waited for."""
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(None)
+
+    def offer(self, served: Served, intensity: Float32[np.ndarray, "n c h w"]) -> None:
+        """Take the part of a block that is due; never waits.
+
+        Args:
+            intensity: in [0, 1], of latents drawn without truncation by a seed that nobody chose.
+        """
+        if served.is_closed:
+            return
+        owed = self._owed.get(served, 0.0) + self._fraction * len(intensity)
+        n = min(int(owed), len(intensity))
+        self._owed[served] = owed - n
+        if n:
+            try:
+                # A copy, so that not the whole block is kept.
+                self._queue.put_nowait((served, intensity[:n].copy()))
+            except queue.Full:
+                return
+
+    def forget(self, served: Served) -> None:
+        """Of a version that is closed."""
+        self._owed.pop(served, None)
+        self._statistics.pop(served, None)
+        self.reports.pop((served.name, served.version), None)
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            served, intensity = item
+            if served.is_closed:
+                continue
+            try:
+                report = self._of(served).add(intensity)
+            # A reference that the statistics cannot read must not end the watch over the other versions.
+            except Exception:
+                log.exception("the statistics of %s/%s failed", served.name, served.version)
+                continue
+            if served.is_closed:
+                # While it was measured: what was forgotten must not be held again.
+                self._statistics.pop(served, None)
+            elif report is not None:
+                self._tell(served, report)
+
+    def _of(self, served: Served) -> SampleStatistics:
+        if served not in self._statistics:
+            images = served.generator.sample(_ACCEPTED_SEED, _N_ACCEPTED_WINDOWS * self._window)
+            accepted = np.clip(to_intensity(images, served.card.value_range), 0.0, 1.0)
+            statistics = SampleStatistics(served.reference, served.card, window=self._window, accepted=accepted)
+            if statistics.problem is not None:
+                log.warning("%s/%s: %s", served.name, served.version, statistics.problem)
+            self._statistics[served] = statistics
+        return self._statistics[served]
+
+    def _tell(self, served: Served, report: WindowReport) -> None:
+        version, metrics = (served.name, served.version), self._metrics
+        self.reports[version] = report
+        metrics.nan_samples_total.labels(*version).inc(report.n_nan)
+        metrics.saturated_fraction.labels(*version).set(report.saturated_fraction)
+        for name, statistic in report.statistics.items():
+            metrics.statistic_wasserstein.labels(*version, name).set(statistic.distances.wasserstein)
+            metrics.statistic_ks.labels(*version, name).set(statistic.distances.ks)
+        for name, n_windows in report.windows_over().items():
+            metrics.statistic_windows_over.labels(*version, name).set(n_windows)
+        if report.diversity_ratio is not None:
+            metrics.diversity_ratio.labels(*version).set(report.diversity_ratio)
+
+
+async def rerun_golden(models: Models, metrics: Metrics, executor: Executor) -> None:
+    """Run the golden latent of every loaded version again, and tell how far it is from its card."""
+    loop = asyncio.get_running_loop()
+    for served in models.loaded():
+        version = (served.name, served.version)
+        try:
+            difference = await loop.run_in_executor(executor, served.generator.golden_difference)
+        # A session that fails does not give its golden sample either; the other versions are run all the same.
+        except Exception:
+            log.exception("%s/%s: the golden latent could not be run", *version)
+            difference = float("inf")
+        if served.is_closed:
+            continue
+        metrics.golden_max_difference.labels(*version).set(difference)
+        metrics.golden_mismatch.labels(*version).set(difference > GOLDEN_TOLERANCE)
+        if difference > GOLDEN_TOLERANCE:
+            log.error("%s/%s: the golden sample differs by %.3g > %g", *version, difference, GOLDEN_TOLERANCE)
+
+
+async def keep_rerunning(models: Models, metrics: Metrics, executor: Executor, seconds: float) -> None:
+    """`rerun_golden` every `seconds`."""
+    while True:
+        await asyncio.sleep(seconds)
+        await rerun_golden(models, metrics, executor)

@@ -1,0 +1,134 @@
+"""The commands `rockbank match`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from typer.core import TyperCommand, TyperGroup
+
+from rockbank.core.layout import errors_told, print_rows, stdout
+
+
+class _MatchGroup(TyperGroup):
+    """`rockbank match` is itself a command: what is none of its commands is a case file, or an option of the run."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments, with the name of the default command before them where none is named."""
+        if not args:
+            args = [_MATCH, "--help"]
+        elif args[0] not in self.commands:
+            args = [_MATCH, *args]
+        return super().parse_args(ctx, args)
+
+
+class _MatchCommand(TyperCommand):
+    """That default command, which nobody has to name."""
+
+    def get_usage(self, ctx: Any) -> str:
+        """How to call it and its siblings."""
+        return "Usage: rockbank match [OPTIONS] [CASE]\n       rockbank match status|resume|report RUN"
+
+
+_MATCH = "run"
+match_app = typer.Typer(cls=_MatchGroup)
+
+RunFolder = Annotated[Path, typer.Argument(help="a run's folder, such as matches/deepflow-rml", metavar="RUN")]
+Workers = Annotated[int, typer.Option(min=1, help="processes of one thread; else one for each core")]
+_CORES = os.cpu_count() or 1
+
+
+@match_app.command(_MATCH, hidden=True, cls=_MatchCommand)
+def match(
+    case: Annotated[Path, typer.Argument(help="a file with a section 'matching'", metavar="CASE")] = Path(
+        "cases/deepflow.yaml"
+    ),
+    generator: Annotated[str | None, typer.Option(help="NAME@ALIAS or NAME/VERSION; else the case's")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="prior, adam, gauss-newton, rml, es-mda, es-mda-localised, pcn or mala; else the case's"),
+    ] = None,
+    members: Annotated[int | None, typer.Option(min=1, help="how many; else the case's")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of all that is random; else the case's")] = None,
+    terms: Annotated[str, typer.Option(help="which count beside the prior")] = "flow,wells",
+    scaling: Annotated[str, typer.Option(help="posterior, or published as in DeepFlow's code")] = "posterior",
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="of each member, at most: gradients, Jacobians, assimilations or samples")
+    ] = None,
+    workers: Workers = _CORES,
+    name: Annotated[str | None, typer.Option(help="of the folder in matches/; else made of case and method")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="check all, say what would run, and write nothing")
+    ] = False,
+) -> None:
+    """Match a case's production history in a generator's latent space, into a folder of its own in matches/.
+
+    A run that was stopped or killed goes on by 'resume', with the same result; 'status' tells how far its members are.
+    """
+    from rockbank.workflows import match as step
+
+    asked = step.Asked(
+        generator=generator,
+        method=method,
+        members=members,
+        seed=seed,
+        terms=terms,
+        scaling=scaling,
+        iterations=iterations,
+        name=name,
+    )
+    with errors_told():
+        if dry_run:
+            from rockbank.workflows.match_about import about
+
+            print_rows(about(case, asked, workers))
+            return
+        folder = step.begin(case, asked)
+        stdout.print(f"run {folder}")
+        step.go_on(folder, workers)
+    _print_results(folder)
+
+
+@match_app.command("status")
+def match_status(run: RunFolder) -> None:
+    """Tell how far the members of a run are."""
+    from rockbank.workflows.match_about import status
+
+    rows, rest = status(run)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    for column in ("member", "status", "iterations", "objective", "J", "accuracy", "cost"):
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    stdout.print(table)
+    print_rows(rest)
+
+
+@match_app.command("resume")
+def match_resume(run: RunFolder, workers: Workers = _CORES) -> None:
+    """Go on with a run that was stopped or killed."""
+    from rockbank.workflows import match as step
+
+    with errors_told():
+        step.go_on(run, workers)
+    _print_results(run)
+
+
+@match_app.command("report")
+def match_report(run: RunFolder, workers: Workers = _CORES) -> None:
+    """Write the report of a run's members as they are now."""
+    from rockbank.workflows import match as step
+
+    with errors_told():
+        step.report(run, workers)
+    _print_results(run)
+
+
+def _print_results(folder: Path) -> None:
+    for path in sorted(folder.glob("*.*")):
+        if path.suffix in (".html", ".nc", ".csv"):
+            stdout.print(f"wrote {path}")

@@ -1,0 +1,167 @@
+"""Where the steps read and write, and how they show that they are at work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from rockbank.core.provenance import data_md5
+
+DATA = Path("data")
+# The family whose crops are cut from data/; the others are drawn from a law.
+SCANNED = "shale"
+CHECKPOINTS = Path(".checkpoints")
+HISTORY = "history.csv"
+# Between two lines of progress where there is no terminal to draw a bar on.
+LINE_SECONDS = 30.0
+TRAINING_PICTURE = "training.png"
+
+# What a command has to say goes to standard output; how it is at work, and what went wrong, to standard error.
+stdout = Console(highlight=False, soft_wrap=True)
+terminal = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of one pipeline: the project's own, or those of a test."""
+
+    artifacts: Path = Path("artifacts")
+    reports: Path = Path("reports")
+    data: Path = Path("artifacts/data")
+
+    def crops(self, family: str) -> Path:
+        """The crop set."""
+        return self.data / family
+
+    def embedded(self, family: str) -> Path:
+        """Features of its crops; they lie beside them, whatever pipeline scores a generator by them."""
+        return self.data.parent / "embed" / family
+
+    def check(self, family: str) -> Path:
+        """What the expectations said of it."""
+        return self.artifacts / "check" / family
+
+    def train(self, generator: str) -> Path:
+        """Weights and blueprint, and the record of the training."""
+        return self.artifacts / "train" / generator
+
+    def scores(self, generator: str) -> Path:
+        """Every score."""
+        return self.reports / "scores" / f"{generator}.json"
+
+    def metrics(self, generator: str) -> Path:
+        """The scores that the gate weighs, for `dvc metrics`."""
+        return self.reports / "metrics" / f"{generator}.json"
+
+    def score(self, generator: str) -> Path:
+        """Pictures and curves of the scores."""
+        return self.artifacts / "score" / generator
+
+    def export(self, generator: str) -> Path:
+        """What will be registered, but for the verdict."""
+        return self.artifacts / "export" / generator
+
+    def verdict(self, family: str, generator: str) -> Path:
+        """The gate's verdict."""
+        return self.artifacts / "gate" / family / f"{generator}.json"
+
+    def registered(self, family: str) -> Path:
+        """Which versions the register step made."""
+        return self.artifacts / "registered" / f"{family}.json"
+
+
+# The project's own.
+PIPELINE = Layout()
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Tell what the user can mend in a line on standard error, and exit with status 1; 130 for Ctrl-C.
+
+    A plain RuntimeError is no error of ours, and keeps its traceback.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        terminal.print("stopped; nothing is half written, and the same command takes it up again")
+        raise SystemExit(130) from interrupt
+    except (ValueError, RuntimeError, OSError) as error:
+        if type(error) is RuntimeError:
+            raise
+        terminal.print(f"[bold red]error[/] {escape(str(error))}")
+        raise SystemExit(1) from error
+
+
+class Advance(Protocol):
+    """Moves a progress bar on, and says in a few words how things stand."""
+
+    def __call__(self, steps: float = 1, says: str = "") -> None: ...
+
+
+@contextmanager
+def progress(what: str, total: int, done: float = 0) -> Iterator[Advance]:
+    """A progress bar on the terminal's standard error, or a line now and then where that is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[says]}"),
+    )
+    with Progress(*columns, console=terminal, disable=not terminal.is_terminal) as bar:
+        task = bar.add_task(what, total=total, says="")
+        bar.update(task, completed=done)
+        line = _Lines(what, total)
+
+        def advance(steps: float = 1, says: str = "") -> None:
+            nonlocal done
+            done += steps
+            # Parts of a whole add up to a hair less than it, of which the bar would show one less.
+            bar.update(task, completed=min(round(done, 6), total))
+            if says:
+                bar.update(task, says=says)
+            if not terminal.is_terminal:
+                line.tell(min(round(done, 6), total), says)
+
+        yield advance
+        if not terminal.is_terminal:
+            line.tell(min(round(done, 6), total), "", is_last=True)
+
+
+class _Lines:
+    """What a bar would say, as a line every LINE_SECONDS."""
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what, self._total, self._says = what, total, ""
+        self._start = self._last = time.monotonic()
+
+    def tell(self, done: float, says: str, *, is_last: bool = False) -> None:
+        self._says = says or self._says
+        now = time.monotonic()
+        if is_last or now - self._last >= LINE_SECONDS:
+            self._last = now
+            minutes = (now - self._start) / 60
+            terminal.print(f"{self._what}: {done:g} of {self._total}, {minutes:.1f} min  {self._says}".rstrip())
+
+
+def print_rows(rows: Mapping[str, str]) -> None:
+    """A table of names and values on standard output."""
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for key, value in rows.items():
+        table.add_row(key, value)
+    stdout.print(table)
+
+
+def origin(family: str, layout: Layout) -> str | None:
+    """DVC's md5 of the raw data of a family, or of its crops where they come from a law."""
+    return data_md5(str(DATA if family == SCANNED else layout.crops(family)))

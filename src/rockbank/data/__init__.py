@@ -1,0 +1,1 @@
+"""From raw scans, or from a law, to crops."""

@@ -1,0 +1,192 @@
+"""data/manifest.yaml: what the raw volumes are, and how their phase of interest is told from the rest."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePath
+from typing import Any, Literal
+
+import yaml
+
+from rockbank.core.files import write_text
+
+MANIFEST = "manifest.yaml"
+# From a tenth of a nanometre (electron microscopy) to a millimetre (a medical scanner).
+VOXEL_SIZES = (1e-10, 1e-3)
+SMOOTHING_MAX = 50.0
+
+
+class VolumeError(ValueError):
+    """A raw volume, or its entry in the manifest, cannot be used; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationRule:
+    """How the dark phase of a volume is found.
+
+    Attributes:
+        smoothing: standard deviation of the Gaussian before the threshold, px.
+        threshold: intensity in [0, 1], or "otsu", which prepare resolves on the training region.
+    """
+
+    smoothing: float
+    threshold: float | Literal["otsu"]
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.smoothing) or not 0 <= self.smoothing <= SMOOTHING_MAX:
+            raise VolumeError(
+                f"segmentation.smoothing: got {self.smoothing!r}; use pixels in [0, {SMOOTHING_MAX:g}], such as 1.5"
+            )
+        if self.threshold == "otsu":
+            return
+        if not _is_number(self.threshold) or not 0 < self.threshold < 1:
+            raise VolumeError(
+                f"segmentation.threshold: got {self.threshold!r}; use 'otsu' or an intensity between 0 and 1"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeEntry:
+    """One volume of the manifest.
+
+    Attributes:
+        file: name beside the manifest, a multi-page TIFF.
+        voxel_size: metres.
+        segmentation: how its dark phase is found.
+        licence: of the data, such as "MIT" or "CC-BY-4.0".
+        source: where the data came from.
+        sha256: of the file.
+    """
+
+    file: str
+    voxel_size: float
+    segmentation: SegmentationRule
+    licence: str
+    source: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.file, str) or not self.file or PurePath(self.file).name != self.file:
+            raise VolumeError(f"file: got {self.file!r}; use a plain name in the manifest's folder")
+        low, high = VOXEL_SIZES
+        if not _is_number(self.voxel_size) or not low <= self.voxel_size <= high:
+            raise VolumeError(
+                f"voxel_size: got {self.voxel_size!r}; use metres in [{low:g}, {high:g}], such as 60e-9 for 60 nm"
+            )
+        for key in ("licence", "source"):
+            if not isinstance(getattr(self, key), str) or not getattr(self, key).strip():
+                raise VolumeError(f"{key}: got {getattr(self, key)!r}; use text, such as 'MIT' or where it came from")
+        if not isinstance(self.sha256, str) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise VolumeError(f"sha256: got {self.sha256!r}; use 64 hexadecimal digits, as sha256sum prints them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """All volumes of the raw data; they share one voxel size and one segmentation rule, as one model learns them."""
+
+    volumes: tuple[VolumeEntry, ...]
+
+    def __post_init__(self) -> None:
+        if not self.volumes:
+            raise VolumeError("volumes: got none; add one with 'rockbank data add'")
+        first = self.volumes[0]
+        seen: set[str] = set()
+        for entry in self.volumes:
+            if entry.file in seen:
+                raise VolumeError(f"volumes: '{entry.file}' is listed twice; remove one of the entries")
+            seen.add(entry.file)
+            if not math.isclose(entry.voxel_size, first.voxel_size, rel_tol=1e-6):
+                raise VolumeError(
+                    f"'{first.file}' has voxels of {first.voxel_size:g} m, '{entry.file}' of {entry.voxel_size:g} m; "
+                    "one data set has one voxel size: resample one, or keep them in two projects"
+                )
+            if entry.segmentation != first.segmentation:
+                raise VolumeError(
+                    f"'{first.file}' is segmented by {_spell(first.segmentation)} and '{entry.file}' by "
+                    f"{_spell(entry.segmentation)}; one data set has one rule: make them equal"
+                )
+
+    @property
+    def voxel_size(self) -> float:
+        """Metres, the same in every volume."""
+        return self.volumes[0].voxel_size
+
+    @property
+    def segmentation(self) -> SegmentationRule:
+        """The rule that every volume shares."""
+        return self.volumes[0].segmentation
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read and check manifest.yaml in `folder`.
+
+    Raises:
+        VolumeError: for a missing or malformed file, naming it, the entry and the key.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise VolumeError(
+            f"{path}: no such file; run 'dvc pull' for the sample, or 'rockbank data add' for a volume of yours"
+        )
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise VolumeError(f"{path}: not YAML: {error}; correct it or make it again") from error
+    try:
+        section = _section(raw, ("volumes",))
+        if not isinstance(section["volumes"], list):
+            raise VolumeError(f"volumes: got {section['volumes']!r}; use a list of entries")
+        return Manifest(volumes=tuple(_entry(each, i) for i, each in enumerate(section["volumes"])))
+    except VolumeError as error:
+        raise VolumeError(f"{path}: {error}") from error
+
+
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write manifest.yaml into `folder`, whole or not at all."""
+    entries = [asdict(entry) for entry in manifest.volumes]
+    write_text(folder / MANIFEST, yaml.safe_dump({"volumes": entries}, sort_keys=False, width=120))
+
+
+def _entry(raw: Any, index: int) -> VolumeEntry:
+    name = raw.get("file", index) if isinstance(raw, Mapping) else index
+    try:
+        values = dict(_section(raw, tuple(VolumeEntry.__dataclass_fields__)))
+        rule = dict(_section(values["segmentation"], tuple(SegmentationRule.__dataclass_fields__), "segmentation."))
+        # YAML 1.1 reads 60e-9 as text: it wants 6.0e-8.
+        values["voxel_size"] = _number(values["voxel_size"])
+        values["segmentation"] = SegmentationRule(**{key: _number(value) for key, value in rule.items()})
+        return VolumeEntry(**values)
+    except VolumeError as error:
+        raise VolumeError(f"volumes[{name}]: {error}") from error
+
+
+def _section(raw: Any, known: tuple[str, ...], where: str = "") -> Mapping[str, Any]:
+    if not isinstance(raw, Mapping):
+        raise VolumeError(f"{where.rstrip('.') or 'the entry'}: got {raw!r}; use a mapping with the keys {list(known)}")
+    for key in raw:
+        if key not in known:
+            raise VolumeError(f"unknown key '{where}{key}'; known are {list(known)}")
+    for key in known:
+        if key not in raw:
+            raise VolumeError(f"missing key '{where}{key}'; add it")
+    return raw
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _spell(rule: SegmentationRule) -> str:
+    return f"smoothing {rule.smoothing:g} px and threshold {rule.threshold}"

@@ -1,0 +1,1 @@
+"""Rock drawn from a law."""

@@ -1,0 +1,1 @@
+"""New scans against the rock that the generators learnt from."""

@@ -1,0 +1,114 @@
+"""Fields of a case file: one number for all cells, or an array from a .npy, .npz or NetCDF file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from rockbank.core.config import convert
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.units import Quantity
+
+Axis = Literal["i", "j", "k"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayFile:
+    """Where an array lies.
+
+    Attributes:
+        file: relative to the case file: rock.npy, rock.npz:NAME, or rock.nc:VARIABLE.
+        axes: along which axis of the grid each of the array's axes runs; a NetCDF has to say, in others it is the
+            grid's order.
+        select: of a NetCDF variable, what to take along its other dimensions.
+        unit: of the numbers; none is SI.
+    """
+
+    file: str
+    axes: tuple[Axis, ...] = ()
+    select: dict[str, str] = field(default_factory=dict)
+    unit: str = ""
+
+    def read(self, folder: Path) -> tuple[Float[np.ndarray, "..."], str]:
+        """The array as it lies in the file, and the file's name for messages."""
+        name, _, key = self.file.partition(":")
+        path = folder / name
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; the path is relative to the case file")
+        if path.suffix == ".npy" and not key:
+            return np.asarray(np.load(path, allow_pickle=False)), str(path)
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                if key not in arrays:
+                    raise ValueError(f"{path}: has no '{key}'; known are {list(arrays)}, say which as "
+                                     f"'{name}:NAME'")  # fmt: skip
+                return np.asarray(arrays[key]), str(path)
+        if path.suffix == ".nc":
+            return self._read_netcdf(path, key), str(path)
+        raise ValueError(f"{self.file}: give a .npy, a .npz with ':NAME' or a .nc with ':VARIABLE'")
+
+    def _read_netcdf(self, path: Path, key: str) -> Float[np.ndarray, "..."]:
+        import xarray
+
+        if not self.axes:
+            raise ValueError(f"{path}: give 'axes' of a NetCDF variable, such as [j, i]")
+        with xarray.open_dataset(path) as dataset:
+            if key not in dataset.data_vars:
+                raise ValueError(f"{path}: has no variable '{key}'; known are {list(dataset.data_vars)}, say which as "
+                                 f"'{path.name}:VARIABLE'")  # fmt: skip
+            variable = dataset[key]
+            for name, label in self.select.items():
+                if name not in variable.dims:
+                    raise ValueError(f"{path}: '{key}' has no dimension '{name}'; it has {list(variable.dims)}")
+                labels = [str(each) for each in variable[name].values]
+                if label not in labels:
+                    raise ValueError(f"{path}: dimension '{name}' has no '{label}'; it has {labels}")
+                variable = variable.isel({name: labels.index(label)})
+            return np.asarray(variable.values)
+
+
+@dataclass(frozen=True)
+class FieldSource:
+    """A number or a file, of one dimension."""
+
+    dimension: str
+    source: float | ArrayFile
+
+    def on(self, grid: Grid, folder: Path) -> Float[np.ndarray, "*shape"]:
+        """The field in SI on a grid.
+
+        Raises:
+            ValueError: naming the file that is absent, or whose array does not fit.
+        """
+        if isinstance(self.source, float):
+            return np.full(grid.shape, self.source)
+        array, name = self.source.read(folder)
+        axes = self.source.axes or ("i", "j", "k")[: len(grid.shape)]
+        order = ("i", "j", "k")[: len(grid.shape)]
+        if sorted(axes) != sorted(order) or array.ndim != len(axes):
+            raise ValueError(f"{name}: an array of shape {array.shape} along axes {list(axes)} is not on a grid of "
+                             f"{grid.shape}; its axes are {list(order)} in some order, 'select' takes one of "
+                             "others")  # fmt: skip
+        field_ = np.moveaxis(array.astype(float), range(len(axes)), [order.index(axis) for axis in axes])
+        if field_.shape != grid.shape:
+            raise ValueError(f"{name}: got shape {field_.shape} along {list(order)}; the grid has {grid.shape}")
+        scale = Quantity(self.dimension).scale(self.source.unit) if self.source.unit else 1.0
+        return np.ascontiguousarray(field_) * scale
+
+
+@dataclass(frozen=True)
+class FieldOf:
+    """Reads fields of one dimension: a number, a text with its unit, or {file, axes, select, unit}."""
+
+    dimension: str
+
+    def __call__(self, raw: Any) -> FieldSource:
+        """The field that a case file describes."""
+        if isinstance(raw, Mapping):
+            return FieldSource(self.dimension, convert(raw, ArrayFile, ""))
+        return FieldSource(self.dimension, Quantity(self.dimension)(raw))

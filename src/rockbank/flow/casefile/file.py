@@ -1,0 +1,136 @@
+"""Case files: YAML whose numbers are SI or carry their unit, checked whole, as a Case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from rockbank.core.config import load_sections
+from rockbank.flow.case import Case
+from rockbank.flow.casefile.rock import FluidSection, GridSection, InitialSection, RockSection, read_gravity
+from rockbank.flow.casefile.wells import ScheduleSection, WellSection
+from rockbank.flow.eclipse.deck import read_deck
+from rockbank.flow.equations.options import Options
+
+DECK_SUFFIXES = (".data", ".deck")
+
+
+def _date(raw: Any) -> datetime:
+    if isinstance(raw, datetime):
+        return raw
+    if isinstance(raw, date):
+        return datetime(raw.year, raw.month, raw.day)
+    raise ValueError(f"expected a date such as 2000-01-01, got {raw!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseFile:
+    """All of a case file: a deck, or the sections that say what a deck would.
+
+    `gravity` is for a deck, which cannot say that there is none; `matching` is read by `rockbank match`.
+    """
+
+    title: str = ""
+    start: Annotated[datetime, _date] | None = None
+    deck: Path | None = None
+    gravity: Annotated[float, read_gravity] | None = None
+    grid: GridSection | None = None
+    rock: RockSection | None = None
+    fluid: FluidSection | None = None
+    wells: dict[str, WellSection] | None = None
+    schedule: ScheduleSection | None = None
+    initial: InitialSection | None = None
+    options: Options = field(default_factory=Options)
+    matching: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        sections = ("grid", "rock", "fluid", "wells", "schedule", "initial")
+        given = [name for name in sections if getattr(self, name) is not None]
+        if self.deck is not None and given:
+            raise ValueError(f"deck: says what {given} say too; give the deck or the sections")
+        if self.deck is None and self.gravity is not None:
+            raise ValueError("gravity: belongs into section 'fluid', but for a deck")
+        if self.deck is None and len(given) < len(sections):
+            missing = [name for name in sections if name not in given]
+            raise ValueError(f"missing sections {missing}; give them, or a 'deck'")
+
+
+def load_case(path: Path) -> Case:
+    """The case of a case file, or of a deck by its suffix .DATA.
+
+    Raises:
+        ValueError: naming file, section and key of what is unknown, missing or impossible.
+    """
+    if path.suffix.lower() in DECK_SUFFIXES:
+        return read_deck(path)
+    return build_case(load_case_file(path), path)
+
+
+def load_case_file(path: Path) -> CaseFile:
+    """What a case file says.
+
+    Raises:
+        ValueError: naming file, section and key of what is unknown or missing.
+    """
+    return load_sections(path, CaseFile, "give a case file, such as cases/quarter_five_spot.yaml, or a deck")
+
+
+def build_case(file: CaseFile, path: Path) -> Case:
+    """The case of what the file `path` says.
+
+    Raises:
+        ValueError: naming file and section of what is impossible.
+    """
+    folder = path.parent
+    if file.deck is not None:
+        case = read_deck(folder / file.deck, gravity=file.gravity)
+        return replace(case, title=file.title or case.title, start=file.start or case.start, options=file.options)
+    return _build(file, path, folder)
+
+
+def _build(file: CaseFile, path: Path, folder: Path) -> Case:
+    # CaseFile has seen to it that none is missing.
+    grid_of, rock_of, fluid_of = (
+        cast(GridSection, file.grid),
+        cast(RockSection, file.rock),
+        cast(FluidSection, file.fluid),
+    )
+    schedule_of, initial_of = cast(ScheduleSection, file.schedule), cast(InitialSection, file.initial)
+    with told(path, "grid"):
+        grid = grid_of.build(folder)
+    with told(path, "rock"):
+        rock = rock_of.build(grid, folder)
+    with told(path, "fluid"):
+        fluid = fluid_of.build()
+    with told(path, "wells"):
+        wells = tuple(section.build(name) for name, section in (file.wells or {}).items())
+        for well in wells:
+            well.perforations(grid)
+    with told(path, "schedule"):
+        schedule = schedule_of.build(wells)
+    with told(path, "initial"):
+        initial = initial_of.build(grid, fluid, folder)
+    return Case(
+        title=file.title or path.stem,
+        rock=rock,
+        fluid=fluid,
+        wells=wells,
+        schedule=schedule,
+        initial=initial,
+        options=file.options,
+        start=file.start or datetime(2000, 1, 1),
+    )
+
+
+@contextmanager
+def told(path: Path, section: str) -> Iterator[None]:
+    """Makes a ValueError name file and section."""
+    try:
+        yield
+    except ValueError as error:
+        said = str(error)
+        raise ValueError(f"{path}: {said if said.startswith(section) else f'{section}: {said}'}") from error

@@ -1,0 +1,1 @@
+"""Eclipse decks and summaries."""

@@ -1,0 +1,302 @@
+"""Writes a case as an Eclipse deck, which OPM Flow runs and `rockbank.flow.eclipse.deck` reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby, pairwise
+from pathlib import Path
+from textwrap import wrap
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from rockbank.core.files import write_text
+from rockbank.flow.case import Case
+from rockbank.flow.eclipse.text import deck_name
+from rockbank.flow.eclipse.wells import MONTHS
+from rockbank.flow.equations.fluid import Phase
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem, discretise
+from rockbank.flow.equations.relperm import BrooksCorey, SaturationFunctions, SaturationTable
+from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.wells import Schedule
+from rockbank.flow.simulate import simulate
+from rockbank.flow.units import BAR, METRIC, exact_text
+
+# OPM Flow cannot take exact incompressibility; 1e-9 per bar changes a volume by 1e-7 over 100 bar.
+LEAST_COMPRESSIBILITY = 1e-9 / BAR
+# About how many rows SWOF has; k_r to the second power is then straight to 3e-6.
+N_ROWS = 600
+# A second moves no front.
+_INSTANT = 1.0
+_VECTORS = ("WBHP", "WWPR", "WOPR", "WLPR", "WWCT", "WWIR", "WWPT", "WOPT", "WWIT")
+_FIELD_VECTORS = ("FOPR", "FWPR", "FLPR", "FWIR", "FOPT", "FWPT", "FLPT", "FWIT", "FWCT", "FPR", "FOE")
+_AXES = "XYZ"
+
+
+def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_COMPRESSIBILITY) -> None:
+    """Write the deck of a case, whole or not at all.
+
+    The deck is METRIC, with the initial state cell by cell, well indices as connection factors and no cross-flow.
+    Numbers come back from it to the last bit where their unit lets them. Curves that are no table are sampled,
+    N_ROWS of them. A deck cannot leave gravity out: `flow_options` tells OPM Flow.
+
+    Args:
+        path: of the deck.
+        case: of one member.
+        least_compressibility: 1/Pa, in place of less in the fluids; 0 leaves them as they are. Where nothing was
+            compressible before, the initial pressure is then that of the first instant (`settled`).
+
+    Raises:
+        ValueError: for a batch of several members.
+    """
+    _, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
+    n_members = len(parameters.pore_volume)
+    if n_members != 1:
+        raise ValueError(f"{path}: got {n_members} members; a deck has one, write each by itself")
+    case = settled(case) if least_compressibility else case
+    problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
+    parts = [
+        *_runspec(case, problem),
+        *_grid(case.rock),
+        *_props(case, least_compressibility),
+        *_solution(problem),
+        *_summary(),
+        *_schedule(problem, parameters),
+    ]
+    write_text(path, "\n".join(parts) + "\n")
+
+
+def settled(case: Case) -> Case:
+    """The case with the pressure of its first instant, where nothing in it is compressible; else the case itself.
+
+    What is not compressible forgets its initial pressure at once. OPM Flow, to which it has to be slightly
+    compressible, would meet a shock that shuts producers or shows in the curves.
+    """
+    fluid = case.fluid
+    if case.rock.compressibility or fluid.water.compressibility or fluid.oil.compressibility:
+        return case
+    controls = {well.name: case.schedule.of(well.name)[0] for well in case.wells}
+    first = {name: replace(control, target=_first(control.target)) for name, control in controls.items()}
+    schedule = Schedule(steps=(_INSTANT,), controls=first)
+    with torch.no_grad():
+        result = simulate(case.rock, fluid, case.wells, schedule, initial=case.initial, options=case.options)
+    grid, pressure = case.rock.grid, result.trajectories[0].pressure[-1]
+    box = torch.full((grid.is_active.size,), float(pressure[0]), dtype=torch.float64)
+    box[grid.cells] = pressure
+    return replace(case, initial=replace(case.initial, pressure=box.reshape(grid.shape)))
+
+
+def _first(target: float | torch.Tensor) -> float | torch.Tensor:
+    return target[..., :1] if isinstance(target, torch.Tensor) and target.ndim else target
+
+
+def flow_options(case: Case) -> list[str]:
+    """What OPM Flow has to be told beside the deck, so that it solves the same equations, and stiff ones too."""
+    return ["--linear-solver=cpr", *(["--enable-gravity=false"] if case.fluid.gravity == 0 else [])]
+
+
+def _runspec(case: Case, problem: Problem) -> Iterator[str]:
+    nx, ny, nz = problem.grid.box
+    per_well = np.bincount(problem.perforation_well).max()
+    date = case.start
+    n_rows = len(_table(case.fluid.curves).saturation)
+    yield from (f"-- {note}" for note in _notes(case))
+    # OPM Flow stumbles over a single quote even here, and two dashes begin a comment.
+    title = re.sub(r"['\"/]|--+", "", case.title).strip() or "untitled"
+    yield from ("RUNSPEC", "TITLE", f"  {title}", "DIMENS", f"  {nx} {ny} {nz} /", "OIL", "WATER")
+    yield from ("METRIC", "START", f"  {date.day} '{MONTHS[date.month - 1]}' {date.year} {date:%H:%M:%S} /")
+    yield from ("TABDIMS", f"  1 1 {n_rows} {n_rows} /", "EQLDIMS", "  /")
+    yield from ("WELLDIMS", f"  {len(problem.wells)} {per_well} 1 {len(problem.wells)} /", "UNIFOUT", "")
+
+
+def _notes(case: Case) -> Iterator[str]:
+    yield f"Run OPM Flow with {' '.join(flow_options(case))}"
+    if case.fluid.gravity == 0:
+        yield "Gravity is left out, which a deck cannot say."
+
+
+def _grid(rock: Rock) -> Iterator[str]:
+    grid = rock.grid
+    nx, ny, _ = grid.box
+    yield from ("GRID", "INIT")
+    for axis, sizes in zip(_AXES, grid.sizes, strict=True):
+        yield from _array(f"D{axis}V", sizes, METRIC.scale("length"))
+    yield from ("TOPS", f"  {nx * ny}*{exact_text(grid.top, METRIC.scale('length'))} /")
+    if not grid.is_active.all():
+        yield from _array("ACTNUM", _natural(grid.is_active.astype(float)), 1.0)
+    k = list(rock.components)
+    for axis, component in zip(_AXES, k * 3 if len(k) == 1 else k, strict=True):
+        yield from _array(f"PERM{axis}", _boxed(grid, component), METRIC.scale("permeability"))
+    yield from (*_array("PORO", _boxed(grid, rock.porosity), 1.0), "")
+
+
+def _props(case: Case, least_compressibility: float) -> Iterator[str]:
+    fluid, rock = case.fluid, case.rock
+    table = _table(fluid.curves)
+    yield from ("PROPS", "SWOF")
+    scales = (1.0, 1.0, 1.0, METRIC.scale("pressure"))
+    columns = (table.saturation, table.k_water, table.k_oil, table.p_capillary)
+    for row in zip(*columns, strict=True):
+        yield "  " + " ".join(exact_text(value, scale) for value, scale in zip(row, scales, strict=True))
+    yield "/"
+    for name, phase in (("PVTW", fluid.water), ("PVCDO", fluid.oil)):
+        yield from (name, f"  {_liquid(phase, least_compressibility)} /")
+    oil, water = (exact_text(phase.density, METRIC.scale("density")) for phase in (fluid.oil, fluid.water))
+    # The third is gas, which there is none of.
+    yield from ("DENSITY", f"  {oil} {water} 1 /")
+    reference = exact_text(rock.reference_pressure, METRIC.scale("pressure"))
+    yield from ("ROCK", f"  {reference} {exact_text(rock.compressibility, METRIC.scale('compressibility'))} /", "")
+
+
+def _liquid(phase: Phase, least_compressibility: float) -> str:
+    reference = exact_text(phase.reference_pressure, METRIC.scale("pressure"))
+    compressibility = max(phase.compressibility, least_compressibility)
+    return (f"{reference} 1 {exact_text(compressibility, METRIC.scale('compressibility'))} "
+            f"{exact_text(phase.viscosity, METRIC.scale('viscosity'))} 0")  # fmt: skip
+
+
+def _table(curves: SaturationFunctions) -> SaturationTable:
+    """The curves as a table: as they are, or sampled between the water's least saturation and 1."""
+    if isinstance(curves, SaturationTable):
+        return curves
+    low, ends = curves.connate, {curves.connate, 1.0}
+    if isinstance(curves, BrooksCorey):
+        water, oil = curves.water_curve, curves.oil_curve
+        kinks = [water.residual + water.span, 1 - oil.residual, 1 - oil.residual - oil.span]
+        kinks += [water.residual + curves.floor * water.span] if curves.has_capillary_pressure else []
+        ends |= {kink for kink in kinks if low < kink < 1.0}
+    # Round-off would tell apart what is one point.
+    corners = np.unique(np.array(sorted(ends)).round(12))
+    s = np.unique(
+        np.concatenate(
+            [_rows(*piece, n=round(N_ROWS * (piece[1] - piece[0]) / (1 - low))) for piece in pairwise(corners)]
+        )
+    )
+    at = torch.as_tensor(s)
+    return SaturationTable(
+        saturation=tuple(map(float, s)),
+        k_water=tuple(curves.water(at)[0].tolist()),
+        k_oil=tuple(curves.oil(at)[0].tolist()),
+        p_capillary=tuple(curves.capillary(at)[0].tolist()),
+    )
+
+
+def _rows(low: float, high: float, *, n: int) -> Float[np.ndarray, " m"]:
+    """From low to high, closer at the ends: there a mobility comes from nothing, and straight pieces overrate it."""
+    s = low + (high - low) * (1 - np.cos(np.linspace(0, np.pi, max(n, 2)))) / 2
+    return np.asarray(np.concatenate([[low], s[1:-1].round(9), [high]]))
+
+
+def _solution(problem: Problem) -> Iterator[str]:
+    grid = problem.grid
+    yield "SOLUTION"
+    yield from _array("PRESSURE", _scattered(grid, problem.pressure[0]), METRIC.scale("pressure"))
+    yield from (*_array("SWAT", _scattered(grid, problem.saturation[0]), 1.0), "")
+
+
+def _summary() -> Iterator[str]:
+    yield "SUMMARY"
+    yield from _FIELD_VECTORS
+    for name in _VECTORS:
+        yield from (name, "/")
+    yield ""
+
+
+def _schedule(problem: Problem, parameters: Parameters) -> Iterator[str]:
+    yield from ("SCHEDULE", "RPTRST", "  BASIC=2 /", "WELSPECS")
+    places = [_place(problem, i) for i in range(len(problem.perforation_cell))]
+    for i_well, well in enumerate(problem.wells):
+        first = int(np.flatnonzero(problem.perforation_well == i_well)[0])
+        i, j, _ = places[first]
+        depth = float(problem.grid.depth[problem.perforation_cell[first]]) if well.datum is None else well.datum
+        phase = "WATER" if well.kind == "injector" else "OIL"
+        datum = exact_text(depth, METRIC.scale("length"))
+        yield f"  '{deck_name(well.name)}' 'ALL' {i} {j} {datum} {phase} 1* STD SHUT NO /"
+    yield from ("/", "COMPDAT")
+    indices = parameters.well_index[0].tolist()
+    for (i, j, k), i_well, index in zip(places, problem.perforation_well, indices, strict=True):
+        well = problem.wells[i_well]
+        factor = exact_text(index, METRIC.scale("conductance"))
+        yield (f"  '{well.name}' {i} {j} {k} {k} OPEN 1* {factor} "
+               f"{exact_text(2 * well.radius, METRIC.scale('length'))} 3* {_AXES[well.axis]} /")  # fmt: skip
+    yield "/"
+    steps = zip(problem.steps, _controls(problem, parameters), strict=True)
+    for controls, run in groupby(steps, key=lambda step: step[1]):
+        yield from controls
+        yield from _array("TSTEP", (length for length, _ in run), METRIC.scale("time"))
+    yield "END"
+
+
+def _place(problem: Problem, i: int) -> tuple[int, ...]:
+    at = np.unravel_index(problem.grid.cells[problem.perforation_cell[i]], problem.grid.box)
+    return tuple(int(index) + 1 for index in at)
+
+
+def _controls(problem: Problem, parameters: Parameters) -> Iterator[list[str]]:
+    """What holds the wells in each report step, as keywords."""
+    targets = parameters.targets[0].detach().numpy()
+    for kinds, limits, aims in zip(problem.kinds, problem.limits, targets, strict=True):
+        lines = []
+        for name, is_injector in (("WCONINJE", True), ("WCONPROD", False)):
+            those = [w for w in range(len(problem.wells)) if problem.is_injector[w] == is_injector]
+            record = _injection if is_injector else _production
+            records = [f"  '{problem.wells[w].name}' {record(int(kinds[w]), aims[w], limits[w])} /" for w in those]
+            lines += [name, *records, "/"] if those else []
+        yield lines
+
+
+def _injection(kind: int, target: float, limit: float) -> str:
+    if kind == SHUT:
+        return "WATER SHUT RATE 0"
+    rate, bhp = (target, limit) if kind == RATE else (limit, target)
+    return f"WATER OPEN {'RATE' if kind == RATE else 'BHP'} {_given(rate, 'rate')} 1* {_given(bhp, 'pressure')}"
+
+
+def _production(kind: int, target: float, limit: float) -> str:
+    if kind == SHUT:
+        return "SHUT"
+    if kind == BHP:
+        return f"OPEN BHP 3* {_given(limit, 'rate')} 1* {_given(target, 'pressure')}"
+    rate, bhp = _given(target, "rate"), _given(limit, "pressure")
+    return {
+        OIL: f"OPEN ORAT {rate} 4* {bhp}",
+        WATER: f"OPEN WRAT 1* {rate} 3* {bhp}",
+        RATE: f"OPEN LRAT 3* {rate} 1* {bhp}",
+    }[kind]
+
+
+def _given(value: float, dimension: str) -> str:
+    """A number, or Eclipse's default where nothing limits."""
+    return exact_text(float(value), METRIC.scale(dimension)) if np.isfinite(value) else "1*"
+
+
+def _boxed(grid: Grid, field: torch.Tensor) -> Float[np.ndarray, " m"]:
+    return _natural(np.where(grid.is_active, field.detach().double().cpu().numpy().reshape(grid.box), 0.0))
+
+
+def _scattered(grid: Grid, values: torch.Tensor) -> Float[np.ndarray, " m"]:
+    """A field of the active cells; the others hold the first cell's, so that OPM's checks of ranges pass."""
+    box = np.full(grid.is_active.size, float(values[0]))
+    box[grid.cells] = values.numpy()
+    return _natural(box.reshape(grid.box))
+
+
+def _natural(box: Float[np.ndarray, "nx ny nz"]) -> Float[np.ndarray, " m"]:
+    """In Eclipse's order, i fastest."""
+    return np.asarray(box.transpose(2, 1, 0).ravel())
+
+
+def _array(name: str, values: Iterable[float], scale: float) -> Iterator[str]:
+    """A keyword of numbers; runs of the same one are repeat counts."""
+    parts = []
+    for value, run in groupby(float(value) for value in values):
+        n, text = len(list(run)), exact_text(value, scale)
+        parts.append(f"{n}*{text}" if n > 1 else text)
+    yield name
+    # Eclipse reads 128 characters a line.
+    yield from (f"  {line}" for line in wrap(" ".join(parts), 118, break_on_hyphens=False))
+    yield "/"

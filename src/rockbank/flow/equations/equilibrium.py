@@ -1,0 +1,78 @@
+"""Hydrostatic equilibrium: pressures and saturations before any well flows."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from rockbank.flow.equations.fluid import Fluid, Phase
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.problem import State
+from rockbank.flow.equations.relperm import SaturationFunctions, SaturationTable
+
+# Halvings of the bracket of a saturation: to round-off.
+_N_HALVINGS = 60
+
+
+def equilibrium(
+    grid: Grid, fluid: Fluid, *, datum: float, pressure: float, contact: float, capillary_at_contact: float = 0.0
+) -> State:
+    """The state in which nothing flows: each phase's pressure grows with depth by its own weight.
+
+        dp_a/dz = g rho_a(p_a),   p_o - p_w = p_c(s)
+
+    Evaluated at the cells' centres. Without capillary pressure the water is connate above the contact, and all
+    that the curves allow below it.
+
+    Args:
+        grid: gives the depths.
+        fluid: gives densities, gravity and capillary pressure.
+        datum: depth of `pressure`, m; above the contact the pressure is the oil's, below it the water's.
+        pressure: Pa.
+        contact: depth at which oil and water touch, m.
+        capillary_at_contact: oil pressure minus water pressure there, Pa.
+    """
+    depth, g = grid.depth, fluid.gravity
+    if datum <= contact:
+        oil = _column(fluid.oil, g, datum, pressure, depth)
+        at_contact = _column(fluid.oil, g, datum, pressure, np.array([contact]))[0] - capillary_at_contact
+        water = _column(fluid.water, g, contact, at_contact, depth)
+    else:
+        water = _column(fluid.water, g, datum, pressure, depth)
+        at_contact = _column(fluid.water, g, datum, pressure, np.array([contact]))[0] + capillary_at_contact
+        oil = _column(fluid.oil, g, contact, at_contact, depth)
+    most = fluid.curves.saturation[-1] if isinstance(fluid.curves, SaturationTable) else 1.0
+    if fluid.curves.has_capillary_pressure:
+        saturation = _saturation(fluid.curves, oil - water, most)
+        p_c = fluid.curves.capillary(torch.as_tensor(saturation))[0].numpy()
+    else:
+        saturation = np.where(depth > contact, most, fluid.curves.connate)
+        p_c = np.zeros_like(depth)
+    # Where there is no oil to hold the balance, water does.
+    p = np.where(oil - water >= p_c, oil, water + p_c)
+    return State(pressure=_spread(grid, p), saturation=_spread(grid, saturation))
+
+
+def _column(phase: Phase, g: float, z0: float, p0: float, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Pressure at depths z of a liquid at rest with p0 at z0: the integral of dp/dz = g rho exp(c (p - reference))."""
+    c = phase.compressibility
+    weight = g * phase.density * np.exp(c * (p0 - phase.reference_pressure)) * (z - z0)
+    return np.asarray(p0 + weight if c == 0 else p0 - np.log1p(-c * weight) / c)
+
+
+def _saturation(curves: SaturationFunctions, p_c: Float[np.ndarray, " n"], most: float) -> Float[np.ndarray, " n"]:
+    """Where the falling curve of capillary pressure takes the values p_c, by bisection; its ends outside."""
+    low, high = np.full_like(p_c, curves.connate), np.full_like(p_c, most)
+    for _ in range(_N_HALVINGS):
+        middle = (low + high) / 2
+        above = curves.capillary(torch.as_tensor(middle))[0].numpy() > p_c
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.asarray(high)
+
+
+def _spread(grid: Grid, values: Float[np.ndarray, " n"]) -> Float[torch.Tensor, "*shape"]:
+    """Values of the active cells on the whole box; the others hold the first one."""
+    box = np.full(grid.is_active.size, values[0])
+    box[grid.cells] = values
+    return torch.as_tensor(box.reshape(grid.shape))

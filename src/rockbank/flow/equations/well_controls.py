@@ -1,0 +1,87 @@
+"""What holds each well: its control, or the limit that takes over where the control would break it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from rockbank.flow.equations.problem import BHP, RATE, SHUT, Problem
+from rockbank.flow.equations.residual import Equations, Step, Unknowns, held_phases
+
+# By how much a bound must be passed, in parts of it, before it counts: round-off is no reason to switch.
+SLACK = 1e-9
+# Pressure beyond the cells' at which a well that has to flow but cannot starts anew, Pa; MRST's first guess.
+KICK = 5e5
+
+
+def held_step(
+    equations: Equations,
+    lengths: Float[np.ndarray, " b"],
+    reports: Int[np.ndarray, " b"],
+    held: Bool[np.ndarray, "b w"],
+) -> Step:
+    """A step of each member with what holds its wells: their limits where `held`, else their controls.
+
+    A well that is to flow at no rate is shut: without cross-flow, that is what its equation would mean.
+    """
+    problem, targets = equations.problem, equations.parameters.targets
+    of_limits = torch.as_tensor(problem.limits[reports]).to(targets)
+    bounds = targets[torch.arange(len(reports)), torch.as_tensor(reports)]
+    is_held = torch.as_tensor(held, device=targets.device)
+    bounds = torch.where(is_held, of_limits, bounds)
+    kinds = torch.as_tensor(kinds_held(problem, reports, held), device=targets.device)
+    kinds = torch.where((kinds != BHP) & (bounds <= 0), SHUT, kinds)
+    return Step(length=torch.as_tensor(lengths).to(targets), kinds=kinds, targets=bounds)
+
+
+def kinds_held(
+    problem: Problem, reports: Int[np.ndarray, " b"], held: Bool[np.ndarray, "b w"]
+) -> Int[np.ndarray, "b w"]:
+    """Kind of the control, or of its limit where that holds: a pressure limits rates, a rate limits a pressure."""
+    kinds = problem.kinds[reports]
+    return np.where(held, np.where(kinds == BHP, RATE, BHP), kinds)
+
+
+def has_same_control(problem: Problem, report: int) -> Bool[np.ndarray, " w"]:
+    """Which wells have control and limit of the same kinds in this report step as in the one before."""
+    now, before = slice(report, report + 1), slice(report - 1, report)
+    limited = np.isfinite(problem.limits)
+    same = (problem.kinds[now] == problem.kinds[before]) & limited[now] & limited[before]
+    return np.asarray(same[0])
+
+
+def is_broken(
+    equations: Equations, now: Unknowns, rates: Float[Tensor, "b w 2"], step: Step, other: Step
+) -> Bool[Tensor, "b w"]:
+    """Which wells pass what does not hold them now, their limit or their control (`other`)."""
+    flow = (held_phases(other.kinds) * rates).sum(dim=-1)
+    passed = torch.where(
+        other.kinds == BHP, equations.sign * (now.bhp - other.targets), equations.sign * flow - other.targets
+    )
+    return (passed > SLACK * other.targets.abs()) & (step.kinds != SHUT) & (other.kinds != SHUT)
+
+
+def set_wells(equations: Equations, now: Unknowns, before: Unknowns, step: Step) -> Unknowns:
+    """Bottom-hole pressures that are known, and those of wells that are to flow but have no way to, put right.
+
+    A rate cannot be met from a pressure at which no perforation flows: the derivative is zero there.
+    """
+    is_known = (step.kinds == BHP) | (step.kinds == SHUT)
+    known = torch.where(step.kinds == BHP, step.targets, before.bhp)
+    places, sign = equations.well.expand(len(known), -1), equations.sign
+    beyond = -equations.drawdown(replace(now, bhp=torch.zeros_like(known))) * sign[equations.well]
+    nearest = torch.full_like(known, torch.inf).scatter_reduce(1, places, beyond, "amin")
+    furthest = torch.full_like(known, -torch.inf).scatter_reduce(1, places, beyond, "amax")
+    open_bhp = torch.where(sign * now.bhp > nearest, now.bhp, sign * (furthest + KICK))
+    return replace(now, bhp=torch.where(is_known, known, open_bhp))
+
+
+def first_bhp(equations: Equations, pressure: Float[Tensor, "b n"]) -> Float[Tensor, "b w"]:
+    """Bottom-hole pressures of wells at rest: the mean over their perforations, Pa."""
+    none = pressure.new_zeros(len(pressure), len(equations.sign))
+    level = -equations.drawdown(Unknowns(pressure=pressure, saturation=pressure, bhp=none))
+    return none.scatter_reduce(1, equations.well.expand_as(level), level, "mean", include_self=False)

@@ -1,0 +1,1 @@
+"""Linear solvers of the Jacobian and of its transpose."""

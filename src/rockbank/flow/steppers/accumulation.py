@@ -1,0 +1,66 @@
+"""What the cells hold of each phase during a step of the sequential iteration."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from rockbank.flow.equations.problem import Problem
+
+Cells = Float[np.ndarray, " n"]
+
+
+class Storage:
+    """Capacities for each phase at the pressures so far, and what was held before the step.
+
+    Attributes:
+        dt: length of the step, s.
+        pore_volume: at the reference pressure, m^3.
+        water: PV b_w / dt: what a cell full of water holds, by the step's length, m^3/s.
+        oil: likewise.
+        held_water: of that, what the cells held before the step.
+        held_oil: likewise.
+        b_w: volume at the reference pressure of one volume of water.
+        b_o: likewise of oil.
+        swap: b_w / b_o.
+    """
+
+    dt: float
+    water: Cells
+    oil: Cells
+    held_water: Cells
+    held_oil: Cells
+
+    def __init__(self, problem: Problem, pore_volume: Cells) -> None:
+        phases = (problem.fluid.water, problem.fluid.oil)
+        self.problem, self.pore_volume = problem, pore_volume
+        self.c_w, self.c_o = (problem.rock_compressibility + phase.compressibility for phase in phases)
+        self.is_rigid = self.c_w == self.c_o == 0
+        self.b_w = self.b_o = self.swap = np.ones_like(pore_volume)
+
+    def begin(self, dt: float, p: Cells, s: Cells) -> None:
+        """Starts a step from what the cells hold."""
+        self.dt = dt
+        self.water = self.oil = self.pore_volume / dt
+        self.press(p)
+        self.held_water, self.held_oil = self.water * s, self.oil * (1 - s)
+
+    def press(self, p: Cells) -> None:
+        """Goes on to other pressures."""
+        if self.is_rigid:
+            return
+        problem, phases = self.problem, (self.problem.fluid.water, self.problem.fluid.oil)
+        self.b_w, self.b_o = (np.exp(phase.compressibility * (p - phase.reference_pressure)) for phase in phases)
+        self.swap = self.b_w / self.b_o
+        pores = self.pore_volume / self.dt * np.exp(problem.rock_compressibility * (p - problem.rock_reference))
+        self.water, self.oil = pores * self.b_w, pores * self.b_o
+
+    def excess(self, s: Cells) -> Cells:
+        """By how much less the cells hold than before, of both phases together, m^3/s."""
+        if self.is_rigid:  # exactly: the saturations' sum is 1
+            return np.zeros_like(s)
+        return np.asarray(self.held_water - self.water * s + self.held_oil - self.oil * (1 - s))
+
+    def slope(self, s: Cells) -> Cells | None:
+        """Derivative of what they hold in the pressure; None is 0."""
+        return None if self.is_rigid else self.c_w * self.water * s + self.c_o * self.oil * (1 - s)

@@ -1,0 +1,268 @@
+"""Newton's method on the fully implicit equations, with steps cut where it fails."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import BHP, SHUT, Parameters, Problem
+from rockbank.flow.equations.residual import Equations, Linearised, Step, Unknowns
+from rockbank.flow.equations.trajectory import NewtonError, StepReport, Trajectory
+from rockbank.flow.equations.well_controls import first_bhp, has_same_control, held_step, is_broken, set_wells
+from rockbank.flow.linear.choose import solver_for
+
+DAY = 86400.0
+# How often a well may change between its control and its limit in one try of a step.
+MAX_SWITCHES = 6
+# Of a well's rate at cnv = 1e-3: MRST's 1 m^3/day, and which part of a small target.
+WELL_RATE, WELL_PART = 1 / DAY, 0.01
+
+
+def run(
+    problem: Problem,
+    parameters: Parameters,
+    options: Options,
+    *,
+    start: Unknowns | None = None,
+    held: Bool[np.ndarray, "b w"] | None = None,
+    reports: range | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[Trajectory]:
+    """Takes every member through the report steps: all of them at once, each at its own pace.
+
+    Args:
+        problem: of all members.
+        parameters: likewise.
+        options: tolerances of Newton, and the linear solver.
+        start: the state before the first step; None is the problem's initial one.
+        held: which wells their limits hold at first; None is none.
+        reports: the report steps to take; None is all.
+        progress: is told of the report steps done since it was told last.
+
+    Raises:
+        NewtonError: a step did not converge, cut as often as it may be.
+    """
+    equations = Equations(problem, parameters)
+    if start is None:
+        bhp = first_bhp(equations, problem.pressure)
+        start = Unknowns(pressure=problem.pressure, saturation=problem.saturation, bhp=bhp)
+    held = np.zeros(start.bhp.shape, dtype=bool) if held is None else held
+    march = _March(equations, options, start, held, range(len(problem.steps)) if reports is None else reports)
+    while under_way := [i for i, clock in enumerate(march.clocks) if clock.report < march.reports.stop]:
+        done = march.iterate(under_way)
+        if progress is not None and done:
+            progress(done)
+    return [clock.trajectory(start.take([i])) for i, clock in enumerate(march.clocks)]
+
+
+class _Error(NamedTuple):
+    """What is left of the residual: by what may be left; in the worst cell, by its pore volume; of the worst well."""
+
+    allowed: float
+    cnv: float
+    cell: int
+    of_well: float
+    well: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Taken:
+    """A step that converged."""
+
+    length: float
+    report: int
+    state: Unknowns
+    kinds: Int[np.ndarray, " w"]
+    held: Bool[np.ndarray, " w"]
+
+
+class _Clock:
+    """Where one member stands: the step that it tries, and those that it has taken.
+
+    A report step has `whole` parts, of which `left` are still to be taken; a step takes a power of two of them.
+    """
+
+    def __init__(self, whole: int, report: int, held: Bool[np.ndarray, " w"]) -> None:
+        self.whole, self.report = whole, report
+        self.parts = self.left = whole
+        self.spent = 0  # iterations in this report step
+        self.taken: list[_Taken] = []
+        self.reports: list[StepReport] = []
+        self.try_step(held)
+
+    def try_step(self, held: Bool[np.ndarray, " w"]) -> None:
+        """Starts anew, with the wells that their limits hold at first."""
+        self.first_held = self.held = held
+        self.switches = np.zeros(len(held), dtype=int)
+        self.iteration = 0
+
+    def switch(self, wells: Bool[np.ndarray, " w"]) -> None:
+        """Gives wells from control to limit or back, which makes the step another problem."""
+        self.held = self.held ^ wells
+        self.switches = self.switches + wells
+        self.iteration = 0
+
+    def end_report(self, residual: float, note: str) -> None:
+        """Goes on to the next report step, at its full length."""
+        n_steps = sum(step.report == self.report for step in self.taken)
+        report = StepReport(method="newton", iterations=self.spent, n_steps=n_steps, residual=residual, note=note)
+        self.reports.append(report)
+        self.report += 1
+        self.parts = self.left = self.whole
+        self.spent = 0
+
+    def trajectory(self, start: Unknowns) -> Trajectory:
+        """What this member did."""
+        states = [start, *(step.state for step in self.taken)]
+        return Trajectory(
+            steps=np.array([step.length for step in self.taken]),
+            report=np.array([step.report for step in self.taken]),
+            pressure=torch.cat([state.pressure for state in states]),
+            saturation=torch.cat([state.saturation for state in states]),
+            bhp=torch.cat([state.bhp for state in states[1:]]),
+            kinds=np.array([step.kinds for step in self.taken]),
+            held_by_limit=np.array([step.held for step in self.taken]),
+            reports=tuple(self.reports),
+        )
+
+
+class _March:
+    """The members' clocks and states, and the iteration that moves them on."""
+
+    def __init__(
+        self, equations: Equations, options: Options, start: Unknowns, held: Bool[np.ndarray, "b w"], reports: range
+    ) -> None:
+        self.equations, self.options, self.reports = equations, options, reports
+        self.solver = solver_for(equations.problem, options.solver, start.pressure.device)
+        self.before = self.now = start
+        self.clocks = [_Clock(2**options.max_cuts, reports.start, of) for of in held]
+
+    def iterate(self, members: list[int]) -> int:
+        """One iteration of each member, at the end of which its step has converged, failed or come closer.
+
+        Returns:
+            how many report steps it ended.
+        """
+        before_it = sum(self.clocks[i].report for i in members)
+        equations, before = self.equations.take(members), self.before.take(members)
+        step, other = (self._steps(equations, members, swap=swap) for swap in (False, True))
+        now = set_wells(equations, self.now.take(members), before, step)
+        here = equations.linearise(now, before, step)
+        errors = self._errors(equations, here, step)
+        broken = is_broken(equations, now, here.rates, step, other).cpu().numpy()
+        self.now, moving = self.now.put(members, now), []
+        for k, i in enumerate(members):
+            clock, error = self.clocks[i], errors[k]
+            has_converged = clock.iteration > 0 and error.allowed <= 1
+            # A limit takes over at once the first time. From then on a well changes hands at a solution only: on the
+            # way to one, the pressure around a well that has just done so says nothing.
+            at_once = (clock.switches == 0) & ~clock.held & (clock.iteration > 0)
+            switching = broken[k] & (at_once | has_converged) & (clock.switches < MAX_SWITCHES)
+            if switching.any():
+                clock.switch(switching)
+            elif has_converged:
+                self._accept(i, now.take([k]), step.kinds[k].cpu().numpy(), error, broken[k])
+            elif clock.iteration == self.options.max_iterations or not math.isfinite(error.allowed):
+                self._cut(i, error)
+            else:
+                moving.append(k)
+        if moving:
+            self._move([members[k] for k in moving], now.take(moving), here, moving)
+        return sum(self.clocks[i].report for i in members) - before_it
+
+    def _steps(self, equations: Equations, members: list[int], *, swap: bool) -> Step:
+        clocks = [self.clocks[i] for i in members]
+        reports = np.array([clock.report for clock in clocks])
+        lengths = equations.problem.steps[reports] * [clock.parts / clock.whole for clock in clocks]
+        return held_step(equations, lengths, reports, np.array([clock.held ^ swap for clock in clocks]))
+
+    def _errors(self, equations: Equations, here: Linearised, step: Step) -> list[_Error]:
+        """MRST's criteria: every cell's error, that of all cells together, and the wells' rates."""
+        options, pv = self.options, equations.parameters.pore_volume
+        in_cells = (here.cells.abs() * step.length[:, None, None] / pv[..., None]).amax(dim=-1)
+        together = here.cells.sum(dim=1).abs().amax(dim=-1) * step.length / pv.sum(dim=1)
+        may_be = options.cnv / 1e-3 * (WELL_PART * step.targets).clamp(max=WELL_RATE)
+        of_well, well = (here.wells.abs() / may_be.where(step.kinds != SHUT, torch.inf)).max(dim=-1)
+        cnv, cell = in_cells.max(dim=-1)
+        allowed = torch.stack([cnv / options.cnv, together / options.mb, of_well]).amax(dim=0)
+        each = zip(*(of.tolist() for of in (allowed, cnv, cell, of_well, well)), strict=True)
+        return [_Error(*of) for of in each]
+
+    def _move(self, members: list[int], now: Unknowns, here: Linearised, places: list[int]) -> None:
+        """Newton's update, each saturation by max_ds at most."""
+        factor = self.solver.factor(self.equations.problem, here.jacobian.take(places))
+        cells, wells = factor.solve(here.cells[places][..., None], here.wells[places][..., None])
+        dp, ds = cells[..., 0].unbind(dim=-1)
+        ds = ds.clamp(-self.options.max_ds, self.options.max_ds)
+        moved = Unknowns(
+            pressure=now.pressure - dp,
+            saturation=(now.saturation - ds).clamp(0.0, 1.0),
+            bhp=now.bhp - wells[..., 0],
+        )
+        self.now = self.now.put(members, moved)
+        for i in members:
+            self.clocks[i].iteration += 1
+            self.clocks[i].spent += 1
+
+    def _accept(
+        self, i: int, state: Unknowns, kinds: Int[np.ndarray, " w"], error: _Error, broken: Bool[np.ndarray, " w"]
+    ) -> None:
+        clock, problem = self.clocks[i], self.equations.problem
+        length = problem.steps[clock.report] * clock.parts / clock.whole
+        clock.taken.append(_Taken(length=length, report=clock.report, state=state, kinds=kinds, held=clock.held))
+        self.before = self.before.put([i], state)
+        clock.left -= clock.parts
+        held = clock.held
+        if not clock.left:
+            clock.end_report(error.cnv, _note(problem, held, broken))
+            if clock.report < self.reports.stop:
+                held = held & has_same_control(problem, clock.report)
+        clock.try_step(held)
+
+    def _cut(self, i: int, error: _Error) -> None:
+        clock = self.clocks[i]
+        if clock.parts == 1:
+            raise NewtonError(self._failure(i, error))
+        clock.parts //= 2
+        self.now = self.now.put([i], self.before.take([i]))
+        clock.try_step(clock.first_held)
+
+    def _failure(self, i: int, error: _Error) -> str:
+        clock, problem = self.clocks[i], self.equations.problem
+        begin, end = (problem.steps[:n].sum() / DAY for n in (clock.report, clock.report + 1))
+        place = np.unravel_index(problem.grid.cells[error.cell], problem.grid.box)[: len(problem.grid.shape)]
+        member = f" of member {i}" if len(self.clocks) > 1 else ""
+        why = "take shorter report steps, or raise max_iterations or max_cuts"
+        if error.of_well > 1:
+            why += f"; or well '{problem.wells[error.well].name}' cannot flow as it is told, and needs a limit"
+        if not math.isfinite(error.allowed) or self._has_no_pressure(i):
+            why = "the matrix is singular, as where a limit leaves no well under 'bhp' and nothing is compressible"
+        return (
+            f"report step {clock.report + 1}{member} (day {begin:.6g} to {end:.6g}) does not converge in "
+            f"{clock.iteration} iterations, cut into {clock.whole} steps; volume error of {error.cnv:.3g} pore "
+            f"volumes in cell {tuple(int(at) for at in place)}: {why}"
+        )
+
+    def _has_no_pressure(self, i: int) -> bool:
+        """Whether nothing says how high the pressures are; by round-off, a direct solver may solve even that."""
+        equations = self.equations.take([i])
+        is_compressible = equations.is_compressible or bool(equations.problem.rock_compressibility)
+        return not is_compressible and not bool((self._steps(equations, [i], swap=False).kinds == BHP).any())
+
+
+def _note(problem: Problem, held: Bool[np.ndarray, " w"], broken: Bool[np.ndarray, " w"]) -> str:
+    """What the user should know of the wells at the end of a report step."""
+    said = ((held, "is held by its limit"), (broken, "changed too often between its control and its limit"))
+    return "; ".join(
+        f"well '{well.name}' {what}"
+        for of, what in said
+        for well, holds in zip(problem.wells, of, strict=True)
+        if holds
+    )

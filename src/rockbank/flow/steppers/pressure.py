@@ -1,0 +1,140 @@
+"""The pressure equation of the sequential iteration, by conjugate gradients with the factors of an older matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from rockbank.flow.kernels.cell_ordering import Network
+from rockbank.flow.kernels.sequential import connect, factorise, fill_band, power, relieve, solve_band
+from rockbank.flow.steppers.well_state import Bores
+
+Cells = Float[np.ndarray, " n"]
+
+# Conjugate-gradient steps of one solution. It is good enough when the last gains less than this part of the power
+# that all of them together take out; when that asks for more steps, the factors are too old.
+MAX_STEPS, LITTLE = 3, 1e-3
+
+
+class NoPressureError(RuntimeError):
+    """The pressure's matrix is singular; says why."""
+
+
+class Pressure:
+    """The linear system of a pressure change dp at given mobilities.
+
+        sum_f c_f (dp_i - dp_j) + slope_i dp_i + sum_p strength_p (dp_i - dbhp) = excess_i
+
+    with dbhp the change that keeps the rate of a well that a rate holds, else 0: symmetric and positive.
+
+    Attributes:
+        conductance: c = T m_up of the faces.
+        is_settled: whether the last solution was as good as asked.
+    """
+
+    conductance: Float[np.ndarray, " f"]
+    is_settled: bool
+
+    def __init__(self, net: Network, transmissibility: Float[np.ndarray, " f"], bores: Bores) -> None:
+        self.net, self.transmissibility, self.bores = net, transmissibility, bores
+        self.conductance = np.empty_like(transmissibility)
+        self.factor: PressureFactor | None = None
+
+    def forget(self) -> None:
+        """Factorises anew at the next solution."""
+        self.factor = None
+
+    def solve(self, p: Cells, m_w: Cells, m_o: Cells, excess: Cells, slope: Cells | None) -> Cells:
+        """The change from `p` that takes `excess` (what flows into each cell, but for faces and wells) away.
+
+        Args:
+            p: of the cells, Pa.
+            m_w: b_w lam_w of the cells.
+            m_o: likewise of oil.
+            excess: m^3/s; it is used up.
+            slope: derivative of what a cell holds, per time, in its pressure; None is 0.
+        """
+        bores, net = self.bores, self.net
+        diagonal = np.zeros_like(p) if slope is None else slope.copy()
+        connect(self.transmissibility, net.lower, net.upper, p, m_w, m_o, self.conductance, diagonal, excess)
+        np.add.at(excess, bores.cell, bores.inflow(p))
+        np.add.at(diagonal, bores.cell, bores.strength)
+        is_new = self.factor is None
+        if self.factor is None:
+            self.factor = PressureFactor(net, self.conductance, diagonal, bores.columns(len(diagonal)))
+        return self._conjugate_gradients(self.factor, excess, slope, 1 if is_new else MAX_STEPS)
+
+    def _conjugate_gradients(self, factor: PressureFactor, excess: Cells, slope: Cells | None, n_steps: int) -> Cells:
+        """Hestenes and Stiefel 1952; one step is exact where the factors are the matrix's own."""
+        net, bores = self.net, self.bores
+        dp, direction, before, taken = np.zeros_like(excess), np.zeros_like(excess), 1.0, 0.0
+        self.is_settled = n_steps == 1
+        for step in range(n_steps):
+            z = factor.solve(excess)
+            now = float(excess @ z)
+            if not now > 0:  # nothing left, or round-off
+                self.is_settled = True
+                break
+            direction = z + now / before * direction if step else z
+            inflow, drop = bores.follow(direction)
+            curvature = power(self.conductance, net.lower, net.upper, direction) + float(inflow @ drop)
+            if slope is not None:
+                curvature += float(slope @ direction**2)
+            length, before = now / curvature, now
+            direction_p = length * direction
+            dp += direction_p
+            taken += length * now
+            if length * now <= LITTLE * taken:
+                self.is_settled = True
+            if self.is_settled or step + 1 == n_steps:
+                break
+            relieve(self.conductance, net.lower, net.upper, direction_p, excess)
+            np.add.at(excess, bores.cell, length * inflow)
+            if slope is not None:
+                excess -= slope * direction_p
+        return dp
+
+
+class PressureFactor:
+    """Cholesky factors of the matrix, with the wells under rates eliminated (Woodbury 1950).
+
+    Single precision halves the memory that a solution goes through, and conjugate gradients mend what it loses.
+
+    Args:
+        net: of the cells.
+        conductance: of its faces.
+        diagonal: of the matrix.
+        columns: what 1 Pa more in each well under a rate drives into the cells.
+
+    Raises:
+        NoPressureError: the matrix is singular.
+    """
+
+    def __init__(
+        self, net: Network, conductance: Float[np.ndarray, " f"], diagonal: Cells, columns: Float[np.ndarray, "k n"]
+    ) -> None:
+        total = columns.sum(axis=1)
+        self.precision: type[np.floating[Any]]
+        for self.precision, least in ((np.float32, 1e-4), (np.float64, 1e-12)):
+            self.band = np.empty((len(diagonal), net.width), dtype=self.precision)
+            fill_band(net.lower, net.upper, conductance, diagonal, self.band)
+            if not factorise(self.band):
+                continue
+            self.solved = np.array([self._solve(column) for column in columns]).reshape(columns.shape)
+            schur = np.diag(total) - columns @ self.solved.T
+            if (np.diag(schur) > least * total).all():
+                self.schur = np.linalg.inv(schur)
+                return
+        raise NoPressureError("no well holds the pressure, or the permeabilities differ beyond double precision")
+
+    def _solve(self, excess: Cells) -> Cells:
+        dp = excess.astype(self.precision)
+        solve_band(self.band, dp)
+        return dp.astype(float)
+
+    def solve(self, excess: Cells) -> Cells:
+        """About the pressure change that takes that excess away from the matrix's own reservoir."""
+        dp = self._solve(excess)
+        return dp + (self.schur @ (self.solved @ excess)) @ self.solved if len(self.schur) else dp

@@ -1,0 +1,247 @@
+"""The sequential fully implicit iteration: pressure, then transport in the order of the flow, until both agree.
+
+Its limit is the solution of the fully implicit equations (Jenny, Lee and Tchelepi 2006), without cut steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import Parameters, Problem
+from rockbank.flow.equations.relperm import BrooksCorey, SaturationTable
+from rockbank.flow.equations.residual import Unknowns
+from rockbank.flow.equations.trajectory import StepReport, Trajectory
+from rockbank.flow.kernels.cell_ordering import network
+from rockbank.flow.kernels.sequential import (
+    COREY_COLUMNS,
+    flow,
+    flow_order,
+    mobilities,
+    mobility_at,
+    transport,
+    volume_errors,
+)
+from rockbank.flow.steppers import newton
+from rockbank.flow.steppers.accumulation import Storage
+from rockbank.flow.steppers.pressure import NoPressureError, Pressure
+from rockbank.flow.steppers.well_state import Bores, NoFlowError
+
+Cells = Float[np.ndarray, " n"]
+
+# Outer iterations of one step; they contract by about 0.15, so that ten digits take a dozen.
+MAX_ITERATIONS = 50
+# The pressure's factors are too old where an iteration leaves more than this of the last change; new ones do not help
+# twice in a step, unless it does not come closer at all.
+SLOW, STUCK = 0.4, 0.9
+# Least spread of the pressures by which their changes are measured, by the pressure itself.
+LEAST_SPREAD = 1e-4
+
+
+class _NotConverged(RuntimeError):
+    """The step is one for Newton's method; says why."""
+
+
+def applies(problem: Problem) -> str | None:
+    """None where the sequential iteration takes the problem, else why not."""
+    if problem.fluid.gravity:
+        return "gravity acts"
+    if problem.fluid.curves.has_capillary_pressure:
+        return "capillary pressure acts"
+    if not isinstance(problem.fluid.curves, BrooksCorey | SaturationTable):
+        return f"curves of the kind {type(problem.fluid.curves).__name__} are not compiled"
+    return None
+
+
+def run(
+    problem: Problem, parameters: Parameters, options: Options, *, progress: Callable[[int], None] | None = None
+) -> Trajectory:
+    """Takes one member through the report steps; Newton's method takes those at which the iteration fails.
+
+    A step has converged when an iteration changes no saturation by more than `options.tolerance`, and no pressure by
+    more than that part of the pressures' spread, and when by the rate at which the changes shrink what is left is
+    no more either.
+
+    Args:
+        problem: one that `applies` has no objection to, with a batch of one.
+        parameters: likewise.
+        options: of which the tolerance counts, and those of Newton where it has to help.
+        progress: is told of every report step done, by a 1.
+
+    Raises:
+        NewtonError: Newton's method could not take a step either.
+    """
+    march = _March(problem, parameters.detach(), options)
+    for report in range(len(problem.steps)):
+        march.take(report)
+        if progress is not None:
+            progress(1)
+    return _joined(march.taken)
+
+
+def compiled_curves(problem: Problem) -> Float[np.ndarray, "points columns"]:
+    """The relative permeabilities over the viscosities, as the kernels take them."""
+    curves, mu_w, mu_o = problem.fluid.curves, problem.fluid.water.viscosity, problem.fluid.oil.viscosity
+    if isinstance(curves, BrooksCorey):
+        phases = ((curves.water_curve, mu_w), (curves.oil_curve, mu_o))
+        rows = [(curve.residual, 1 / curve.span, curve.exponent, curve.end / mu) for curve, mu in phases]
+        return np.array(rows).reshape(2, COREY_COLUMNS)
+    assert isinstance(curves, SaturationTable)
+    return np.stack([curves.saturation, np.divide(curves.k_water, mu_w), np.divide(curves.k_oil, mu_o)], axis=1)
+
+
+class _March:
+    """One member: its state, and the iteration that takes it through the steps."""
+
+    def __init__(self, problem: Problem, parameters: Parameters, options: Options) -> None:
+        self.problem, self.parameters, self.options = problem, parameters, options
+        self.net = net = network(problem.grid)
+        self.transmissibility = parameters.transmissibility[0].numpy()[net.face]
+        self.curves, connate = compiled_curves(problem), problem.fluid.curves.connate
+        # Below it no water moves; in a table whose first point has it mobile there is no such saturation.
+        self.immobile = connate if mobility_at(connate, self.curves)[0] == 0 else -1.0
+        self.p, self.s = problem.pressure[0].numpy()[net.cell], problem.saturation[0].numpy()[net.cell]
+        self.bores = Bores(problem, parameters, net, self.p)
+        self.storage = Storage(problem, parameters.pore_volume[0].numpy()[net.cell])
+        self.pressure = Pressure(net, self.transmissibility, self.bores)
+        n, n_faces = len(self.p), len(net.face)
+        self.m_w, self.m_o, self.water_part, self.injected, self.produced, self.scale = np.zeros((6, n))
+        self.flux, self.is_upward = np.zeros(n_faces), np.zeros(n_faces, dtype=np.bool_)
+        self.order, self.waiting = np.empty((2, n), dtype=np.uint32)
+        self.knows_flux = False
+        self.taken: list[Trajectory] = []
+
+    def take(self, report: int) -> None:
+        """One report step."""
+        before = Unknowns(
+            pressure=self._on_grid(self.p), saturation=self._on_grid(self.s), bhp=torch.from_numpy(self.bores.bhp[None])
+        )
+        held = self.bores.held
+        try:
+            iterations = self._step(report)
+        except (_NotConverged, NoPressureError, NoFlowError) as failure:
+            self.taken.append(self._by_newton(report, before, held, str(failure)))
+            return
+        bores, residual = self.bores, self._residual()
+        converged = StepReport(
+            method="sequential", iterations=iterations, n_steps=1, residual=residual, note=bores.note()
+        )
+        self.taken.append(
+            Trajectory(
+                steps=self.problem.steps[report : report + 1],
+                report=np.array([report]),
+                pressure=torch.cat([before.pressure, self._on_grid(self.p)]),
+                saturation=torch.cat([before.saturation, self._on_grid(self.s)]),
+                bhp=torch.from_numpy(bores.bhp[None]),
+                kinds=bores.kinds[None],
+                held_by_limit=bores.held[None],
+                reports=(converged,),
+            )
+        )
+
+    def _on_grid(self, field: Cells) -> torch.Tensor:
+        return torch.from_numpy(field[self.net.place])[None]
+
+    def _step(self, report: int) -> int:
+        """Iterates to the end of a report step; the iterations that it took."""
+        same_wells = self.bores.begin(report)
+        self.storage.begin(self.problem.steps[report], self.p, self.s)
+        self.s = self.s.copy()
+        if same_wells and self.knows_flux:
+            self._move_water()  # with the flow of the step before: closer to the end than the saturations before
+        last, has_new_factors, tolerance = np.inf, False, self.options.tolerance
+        for iteration in range(1, MAX_ITERATIONS + 1):
+            change = max(self._press(), self._move_water())
+            if not np.isfinite(change):
+                raise _NotConverged("the iteration went astray")
+            is_small = change <= tolerance and change * change <= tolerance * (last - change)
+            has_converged = is_small and self.pressure.is_settled
+            if self.bores.switch(self.p, has_converged=has_converged):
+                self.pressure.forget()
+                change = np.inf
+            elif has_converged:
+                self._set_wells()
+                self.bores.close(self.p)
+                return iteration
+            elif is_small or change > STUCK * last or (change > SLOW * last and not has_new_factors):
+                self.pressure.forget()
+                has_new_factors = True
+            last = change
+        raise _NotConverged(f"the last of {MAX_ITERATIONS} iterations still changed {change:.2g}")
+
+    def _set_wells(self) -> None:
+        mobilities(self.s, self.storage.b_w, self.storage.b_o, self.curves, self.m_w, self.m_o)
+        self.bores.set(self.p, self.m_w, self.m_o, self.storage.swap)
+
+    def _press(self) -> float:
+        """Pressures, and the flow that they drive, at the saturations so far; the largest change by the spread."""
+        net, bores, storage = self.net, self.bores, self.storage
+        self._set_wells()
+        dp = self.pressure.solve(self.p, self.m_w, self.m_o, storage.excess(self.s), storage.slope(self.s))
+        self.p = self.p + dp
+        bores.bhp = bores.bhp + bores.change(dp)
+        storage.press(self.p)
+        if (
+            flow(self.pressure.conductance, net.lower, net.upper, self.p, self.flux, self.is_upward)
+            or not self.knows_flux
+        ):
+            flow_order(self.flux, net.lower, net.upper, net.start, net.neighbour, net.side, self.waiting,
+                       self.order)  # fmt: skip
+        inflow = bores.inflow(self.p)
+        self.injected[:], self.produced[:] = 0.0, 0.0
+        np.add.at(self.injected, bores.cell, np.where(bores.injects, inflow, 0.0).clip(min=0.0))
+        np.add.at(self.produced, bores.cell, np.where(bores.injects, 0.0, -inflow).clip(min=0.0))
+        bores.shut_and_open(self.p)
+        self.knows_flux = True
+        least, most = self.p.min(), self.p.max()
+        spread = max(most - least, LEAST_SPREAD * max(abs(least), abs(most)))
+        return float(np.abs(dp).max() / spread)
+
+    def _move_water(self) -> float:
+        """Saturations with the flow so far; their largest change."""
+        net, storage = self.net, self.storage
+        return transport(
+            self.flux, net.start, net.neighbour, net.side, self.order, self.injected, self.produced,
+            storage.excess(self.s), storage.water, storage.held_water, storage.b_w, storage.b_o, self.immobile,
+            self.curves, self.s, self.water_part, self.scale,
+        )  # fmt: skip
+
+    def _residual(self) -> float:
+        """The largest volume error of a phase in a cell, by its pore volume."""
+        storage, bores, net = self.storage, self.bores, self.net
+        water = storage.water * self.s - storage.held_water
+        oil = storage.oil * (1 - self.s) - storage.held_oil
+        volume_errors(self.transmissibility, net.lower, net.upper, self.p, self.m_w, self.m_o, water, oil)
+        inflow = bores.inflow(self.p)
+        np.subtract.at(water, bores.cell, inflow * bores.water_part)
+        np.subtract.at(oil, bores.cell, inflow * (1 - bores.water_part))
+        return float(max((np.abs(of) / storage.pore_volume).max() for of in (water, oil)) * storage.dt)
+
+    def _by_newton(self, report: int, before: Unknowns, held: np.ndarray, why: str) -> Trajectory:
+        (taken,) = newton.run(self.problem, self.parameters, self.options, start=before, held=held[None],
+                              reports=range(report, report + 1))  # fmt: skip
+        (made,) = taken.reports
+        note = "; ".join(filter(None, [f"newton: {why}", made.note]))
+        self.p, self.s = (of[-1].numpy()[self.net.cell] for of in (taken.pressure, taken.saturation))
+        self.bores.bhp, self.bores.held = taken.bhp[-1].numpy(), taken.held_by_limit[-1]
+        self.pressure.forget()
+        self.knows_flux = False
+        return replace(taken, reports=(replace(made, note=note),))
+
+
+def _joined(parts: list[Trajectory]) -> Trajectory:
+    return Trajectory(
+        steps=np.concatenate([of.steps for of in parts]),
+        report=np.concatenate([of.report for of in parts]),
+        pressure=torch.cat([parts[0].pressure[:1], *(of.pressure[1:] for of in parts)]),
+        saturation=torch.cat([parts[0].saturation[:1], *(of.saturation[1:] for of in parts)]),
+        bhp=torch.cat([of.bhp for of in parts]),
+        kinds=np.concatenate([of.kinds for of in parts]),
+        held_by_limit=np.concatenate([of.held_by_limit for of in parts]),
+        reports=tuple(report for of in parts for report in of.reports),
+    )

@@ -1,0 +1,182 @@
+"""The wells of one member as the sequential iteration sees them: what holds each, and the pressure that this means."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from rockbank.flow.equations.problem import BHP, OIL, SHUT, WATER, Parameters, Problem
+from rockbank.flow.equations.well_controls import SLACK, has_same_control, kinds_held
+from rockbank.flow.kernels.cell_ordering import Network
+
+# How often a well may change between its control and its limit in one step.
+MAX_SWITCHES = 6
+
+
+class NoFlowError(RuntimeError):
+    """A well cannot hold its rate at any pressure; says which."""
+
+
+class Bores:
+    """Perforations and bottom-hole pressures; rates are surface volumes of both phases, positive into the reservoir.
+
+    Attributes:
+        bhp: Pa.
+        held: which wells their limits hold.
+        kinds: of what holds each well, a place in wells.KINDS.
+        is_rated: whether that is a rate, so that its pressure is unknown.
+        cell: of each perforation, by the network's numbers.
+        is_open: which perforations flow.
+        strength: m^3/s through each for 1 Pa.
+        water_part: of what flows.
+    """
+
+    bhp: Float[np.ndarray, " w"]
+    held: Bool[np.ndarray, " w"]
+    kinds: Int[np.ndarray, " w"]
+    is_rated: Bool[np.ndarray, " w"]
+    cell: Int[np.ndarray, " p"]
+    is_open: Bool[np.ndarray, " p"]
+    strength: Float[np.ndarray, " p"]
+    water_part: Float[np.ndarray, " p"]
+
+    def __init__(self, problem: Problem, parameters: Parameters, network: Network, p: Float[np.ndarray, " n"]) -> None:
+        self.problem = problem
+        self.targets = parameters.targets[0].numpy()
+        self.cell, self.well = network.place[problem.perforation_cell], problem.perforation_well
+        self.head, self.index = problem.perforation_head, parameters.well_index[0].numpy()
+        self.of_well = [np.flatnonzero(self.well == w) for w in range(len(problem.wells))]
+        self.sign = np.where(problem.is_injector, 1.0, -1.0)
+        self.injects = problem.is_injector[self.well]
+        self.bhp = self._sum(p[self.cell] - self.head) / self._sum(np.ones(len(self.cell)))
+        self.held = np.zeros(len(self.sign), dtype=bool)
+
+    def _sum(self, values: Float[np.ndarray, " p"]) -> Float[np.ndarray, " w"]:
+        return np.bincount(self.well, values, minlength=len(self.sign))
+
+    def begin(self, report: int) -> bool:
+        """Goes on to a report step; whether it holds the wells as the one before did."""
+        targets, kinds = self.targets, self.problem.kinds
+        self.report, self.switches = report, np.zeros(len(self.held), dtype=int)
+        self.has_limits = bool(np.isfinite(self.problem.limits[report]).any())
+        if report:
+            self.held = self.held & has_same_control(self.problem, report)
+            if (kinds[report] == kinds[report - 1]).all() and (targets[report] == targets[report - 1]).all():
+                return True
+        self._hold()
+        return False
+
+    def _hold(self) -> None:
+        self.kinds, self.bounds = self._bounds(self.held)
+        self.is_rated = (self.kinds != BHP) & (self.kinds != SHUT)
+        self.is_open = self.kinds[self.well] != SHUT
+
+    def _bounds(self, held: Bool[np.ndarray, " w"]) -> tuple[Int[np.ndarray, " w"], Float[np.ndarray, " w"]]:
+        at = np.array([self.report])
+        bounds = np.where(held, self.problem.limits[self.report], self.targets[self.report])
+        kinds = kinds_held(self.problem, at, held[None])[0]
+        return np.where((kinds != BHP) & (bounds <= 0), SHUT, kinds), bounds
+
+    def set(
+        self,
+        p: Float[np.ndarray, " n"],
+        m_w: Float[np.ndarray, " n"],
+        m_o: Float[np.ndarray, " n"],
+        swap: Float[np.ndarray, " n"],
+    ) -> None:
+        """Strengths of the open perforations at the cells' mobilities, and the bottom-hole pressures that hold.
+
+        Args:
+            p: of the cells, Pa.
+            m_w: b_w lam_w of the cells.
+            m_o: likewise of oil.
+            swap: b_w / b_o, by which water displaces oil in front of an injector.
+        """
+        water, oil, level = m_w[self.cell], m_o[self.cell], p[self.cell] - self.head
+        water = np.where(self.injects, water + swap[self.cell] * oil, water)
+        oil = np.where(self.injects, 0.0, oil)
+        both = water + oil
+        self.water_part = np.divide(water, both, out=np.zeros_like(water), where=both > 0)
+        self.strength = np.where(self.is_open, self.index * both, 0.0)
+        kind = self.kinds[self.well]
+        part = np.where(kind == OIL, 1 - self.water_part, np.where(kind == WATER, self.water_part, 1.0))
+        self.counted = self.index * both * part
+        counted = np.where(self.is_open, self.counted, 0.0)
+        total = self._sum(counted)
+        if not (total[self.is_rated] > 0).all():
+            stuck = self.problem.wells[np.flatnonzero(self.is_rated & ~(total > 0))[0]].name
+            raise NoFlowError(f"nothing that well '{stuck}' is to give can move")
+        at_rate = self._sum(counted * level) + self.sign * self.bounds
+        at_rate = np.divide(at_rate, total, out=np.zeros_like(total), where=self.is_rated)
+        self.bhp = np.where(self.kinds == BHP, self.bounds, np.where(self.is_rated, at_rate, self.bhp))
+
+    def shut_and_open(self, p: Float[np.ndarray, " n"]) -> None:
+        """Shuts the perforations that would flow the wrong way at pressures found together, and opens the others.
+
+        Not at pressures of the cells and of the bores from different iterations: where those differ by more than
+        what drives a perforation in tight rock, most of them shut for no reason.
+        """
+        drop = self.bhp[self.well] + self.head - p[self.cell]
+        self.is_open = (drop * self.sign[self.well] > 0) & (self.kinds[self.well] != SHUT)
+
+    def close(self, p: Float[np.ndarray, " n"]) -> None:
+        """Bottom-hole pressures at which the rates hold to the last digit, where the cells' pressures stay."""
+        for w in np.flatnonzero(self.is_rated):
+            of, sign = self.of_well[w], self.sign[w]
+            order = of[np.argsort(sign * (p[self.cell[of]] - self.head[of]))]  # the first to open comes first
+            level = sign * (p[self.cell[order]] - self.head[order])
+            strength = self.counted[order]
+            total = np.cumsum(strength)
+            u = np.divide(self.bounds[w] + np.cumsum(strength * level), total, out=np.full_like(level, np.inf),
+                          where=total > 0)  # fmt: skip
+            self.bhp[w] = sign * u[np.argmax(u <= np.append(level[1:], np.inf))]
+        self.shut_and_open(p)
+
+    def inflow(self, p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " p"]:
+        """Both phases together through each perforation."""
+        return np.asarray(self.strength * (self.bhp[self.well] + self.head - p[self.cell]))
+
+    def change(self, dp: Float[np.ndarray, " n"]) -> Float[np.ndarray, " w"]:
+        """Of the bottom-hole pressures, such that rates stay what they are where rates hold."""
+        total = self._sum(self.strength)
+        mean = np.divide(self._sum(self.strength * dp[self.cell]), total, out=np.zeros_like(total), where=total > 0)
+        return np.where(self.is_rated, mean, 0.0)
+
+    def follow(self, dp: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]:
+        """What flows into the perforations' cells more when pressures change, and the drop that drives it."""
+        drop = self.change(dp)[self.well] - dp[self.cell]
+        return self.strength * drop, drop
+
+    def columns(self, n_cells: int) -> Float[np.ndarray, "k n"]:
+        """Of the matrix, for the pressure of each well that a rate holds and that flows."""
+        flows = np.flatnonzero(self.is_rated & (self._sum(self.strength) > 0))
+        columns = np.zeros((len(flows), n_cells))
+        for column, w in zip(columns, flows, strict=True):
+            column[self.cell[self.of_well[w]]] = self.strength[self.of_well[w]]
+        return columns
+
+    def switch(self, p: Float[np.ndarray, " n"], *, has_converged: bool) -> bool:
+        """Gives wells from control to limit or back where what does not hold them is broken; whether it gave any.
+
+        A limit takes over at once the first time; from then on only at a solution, as in Newton's method.
+        """
+        if not self.has_limits:
+            return False
+        kinds, bounds = self._bounds(~self.held)
+        inflow = self.inflow(p)
+        water, oil = self._sum(inflow * self.water_part), self._sum(inflow * (1 - self.water_part))
+        flow = np.where(kinds == OIL, 0.0, water) + np.where(kinds == WATER, 0.0, oil)
+        passed = np.where(kinds == BHP, self.sign * (self.bhp - bounds), self.sign * flow - bounds)
+        broken = (passed > SLACK * np.abs(bounds)) & (kinds != SHUT) & (self.kinds != SHUT)
+        at_once = (self.switches == 0) & ~self.held
+        given = broken & (at_once | has_converged) & (self.switches < MAX_SWITCHES)
+        if not given.any():
+            return False
+        self.held, self.switches = self.held ^ given, self.switches + given
+        self._hold()
+        return True
+
+    def note(self) -> str:
+        """Which wells their limits hold."""
+        held = (well.name for well, is_held in zip(self.problem.wells, self.held, strict=True) if is_held)
+        return "; ".join(f"well '{name}' is held by its limit" for name in held)

@@ -1,0 +1,169 @@
+"""ModelCard: what travels with a generator, so that whoever pulls it can trust it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from rockbank.core.files import read_json, sha256, write_json
+from rockbank.generator.latents import Lattice
+from rockbank.rock.morphology import Segmentation
+
+CARD = "card.json"
+ONNX = "generator.onnx"
+WEIGHTS = "weights.safetensors"
+REFERENCE = "reference.json"
+SAMPLES = "samples.png"
+VERDICT = "verdict.json"
+# Of the graph in generator.onnx: its one input, and its one output.
+INPUT, OUTPUT = "latent", "image"
+HASHED = (ONNX, WEIGHTS, REFERENCE, SAMPLES)
+# Of card.json: 1 had no number and no lattice. A reader keeps what it does not know of an older one.
+FORMAT = 2
+
+
+# What tables, tags and the gate speak of, on the larger sample count.
+HEADLINE = ("fid", "kid", "s2_distance", "diversity", "memorisation")
+
+
+class CardMismatch(RuntimeError):
+    """A file of a generator's folder is not the one that its card describes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The scores that the gate weighs, and what they were measured with.
+
+    Attributes:
+        metrics: those of `HEADLINE`.
+        measured_with: extractor, sample count and data; scores that differ in any are never compared.
+    """
+
+    metrics: Mapping[str, float]
+    measured_with: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """A generator's description and the fingerprints of its files.
+
+    Attributes:
+        generator: its name in params.yaml, such as "shale-wgan-gp".
+        family: the kind of rock, and the data that it was trained and scored on.
+        network: the entry of the table of networks that rebuilds it from its weights.
+        loss: what it was trained with.
+        latent_shape: of one z ~ N(0, 1).
+        image_shape: channels, height, width of one sample.
+        value_range: [low, high] of each channel as the network gives it; (x - low) / (high - low) is the intensity.
+        voxel_size: metres.
+        segmentation: how the phase of interest is told from the rest.
+        data_md5: DVC's md5 of the raw data, or of the crops where there is no raw data.
+        git_commit: of the code that trained it.
+        scores: as `score` wrote them; the extractor and the sample counts stand inside.
+        parity: largest |ONNX - torch| over samples, in units of the network's range.
+        golden: a latent seed, and where to find which values in its samples.
+        files: SHA-256 of each file beside the card.
+        lattice: of the latents where the generator is endless, so that its images may have any size; None where all
+            are of the image shape.
+        unknown: what card.json says beyond this, kept as it is.
+    """
+
+    generator: str
+    family: str
+    network: str
+    loss: str
+    latent_shape: tuple[int, ...]
+    image_shape: tuple[int, int, int]
+    value_range: tuple[tuple[float, float], ...]
+    voxel_size: float
+    segmentation: Segmentation
+    data_md5: str | None
+    git_commit: str | None
+    scores: dict[str, Any]
+    parity: float
+    golden: dict[str, Any]
+    files: dict[str, str]
+    lattice: Lattice | None = None
+    unknown: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lattice = self.lattice
+        if lattice is not None and (1, *lattice.image(*self.latent_shape[1:])) != self.image_shape:
+            raise ValueError(
+                f"the latent {list(self.latent_shape)} on {lattice} does not give the image {list(self.image_shape)}; "
+                "an endless generator has one channel, and sides of cell x (cells - 2 margin)"
+            )
+
+    def judged(self) -> Judged:
+        """The card's scores as the gate weighs them."""
+        measured_with = {
+            "extractor": self.scores["extractor"],
+            "samples": self.scores["large"]["n"],
+            "data": self.data_md5,
+        }
+        return Judged(metrics=headline(self.scores), measured_with=measured_with)
+
+    def save(self, folder: Path) -> None:
+        """Write card.json into `folder`."""
+        known = asdict(self)
+        write_json(folder / CARD, {"format": FORMAT, **known.pop("unknown"), **known})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The card in `folder`, of this format or of an older one.
+
+        Raises:
+            ValueError: naming the file, and the key that is missing or the format that is too new.
+        """
+        path = folder / CARD
+        raw = read_json(path)
+        if not isinstance(raw, dict):
+            raise ValueError(f"{path}: not a model card but a {type(raw).__name__}; export again")
+        raw.pop("run_id", None)  # cards once named their run; the registered version does now
+        format_ = raw.pop("format", 1)
+        if not isinstance(format_, int) or not 1 <= format_ <= FORMAT:
+            raise ValueError(
+                f"{path}: a card of the newer format {format_!r}; formats up to {FORMAT} are known here: "
+                "use a newer rockbank, or export again with this one"
+            )
+        names = {each.name for each in fields(cls)} - {"unknown"}
+        needed = {each.name for each in fields(cls) if each.default is each.default_factory is MISSING}
+        if missing := sorted(needed - set(raw)):
+            raise ValueError(f"{path}: not a model card, these keys are missing: {missing}; export again")
+        known = {name: raw.pop(name) for name in names & set(raw)}
+        known["latent_shape"] = tuple(known["latent_shape"])
+        known["image_shape"] = tuple(known["image_shape"])
+        known["value_range"] = tuple((float(low), float(high)) for low, high in known["value_range"])
+        known["segmentation"] = Segmentation(**known["segmentation"])
+        known["lattice"] = Lattice(**known["lattice"]) if known.get("lattice") else None
+        return cls(**known, unknown=raw)
+
+    def verify(self, folder: Path) -> None:
+        """Compare every file beside the card with its fingerprint.
+
+        Raises:
+            CardMismatch: naming the first file that is missing or differs.
+        """
+        for name in HASHED:
+            wanted = self.files.get(name)
+            if wanted is None or not (folder / name).is_file():
+                raise CardMismatch(f"{folder / name}: not in the card or in the folder; pull or export it again")
+            got = sha256(folder / name)
+            if got != wanted:
+                raise CardMismatch(
+                    f"{folder / name}: sha256 is {got[:12]}.., the card says {wanted[:12]}..; "
+                    "the file was changed after its export: do not use it, pull or export it again"
+                )
+
+
+def headline(scores: Mapping[str, Any]) -> dict[str, float]:
+    """The scores that tables, tags and the gate speak of."""
+    flat = {"fid": scores["large"]["fid"], "kid": scores["large"]["kid"], **scores}
+    return {metric: float(flat[metric]) for metric in HEADLINE}
+
+
+def fingerprints(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file that a card answers for."""
+    return {name: sha256(folder / name) for name in HASHED}

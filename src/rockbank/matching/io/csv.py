@@ -1,0 +1,107 @@
+"""Observations as a CSV file, one measurement a row: time,time_unit,well,quantity,value,sigma,unit."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from jaxtyping import Float
+
+from rockbank.core.files import write_text
+from rockbank.flow.case import Case
+from rockbank.flow.units import UNITS, exact_text
+from rockbank.flow.units import Quantity as Unit
+from rockbank.matching.io.table import at, number, one_of, read_rows
+from rockbank.matching.problem.observations import QUANTITIES, Observations, Quantity
+
+COLUMNS = ("time", "time_unit", "well", "quantity", "value", "sigma", "unit")
+DIMENSIONS = {"bhp": "pressure", "water_rate": "rate", "oil_rate": "rate"}
+# What numbers are written in: the field's units where these hold them to the last bit, else SI.
+_WRITTEN = {"time": ("day", "s"), "pressure": ("bar", "Pa"), "rate": ("m3/day", "m3/s")}
+
+
+def read_table(path: Path, case: Case) -> Observations:
+    """The observations of a case in a CSV file.
+
+    Raises:
+        ValueError: naming file, line and column.
+    """
+    wells = [well.name for well in case.wells]
+    measured: list[Observations] = []
+    line_of: dict[tuple[int, ...], int] = {}
+    for line, cells in read_rows(path, COLUMNS):
+        with at(path, line, "well"):
+            well = one_of(cells["well"], wells)
+        with at(path, line, "quantity"):
+            quantity = cast(Quantity, one_of(cells["quantity"], QUANTITIES))
+        with at(path, line, "time_unit"):
+            unit_of_time = _unit(cells["time_unit"], "time")
+        with at(path, line, "unit"):
+            unit = _unit(cells["unit"], DIMENSIONS[quantity])
+        with at(path, line, "time"):
+            time = number(cells["time"]) * unit_of_time
+        with at(path, line, "value"):
+            value = number(cells["value"]) * unit
+        with at(path, line, "sigma"):
+            sigma = number(cells["sigma"]) * unit
+            one = Observations(
+                time=np.array([time]),
+                well=(well,),
+                quantity=(quantity,),
+                value=np.array([value]),
+                sigma=np.array([sigma]),
+            )
+        with at(path, line, "time"):
+            place = tuple(one.places(case.schedule.steps, wells)[:, 0].tolist())
+            if place in line_of:
+                raise ValueError(f"{one.name(0)} is in line {line_of[place]} too; keep one")
+        line_of[place] = line
+        measured.append(one)
+    return concatenated(measured)
+
+
+def write_observations(path: Path, observations: Observations) -> None:
+    """Write them as CSV, whole or not at all; read again, they are the same to the last bit."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for i, quantity in enumerate(observations.quantity):
+        (time,), time_unit = _texts([observations.time[i]], "time")
+        (value, sigma), unit = _texts([observations.value[i], observations.sigma[i]], DIMENSIONS[quantity])
+        writer.writerow((time, time_unit, observations.well[i], quantity, value, sigma, unit))
+    write_text(path, text.getvalue())
+
+
+def concatenated(parts: Sequence[Observations]) -> Observations:
+    """All of them as one."""
+
+    def joined(name: str) -> Float[np.ndarray, " n"]:
+        return np.concatenate([np.zeros(0), *(getattr(part, name) for part in parts)])
+
+    return Observations(
+        time=joined("time"),
+        well=tuple(name for part in parts for name in part.well),
+        quantity=tuple(name for part in parts for name in part.quantity),
+        value=joined("value"),
+        sigma=joined("sigma"),
+    )
+
+
+def _unit(cell: str, dimension: str) -> float:
+    if not cell:
+        raise ValueError(f"missing; give the unit of the {dimension}, one of {list(UNITS[dimension])}")
+    return Unit(dimension).scale(cell)
+
+
+def _texts(values: Sequence[float], dimension: str) -> tuple[list[str], str]:
+    """Decimals of the values, and their unit."""
+    unit, si = _WRITTEN[dimension]
+    scale = UNITS[dimension][unit]
+    texts = [exact_text(float(value), scale) for value in values]
+    if all(float(text) * scale == value for text, value in zip(texts, values, strict=True)):
+        return texts, unit
+    return [exact_text(float(value), 1.0) for value in values], si

@@ -1,0 +1,93 @@
+"""Files of observations: CSV, NetCDF and Eclipse's summary, read for a case and checked against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rockbank.flow.case import Case
+from rockbank.matching.io.csv import read_table
+from rockbank.matching.io.curves import (
+    CurvesSection,
+    SigmaSection,
+    UnitsSection,
+    curves_of_netcdf,
+    curves_of_summary,
+    from_curves,
+)
+from rockbank.matching.problem.observations import QUANTITIES, Observations
+
+# A producer that injects at more than this many standard deviations has the wrong sign rather than noise.
+_WRONG_SIGN = 6.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservationsSection(CurvesSection):
+    """Where the observations are.
+
+    Attributes:
+        file: relative to the case file: a .csv, which says all by itself; a .nc, or .nc:VARIABLE where one variable
+            holds all quantities; or an Eclipse summary's .SMSPEC.
+    """
+
+    file: str
+
+    def read(self, case: Case, folder: Path) -> Observations:
+        """The observations of a case.
+
+        Raises:
+            ValueError: naming the file or the key, and what does not fit the case.
+        """
+        name, _, variable = self.file.partition(":")
+        path = folder / name
+        suffix = path.suffix.lower()
+        if suffix not in (".csv", ".nc", ".smspec") or (variable and suffix != ".nc"):
+            raise ValueError(f"file: got '{self.file}'; give a .csv, a .nc, a .nc:VARIABLE or a .SMSPEC")
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file; the path is relative to the case file, and 'rockbank observe' "
+                             "makes one of a run")  # fmt: skip
+        wells = [well.name for well in case.wells]
+        if suffix == ".csv":
+            self._refuse_sections(path)
+            observations = read_table(path, case)
+        else:
+            self._require_sections(wells)
+            if suffix == ".smspec" and self.units != UnitsSection():
+                raise ValueError(f"units: {path} tells its own; leave them out")
+            curves = (curves_of_netcdf(path, variable, self, case.start) if suffix == ".nc"
+                      else curves_of_summary(path, self))  # fmt: skip
+            sigma = {name: of for name in QUANTITIES if (of := getattr(self.sigma, name)) is not None}
+            observations = from_curves(curves, sigma)
+        try:
+            observations.places(case.schedule.steps, wells)
+            _require_signs(observations, case)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return observations
+
+    def _refuse_sections(self, path: Path) -> None:
+        plain = {"observed": {}, "sigma": SigmaSection(), "names": {}, "units": UnitsSection()}
+        for name, value in plain.items():
+            if getattr(self, name) != value:
+                raise ValueError(f"{name}: is for a NetCDF or a summary; {path} says it in its columns, leave it out")
+
+    def _require_sections(self, wells: list[str]) -> None:
+        if not any(self.observed.values()):
+            raise ValueError(f"observed: nothing; say which quantities of which well, such as {{{wells[0]}: [bhp]}}")
+        for well in self.observed:
+            if well not in wells:
+                raise ValueError(f"observed: no well '{well}'; the case has {wells}")
+        known = [*wells, *QUANTITIES, "time"]
+        for name in self.names:
+            if name not in known:
+                raise ValueError(f"names: unknown key '{name}'; known are {known}")
+
+
+def _require_signs(observations: Observations, case: Case) -> None:
+    """ValueError where a well flows the wrong way, beyond all noise."""
+    way = {well.name: 1.0 if well.kind == "injector" else -1.0 for well in case.wells}
+    for i, well in enumerate(observations.well):
+        is_wrong = way[well] * observations.value[i] < -_WRONG_SIGN * observations.sigma[i]
+        if observations.quantity[i] != "bhp" and is_wrong:
+            raise ValueError(f"{observations.name(i)}: got {observations.value[i]:g} m^3/s; rates are positive into "
+                             "the reservoir, so that a producer's are negative: change the sign")  # fmt: skip

@@ -1,0 +1,1 @@
+"""Methods of history matching, and the workers that run their members."""

@@ -1,0 +1,1 @@
+"""What is matched: observations, geology, and the objective."""

@@ -1,0 +1,122 @@
+"""What a latent shows: its rock, and a close run through it until the end of the forecast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from rockbank.flow.case import Case
+from rockbank.flow.equations.trajectory import NewtonError
+from rockbank.flow.equations.wells import Control, Schedule
+from rockbank.flow.simulate import simulate
+from rockbank.matching.io.case_file import MatchCase
+from rockbank.matching.methods.workers import OF_ONE_MEMBER
+from rockbank.matching.problem.objective import Evaluation, Parts, Vector
+from rockbank.matching.problem.observations import QUANTITIES, observables
+from rockbank.matching.run import Run
+
+# What is reported is simulated closer than what is searched with.
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shown:
+    """The rock of a latent, and a run through it until the end of the forecast.
+
+    Attributes:
+        z: the latent.
+        facies: probability of sand.
+        permeability: m^2.
+        porosity: dimensionless.
+        bhp: Pa.
+        water_rate: m^3/s.
+        oil_rate: m^3/s.
+        simulated: where there are observations.
+        parts: of the posterior's own objective, whatever a member was drawn to.
+    """
+
+    z: Vector
+    facies: Float[np.ndarray, "j i"]
+    permeability: Float[np.ndarray, "j i"]
+    porosity: Float[np.ndarray, "j i"]
+    bhp: Float[np.ndarray, "t w"]
+    water_rate: Float[np.ndarray, "t w"]
+    oil_rate: Float[np.ndarray, "t w"]
+    simulated: Float[np.ndarray, " n"]
+    parts: Parts
+
+
+def show(run: Run, z: Vector) -> Shown | str:
+    """What a latent shows, or why it cannot be simulated."""
+    objective, case = run.objective, with_forecast(run.case)
+    at = torch.as_tensor(z, dtype=torch.float64)
+    with torch.no_grad():
+        variables = objective.rock.variables(at)
+        section = objective.rock.rock(variables)
+    try:
+        rock = replace(case.rock, permeability=section.permeability, porosity=section.porosity)
+        curves = _simulated(replace(case, rock=rock), run)
+    except OF_ONE_MEMBER as error:
+        return f"{type(error).__name__}: {error}"
+    simulated = curves.pop("simulated")
+    evaluation = Evaluation(
+        at=at,
+        variables=variables,
+        facies=objective.facies.at(variables[0]),
+        simulated=torch.as_tensor(simulated),
+    )
+    return Shown(
+        z=np.asarray(z),
+        **{name: of.numpy().T for name, of in vars(section).items()},
+        **curves,
+        simulated=simulated,
+        parts=objective.parts(evaluation, objective.target()),
+    )
+
+
+def show_truth(run: Run, _: None) -> dict[str, Float[np.ndarray, "..."]]:
+    """The curves of the case's own rock; none where it cannot be simulated."""
+    try:
+        return _simulated(with_forecast(run.case), run)
+    except NewtonError:
+        return {}
+
+
+def with_forecast(case: MatchCase) -> Case:
+    """The case with the forecast's steps after the history's, under the last controls."""
+    schedule = case.case.schedule
+    controls = {
+        name: of if isinstance(of, Control) else [*of, *[of[-1]] * len(case.forecast)]
+        for name, of in schedule.controls.items()
+    }
+    return replace(case.case, schedule=Schedule(steps=(*schedule.steps, *case.forecast), controls=controls))
+
+
+def _simulated(case: Case, run: Run) -> dict[str, Float[np.ndarray, "..."]]:
+    with torch.no_grad():
+        result = simulate(
+            case.rock,
+            case.fluid,
+            case.wells,
+            case.schedule,
+            initial=case.initial,
+            options=replace(case.options, tolerance=_TOLERANCE),
+        )
+    places = run.case.observations.places(run.case.case.schedule.steps, [well.name for well in case.wells])
+    curves = {name: getattr(result, name).numpy() for name in QUANTITIES}
+    return curves | {"simulated": observables(result, places).numpy()}
+
+
+def slerp(a: Vector, b: Vector, t: float) -> Vector:
+    """Spherical interpolation of latents with an angle w between them (Shoemake 1985).
+
+    z(t) = (sin((1 - t) w) a + sin(t w) b) / sin(w)
+    """
+    cosine = float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    if np.sin(angle) < 1e-6:
+        return (1 - t) * a + t * b
+    return np.asarray((np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle))

@@ -1,0 +1,264 @@
+"""What a run came to, as one dataset with CF attributes: latents, rock, curves, forecast, and the ways there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from rockbank.core.files import replacing
+from rockbank.core.provenance import git_commit
+from rockbank.flow.results.netcdf import CONVENTIONS
+from rockbank.matching.io.case_file import MatchCase
+from rockbank.matching.methods.state import FAILED, RUNNING, State
+from rockbank.matching.methods.workers import Each
+from rockbank.matching.problem.objective import Vector
+from rockbank.matching.problem.observations import QUANTITIES
+from rockbank.matching.results.diagnostics import table
+from rockbank.matching.results.forecast import Shown, show, show_truth, with_forecast
+from rockbank.matching.results.histories import (
+    N_LEGS,
+    N_POINTS,
+    OF_PARTS,
+    Variable,
+    evolution,
+    histories,
+    legs,
+    stacked,
+)
+from rockbank.matching.run import PRIOR, Run
+
+POSTERIOR, TABLE = "posterior.nc", "table.csv"
+_LOSSES = ("flow", "wells", "prior")
+
+
+def n_runs(run: Run) -> int:
+    """How many runs of the simulator `posterior` asks for, at most."""
+    n_ensembles = len(_ensembles(run))
+    n_between = N_LEGS * (N_POINTS - 2) if n_ensembles > 1 and run.settings.members >= N_LEGS else 0
+    return n_ensembles * run.settings.members + n_between + int(run.case.has_truth)
+
+
+def posterior(run: Run, each: Each) -> xr.Dataset:
+    """All that a run came to; every member's start and end is simulated anew, closely and until the forecast's end.
+
+    Dimensions and names are those that diagnostics and figures read. Members that failed are NaN, and so is what has
+    not been reached yet.
+
+    Args:
+        run: whose members have ended, or not yet.
+        each: function(run, argument) of all the arguments, in their order.
+    """
+    states = run.states()
+    latents: list[list[Vector | None]] = [[_start(state) for state in states], [_end(state) for state in states]]
+    latents = latents[: len(_ensembles(run))]
+    asked = [z for of_ensemble in latents for z in of_ensemble if z is not None]
+    answers = iter(each(show, asked))
+    shown = [[None if z is None else next(answers) for z in of_ensemble] for of_ensemble in latents]
+    variables = _of_members(run, states, shown) | _of_observations(run.case) | _of_wells(run.case)
+    variables |= histories(run, states)
+    if run.case.has_truth:
+        variables |= _of_truth(run, each)
+    best = _best(shown[-1])
+    if best:
+        variables |= evolution(run, states[best[0]], best[0])
+    if len(latents) > 1 and len(best) >= N_LEGS:
+        variables |= legs(run, each, [(i, shown[-1][i]) for i in best[:N_LEGS]])
+    return xr.Dataset(variables, coords=_coordinates(run), attrs=_provenance(run))
+
+
+def write_posterior(folder: Path, dataset: xr.Dataset) -> None:
+    """Write posterior.nc and table.csv into `folder`, each whole or not at all."""
+    encoding = {name: {"zlib": True, "complevel": 4} for name, each in dataset.data_vars.items() if each.ndim >= 3}
+    with replacing(folder / TABLE) as beside:
+        table(dataset).to_csv(beside, index=False)
+    # The last of the two, for by it the results are known to be whole.
+    with replacing(folder / POSTERIOR) as beside:
+        dataset.to_netcdf(beside, engine="h5netcdf", encoding=encoding)
+
+
+def read_posterior(folder: Path) -> xr.Dataset:
+    """The dataset that `write_posterior` wrote; ValueError names the file that is absent or something else."""
+    path = folder / POSTERIOR
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; 'rockbank match report {folder}' makes it")
+    try:
+        return xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: no NetCDF file: {error}; delete it, and make it again") from error
+
+
+def fingerprint(run: Run) -> str:
+    """SHA-256 of all checkpoints, by which a dataset is known to be of the members as they are now."""
+    digest = hashlib.sha256()
+    for i in range(run.settings.members):
+        path = run.checkpoint(i)
+        digest.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
+    return digest.hexdigest()
+
+
+def _ensembles(run: Run) -> list[str]:
+    return [PRIOR] if run.settings.method == PRIOR else [PRIOR, "posterior"]
+
+
+def _start(state: State | None) -> Vector | None:
+    return None if state is None or state.status == FAILED else state.records[0].z
+
+
+def _end(state: State | None) -> Vector | None:
+    return None if state is None or state.status == FAILED else state.last.z
+
+
+def _best(shown: Sequence[Shown | str | None]) -> list[int]:
+    """Members from the least loss on."""
+    total = {i: each.parts.total for i, each in enumerate(shown) if isinstance(each, Shown)}
+    return sorted(total, key=total.__getitem__)
+
+
+def _coordinates(run: Run) -> dict[str, Any]:
+    case = run.case.case
+    grid = case.rock.grid
+    x, y = (np.cumsum(sizes) - 0.5 * sizes for sizes in grid.sizes[:2])
+    steps = with_forecast(run.case).schedule.steps
+    is_history = np.arange(len(steps)) < len(case.schedule.steps)
+    wells = case.wells
+    return {
+        "ensemble": ("ensemble", _ensembles(run), {"long_name": "before and after the match"}),
+        "member": ("member", np.arange(run.settings.members), {"long_name": "number of the member"}),
+        "x": ("x", x, {"units": "m", "long_name": "along i, of the cells' centres", "axis": "X"}),
+        "y": ("y", y, {"units": "m", "long_name": "along j, of the cells' centres", "axis": "Y"}),
+        "time": ("time", np.cumsum(steps), {"units": "s", "long_name": "time since the start", "axis": "T"}),
+        "is_history": ("time", is_history, {"long_name": "until the end of the history; what follows is forecast"}),
+        "well": ("well", [well.name for well in wells], {"long_name": "name of the well"}),
+        "well_kind": ("well", [well.kind for well in wells], {"long_name": "injector or producer"}),
+    }
+
+
+_MEMBERS = {
+    "z": (("latent",), "1", "latent"),
+    "facies": (("y", "x"), "1", "probability of sand"),
+    "permeability": (("y", "x"), "m2", "permeability"),
+    "porosity": (("y", "x"), "1", "porosity"),
+    "bhp": (("time", "well"), "Pa", "bottom-hole pressure"),
+    "water_rate": (("time", "well"), "m3 s-1", "surface rate of water into the reservoir; a producer's is negative"),
+    "oil_rate": (("time", "well"), "m3 s-1", "surface rate of oil into the reservoir; a producer's is negative"),
+    "simulated": (("observation",), "", "simulated values of the observations, Pa or m3 s-1"),
+}
+
+
+def _of_members(
+    run: Run, states: Sequence[State | None], shown: Sequence[Sequence[Shown | str | None]]
+) -> dict[str, Variable]:
+    grid, steps = run.case.case.rock.grid, with_forecast(run.case).schedule.steps
+    sizes = {
+        "latent": run.objective.n_latent, "x": grid.shape[0], "y": grid.shape[1], "time": len(steps),
+        "well": len(run.case.case.wells), "observation": len(run.case.observations),
+    }  # fmt: skip
+    found: dict[str, Variable] = {}
+    for name, (dims, unit, meaning) in _MEMBERS.items():
+        if name == "simulated" and not sizes["observation"]:
+            continue
+        values = stacked(shown, attrgetter(name), tuple(sizes[dim] for dim in dims))
+        attributes = {"long_name": meaning} | ({"units": unit} if unit else {})
+        found[name] = (("ensemble", "member", *dims), values, attributes)
+    for name, meaning in OF_PARTS.items():
+        attributes = {"units": "1", "long_name": f"{meaning}, of the observations as they were made"}
+        values = stacked(shown, attrgetter(f"parts.{name}"))
+        found[f"loss_{name}" if name in _LOSSES else name] = (("ensemble", "member"), values, attributes)
+    status, reason = _status(states, shown)
+    found["status"] = (("member",), status, {"long_name": "in a word how the member ended, or 'running'"})
+    found["reason"] = (("member",), reason, {"long_name": "why it ended so"})
+    return found
+
+
+def _status(
+    states: Sequence[State | None], shown: Sequence[Sequence[Shown | str | None]]
+) -> tuple[list[str], list[str]]:
+    status, reason = [], []
+    for state, last in zip(states, shown[-1], strict=True):
+        if isinstance(last, str) and state is not None and state.status != RUNNING:
+            status.append(FAILED)
+            reason.append(f"simulated closely at its end: {last}")
+        else:
+            status.append(RUNNING if state is None else state.status)
+            reason.append("has not begun" if state is None else state.reason)
+    return status, reason
+
+
+def _of_observations(case: MatchCase) -> dict[str, Variable]:
+    of = case.observations
+    if not len(of):
+        return {}
+    note = {"comment": "Pa or m3 s-1, as observation_quantity says"}
+    columns: dict[str, tuple[Any, Mapping[str, str]]] = {
+        "observation_time": (of.time, {"units": "s", "long_name": "time since the start"}),
+        "observation_well": (list(of.well), {"long_name": "name of the well"}),
+        "observation_quantity": (list(of.quantity), {"long_name": "bhp, water_rate or oil_rate"}),
+        "observed": (of.value, {"long_name": "measured value", **note}),
+        "sigma": (of.sigma, {"long_name": "standard deviation of the measured value", **note}),
+    }
+    return {name: (("observation",), values, attributes) for name, (values, attributes) in columns.items()}
+
+
+def _of_wells(case: MatchCase) -> dict[str, Variable]:
+    """Places of their perforations, and of the cells whose facies was seen."""
+    found: dict[str, Variable] = {}
+    places = {
+        "perforation": [(*place[:2], i) for i, well in enumerate(case.case.wells) for place in well.cells],
+        "facies_cell": [
+            (*place, int(is_sand)) for place, is_sand in zip(case.facies.cells, case.facies.is_sand, strict=True)
+        ],
+    }
+    for dim, rows in places.items():
+        if not rows:
+            continue
+        i, j, what = np.array(rows).T
+        found[f"{dim}_i"] = ((dim,), i, {"long_name": "place of its cell along 'x', from 0"})
+        found[f"{dim}_j"] = ((dim,), j, {"long_name": "place of its cell along 'y', from 0"})
+        if dim == "perforation":
+            found["perforation_well"] = ((dim,), what, {"long_name": "place of its well along 'well', from 0"})
+        else:
+            found["facies_is_sand"] = ((dim,), what.astype(bool), {"long_name": "whether sand was seen there"})
+    return found
+
+
+def _of_truth(run: Run, each: Each) -> dict[str, Variable]:
+    geology, rock = run.case.geology, run.case.case.rock
+    p = (rock.components[0].numpy() - geology.least_permeability) / geology.permeability_range
+    meaning = "probability of sand in the truth"
+    found: dict[str, Variable] = {"truth_facies": (("y", "x"), p.clip(0, 1).T, {"units": "1", "long_name": meaning})}
+    (curves,) = each(show_truth, [None])
+    for name in QUANTITIES if curves else ():
+        _, unit, meaning = _MEMBERS[name]
+        attributes = {"units": unit, "long_name": f"{meaning}, in the truth"}
+        found[f"truth_{name}"] = (("time", "well"), curves[name], attributes)
+    return found
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    asked, card = run.settings, run.card
+    settings = asdict(asked) | {"case": Path(asked.case).name}
+    return {
+        "Conventions": CONVENTIONS,
+        "title": run.case.case.title,
+        "source": f"rockbank {version('rockbank')}, matching",
+        # That of the code, wherever the command is run.
+        "git_commit": git_commit(Path(__file__).parent) or "unknown",
+        "method": asked.method,
+        "seed": asked.seed,
+        "generator": f"{asked.generator} ({card.generator}, {card.network})",
+        "generator_sha256": run.card_sha256,
+        "case": settings["case"],
+        "case_sha256": asked.case_sha256,
+        "settings": json.dumps({key: value for key, value in settings.items() if key != "inputs"}),
+        "inputs": json.dumps(dict(asked.inputs)),
+        "checkpoints_sha256": fingerprint(run),
+    }

@@ -1,0 +1,1 @@
+"""The only doors to MLflow, and the gate before the registry."""

@@ -1,0 +1,357 @@
+"""The one door to the MLflow model registry: push, pull, promote, roll back."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import LoggedModelOutput
+from mlflow.entities.model_registry import ModelVersion
+
+from rockbank.core.files import read_json, replacing_folder, sha256
+from rockbank.generator.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headline
+from rockbank.mlops.tracking import FINAL
+from rockbank.params import GateParams
+
+CHAMPION = "champion"
+CANDIDATE = "candidate"
+FILES = (CARD, VERDICT, *HASHED)
+# A generator is a few MB; what is a thousand times larger is not one of ours.
+MAX_FOLDER_BYTES = 2 * 1024**3
+# A handful of small files needs no bar; MLflow reads this when it copies them.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# An alias that is not there is to MLflow a parameter of no value.
+_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+_HISTORY = "earlier_champions"
+_ABOUT = (
+    "Generators of {family} that passed the gate, a version each. `rockbank show {name}@champion` tells of the "
+    "champion, `rockbank sample {name}@champion` samples it, `rockbank promote {name}` makes the candidate champion."
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class RegistryError(RuntimeError):
+    """The registry does not have what was asked for, or could not be reached."""
+
+
+class NotRegistered(RegistryError):
+    """The registry answers, and has no such model, alias or version."""
+
+
+class PromotionRefused(RuntimeError):
+    """A version may not become champion."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A registered version, as `rockbank models` lists it."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    run_id: str | None
+    created: float
+    tags: dict[str, str]
+
+
+def connect(uri: str | None = None, *, timeout: float | None = None) -> None:
+    """Say where the registry is, and how long to wait for it.
+
+    Args:
+        uri: a tracking server or a store; None leaves MLflow's own choice.
+        timeout: seconds for one request, without a second try; None leaves MLflow's own two minutes and seven tries.
+    """
+    if timeout is not None:
+        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(math.ceil(timeout))
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    if uri is not None:
+        mlflow.set_tracking_uri(uri)
+
+
+def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
+    """Register the gated generator in `folder` as a version of `name`; the same files are not registered twice.
+
+    Args:
+        name: the registered model.
+        folder: the generator, its card and its verdict.
+        run_id: the MLflow run that trained it, which the version links to.
+
+    Raises:
+        CardMismatch: where a file is not the one its card describes.
+        PromotionRefused: where the folder has no passed verdict on this very card.
+    """
+    card = check_folder(folder)
+    fingerprint = sha256(folder / CARD)
+    for entry in versions(name):
+        if entry.tags.get("card_sha256") == fingerprint:
+            return entry
+    client = mlflow.MlflowClient()
+    experiment = client.get_run(run_id).info.experiment_id if run_id else _experiment(name)
+    model = client.create_logged_model(
+        experiment, name=card.generator, source_run_id=run_id, model_type=card.network, params={"loss": card.loss}
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        for file in FILES:
+            shutil.copyfile(folder / file, Path(temporary) / file)
+        client.log_model_artifacts(model.model_id, temporary)
+    client.finalize_logged_model(model.model_id, "READY")
+    scores = headline(card.scores)
+    if run_id:
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        for metric, value in scores.items():
+            # The run has the same value under the same name: another name would be one more chart of it.
+            client.log_metric(run_id, f"{FINAL}{metric}", value, model_id=model.model_id)
+    if not _known(name):
+        client.create_registered_model(name, description=_ABOUT.format(family=card.family, name=name))
+    tags = {
+        "generator": card.generator,
+        **{metric: f"{value:.6g}" for metric, value in scores.items()},
+        "gate": "passed",
+        "extractor": str(card.scores["extractor"]),
+        "data_md5": str(card.data_md5),
+        "card_sha256": fingerprint,
+    }
+    about = ", ".join(
+        [f"KID {scores['kid']:.3g}", f"S2 distance {scores['s2_distance']:.3g}", f"FID {scores['fid']:.3g}"]
+    )
+    version = client.create_model_version(
+        name,
+        f"models:/{model.model_id}",
+        run_id,
+        tags=tags,
+        description=f"{card.generator}: {about}",
+        model_id=model.model_id,  # a tracking server refuses a source that does not name its model
+    )
+    return _entry(version)
+
+
+def check_folder(folder: Path) -> ModelCard:
+    """The card of a generator's folder whose files and verdict hold.
+
+    Raises:
+        CardMismatch: where a file is missing, or is not the one its card describes.
+        PromotionRefused: where the verdict is not a pass, or speaks of another card.
+    """
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise CardMismatch(f"{folder}: {missing} not there; export, gate and register the generator again")
+    card = ModelCard.load(folder)
+    card.verify(folder)
+    verdict = read_json(folder / VERDICT)
+    if verdict.get("card_sha256") != sha256(folder / CARD):
+        raise PromotionRefused(f"{folder / VERDICT}: speaks of another card; run the gate on this one")
+    if verdict.get("passed") is not True:
+        raise PromotionRefused(f"'{card.generator}' did not pass the gate: {'; '.join(verdict.get('reasons', []))}")
+    return card
+
+
+def resolve(reference: str) -> Entry:
+    """The version that `reference` names: NAME@ALIAS, NAME/VERSION, or NAME for its champion.
+
+    Raises:
+        ValueError: where it is none of these.
+        NotRegistered: where the registry has no such model, alias or version.
+        RegistryError: where it does not answer.
+    """
+    name, alias, version = _parse(reference)
+    client = mlflow.MlflowClient()
+    try:
+        if version is not None:
+            found = client.get_model_version(name, version)
+        else:
+            found = client.get_model_version_by_alias(name, alias or CHAMPION)
+    except mlflow.MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise RegistryError(f"the registry at {mlflow.get_registry_uri()} does not answer: {error}") from error
+        known = [f"{entry.name}/{entry.version}" for entry in versions(name)]
+        hint = f"versions of '{name}' are {known}" if known else f"'{name}' has no versions; known are {names()}"
+        raise NotRegistered(f"{reference}: not in the registry; {hint}") from error
+    return _entry(found)
+
+
+def pull(reference: str, folder: Path) -> tuple[Entry, ModelCard]:
+    """Bring a version's files into `folder`, verified against its card and its verdict.
+
+    Raises:
+        NotRegistered: where the registry has no such version.
+        RegistryError: where the version or its files cannot be had.
+        CardMismatch, PromotionRefused: where they do not hold what they say; `folder` is then not written.
+    """
+    entry = resolve(reference)
+    uri = f"models:/{entry.name}/{entry.version}"
+    with replacing_folder(folder) as beside, tempfile.TemporaryDirectory() as temporary:
+        try:
+            source = Path(mlflow.artifacts.download_artifacts(uri, dst_path=temporary))
+        except (mlflow.MlflowException, OSError) as error:
+            raise RegistryError(f"{uri}: its files could not be fetched: {error}; is the artifact store up?") from error
+        size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
+        if size > MAX_FOLDER_BYTES:
+            raise RegistryError(f"{uri}: {size} bytes, the limit is {MAX_FOLDER_BYTES}; not a generator of ours")
+        for name in FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, beside / name)
+        card = check_pulled(entry, beside)
+    return entry, card
+
+
+def check_pulled(entry: Entry, folder: Path) -> ModelCard:
+    """The card of a version's folder, whose files, verdict and card are the registered ones.
+
+    Raises:
+        CardMismatch, PromotionRefused: where they are not.
+    """
+    card = check_folder(folder)
+    if entry.tags.get("card_sha256") != sha256(folder / CARD):
+        raise CardMismatch(
+            f"{entry.name}/{entry.version}: {CARD} is not the one that was registered; register the generator again"
+        )
+    return card
+
+
+def set_alias(name: str, alias: str, version: str) -> None:
+    """Point `name@alias` at `version`."""
+    mlflow.MlflowClient().set_registered_model_alias(name, alias, version)
+
+
+def promote(name: str, gates: Mapping[str, GateParams], version: str | None = None) -> tuple[Entry, Entry | None]:
+    """Make a version champion, after reading its files, verdict and scores again.
+
+    Args:
+        name: the registered model, whatever its family.
+        gates: of each family; the candidate's KID is compared with today's champion's by that of its card.
+        version: the candidate's; None for the one with the alias `candidate`.
+
+    Returns:
+        The new champion and the one before it.
+
+    Raises:
+        PromotionRefused: where the version is ungated, or no better than the champion.
+        CardMismatch: where its files are not what its card says.
+        RegistryError: where the registry does not answer.
+        ValueError: where the gate knows nothing of its family.
+    """
+    # Here, since the judge needs the whole of MLflow, and a server that only pulls does with mlflow-skinny.
+    from rockbank.mlops.gate import beats_champion
+
+    reference = f"{name}@{CANDIDATE}" if version is None else f"{name}/{version}"
+    with tempfile.TemporaryDirectory() as temporary:
+        entry, card = pull(reference, Path(temporary) / "candidate")
+        if card.family not in gates:
+            raise ValueError(
+                f"{reference}: a generator of '{card.family}', which 'gate' of the params has not; "
+                f"known are {sorted(gates)}"
+            )
+        before = champion(name)
+        if before is not None and before.version == entry.version:
+            return entry, before
+        if before is not None:
+            _, champion_card = pull(f"{name}/{before.version}", Path(temporary) / "champion")
+            refusal = beats_champion(name, card.judged(), (before.version, champion_card.judged()), gates[card.family])
+            if refusal is not None:
+                raise PromotionRefused(f"'{name}' version {entry.version} is not promoted: {refusal}")
+    _record(name, entry, [*_history(name), *([before.version] if before else [])])
+    return entry, before
+
+
+def rollback(name: str) -> tuple[Entry, Entry]:
+    """Give the alias back to the champion before this one, after verifying its files.
+
+    Returns:
+        The champion restored, and the one that it replaces.
+    """
+    now = champion(name)
+    history = _history(name)
+    if now is None or not history:
+        raise RegistryError(f"'{name}' has no earlier champion to go back to; see 'rockbank models {name}'")
+    with tempfile.TemporaryDirectory() as temporary:
+        entry, _ = pull(f"{name}/{history[-1]}", Path(temporary) / "previous")
+    _record(name, entry, history[:-1])
+    return entry, now
+
+
+def champion(name: str) -> Entry | None:
+    """Today's champion, or None where the registry has none.
+
+    Raises:
+        RegistryError: where it does not answer.
+    """
+    try:
+        return resolve(f"{name}@{CHAMPION}")
+    except NotRegistered:
+        return None
+
+
+def names() -> list[str]:
+    """Every registered model."""
+    return sorted(model.name for model in mlflow.MlflowClient().search_registered_models(max_results=1000))
+
+
+def versions(name: str) -> list[Entry]:
+    """The versions of `name`, newest first; empty where it is unknown."""
+    if not _known(name):
+        return []
+    client = mlflow.MlflowClient()
+    aliases: dict[str, list[str]] = {}
+    for alias, version in client.get_registered_model(name).aliases.items():
+        aliases.setdefault(str(version), []).append(alias)
+    found = client.search_model_versions(f"name = '{name}'", max_results=1000)
+    entries = [_entry(each, aliases.get(str(each.version), [])) for each in found]
+    return sorted(entries, key=lambda entry: int(entry.version), reverse=True)
+
+
+def _record(name: str, entry: Entry, history: list[str]) -> None:
+    client = mlflow.MlflowClient()
+    # The history goes first: a crash between the two leaves an alias that still points at the old champion.
+    client.set_registered_model_tag(name, _HISTORY, ",".join(history))
+    client.set_model_version_tag(name, entry.version, "promoted", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    set_alias(name, CHAMPION, entry.version)
+
+
+def _history(name: str) -> list[str]:
+    tags = mlflow.MlflowClient().get_registered_model(name).tags
+    return [version for version in str(tags.get(_HISTORY, "")).split(",") if version]
+
+
+def _known(name: str) -> bool:
+    try:
+        mlflow.MlflowClient().get_registered_model(name)
+    except mlflow.MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise RegistryError(f"the registry at {mlflow.get_registry_uri()} does not answer: {error}") from error
+    return True
+
+
+def _experiment(name: str) -> str:
+    return str(mlflow.set_experiment(name).experiment_id)
+
+
+def _entry(version: ModelVersion, aliases: list[str] | None = None) -> Entry:
+    return Entry(
+        name=version.name,
+        version=str(version.version),
+        aliases=tuple(sorted(version.aliases if aliases is None else aliases)),
+        run_id=version.run_id or None,
+        created=version.creation_timestamp / 1000.0,
+        tags=dict(version.tags),
+    )
+
+
+def _parse(reference: str) -> tuple[str, str | None, str | None]:
+    name, alias, version = reference, None, None
+    if "@" in reference:
+        name, alias = reference.split("@", 1)
+    elif "/" in reference:
+        name, version = reference.split("/", 1)
+    parts = [part for part in (name, alias) if part is not None]
+    if not all(_NAME.fullmatch(part) for part in parts) or (version is not None and not version.isdigit()):
+        raise ValueError(f"'{reference}': not a generator; use NAME@ALIAS, such as shale@champion, or NAME/VERSION")
+    return name, alias, version

@@ -1,0 +1,1 @@
+"""Rock as arrays: crops, segmentation, and the statistics of both."""

@@ -1,0 +1,67 @@
+"""Crops of the raw volumes, sections of the channel model, and the checks on both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import UInt8
+
+from rockbank.core.files import write_json
+from rockbank.core.layout import DATA, PIPELINE, SCANNED, Layout, terminal
+from rockbank.data.checks.suite import check_crops, write_report
+from rockbank.data.cutting import cut_crops
+from rockbank.data.synthetic.channels import channel_crops
+from rockbank.data.volumes import load_manifest, read_volumes
+from rockbank.params import ChannelsParams, CheckParams, PrepareParams
+from rockbank.rock.crops import CropSet, load_crops, save_crops
+
+
+class CheckFailed(RuntimeError):
+    """A data set has a critical fault."""
+
+
+def prepare(params: PrepareParams, layout: Layout = PIPELINE) -> None:
+    """Cut the crops of data/ and write them with the split, seed and source of each."""
+    manifest = load_manifest(DATA)
+    _save(cut_crops(read_volumes(DATA, manifest), manifest, params, SCANNED), layout)
+
+
+def prepare_channels(params: ChannelsParams, layout: Layout = PIPELINE) -> None:
+    """Draw the channel sections."""
+    _save(channel_crops(params), layout)
+
+
+def check(family: str, params: CheckParams, layout: Layout = PIPELINE) -> None:
+    """Hold a crop set, and the volumes behind it, against the expectations.
+
+    Raises:
+        CheckFailed: with every reason; result and Data Docs are written all the same.
+    """
+    result = check_crops(load_crops(layout.crops(family)), _volumes(family), params)
+    folder = layout.check(family)
+    write_report(result, folder / "docs")
+    write_json(folder / "result.json", result.to_json())
+    for warning in result.warnings:
+        terminal.print(f"  warning: {warning}")
+    if not result.passed:
+        reasons = "\n".join(f"  {reason}" for reason in result.critical)
+        raise CheckFailed(
+            f"the {family} data set is not fit to train on:\n{reasons}\nwith pictures: {folder / 'docs' / 'index.html'}"
+        )
+    # What training waits for: it says the same for every limit that the data meet.
+    write_json(folder / "passed.json", {"family": family, "passed": True})
+    terminal.print(f"{family}: the data set meets every critical expectation; {len(result.warnings)} warnings")
+
+
+def _volumes(family: str) -> Mapping[str, UInt8[np.ndarray, "slices rows columns"]] | None:
+    return read_volumes(DATA, load_manifest(DATA)) if family == SCANNED else None
+
+
+def _save(crop_set: CropSet, layout: Layout) -> None:
+    save_crops(layout.crops(crop_set.family), crop_set)
+    size = " x ".join(map(str, crop_set.crops.shape[1:]))
+    n_train, n_validation, n_test = len(crop_set.train), len(crop_set.validation), len(crop_set.test)
+    terminal.print(
+        f"{crop_set.family}: {n_train} crops of {size} to train on, {n_validation} of validation, {n_test} of test"
+    )

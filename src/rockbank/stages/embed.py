@@ -1,0 +1,96 @@
+"""Features of the real crops, made once a data set: every generator of the family is scored by them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rockbank.core.files import read_json, replacing, sha256, write_json
+from rockbank.core.layout import PIPELINE, Layout, terminal
+from rockbank.metrics.features import Extractor, make_extractor
+from rockbank.metrics.score import embed_real
+from rockbank.params import ScoreParams
+from rockbank.rock.crops import load_crops
+
+# What scoring waits for. It is the same on every machine, which features are not: their last bits depend on the
+# processor, and would have a clone score again every generator that it pulled.
+EMBEDDED = "embedded.json"
+FILES = {"training": "train.npy", "test": "test.npy"}
+
+
+def extractors(params: ScoreParams) -> tuple[Extractor, Extractor | None]:
+    """The one that FID and KID are of, and the one that is reported beside it."""
+    second = params.second_extractor
+    first = make_extractor(params.extractor, params.inception_weights)
+    return first, None if second is None else make_extractor(second, params.inception_weights)
+
+
+def embed(family: str, params: ScoreParams, layout: Layout = PIPELINE) -> None:
+    """Write the features of the crops that `score` chooses, and what they are features of.
+
+    They are kept as float16, since every clone pulls them: KID moves by 1e-7, FID by 1e-4.
+    """
+    crop_set = load_crops(layout.crops(family))
+    folder = layout.embedded(family)
+    # Half written, they must not pass for whole.
+    (folder / EMBEDDED).unlink(missing_ok=True)
+    for extractor in extractors(params):
+        if extractor is None:
+            continue
+        found = embed_real(
+            train=crop_set.train,
+            test=crop_set.test,
+            extractor=extractor,
+            n_large=params.n_large,
+            seed=params.seed,
+        )
+        for name, values in found.items():
+            with replacing(_file(folder, extractor.name, name)) as beside, beside.open("wb") as file:
+                np.save(file, values.half().numpy(), allow_pickle=False)
+        said = ", ".join(f"{len(values)} {name} crops" for name, values in found.items())
+        terminal.print(f"{family}: features of {said} by {extractor.name}")
+    write_json(folder / EMBEDDED, _about(family, params, layout))
+
+
+def load_embedded(
+    family: str, params: ScoreParams, layout: Layout = PIPELINE
+) -> dict[str, dict[str, Float[Tensor, "n d"]]]:
+    """The features of a family's crops, by the extractor's name and the set's.
+
+    Raises:
+        ValueError: where they are absent, or of other crops, choices or another extractor.
+    """
+    folder = layout.embedded(family)
+    remedy = f"run 'dvc repro embed@{family}'"
+    if not (folder / EMBEDDED).is_file():
+        raise ValueError(f"{folder / EMBEDDED}: no such file; {remedy}")
+    about, wanted = read_json(folder / EMBEDDED), _about(family, params, layout)
+    differing = sorted(key for key in {*about, *wanted} if about.get(key) != wanted.get(key))
+    if differing:
+        raise ValueError(f"{folder / EMBEDDED}: features of something else, these differ: {differing}; {remedy}")
+    paths = {name: {each: _file(folder, name, each) for each in FILES} for name in wanted["extractors"]}
+    missing = [str(path) for files in paths.values() for path in files.values() if not path.is_file()]
+    if missing:
+        raise ValueError(f"{folder}: {missing} not there; {remedy}")
+    return {
+        name: {each: torch.from_numpy(np.load(path, allow_pickle=False)).float() for each, path in files.items()}
+        for name, files in paths.items()
+    }
+
+
+def _file(folder: Path, extractor: str, name: str) -> Path:
+    return folder / "features" / extractor.partition("/")[0] / FILES[name]
+
+
+def _about(family: str, params: ScoreParams, layout: Layout) -> dict[str, Any]:
+    return {
+        "extractors": [each.name for each in extractors(params) if each is not None],
+        "crops_sha256": sha256(layout.crops(family) / "crops.npy"),
+        "n_large": params.n_large,
+        "seed": params.seed,
+    }

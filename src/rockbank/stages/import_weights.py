@@ -1,0 +1,68 @@
+"""Bring a foreign generator through the same score, export, gate and registration as our own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rockbank.core.files import sha256
+from rockbank.core.layout import Layout, origin
+from rockbank.gan.weights import load_foreign, save_weights
+from rockbank.generator.card import WEIGHTS
+from rockbank.mlops import tracking
+from rockbank.params import Params
+from rockbank.rock.crops import load_crops
+from rockbank.stages.blueprint import Blueprint
+from rockbank.stages.export import export
+from rockbank.stages.judge import gate
+from rockbank.stages.register import register
+from rockbank.stages.score import score
+
+# Apart from the pipeline's own folders, which belong to DVC; the crops are the pipeline's.
+IMPORTED = Layout(artifacts=Path("artifacts/imported"), reports=Path("artifacts/imported/reports"))
+
+
+def bring(
+    path: Path,
+    *,
+    network: str,
+    latent: tuple[int, ...],
+    family: str,
+    name: str,
+    register_as: str | None,
+    source: str,
+    params: Params,
+    layout: Layout = IMPORTED,
+) -> None:
+    """Score, export, gate and register the generator whose state dict lies in `path`.
+
+    Args:
+        path: a state dict, read with weights_only.
+        network: the entry of the table of networks that it fits.
+        latent: shape of one latent.
+        family: the rock on whose held-out crops it is scored, and whose gate it has to pass.
+        name: the generator's.
+        register_as: the registered model; None for the family's.
+        source: where the weights come from.
+        params: of the pipeline.
+        layout: where the steps write, and where the family's crops lie.
+
+    Raises:
+        WeightsMismatch: where the file is not a state dict of the network.
+        NonePassed: with the gate's reasons.
+    """
+    crop_set = load_crops(layout.crops(family))
+    _, n_channels, height, width = crop_set.crops.shape
+    image = (n_channels, height, width)
+    module = load_foreign(path, network=network, latent=latent, image=image)
+    about = {"network": network, "latent": latent, "source": source, "file": path.name, "sha256": sha256(path)}
+    folder = layout.train(name)
+    save_weights(module.state_dict(), folder / WEIGHTS)
+    Blueprint(generator=name, family=family, network=network, loss="imported", latent=latent, image=image).save(folder)
+    with tracking.start(family, name, about) as run:
+        run.tag({"family": family, "generator": name, "imported": "true", "data_md5": origin(family, layout)})
+        run.describe(f"**{name}**: imported from {path.name}; source: {source}")
+        run.has_weights(sha256(folder / WEIGHTS))
+    score(name, params.score, layout)
+    export(name, layout)
+    gate(name, params.gate, layout, against=register_as or family)
+    register(family, [name], layout, name=register_as)

@@ -1,0 +1,72 @@
+"""Bring the generators of a family that passed the gate into the registry."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rockbank.core.files import read_json, write_json
+from rockbank.core.layout import PIPELINE, Layout, terminal
+from rockbank.generator.card import VERDICT
+from rockbank.mlops import registry
+from rockbank.mlops.registry import Entry
+from rockbank.stages.training_run import find_or_make_run, log_scores
+
+
+class NonePassed(RuntimeError):
+    """No generator of a family passed the gate."""
+
+
+def register(family: str, generators: Sequence[str], layout: Layout = PIPELINE, *, name: str | None = None) -> None:
+    """Register each of a family's generators whose verdict is a pass; the one of least KID becomes @candidate.
+
+    Each that has a verdict, a pass or not, has its MLflow run afterwards: the one that trained these weights here,
+    or one made from the history that was pulled with them.
+
+    Args:
+        family: of rock.
+        generators: those of the family; one without a verdict is left out.
+        layout: where the verdicts lie.
+        name: the registered model; None for the family's own.
+
+    Raises:
+        NonePassed: with every reason of every verdict.
+    """
+    paths = [path for each in generators if (path := layout.verdict(family, each)).is_file()]
+    if not paths:
+        raise NonePassed(f"no generator of '{family}' has a verdict; run 'dvc pull' or 'dvc repro'")
+    verdicts = [read_json(path) for path in paths]
+    runs = {}
+    for verdict in verdicts:
+        run = find_or_make_run(verdict["generator"], layout)
+        log_scores(run, verdict["generator"], layout)
+        runs[verdict["generator"]] = run.run_id
+        if not verdict["passed"]:
+            terminal.print(f"refused {verdict['generator']}: {'; '.join(verdict['reasons'])}")
+    passed = [verdict for verdict in verdicts if verdict["passed"]]
+    if not passed:
+        reasons = [f"  {verdict['generator']}: {reason}" for verdict in verdicts for reason in verdict["reasons"]]
+        raise NonePassed("\n".join([f"no generator of '{family}' passed the gate", *reasons]))
+    passed.sort(key=lambda each: each["metrics"]["kid"])
+    entries = [_push(name or family, verdict, runs[verdict["generator"]], layout) for verdict in passed]
+    best = entries[0]
+    registry.set_alias(best.name, registry.CANDIDATE, best.version)
+    terminal.print(f"{best.name}@{registry.CANDIDATE} is version {best.version}")
+    write_json(
+        layout.registered(family),
+        {"versions": {entry.tags["generator"]: entry.version for entry in entries}, "candidate": best.version},
+    )
+
+
+def _push(name: str, verdict: dict[str, Any], run_id: str, layout: Layout) -> Entry:
+    generator = verdict["generator"]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / generator
+        shutil.copytree(layout.export(generator), folder)
+        shutil.copyfile(layout.verdict(verdict["family"], generator), folder / VERDICT)
+        entry = registry.push(name, folder, run_id)
+    terminal.print(f"registered {generator} as {entry.name}/{entry.version}")
+    return entry

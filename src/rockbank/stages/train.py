@@ -1,0 +1,153 @@
+"""Train one generator as one MLflow run, and keep the weights whose KID on validation crops was the best."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import UInt8
+from PIL import Image
+
+from rockbank.core.allocator import keep_freed_memory
+from rockbank.core.files import read_json, replacing, replacing_folder, sha256, write_json
+from rockbank.core.layout import CHECKPOINTS, HISTORY, PIPELINE, TRAINING_PICTURE, Layout, origin, progress
+from rockbank.core.provenance import git_commit
+from rockbank.gan.training import Record, fit, pick_device
+from rockbank.gan.weights import save_weights
+from rockbank.generator.card import WEIGHTS
+from rockbank.metrics.features import make_extractor
+from rockbank.metrics.score import progress_evaluator
+from rockbank.mlops import tracking
+from rockbank.params import GeneratorParams, ScoreParams
+from rockbank.plot.pictures import grid, save_training
+from rockbank.rock.crops import CropSet, load_crops
+from rockbank.stages.blueprint import Blueprint
+from rockbank.stages.training_run import SAMPLES, TrainingAbout, samples_file
+
+RUN = "run.json"
+N_PICTURED = 16
+# Grids of samples that travel with the weights, evenly over the training: 60 kB each at 64 x 64.
+N_GRIDS = 8
+
+
+def train(generator: str, params: GeneratorParams, score: ScoreParams, layout: Layout = PIPELINE) -> None:
+    """Train `generator`, or go on from where a killed training was, in the same MLflow run.
+
+    Its checkpoints lie under .checkpoints, in a folder named after the parameters and the data, so that
+    changed ones start anew; the folder goes when the training has ended.
+    """
+    keep_freed_memory()
+    crop_set = load_crops(layout.crops(params.family))
+    device = pick_device()
+    asked = {**asdict(params), "extractor": score.extractor, "n_progress": score.n_progress}
+    checkpoint = CHECKPOINTS / f"{generator}-{_fingerprint(asked, layout.crops(params.family))}"
+    extractor = make_extractor(score.extractor, score.inception_weights, device.type)
+    validation = crop_set.validation[: score.n_progress]
+    with tracking.start(params.family, generator, asked, resume=_run_id(checkpoint)) as run:
+        write_json(checkpoint / RUN, {"run_id": run.run_id})
+        commit, md5 = git_commit(), origin(params.family, layout)
+        run.data(f"{params.family} crops", layout.crops(params.family), md5)
+        run.tag({"git_commit": commit, "data_md5": md5})
+        run.describe(description := _description(generator, params, crop_set, len(validation)))
+        records = fit(
+            crop_set.train,
+            params,
+            device=device,
+            evaluate=progress_evaluator(validation, crop_set.segmentation, extractor),
+            n_samples=len(validation),
+            checkpoint=checkpoint,
+        )
+        history, times = [], run.times("generator_loss")
+        for record in _shown(generator, params.n_steps, records):
+            # A kill falls before or after the log of the last step that the checkpoint has.
+            if record.step not in times:
+                times[record.step] = run.log(record.step, record.metrics)
+            history.append({"step": record.step, "time": times[record.step], **record.metrics})
+            if record.samples is not None:
+                sheet = grid(record.samples[:N_PICTURED], 4)
+                run.picture("samples", sheet, record.step)
+                _save_png(samples_file(checkpoint, record.step), sheet)
+        run.tag({"best_step": str(record.best_step)})
+        _write(generator, params, crop_set, record, history, layout)
+        about = TrainingAbout(
+            params=asked, git_commit=commit, data_md5=md5, best_step=record.best_step, description=description
+        )
+        about.save(layout.train(generator))
+        _keep_samples(checkpoint / SAMPLES, layout.train(generator) / SAMPLES)
+        run.has_weights(sha256(layout.train(generator) / WEIGHTS))
+    shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _shown(generator: str, n_steps: int, records: Iterable[Record]) -> Iterator[Record]:
+    """The records, with a progress bar that tells the last scores."""
+    with progress(f"training {generator}", n_steps) as advance:
+        for record in records:
+            kid = record.metrics.get("kid")
+            advance(says="" if kid is None else f"KID {kid:.3f}{', the best so far' if record.is_best else ''}")
+            yield record
+
+
+def _description(generator: str, params: GeneratorParams, crop_set: CropSet, n_validation: int) -> str:
+    size = " x ".join(map(str, crop_set.crops.shape[1:]))
+    return (
+        f"**{generator}**: {params.network} by {params.loss} on {len(crop_set.train)} crops of {size}.\n\n"
+        f"`kid` and `s2_distance` are measured on {n_validation} validation crops as training goes, the less the "
+        "better; the weights of the least `kid` are kept. Under *Model metrics* are their curves, and samples of the "
+        "same latents at every evaluation (move the slider); `final/...` are the final scores, on test crops, those "
+        "that the gate weighs."
+    )
+
+
+def _write(
+    generator: str,
+    params: GeneratorParams,
+    crop_set: CropSet,
+    last: Record,
+    history: list[dict[str, float]],
+    layout: Layout,
+) -> None:
+    folder = layout.train(generator)
+    _, n_channels, height, width = crop_set.crops.shape
+    save_weights(last.best, folder / WEIGHTS)
+    Blueprint(
+        generator=generator,
+        family=params.family,
+        network=params.network,
+        loss=params.loss,
+        latent=params.latent,
+        image=(n_channels, height, width),
+    ).save(folder)
+    table = pd.DataFrame(history)
+    with replacing(folder / HISTORY) as beside:
+        table.to_csv(beside, index=False)
+    columns = {str(name): table[name].tolist() for name in table}
+    save_training(folder / TRAINING_PICTURE, columns, title=generator)
+
+
+def _save_png(path: Path, pixels: UInt8[np.ndarray, "h w *c"]) -> None:
+    with replacing(path) as beside:
+        Image.fromarray(pixels).save(beside, format="PNG", optimize=True)
+
+
+def _keep_samples(source: Path, folder: Path) -> None:
+    """Copy N_GRIDS of the grids, evenly from the first to the last."""
+    grids = sorted(source.glob("*.png"))
+    with replacing_folder(folder) as beside:
+        for i in np.unique(np.linspace(0, len(grids) - 1, min(N_GRIDS, len(grids))).round().astype(int)):
+            shutil.copyfile(grids[i], beside / grids[i].name)
+
+
+def _fingerprint(asked: dict[str, Any], crops: Path) -> str:
+    parts = json.dumps(asked, sort_keys=True, default=str) + sha256(crops / "crops.npy")
+    return hashlib.sha256(parts.encode()).hexdigest()[:12]
+
+
+def _run_id(checkpoint: Path) -> str | None:
+    return read_json(checkpoint / RUN)["run_id"] if (checkpoint / RUN).is_file() else None

@@ -1,0 +1,1 @@
+"""Problems small enough to be solved exactly, for tests and benchmarks."""

@@ -1,0 +1,119 @@
+"""What a match would do, and how far it is, in words."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from rockbank.flow.equations.trajectory import NewtonError
+from rockbank.flow.units import DAY
+from rockbank.matching.io.case_file import MatchCase, load_match_case
+from rockbank.matching.methods.mcmc import Chain
+from rockbank.matching.methods.state import FAILED, State
+from rockbank.matching.problem.objective import Cost
+from rockbank.matching.results.posterior import POSTERIOR, TABLE
+from rockbank.matching.results.report import REPORT
+from rockbank.matching.run import PRIOR, Run
+from rockbank.workflows.match import TERMS, Asked, folder_of, prepare
+
+_STEPS = Chain.thinning
+_GAUSS_NEWTON = Cost(forward=6, reduced=1)
+# What an iteration costs; of Gauss-Newton, as in DeepFlow's case in the mean.
+_ITERATION = {
+    PRIOR: Cost(),
+    "adam": Cost(forward=1, gradients=1),
+    "gauss-newton": _GAUSS_NEWTON,
+    "rml": _GAUSS_NEWTON,
+    "pcn": Cost(forward=_STEPS),
+    "mala": Cost(forward=_STEPS, gradients=_STEPS),
+    "es-mda": Cost(forward=1),
+    "es-mda-localised": Cost(forward=1),
+}
+
+
+def about(path: Path, asked: Asked, workers: int) -> dict[str, str]:
+    """What would be run, in words, with the time of one forward run; nothing is written."""
+    case = load_match_case(path)
+    folder = folder_of(path, case, asked)
+    with tempfile.TemporaryDirectory() as temporary:
+        run = prepare(path, case, asked, Path(temporary))
+        return {**_about_case(case), **_about_run(run), "time": _estimate(run, workers), "folder": str(folder)}
+
+
+def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
+    """A row for each member that has begun, and what there is to say.
+
+    A row is number, status, iterations, objective, J, accuracy and cost.
+    """
+    run = Run(folder)
+    states, asked = run.states(), run.settings
+    counts = Counter("not begun" if state is None else state.status for state in states)
+    failed = [(i, state) for i, state in enumerate(states) if state is not None and state.status == FAILED]
+    return [_row(i, state) for i, state in enumerate(states) if state is not None], {
+        "run": f"{asked.method} of {Path(asked.case).name} with {asked.generator}, seed {asked.seed}",
+        "members": ", ".join(f"{n} {name}" for name, n in counts.items()),
+        **{f"member {i} failed": state.reason for i, state in failed},
+        "results": ", ".join(name for name in (POSTERIOR, TABLE, REPORT) if (folder / name).is_file()) or "none yet",
+    }
+
+
+def _row(i: int, state: State) -> tuple[str, ...]:
+    if not state.records:
+        return str(i), state.status, "", "", "", "", ""
+    parts = state.last.parts
+    n_iterations = len(state.records) - 1
+    of_data = ("" if np.isnan(each) else f"{each:.3g}" for each in (parts.time_mean, parts.accuracy))
+    numbers = (f"{parts.total:.5g}", *of_data, f"{state.last.cost.runs:.5g}")
+    return str(i), state.status, str(n_iterations), *numbers
+
+
+def _about_case(case: MatchCase) -> dict[str, str]:
+    of, seen = case.case, case.observations
+    counts = Counter(zip(seen.well, seen.quantity, strict=True))
+    observed = ", ".join(f"{n} {quantity} of {well}" for (well, quantity), n in counts.items())
+    n_sand = int(case.facies.is_sand.sum())
+    ahead = f", then {sum(case.forecast) / DAY:g} of forecast" if case.forecast else ""
+    return {
+        "case": of.title,
+        "cells": " x ".join(map(str, of.rock.grid.shape)),
+        "report steps": f"{len(of.schedule.steps)}, {sum(of.schedule.steps) / DAY:g} days{ahead}",
+        "observations": f"{len(seen)}: {observed}" if counts else "none",
+        "wells' facies": f"{len(case.facies.cells)} cells, {n_sand} of them sand",
+        "truth": "known" if case.has_truth else "not known",
+    }
+
+
+def _about_run(run: Run) -> dict[str, str]:
+    asked, card = run.settings, run.card
+    terms = [name for name, counts in zip(TERMS, (asked.flow, asked.wells), strict=True) if counts]
+    return {
+        "generator": f"{asked.generator} ({card.generator}), a latent of {run.objective.n_latent} numbers",
+        "method": asked.method,
+        "members": f"{asked.members}, seed {asked.seed}",
+        "terms": f"{', '.join([*terms, 'prior'])}; scaling: {asked.scaling}",
+    }
+
+
+def _estimate(run: Run, workers: int) -> str:
+    z = run.member(0).z
+    seconds = 0.0
+    # The first run compiles what is not compiled yet.
+    for _ in range(2):
+        begin = time.perf_counter()
+        try:
+            run.objective.evaluate(z, with_run=True)
+        except NewtonError as error:
+            return f"not known, the first member's rock cannot be simulated: {error}"
+        seconds = time.perf_counter() - begin
+    # Without the flow only what is reported is simulated, start and end.
+    has_flow = run.objective.has_flow
+    n_iterations = run.n_iterations if has_flow else 0
+    n_runs = 2 + has_flow + n_iterations * _ITERATION[run.settings.method].runs
+    hours = run.settings.members * n_runs * seconds / workers / 3600
+    on = "one core" if workers == 1 else f"{workers} cores"
+    until = f", if every member takes {n_iterations} iterations" if n_iterations > 1 else ""
+    return f"a forward run takes {seconds:.2g} s; all of it about {hours:.2g} hours on {on}{until}"

@@ -1,0 +1,175 @@
+"""Run one case of the flow simulator, and write what was asked for."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from rockbank.core.layout import progress, terminal
+from rockbank.flow.case import Case
+from rockbank.flow.casefile.file import load_case
+from rockbank.flow.eclipse.summary import WellCurves, write_summary
+from rockbank.flow.eclipse.writer import write_deck
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import discretise
+from rockbank.flow.results.balance import Balance, balance
+from rockbank.flow.results.netcdf import to_dataset, write_results
+from rockbank.flow.results.plot import save_picture
+from rockbank.flow.simulate import Result, simulate
+from rockbank.flow.units import DAY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """Where to write what; None is not asked for.
+
+    Attributes:
+        results: the NetCDF file.
+        picture: a PNG.
+        deck: an Eclipse deck of the case.
+        summary: an Eclipse summary's SMSPEC.
+    """
+
+    results: Path
+    picture: Path | None = None
+    deck: Path | None = None
+    summary: Path | None = None
+
+    def __post_init__(self) -> None:
+        for option, path, suffix in (
+            ("--output", self.results, ".nc"),
+            ("--picture", self.picture, ".png"),
+            ("--deck", self.deck, ".data"),
+        ):
+            if path is not None and path.suffix.lower() != suffix:
+                raise ValueError(f"{option}: got '{path}'; use a name that ends in {suffix}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulated:
+    """A run and what it took.
+
+    Attributes:
+        case: that was run.
+        result: of the run.
+        volumes: that went in and out.
+        seconds: of CPU time, without reading and writing.
+        written: the files.
+    """
+
+    case: Case
+    result: Result
+    volumes: Balance
+    seconds: float
+    written: tuple[Path, ...]
+
+
+def load(path: Path, *, method: str | None = None, tolerance: float | None = None) -> Case:
+    """The case of a file, under other options where they are given; ValueError names the option."""
+    case = load_case(path)
+    if method is None and tolerance is None:
+        return case
+    given = {"method": method, "tolerance": tolerance}
+    options = vars(case.options) | {key: value for key, value in given.items() if value is not None}
+    return replace(case, options=Options(**options))
+
+
+def simulated(case: Case) -> Result:
+    """A run of the case behind a progress bar."""
+    with progress(case.title, len(case.schedule.steps)) as advance:
+        return simulate(
+            case.rock,
+            case.fluid,
+            case.wells,
+            case.schedule,
+            initial=case.initial,
+            options=case.options,
+            progress=lambda _: advance(),
+        )
+
+
+def run(case: Case, outputs: Outputs) -> Simulated:
+    """Simulate the case behind a progress bar, and write the outputs, each whole or not at all."""
+    problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
+    begin = time.process_time()
+    result = simulated(case)
+    seconds = time.process_time() - begin
+    volumes = balance(problem, parameters, result.trajectories[0])
+    terminal.print("writing", ", ".join(str(path) for path in vars(outputs).values() if path is not None))
+    dataset = to_dataset(case, result, volumes)
+    write_results(outputs.results, dataset)
+    written = [outputs.results]
+    if outputs.picture is not None:
+        save_picture(outputs.picture, dataset)
+        written.append(outputs.picture)
+    if outputs.deck is not None:
+        write_deck(outputs.deck, case)
+        written.append(outputs.deck)
+    if outputs.summary is not None:
+        curves, box = _curves(case, result), case.rock.grid.box
+        write_summary(outputs.summary, curves, volumes=volumes.injected, box=box, start=case.start)
+        written += [outputs.summary, outputs.summary.with_suffix(".UNSMRY")]
+    return Simulated(case=case, result=result, volumes=volumes, seconds=seconds, written=tuple(written))
+
+
+def _curves(case: Case, result: Result) -> WellCurves:
+    return WellCurves(
+        time=result.time,
+        wells=tuple(well.name for well in case.wells),
+        bhp=result.bhp.numpy(),
+        water_rate=result.water_rate.numpy(),
+        oil_rate=result.oil_rate.numpy(),
+    )
+
+
+def about_case(case: Case) -> dict[str, str]:
+    """What will be run, in words."""
+    grid, steps = case.rock.grid, np.asarray(case.schedule.steps)
+    n_cells = grid.is_active.size
+    inactive = f", {grid.n_cells} of them active" if grid.n_cells < n_cells else ""
+    wells = ", ".join(f"{well.name} ({well.kind}, {len(well.cells)})" for well in case.wells)
+    return {
+        "case": case.title,
+        "cells": f"{' x '.join(map(str, grid.shape))} = {n_cells}{inactive}",
+        "wells (perforations)": wells,
+        "report steps": f"{len(steps)}, {steps.sum() / DAY:g} days",
+    }
+
+
+def about_run(done: Simulated) -> dict[str, str]:
+    """How it went, in words."""
+    trajectory = done.result.trajectories[0]
+    reports = trajectory.reports
+    methods = [report.method for report in reports]
+    counts = ", ".join(f"{name} {methods.count(name)}" for name in dict.fromkeys(methods))
+    cut = sum(report.n_steps > 1 for report in reports)
+    notes = Counter(report.note for report in reports if report.note)
+    return {
+        "method (report steps)": counts,
+        "steps taken": f"{len(trajectory.steps)}, {cut} report steps were cut",
+        "iterations": str(sum(report.iterations for report in reports)),
+        "volume made or lost": f"{done.volumes.error:.1e} of the pore volume",
+        "oil recovered": f"{100 * done.volumes.recovery:.1f} % of {done.volumes.in_place[0, 1]:.4g} m3",
+        "CPU time": f"{done.seconds:.2f} s",
+        **({"notes (report steps)": "\n".join(f"{note} ({n})" for note, n in notes.items())} if notes else {}),
+    }
+
+
+def about_steps(done: Simulated) -> list[tuple[str, ...]]:
+    """A row for each report step: number, day, method, iterations, steps, residual, note."""
+    return [
+        (
+            str(i),
+            f"{end / DAY:g}",
+            report.method,
+            str(report.iterations),
+            str(report.n_steps),
+            f"{report.residual:.1e}",
+            report.note,
+        )
+        for i, (end, report) in enumerate(zip(done.result.time, done.result.reports[0], strict=True), start=1)
+    ]

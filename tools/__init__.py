@@ -1,0 +1,1 @@
+"""What writes the pages, pictures and reports of docs/ and reports/."""

@@ -1,0 +1,1 @@
+"""How good a prior of a history match a generator of channels is."""

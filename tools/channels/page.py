@@ -1,0 +1,196 @@
+"""The page on channels, from its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rockbank.core.files import write_text
+from tools.channels.pictures import N_SHOWN, draw_s2
+from tools.recipe import markdown
+
+PUBLISHED = "published"
+SAND, SAND_TOLERANCE = 0.511, 0.011
+CONNECTED_TOLERANCE = 0.03
+KID_MAX = 0.7
+# Of the published generator's energy distance.
+FLOW_PART = 0.5
+
+Measured = Mapping[str, Any]
+TEXT = """# Channels: how good a prior is a generator?
+
+`python -m tools.channels` writes this page from channels.json, which it measures: {n_samples} samples of each generator
+against object models of `rockbank.data.synthetic.channels`, whose law was read off DeepFlow's published realisation. The first column
+has object models that no other figure was made of: what a perfect generator would get.
+
+{table}
+Bold: the bar is met.{published}
+
+- **Sand proportion**: cells whose facies are above 0.5, mean and standard deviation over the samples.
+- **S2 inside**: the part of the lags 0 to {lag} at which the mean two-point probability of sand lies in the
+  simultaneous 95 % band of object models; below it the greatest distance of the mean from that of the law. The band is
+  that of the mean of {n_samples} samples (`rockbank.rock.bands`) about {n_law} object models.
+- **Columns {columns} connected**: the part of the samples in which one cluster of sand, by faces, has a cell in both
+  columns. Object models: {connected:.1%} of {n_law}.
+- **KS of porosity**: the largest difference between the distribution functions of the porosity variable in all cells of
+  sand, and of shale. Cells of one body or layer are alike, so that object models are not at 0 either.
+- **KID, FID**: by {extractor}, against the test crops that `score` uses.
+{flow}
+![{n_shown} facies of each: object models first](../pictures/channels_facies.png)
+
+![S2 of the generators less that of the law, over its band](../pictures/channels_s2.png)
+"""
+FLOW = """- **Flow**: energy distance between the responses of {n_runs} samples and {n_runs} object models in `{case}`:
+  pressures and rates at its observations, each in units of its standard deviation there. The estimate is unbiased, so
+  that it may be below 0. Of two sets of object models it exceeds these values once in twenty times (permutations):
+  {limits}. Where sand
+  does not connect the wells, pressures reach thousands of standard deviations: what the distance of all responses
+  tells is that of the pressures.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One measure.
+
+    Attributes:
+        name: in words.
+        bar: in words; "" where there is none.
+        value: of a generator, in words.
+        is_met: whether a generator reaches the bar; None where there is none, or it is not known.
+    """
+
+    name: str
+    value: Callable[[Measured], str]
+    bar: str = ""
+    is_met: Callable[[Measured], bool | None] = lambda _: None
+
+
+def write_page(folder: Path, report: Measured) -> None:
+    """validation/channels.md, and the picture of S2 beside that of the facies."""
+    draw_s2(folder / "pictures" / "channels_s2.png", report)
+    write_text(folder / "validation" / "channels.md", page(report))
+
+
+def page(report: Measured) -> str:
+    """The text of the page."""
+    has_published = PUBLISHED in report["generators"]
+    missing = (" The row of DeepFlow's published generator is missing; `--published FOLDER` measures it from the "
+               "folder with its weights.")  # fmt: skip
+    return TEXT.format(
+        n_samples=report["n_samples"],
+        n_law=4 * report["n_samples"],
+        table=table(report),
+        published="" if has_published else missing,
+        lag=len(report["law"]["s2"]["x"]["centre"]) - 1,
+        columns="8 and 120",
+        connected=report["law"]["connected"],
+        extractor=report["extractor"],
+        flow=_flow_text(report),
+        n_shown=N_SHOWN,
+    )
+
+
+def table(report: Measured) -> str:
+    """A row a measure and a column a generator; what meets its bar is bold."""
+    rows = []
+    for row in rows_of(report):
+        cells = {
+            name: f"**{row.value(found)}**" if row.is_met(found) else row.value(found)
+            for name, found in report["generators"].items()
+        }
+        rows.append({"": row.name, **cells, "bar": row.bar})
+    return markdown(pd.DataFrame(rows))
+
+
+def rows_of(report: Measured) -> list[Row]:
+    """Every measure with its bar."""
+    connected = report["law"]["connected"]
+    rows = [
+        Row(
+            name="sand proportion",
+            value=lambda found: f"{found['sand']['mean']:.3f} ± {found['sand']['std']:.3f}",
+            bar=f"{SAND} ± {SAND_TOLERANCE} in the mean",
+            is_met=lambda found: abs(found["sand"]["mean"] - SAND) <= SAND_TOLERANCE,
+        ),
+        *(row for axis in ("x", "z") for row in _s2_rows(axis)),
+        Row(
+            name="columns 8 and 120 connected",
+            value=lambda found: f"{found['connected']:.1%}",
+            bar=f"{connected:.1%} ± {100 * CONNECTED_TOLERANCE:.0f} points",
+            is_met=lambda found: abs(found["connected"] - connected) <= CONNECTED_TOLERANCE,
+        ),
+        *(Row(name=f"KS of porosity in {facies}", value=_ks_value(facies)) for facies in ("sand", "shale")),
+        Row(
+            name="KID",
+            value=lambda found: f"{found['kid']:.3f} ± {found['kid_std']:.3f}",
+            bar=f"≤ {KID_MAX}",
+            is_met=lambda found: bool(found["kid"] <= KID_MAX),
+        ),
+        Row(name="FID", value=lambda found: f"{found['fid']:.1f}"),
+    ]
+    return rows + _flow_rows(report)
+
+
+def _s2_rows(axis: str) -> list[Row]:
+    return [
+        Row(
+            name=f"S2 along {axis} inside",
+            value=lambda found: f"{found['s2'][axis]['inside']:.0%}",
+            bar="100%",
+            is_met=lambda found: found["s2"][axis]["inside"] == 1,
+        ),
+        Row(name=f"S2 along {axis}, greatest distance", value=lambda found: f"{found['s2'][axis]['distance']:.4f}"),
+    ]
+
+
+def _ks_value(facies: str) -> Callable[[Measured], str]:
+    def value(found: Measured) -> str:
+        statistic = found["ks"][facies]
+        return "–" if statistic is None else f"{statistic:.3f}"
+
+    return value
+
+
+def _flow_rows(report: Measured) -> list[Row]:
+    """None where the flow was left out."""
+    if report["law"]["flow_chance"] is None:
+        return []
+    limit, bar = _flow_bar(report)
+    rows = [
+        Row(
+            name="flow, energy distance",
+            value=lambda found: f"{found['flow']['all']:.2f}",
+            bar=bar,
+            is_met=lambda found: None if limit is None else bool(found["flow"]["all"] <= limit),
+        )
+    ]
+    parts = [name for name in report["law"]["flow_chance"] if name != "all"]
+    return rows + [Row(name=f"flow, {part} alone", value=_flow_value(part)) for part in parts]
+
+
+def _flow_bar(report: Measured) -> tuple[float | None, str]:
+    """The greatest energy distance, if it is known, and the bar in words."""
+    of_published = "half of the published one's"
+    if PUBLISHED not in report["generators"]:
+        return None, of_published
+    distance = report["generators"][PUBLISHED]["flow"]["all"]
+    if distance <= report["law"]["flow_chance"]["all"]:
+        return None, f"{of_published}, which is no more than chance: take more runs"
+    return FLOW_PART * distance, f"≤ {FLOW_PART * distance:.2f}, {of_published}"
+
+
+def _flow_value(part: str) -> Callable[[Measured], str]:
+    return lambda found: f"{found['flow'][part]:.2f}"
+
+
+def _flow_text(report: Measured) -> str:
+    limits = report["law"]["flow_chance"]
+    if limits is None:
+        return "- **Flow**: not measured; `--runs 100` does."
+    said = ", ".join(f"{value:.2f} ({name})" for name, value in limits.items())
+    return FLOW.format(n_runs=report["n_runs"], case=report["case"], limits=said)
