@@ -15,7 +15,7 @@ from rockbank.flow.equations.residual import Equations, Jacobian, Step, Unknowns
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Control, Schedule, Well
 from rockbank.flow.linear.block import BlockSolver
-from rockbank.flow.linear.choose import DirectSolver
+from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.simulate import simulate
 
 FLUID = Fluid(

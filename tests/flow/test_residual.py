@@ -7,7 +7,8 @@ from torch.autograd.functional import jacobian as automatic
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, State, discretise
 from rockbank.flow.equations.residual import Equations, Jacobian, Step, Unknowns
 from rockbank.flow.equations.wells import Schedule
-from rockbank.flow.linear.choose import DirectSolver, assemble
+from rockbank.flow.linear.direct import DirectSolver
+from rockbank.flow.linear.interface import assemble
 
 # Sums of some ten terms, in double precision.
 ROUND_OFF = 1e-12

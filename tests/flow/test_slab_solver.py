@@ -14,7 +14,8 @@ from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Control, Schedule, Well
 from rockbank.flow.kernels.slabs import invert
 from rockbank.flow.linear.block import BlockSolver
-from rockbank.flow.linear.choose import WIDEST_SLAB, DirectSolver, solver_for
+from rockbank.flow.linear.choose import WIDEST_SLAB, solver_for
+from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.linear.slab import SlabSolver
 from rockbank.flow.simulate import jacobian as derivatives
 

@@ -25,7 +25,8 @@ from rockbank.flow import (
 )
 from rockbank.flow.equations.problem import discretise
 from rockbank.flow.equations.residual import Equations, Step, Unknowns
-from rockbank.flow.linear.choose import DirectSolver, solver_for
+from rockbank.flow.linear.choose import solver_for
+from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.linear.slab import SlabSolver
 from rockbank.flow.linear.splitting import FEW, SplittingSolver
 from rockbank.flow.steppers import sequential

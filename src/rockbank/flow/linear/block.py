@@ -13,7 +13,7 @@ from torch import Tensor
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import Problem
 from rockbank.flow.equations.residual import Jacobian
-from rockbank.flow.linear.choose import Blocks, Factor, assemble
+from rockbank.flow.linear.interface import Blocks, Factor, assemble
 
 REFINED = 1e-10
 MOST_REFINEMENTS = 20

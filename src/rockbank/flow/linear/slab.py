@@ -14,7 +14,7 @@ from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import Problem
 from rockbank.flow.equations.residual import Jacobian
 from rockbank.flow.kernels.slabs import Slabs, add_wells, eliminate, substitute
-from rockbank.flow.linear.choose import Blocks, assemble
+from rockbank.flow.linear.interface import Blocks, assemble
 
 # Right-hand sides at a time: with more, products of matrices are hardly faster.
 AT_A_TIME = 128

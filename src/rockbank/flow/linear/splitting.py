@@ -12,8 +12,8 @@ from rockbank.flow.equations.residual import Jacobian
 from rockbank.flow.kernels.cell_ordering import Network, network
 from rockbank.flow.kernels.sequential import flow_order
 from rockbank.flow.kernels.splitting import Factors, Order, WellRows, iterate, rows, split
-from rockbank.flow.linear.choose import Factor, LinearSolver
-from rockbank.flow.steppers.pressure import NoPressureError, PressureFactor
+from rockbank.flow.linear.interface import Factor, LinearSolver
+from rockbank.flow.linear.pressure_factor import NoPressureError, PressureFactor
 
 # Right-hand sides up to which iterating is faster: for the case of Mosser et al. (2019), 128 slabs of 64 cells, one
 # takes 13 ms and each other 9 more, where eliminating slabs takes 36 and 2 to 3.

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float
 
 from rockbank.flow.kernels.cell_ordering import Network
-from rockbank.flow.kernels.sequential import connect, factorise, fill_band, power, relieve, solve_band
+from rockbank.flow.kernels.sequential import connect, power, relieve
+from rockbank.flow.linear.pressure_factor import PressureFactor
 from rockbank.flow.steppers.well_state import Bores
 
 Cells = Float[np.ndarray, " n"]
 
+
 # Conjugate-gradient steps of one solution. It is good enough when the last gains less than this part of the power
 # that all of them together take out; when that asks for more steps, the factors are too old.
 MAX_STEPS, LITTLE = 3, 1e-3
-
-
-class NoPressureError(RuntimeError):
-    """The pressure's matrix is singular; says why."""
 
 
 class Pressure:
@@ -95,46 +91,3 @@ class Pressure:
             if slope is not None:
                 excess -= slope * direction_p
         return dp
-
-
-class PressureFactor:
-    """Cholesky factors of the matrix, with the wells under rates eliminated (Woodbury 1950).
-
-    Single precision halves the memory that a solution goes through, and conjugate gradients mend what it loses.
-
-    Args:
-        net: of the cells.
-        conductance: of its faces.
-        diagonal: of the matrix.
-        columns: what 1 Pa more in each well under a rate drives into the cells.
-
-    Raises:
-        NoPressureError: the matrix is singular.
-    """
-
-    def __init__(
-        self, net: Network, conductance: Float[np.ndarray, " f"], diagonal: Cells, columns: Float[np.ndarray, "k n"]
-    ) -> None:
-        total = columns.sum(axis=1)
-        self.precision: type[np.floating[Any]]
-        for self.precision, least in ((np.float32, 1e-4), (np.float64, 1e-12)):
-            self.band = np.empty((len(diagonal), net.width), dtype=self.precision)
-            fill_band(net.lower, net.upper, conductance, diagonal, self.band)
-            if not factorise(self.band):
-                continue
-            self.solved = np.array([self._solve(column) for column in columns]).reshape(columns.shape)
-            schur = np.diag(total) - columns @ self.solved.T
-            if (np.diag(schur) > least * total).all():
-                self.schur = np.linalg.inv(schur)
-                return
-        raise NoPressureError("no well holds the pressure, or the permeabilities differ beyond double precision")
-
-    def _solve(self, excess: Cells) -> Cells:
-        dp = excess.astype(self.precision)
-        solve_band(self.band, dp)
-        return dp.astype(float)
-
-    def solve(self, excess: Cells) -> Cells:
-        """About the pressure change that takes that excess away from the matrix's own reservoir."""
-        dp = self._solve(excess)
-        return dp + (self.schur @ (self.solved @ excess)) @ self.solved if len(self.schur) else dp

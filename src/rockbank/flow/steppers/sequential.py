@@ -27,9 +27,10 @@ from rockbank.flow.kernels.sequential import (
     transport,
     volume_errors,
 )
+from rockbank.flow.linear.pressure_factor import NoPressureError
 from rockbank.flow.steppers import newton
 from rockbank.flow.steppers.accumulation import Storage
-from rockbank.flow.steppers.pressure import NoPressureError, Pressure
+from rockbank.flow.steppers.pressure import Pressure
 from rockbank.flow.steppers.well_state import Bores, NoFlowError
 
 Cells = Float[np.ndarray, " n"]
