@@ -32,7 +32,7 @@ from benchmarks.calibration_samplers import (
 )
 from rockbank.core.files import write_text
 from rockbank.matching.problem.objective import Objective, Vector
-from rockbank.plot.pictures import BLUE, GREY, ORANGE, drawing, tidy
+from rockbank.plot.figures import BLUE, GREY, ORANGE, drawing, tidy
 from rockbank.testing.small import small_objective
 
 REPORT, PICTURE = Path("reports/calibration.md"), Path("docs/pictures/calibration.png")

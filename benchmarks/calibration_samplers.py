@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
-from rockbank.core.layout import progress
+from rockbank.core.terminal import progress
 from rockbank.generator.latents import draw_latents
 from rockbank.matching.methods.es_mda import EsMda
 from rockbank.matching.methods.gauss_newton import GaussNewton

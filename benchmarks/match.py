@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from rockbank.core.files import write_json
-from rockbank.core.layout import progress
 from rockbank.core.provenance import git_commit
+from rockbank.core.terminal import progress
 from rockbank.matching.methods.gauss_newton import directions
 from rockbank.matching.methods.state import RUNNING, State
 from rockbank.matching.methods.workers import Pool, pool

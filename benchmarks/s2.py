@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from rockbank.rock.morphology import radial_correlation, two_point_correlation
+from rockbank.rock.correlation import radial_correlation, two_point_correlation
 
 SIZE, REPEATS, N_LAGS, TARGET = 256, 15, 6, 20.0
 

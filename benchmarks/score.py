@@ -25,7 +25,7 @@ from rockbank.gan.weights import sample
 from rockbank.generator.latents import draw_latents
 from rockbank.metrics.features import features, make_extractor
 from rockbank.metrics.score import score
-from rockbank.rock.morphology import Segmentation
+from rockbank.rock.segmentation import Segmentation
 
 N = 400
 LATENT, IMAGE = (128,), (1, 64, 64)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from rockbank.core.files import write_json
-from rockbank.core.layout import progress
+from rockbank.core.terminal import progress
 from rockbank.matching.methods.gauss_newton import GaussNewton
 from rockbank.matching.methods.state import Record
 from rockbank.matching.results.diagnostics import LOSS_THRESHOLD

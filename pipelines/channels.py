@@ -1,6 +1,6 @@
 """The law of the channels -> artifacts/data/channels."""
 
-from rockbank.core.layout import errors_told
+from rockbank.core.terminal import errors_told
 from rockbank.params import load_params
 from rockbank.stages import data
 

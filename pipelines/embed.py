@@ -2,7 +2,7 @@
 
 import sys
 
-from rockbank.core.layout import errors_told
+from rockbank.core.terminal import errors_told
 from rockbank.params import load_params
 from rockbank.stages.embed import embed
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from rockbank.core.layout import errors_told
+from rockbank.core.terminal import errors_told
 from rockbank.stages.export import export
 
 if __name__ == "__main__":

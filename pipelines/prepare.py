@@ -1,6 +1,6 @@
 """data/ -> artifacts/data/shale."""
 
-from rockbank.core.layout import errors_told
+from rockbank.core.terminal import errors_told
 from rockbank.params import load_params
 from rockbank.stages import data
 

@@ -1,6 +1,6 @@
 """reports/scores -> reports/table2.md."""
 
-from rockbank.core.layout import errors_told
+from rockbank.core.terminal import errors_told
 from rockbank.params import load_params
 from rockbank.stages.score import table2
 

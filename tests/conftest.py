@@ -13,14 +13,14 @@ from onnx import TensorProto, helper, numpy_helper
 from rockbank.core.files import sha256, write_json
 from rockbank.generator.card import CARD, HASHED, ONNX, REFERENCE, SAMPLES, VERDICT, WEIGHTS, ModelCard, fingerprints
 from rockbank.generator.latents import Lattice, draw_latents
-from rockbank.rock.morphology import Segmentation, describe, segment
+from rockbank.rock.descriptors import describe
+from rockbank.rock.segmentation import Segmentation, segment
 
 LATENT = (4,)
 IMAGE = (1, 16, 16)
 # Of a tiny endless generator, whose tiles are 32 x 32 pixels.
 LATTICE = Lattice(cell=2, margin=1)
 ENDLESS_LATENT = (8, 10, 10)
-
 SEGMENTATION = Segmentation(smoothing=0.0, threshold=0.5, phase="below")
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rockbank.generator.conditional import Condition, TooRare, accepted, parse_condition
-from rockbank.rock.morphology import Segmentation, describe, porosity, segment, specific_surface
+from rockbank.rock.descriptors import describe, porosity, specific_surface
+from rockbank.rock.segmentation import Segmentation, segment
 
 SEGMENTATION = Segmentation(smoothing=0.0, threshold=0.5, phase="below")
 MEASURE = {"porosity": porosity, "specific_surface": specific_surface}

@@ -12,7 +12,7 @@ from rockbank.data.regions import split_regions
 from rockbank.data.synthetic.shale import sample_volume
 from rockbank.params import PrepareParams
 from rockbank.rock.crops import SPLITS, load_crops, save_crops, to_intensity
-from rockbank.rock.morphology import otsu_threshold, segment, smooth
+from rockbank.rock.segmentation import otsu_threshold, segment, smooth
 
 GREY = sample_volume(np.random.default_rng(5), n_slices=2, size=160)
 OTSU = SegmentationRule(smoothing=1.5, threshold="otsu")

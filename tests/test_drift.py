@@ -22,7 +22,8 @@ from rockbank.drift.distances import (
     phase_statistics,
     quick_distances,
 )
-from rockbank.rock.morphology import describe, difference, porosity, two_point_curves
+from rockbank.rock.correlation import two_point_curves
+from rockbank.rock.descriptors import describe, difference, porosity
 
 PERCENTILES = (0.1, 99.9)
 LAWS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {

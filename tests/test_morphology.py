@@ -7,30 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rockbank.rock.morphology import (
-    Segmentation,
-    connectivity,
-    describe,
-    difference,
+from rockbank.rock.correlation import (
     directional_correlation,
-    lineal_path,
-    otsu_threshold,
-    porosity,
     radial_correlation,
     s2_distance,
     s2_spread,
-    segment,
-    smooth,
-    specific_surface,
     two_point_correlation,
     two_point_curves,
     two_point_map,
 )
+from rockbank.rock.descriptors import connectivity, describe, difference, lineal_path, porosity, specific_surface
+from rockbank.rock.segmentation import Segmentation, otsu_threshold, segment, smooth
 
 # Counts are whole numbers and exact, so only the one division rounds.
 ROUND_OFF = 1e-12
 SCAN = Path(__file__).parents[1].parent / "shared" / "data" / "rocks" / "shale_fibsem" / "shale_for_alignment00.tif"
-
 images = arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 11)))
 batches = arrays(bool, st.tuples(st.integers(1, 4), st.integers(2, 8), st.integers(2, 8)))
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rockbank.plot.pictures import grid, save_grid, save_real_against_generated, save_s2, save_training
+from rockbank.plot.curves import save_s2, save_training
+from rockbank.plot.grids import grid, save_grid, save_real_against_generated
 
 
 def rock(n, c=1, h=16, w=24):

@@ -8,7 +8,7 @@ import mlflow
 import pytest
 
 from rockbank.core.files import read_json, sha256, write_json
-from rockbank.core.layout import Layout
+from rockbank.core.paths import Layout
 from rockbank.generator.card import CARD, ONNX, VERDICT, CardMismatch, ModelCard
 from rockbank.mlops import registry, tracking
 from rockbank.params import GateParams

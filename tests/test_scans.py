@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans import read_scan, read_volume
+from rockbank.data.scans.reader import read_scan, read_volume
 
 GREY = np.random.default_rng(0).integers(0, 200, (5, 40, 48))
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")

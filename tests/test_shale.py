@@ -9,7 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 from rockbank.data.synthetic.shale import BEDDING, NOISE, VOXEL_SIZE, _random_field, sample_volume, write_sample
 from rockbank.data.volumes import load_manifest, read_volumes
-from rockbank.rock.morphology import otsu_threshold, smooth, two_point_correlation
+from rockbank.rock.correlation import two_point_correlation
+from rockbank.rock.segmentation import otsu_threshold, smooth
 
 SLICES = sample_volume(np.random.default_rng(3), n_slices=3, size=512)
 REAL = Path(__file__).parents[1].parent / "shared" / "data" / "rocks" / "shale_fibsem" / "shale_for_alignment00.tif"

@@ -16,7 +16,7 @@ from rockbank.data.synthetic.shale import sample_volume
 from rockbank.data.volumes import add_volumes, load_manifest, normalise, read_volumes
 from rockbank.params import PrepareParams
 from rockbank.rock.crops import to_intensity
-from rockbank.rock.morphology import segment
+from rockbank.rock.segmentation import segment
 
 GREY = sample_volume(np.random.default_rng(5), n_slices=2, size=128)
 OTSU = SegmentationRule(smoothing=1.5, threshold="otsu")

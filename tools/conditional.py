@@ -18,7 +18,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from rockbank.core.files import sha256, write_json, write_text
-from rockbank.core.layout import PIPELINE
+from rockbank.core.paths import PIPELINE
 from rockbank.generator.card import ModelCard
 from rockbank.generator.conditional import MAX_TRIES, TOLERANCE, Condition, accepted, parse_condition
 from rockbank.generator.sampler import Sampler
@@ -26,8 +26,10 @@ from rockbank.metrics.features import Extractor, features, make_extractor
 from rockbank.metrics.kid import kernel_distance
 from rockbank.params import load_params
 from rockbank.rock.bands import blocks_of
+from rockbank.rock.correlation import s2_distance, two_point_curves
 from rockbank.rock.crops import CropSet, load_crops, to_intensity
-from rockbank.rock.morphology import porosity, s2_distance, segment, two_point_curves
+from rockbank.rock.descriptors import porosity
+from rockbank.rock.segmentation import segment
 
 GENERATOR = "shale-texture"
 RECORD = Path("docs/validation/conditional.json")

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from rockbank.flow.casefile.file import load_case
 from rockbank.flow.simulate import simulate
 from rockbank.flow.units import BAR, DAY
-from rockbank.plot.pictures import BLUE, GREY, ORANGE, drawing, tidy
+from rockbank.plot.figures import BLUE, GREY, ORANGE, drawing, tidy
 
 CASE = Path("cases/deepflow_published.yaml")
 PUBLISHED = Path("../shared/data/deepflow")

@@ -16,10 +16,11 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.patches import FancyBboxPatch
 
-from rockbank.core.layout import PIPELINE
+from rockbank.core.paths import PIPELINE
 from rockbank.generator.sampler import Sampler
 from rockbank.mlops import registry
-from rockbank.plot.pictures import BLUE, GREY, ORANGE, grid
+from rockbank.plot.figures import BLUE, GREY, ORANGE
+from rockbank.plot.grids import grid
 from rockbank.rock.crops import load_crops, to_intensity
 from rockbank.stages.training_run import find_or_make_run
 from tools import mlflow_ui

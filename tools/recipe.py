@@ -12,11 +12,12 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from rockbank.core.files import read_json, replacing, write_text
-from rockbank.core.layout import HISTORY, PIPELINE
+from rockbank.core.paths import HISTORY, PIPELINE
 from rockbank.generator.card import ModelCard
 from rockbank.generator.sampler import Sampler
 from rockbank.params import Params, load_params
-from rockbank.plot.pictures import grid, tidy
+from rockbank.plot.figures import tidy
+from rockbank.plot.grids import grid
 from rockbank.rock.crops import load_crops, to_intensity
 
 PAGE = Path("docs/validation/recipe.md")
@@ -27,11 +28,10 @@ FAMILY = "shale"
 BEST = "shale-texture"
 # Crops a side of each sheet.
 N_SIDE = 8
-
 INTRODUCTION = """# How the texture generator came about
 
-`python -m tools.recipe` writes this page: the trials from docs/validation/trials.csv, the rest from the working folder's
-trainings and scores.
+`python -m tools.recipe` writes this page: the trials from docs/validation/trials.csv, the rest from the working
+folder's trainings and scores.
 
 The recipe: a fully convolutional generator without padding (`gan/texture.py`), a critic that looks through the frozen
 features of EfficientNet-Lite1 (`gan/projected.py`; Sauer et al. 2021), the hinge loss, and the energy distance between
@@ -46,7 +46,6 @@ beside it). So the measures that no network has a part in are what counts: S2, l
 One thread of a core with bf16, sample shale, 64 x 64, batch 16; KID of 300 samples against 300 crops that the training
 has not seen. A and C to E on strips, the others on blocks. Each is one seed: a difference of a fifth in KID is chance.
 """
-
 LEARNT = """
 What they taught:
 
@@ -58,7 +57,6 @@ What they taught:
 - Most of the gain is in the end: the last fifth of K, where the rates have nearly fallen to 0, halves its KID; so does
   that of N, after 6,000 steps that gained nothing. At full rates longer training does not pay.
 """
-
 SEEN = """## Side by side
 
 ![64 test crops, 64 samples](../pictures/recipe_side_by_side.png)

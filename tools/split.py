@@ -25,8 +25,10 @@ from rockbank.metrics.features import Extractor, features, make_extractor
 from rockbank.metrics.fid import frechet_distance
 from rockbank.metrics.kid import kernel_distance
 from rockbank.params import PrepareParams, load_params
+from rockbank.rock.correlation import s2_distance, two_point_curves
 from rockbank.rock.crops import to_intensity
-from rockbank.rock.morphology import Segmentation, porosity, s2_distance, segment, two_point_curves
+from rockbank.rock.descriptors import porosity
+from rockbank.rock.segmentation import Segmentation, segment
 
 PAGE = Path("docs/validation/split.md")
 BLOCKS = (2, 3, 4)

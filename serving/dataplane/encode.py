@@ -15,7 +15,7 @@ from PIL import Image
 
 from rockbank.generator.tiff import Layout
 from rockbank.generator.writers import array_header
-from rockbank.plot.pictures import grid
+from rockbank.plot.grids import grid
 from rockbank.rock.crops import to_bytes
 from serving.protocol.binary import json_numbers
 

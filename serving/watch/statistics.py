@@ -19,7 +19,8 @@ from rockbank.drift.distances import (
     phase_statistics,
 )
 from rockbank.generator.card import REFERENCE, ModelCard
-from rockbank.rock.morphology import difference, segment
+from rockbank.rock.descriptors import difference
+from rockbank.rock.segmentation import segment
 
 # Its place among the statistics that are counted when they are over: here, when it is under its least.
 DIVERSITY = "diversity"

@@ -24,8 +24,10 @@ from rockbank.flow import (
 )
 from rockbank.flow.equations.problem import Parameters, Problem, discretise
 from rockbank.flow.equations.relperm import SaturationFunctions
+from rockbank.flow.kernels.band import factorise, fill_band, solve_band
 from rockbank.flow.kernels.cell_ordering import network
-from rockbank.flow.kernels.sequential import factorise, fill_band, flow_order, mobilities, mobility_at, solve_band
+from rockbank.flow.kernels.curves import mobilities, mobility_at
+from rockbank.flow.kernels.transport import flow_order
 from rockbank.flow.results.balance import balance
 from rockbank.flow.steppers import newton, sequential
 

@@ -16,7 +16,7 @@ from rockbank.generator.latents import Lattice, draw_latents, field_latents
 from rockbank.generator.ranges import to_intensity
 from rockbank.generator.sampler import Sampler
 from rockbank.generator.windows import Window
-from rockbank.rock.morphology import two_point_correlation
+from rockbank.rock.correlation import two_point_correlation
 from tests.conftest import write_generator
 
 LATTICE = Lattice(cell=CELL, margin=MARGIN)

@@ -14,7 +14,7 @@ from PIL import Image
 from rockbank.matching.results.diagnostics import summary
 from rockbank.matching.results.plots.figures import PICTURES
 from rockbank.matching.results.report import headline, to_html, write_report
-from rockbank.plot.pictures import to_png
+from rockbank.plot.figures import to_png
 from tests.matching.synthetic import DAY, matched
 
 EVIL = "<b onload='x'>&\"W$1"

@@ -8,7 +8,8 @@ from scipy import ndimage
 from rockbank.generator.card import headline
 from rockbank.metrics.features import Extractor
 from rockbank.metrics.score import embed_real, progress_evaluator, score
-from rockbank.rock.morphology import Segmentation, segment, two_point_curves
+from rockbank.rock.correlation import two_point_curves
+from rockbank.rock.segmentation import Segmentation, segment
 
 SEGMENTATION = Segmentation(smoothing=1.0, threshold=0.45, phase="below")
 N_PAPER, N_LARGE = 20, 60

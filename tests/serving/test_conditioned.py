@@ -14,7 +14,8 @@ import pytest
 from rockbank.core.files import read_json
 from rockbank.generator.conditional import Condition, accepted
 from rockbank.generator.sampler import Sampler
-from rockbank.rock.morphology import porosity, segment, specific_surface
+from rockbank.rock.descriptors import porosity, specific_surface
+from rockbank.rock.segmentation import segment
 from serving.dataplane.encode import ENCODERS
 from tests.serving.conftest import InProcess, Serve
 

@@ -16,7 +16,7 @@ from PIL import Image
 from rockbank.generator.sampler import Sampler
 from rockbank.generator.writers import write_samples
 from rockbank.mlops import registry
-from rockbank.plot.pictures import grid
+from rockbank.plot.grids import grid
 from rockbank.rock.crops import to_bytes
 from serving.dataplane.encode import ENCODERS
 from serving.watch.watch import rerun_golden

@@ -8,7 +8,9 @@ from scipy import stats
 from scipy.ndimage import gaussian_filter
 
 from rockbank.generator.card import ModelCard
-from rockbank.rock.morphology import Segmentation, describe, porosity, segment, specific_surface, two_point_curves
+from rockbank.rock.correlation import two_point_curves
+from rockbank.rock.descriptors import describe, porosity, specific_surface
+from rockbank.rock.segmentation import Segmentation, segment
 from serving.watch.statistics import SampleStatistics
 
 GREY = Segmentation(smoothing=0.0, threshold=0.4, phase="below")

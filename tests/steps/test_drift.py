@@ -27,7 +27,7 @@ from rockbank.generator.card import CARD, REFERENCE, VERDICT, ModelCard, fingerp
 from rockbank.mlops import registry
 from rockbank.params import load_params
 from rockbank.rock.crops import save_crops
-from rockbank.rock.morphology import describe
+from rockbank.rock.descriptors import describe
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 ROCKS = Path(__file__).parents[3] / "shared" / "data" / "rocks"

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rockbank.core.layout import Layout
+from rockbank.core.paths import Layout
 from rockbank.metrics.score import score
 from rockbank.params import ScoreParams
 from rockbank.rock.crops import CropSet, load_crops, save_crops
-from rockbank.rock.morphology import Segmentation
+from rockbank.rock.segmentation import Segmentation
 from rockbank.stages.embed import embed, extractors, load_embedded
 
 PARAMS = ScoreParams(

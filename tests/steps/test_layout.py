@@ -3,7 +3,7 @@
 import pytest
 
 from rockbank.core import layout
-from rockbank.core.layout import progress
+from rockbank.core.terminal import progress
 
 
 @pytest.mark.parametrize("parts", [[0.1] * 30, [0.3, 0.9, 2.0]])

@@ -14,12 +14,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from rockbank.core.files import sha256
-from rockbank.core.layout import Layout
+from rockbank.core.paths import Layout
 from rockbank.rock.crops import CropSet, save_crops
-from rockbank.rock.morphology import Segmentation
+from rockbank.rock.segmentation import Segmentation
 
 pytestmark = pytest.mark.slow
-
 LAYOUT = Layout()
 STEPS = 40
 TRAIN = f"""

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from rockbank.core.files import read_json, sha256, write_json
-from rockbank.core.layout import HISTORY, TRAINING_PICTURE, Layout
+from rockbank.core.paths import HISTORY, TRAINING_PICTURE, Layout
 from rockbank.generator.card import VERDICT, WEIGHTS
 from rockbank.mlops import registry, tracking
 from rockbank.stages.blueprint import Blueprint

@@ -17,7 +17,7 @@ from jaxtyping import Float32
 from torch import nn
 
 from rockbank.core.files import read_json, replacing, write_json
-from rockbank.core.layout import errors_told, terminal
+from rockbank.core.terminal import errors_told, terminal
 from rockbank.gan.networks import find_network
 from rockbank.gan.weights import load_foreign, load_generator, sample
 from rockbank.generator.card import CARD, WEIGHTS, ModelCard

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from scipy.spatial.distance import cdist
 from torch import nn
 
-from rockbank.core.layout import progress
+from rockbank.core.terminal import progress
 from rockbank.flow.simulate import simulate
 from rockbank.matching.io.case_file import MatchCase
 from rockbank.matching.problem.geology import RockGenerator
@@ -20,7 +20,6 @@ from rockbank.matching.problem.observations import observables
 # Members of a run; they bound the memory of the states that it keeps.
 BATCH = 10
 N_PERMUTATIONS = 1000
-
 Responses = Float[np.ndarray, "n m"]
 
 

@@ -18,7 +18,8 @@ from rockbank.metrics.fid import frechet_distance
 from rockbank.metrics.kid import kernel_distance
 from rockbank.rock.bands import Band, Curves, bootstrap_band
 from rockbank.rock.connectivity import are_connected
-from rockbank.rock.morphology import directional_correlation, porosity
+from rockbank.rock.correlation import directional_correlation
+from rockbank.rock.descriptors import porosity
 from tools.channels.flow import Responses, chance, distances, flow_responses, parts_of
 
 # Of a section, rows down.
@@ -28,7 +29,6 @@ COLUMNS = (8, 120)
 N_LAW = 4
 # Streams of the seed: of the sections that the band is about, of those that vary it, and of the floor.
 CENTRE, SPREAD, FLOOR = range(3)
-
 Sections = Float32[np.ndarray, "n 3 h w"]
 Curve = Float[np.ndarray, "n r"]
 

@@ -24,8 +24,8 @@ Measured = Mapping[str, Any]
 TEXT = """# Channels: how good a prior is a generator?
 
 `python -m tools.channels` writes this page from channels.json, which it measures: {n_samples} samples of each generator
-against object models of `rockbank.data.synthetic.channels`, whose law was read off DeepFlow's published realisation. The first column
-has object models that no other figure was made of: what a perfect generator would get.
+against object models of `rockbank.data.synthetic.channels`, whose law was read off DeepFlow's published realisation.
+The first column has object models that no other figure was made of: what a perfect generator would get.
 
 {table}
 Bold: the bar is met.{published}

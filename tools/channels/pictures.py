@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from rockbank.plot.pictures import BLUE, FACIES, GREEN, GREY, ORANGE, drawing, grid, tidy
+from rockbank.plot.figures import BLUE, GREEN, GREY, ORANGE, drawing, tidy
+from rockbank.plot.grids import FACIES, grid
 
 N_SHOWN = 16
 N_COLUMNS = 8

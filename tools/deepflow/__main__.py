@@ -17,7 +17,7 @@ import xarray as xr
 from rockbank.core.files import replacing, write_text
 from rockbank.matching.results.diagnostics import has, table
 from rockbank.matching.results.plots.maps import draw_evolution, draw_interpolation
-from rockbank.plot.pictures import to_png
+from rockbank.plot.figures import to_png
 from tools.deepflow.fields import draw_curves, draw_maps
 from tools.deepflow.figures import draw_interpolation_losses, draw_iterations, draw_losses, draw_methods, draw_wells
 from tools.deepflow.numbers import has_ways

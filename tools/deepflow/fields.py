@@ -14,7 +14,7 @@ from rockbank.matching.results.calibration import bands
 from rockbank.matching.results.diagnostics import has, observed_at
 from rockbank.matching.results.plots.maps import draw_map, draw_truth, draw_well_lines, facies_colours
 from rockbank.matching.results.plots.style import COLOURS, LIMIT, OBSERVED, TRUTH, last
-from rockbank.plot.pictures import drawing, tidy
+from rockbank.plot.figures import drawing, tidy
 from tools.deepflow.runs import Results
 
 if TYPE_CHECKING:

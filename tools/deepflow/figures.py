@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from rockbank.matching.results.diagnostics import LOSS_THRESHOLD, TIME_MEAN_THRESHOLD
 from rockbank.matching.results.plots.style import COLOURS, LIMIT, TRUTH, to_text
-from rockbank.plot.pictures import BLUE, GREEN, GREY, ORANGE, drawing, tidy
+from rockbank.plot.figures import BLUE, GREEN, GREY, ORANGE, drawing, tidy
 from tools.deepflow.numbers import ACCURACY_PUBLISHED, PUBLISHED, ends, ways
 from tools.deepflow.runs import Results
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from rockbank.core.layout import errors_told, print_rows, stdout
+from rockbank.core.terminal import errors_told, print_rows, stdout
 
 
 def drift(

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from typer.core import TyperCommand, TyperGroup
 
-from rockbank.core.layout import errors_told, print_rows, stdout
+from rockbank.core.terminal import errors_told, print_rows, stdout
 
 
 class _MatchGroup(TyperGroup):
@@ -36,7 +36,6 @@ class _MatchCommand(TyperCommand):
 
 _MATCH = "run"
 match_app = typer.Typer(cls=_MatchGroup)
-
 RunFolder = Annotated[Path, typer.Argument(help="a run's folder, such as matches/deepflow-rml", metavar="RUN")]
 Workers = Annotated[int, typer.Option(min=1, help="processes of one thread; else one for each core")]
 _CORES = os.cpu_count() or 1

@@ -14,7 +14,7 @@ from rockbank.data.regions import Region, n_pixels, split_regions, whole
 from rockbank.data.volumes import SUBSAMPLE
 from rockbank.params import PrepareParams
 from rockbank.rock.crops import SPLITS, STREAMS, CropSet, to_intensity
-from rockbank.rock.morphology import Segmentation, otsu_threshold, smooth
+from rockbank.rock.segmentation import Segmentation, otsu_threshold, smooth
 
 Volumes = Mapping[str, UInt8[np.ndarray, "slices rows columns"]]
 # The regions of one split, of each volume by its name.

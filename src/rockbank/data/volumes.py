@@ -23,15 +23,13 @@ from rockbank.data.manifest import (
     load_manifest,
     save_manifest,
 )
-from rockbank.data.scans import Scan, read_scan, read_volume
+from rockbank.data.scans.reader import Scan, read_scan, read_volume
 
 __all__ = ["add_volumes", "load_manifest", "normalise", "read_volume", "read_volumes"]
-
 # The ends of the grey scale: hot pixels and dead ones lie outside.
 PERCENTILES = (0.1, 99.9)
 # Percentiles and Otsu's histogram are settled to 1e-3 long before so many values.
 SUBSAMPLE = 2**22
-
 Track = Callable[[Sequence[Path]], Iterable[Path]]
 
 

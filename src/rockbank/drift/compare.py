@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, UInt
 
-from rockbank.core.layout import progress
+from rockbank.core.terminal import progress
 from rockbank.data.volumes import PERCENTILES
 from rockbank.drift.distances import (
     Distances,
@@ -23,8 +23,10 @@ from rockbank.drift.distances import (
     quick_distances,
 )
 from rockbank.drift.scans import Plan, Reference
+from rockbank.rock.correlation import two_point_curves
 from rockbank.rock.crops import CropSet, to_intensity
-from rockbank.rock.morphology import LAGS, Segmentation, segment, two_point_curves
+from rockbank.rock.descriptors import LAGS
+from rockbank.rock.segmentation import Segmentation, segment
 
 # Exit status where a distance is over its limit; 1 is an error and 2 a wrong use, as everywhere.
 DRIFTED = 3

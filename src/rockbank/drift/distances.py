@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy import stats
 
-from rockbank.rock.morphology import LAGS, porosity, specific_surface, two_point_curves
+from rockbank.rock.correlation import two_point_curves
+from rockbank.rock.descriptors import LAGS, porosity, specific_surface
 
 N_RESAMPLES = 400
 QUANTILE = 0.99

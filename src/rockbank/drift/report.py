@@ -16,7 +16,8 @@ from rockbank.data.volumes import PERCENTILES
 from rockbank.drift.compare import STATISTICS, Compared, Drift, Profile, words
 from rockbank.drift.distances import MARGIN, N_RESAMPLES, QUANTILE
 from rockbank.drift.scans import Plan, about, retrain_commands
-from rockbank.plot.pictures import BLUE, ORANGE, empty_figure, grid, tidy, to_png
+from rockbank.plot.figures import BLUE, ORANGE, empty_figure, tidy, to_png
+from rockbank.plot.grids import grid
 from rockbank.rock.crops import to_intensity
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from rockbank.core.files import read_json
-from rockbank.core.layout import DATA, PIPELINE, SCANNED, Layout
+from rockbank.core.paths import DATA, PIPELINE, SCANNED, Layout
 from rockbank.data.cutting import cut_whole
 from rockbank.data.manifest import MANIFEST, SegmentationRule
 from rockbank.data.volumes import add_volumes, load_manifest, read_volumes
 from rockbank.drift.distances import described_values
 from rockbank.generator.card import REFERENCE
 from rockbank.rock.crops import CropSet, load_crops
-from rockbank.rock.morphology import Segmentation
+from rockbank.rock.segmentation import Segmentation
 
 # A reference has four times the crops of the new scans, so that its own chance counts little.
 REFERENCE_CROPS = 4

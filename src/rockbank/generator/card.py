@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from rockbank.core.files import read_json, sha256, write_json
 from rockbank.generator.latents import Lattice
-from rockbank.rock.morphology import Segmentation
+from rockbank.rock.segmentation import Segmentation
 
 CARD = "card.json"
 ONNX = "generator.onnx"
@@ -22,8 +22,6 @@ INPUT, OUTPUT = "latent", "image"
 HASHED = (ONNX, WEIGHTS, REFERENCE, SAMPLES)
 # Of card.json: 1 had no number and no lattice. A reader keeps what it does not know of an older one.
 FORMAT = 2
-
-
 # What tables, tags and the gate speak of, on the larger sample count.
 HEADLINE = ("fid", "kid", "s2_distance", "diversity", "memorisation")
 

@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from rockbank.generator.card import REFERENCE
-from rockbank.rock.morphology import Segmentation, porosity, segment, specific_surface
+from rockbank.rock.descriptors import porosity, specific_surface
+from rockbank.rock.segmentation import Segmentation, segment
 
 STATISTICS = {"porosity": porosity, "specific_surface": specific_surface}
 # Half the interval about a single wanted value.

@@ -57,8 +57,8 @@ class Sampler:
     ) -> Iterator[Float32[np.ndarray, "rows width"]]:
         """A window of the endless image `sample` of a seed, as intensity in [0, 1], rows of tiles at a time.
 
-        Two windows have the same bits where they overlap, on one machine; see `rockbank.generator.windows`. Sample k without a
-        window is the window at (0, 0) of the image k, up to the last bits: its call has another extent.
+        Two windows have the same bits where they overlap, on one machine; see `rockbank.generator.windows`. Sample k
+        without a window is the window at (0, 0) of the image k, up to the last bits: its call has another extent.
 
         Args:
             seed: of the image.

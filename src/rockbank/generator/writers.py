@@ -14,7 +14,7 @@ from PIL import Image
 
 from rockbank.core.files import replacing
 from rockbank.generator.tiff import Layout
-from rockbank.plot.pictures import save_grid
+from rockbank.plot.grids import save_grid
 from rockbank.rock.crops import to_bytes
 
 # Pixels of a picture, which is in memory as a whole; an array or a TIFF is not.

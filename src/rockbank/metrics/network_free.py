@@ -10,17 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rockbank.rock.bands import Band, Curves, bootstrap_band
+from rockbank.rock.correlation import s2_distance, two_point_curves
+from rockbank.rock.descriptors import connectivity, lineal_path, porosity, specific_surface
 from rockbank.rock.grey import frequencies, grey_distance, grey_histogram, radial_spectrum, spectrum_distance
-from rockbank.rock.morphology import (
-    Segmentation,
-    connectivity,
-    lineal_path,
-    porosity,
-    s2_distance,
-    segment,
-    specific_surface,
-    two_point_curves,
-)
+from rockbank.rock.segmentation import Segmentation, segment
 
 # What the bands are of.
 BANDED = ("s2", "lineal_path", "spectrum")

@@ -14,8 +14,9 @@ from rockbank.metrics.features import Extractor, features
 from rockbank.metrics.fid import frechet_distance, frechet_infinity
 from rockbank.metrics.kid import kernel_distance
 from rockbank.metrics.network_free import Statistics, bands, compare, mean_curves
+from rockbank.rock.correlation import s2_distance, s2_spread, two_point_curves
 from rockbank.rock.crops import to_intensity
-from rockbank.rock.morphology import Segmentation, s2_distance, s2_spread, segment, two_point_curves
+from rockbank.rock.segmentation import Segmentation, segment
 
 Rock = Float[np.ndarray, "n c h w"] | UInt[np.ndarray, "n c h w"]
 # From the name of a set, "training" or "test", to an array with a row a crop.

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rockbank.plot.pictures import BLUE, ORANGE, drawing, tidy
+from rockbank.plot.figures import BLUE, ORANGE, drawing, tidy
 from rockbank.rock.grey import grey_distance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Curve = Mapping[str, Sequence[float]]
-
 # (key, title, y label, x scale, y scale).
 PANELS = (
     ("s2", "two-point correlation", "S2(r), probability", "linear", "linear"),

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float, UInt, UInt8
 
 from rockbank.core.files import read_json, replacing_folder, write_json
-from rockbank.rock.morphology import Segmentation
+from rockbank.rock.segmentation import Segmentation
 
 SPLITS = ("train", "validation", "test")
 # The stream of the seed from which each split is drawn.

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rockbank.core.files import write_json
-from rockbank.core.layout import DATA, PIPELINE, SCANNED, Layout, terminal
+from rockbank.core.paths import DATA, PIPELINE, SCANNED, Layout
+from rockbank.core.terminal import terminal
 from rockbank.data.checks.suite import check_crops, write_report
 from rockbank.data.cutting import cut_crops
 from rockbank.data.synthetic.channels import channel_crops

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rockbank.core.files import read_json, replacing, sha256, write_json
-from rockbank.core.layout import PIPELINE, Layout, terminal
+from rockbank.core.paths import PIPELINE, Layout
+from rockbank.core.terminal import terminal
 from rockbank.metrics.features import Extractor, make_extractor
 from rockbank.metrics.score import embed_real
 from rockbank.params import ScoreParams

@@ -9,15 +9,16 @@ import numpy as np
 from torch import nn
 
 from rockbank.core.files import read_json, replacing_folder
-from rockbank.core.layout import PIPELINE, Layout, origin, terminal
+from rockbank.core.paths import PIPELINE, Layout, origin
 from rockbank.core.provenance import git_commit
+from rockbank.core.terminal import terminal
 from rockbank.gan.networks import find_network
 from rockbank.gan.onnx_export import export_onnx, parity
 from rockbank.gan.weights import load_generator, sample
 from rockbank.generator.card import ONNX, REFERENCE, SAMPLES, WEIGHTS, ModelCard, fingerprints
 from rockbank.generator.latents import draw_latents
 from rockbank.generator.ranges import to_intensity
-from rockbank.plot.pictures import save_grid
+from rockbank.plot.grids import save_grid
 from rockbank.rock.crops import load_crops
 from rockbank.stages.blueprint import Blueprint
 

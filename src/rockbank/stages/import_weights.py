@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rockbank.core.files import sha256
-from rockbank.core.layout import Layout, origin
+from rockbank.core.paths import Layout, origin
 from rockbank.gan.weights import load_foreign, save_weights
 from rockbank.generator.card import WEIGHTS
 from rockbank.mlops import tracking

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rockbank.core.files import sha256, write_json
-from rockbank.core.layout import PIPELINE, Layout, terminal
+from rockbank.core.paths import PIPELINE, Layout
+from rockbank.core.terminal import terminal
 from rockbank.generator.card import CARD, Judged, ModelCard
 from rockbank.mlops import registry
 from rockbank.mlops.gate import Verdict, judge

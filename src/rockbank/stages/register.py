@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rockbank.core.files import read_json, write_json
-from rockbank.core.layout import PIPELINE, Layout, terminal
+from rockbank.core.paths import PIPELINE, Layout
+from rockbank.core.terminal import terminal
 from rockbank.generator.card import VERDICT
 from rockbank.mlops import registry
 from rockbank.mlops.registry import Entry

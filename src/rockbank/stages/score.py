@@ -7,7 +7,8 @@ import pandas as pd
 from jaxtyping import Float32, Int
 
 from rockbank.core.files import read_json, replacing, write_json, write_text
-from rockbank.core.layout import PIPELINE, SCANNED, Layout, terminal
+from rockbank.core.paths import PIPELINE, SCANNED, Layout
+from rockbank.core.terminal import terminal
 from rockbank.gan.networks import find_network
 from rockbank.gan.weights import load_generator, sample
 from rockbank.generator.card import REFERENCE, WEIGHTS, headline
@@ -16,12 +17,15 @@ from rockbank.generator.ranges import to_intensity
 from rockbank.metrics.score import score as score_samples
 from rockbank.metrics.table2 import table2 as write_table2
 from rockbank.params import GeneratorParams, ScoreParams
+from rockbank.plot.curves import save_s2
+from rockbank.plot.grids import save_real_against_generated
 from rockbank.plot.panels import save_statistics
-from rockbank.plot.pictures import save_real_against_generated, save_s2
 from rockbank.rock.bands import blocks_of
+from rockbank.rock.correlation import two_point_curves
 from rockbank.rock.crops import CropSet, load_crops
 from rockbank.rock.crops import to_intensity as crop_intensity
-from rockbank.rock.morphology import describe, segment, two_point_curves
+from rockbank.rock.descriptors import describe
+from rockbank.rock.segmentation import segment
 from rockbank.stages.blueprint import Blueprint
 from rockbank.stages.embed import extractors, load_embedded
 from rockbank.stages.training_run import find_run, log_scores

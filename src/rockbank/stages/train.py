@@ -17,8 +17,9 @@ from PIL import Image
 
 from rockbank.core.allocator import keep_freed_memory
 from rockbank.core.files import read_json, replacing, replacing_folder, sha256, write_json
-from rockbank.core.layout import CHECKPOINTS, HISTORY, PIPELINE, TRAINING_PICTURE, Layout, origin, progress
+from rockbank.core.paths import CHECKPOINTS, HISTORY, PIPELINE, TRAINING_PICTURE, Layout, origin
 from rockbank.core.provenance import git_commit
+from rockbank.core.terminal import progress
 from rockbank.gan.training import Record, fit, pick_device
 from rockbank.gan.weights import save_weights
 from rockbank.generator.card import WEIGHTS
@@ -26,7 +27,8 @@ from rockbank.metrics.features import make_extractor
 from rockbank.metrics.score import progress_evaluator
 from rockbank.mlops import tracking
 from rockbank.params import GeneratorParams, ScoreParams
-from rockbank.plot.pictures import grid, save_training
+from rockbank.plot.curves import save_training
+from rockbank.plot.grids import grid
 from rockbank.rock.crops import CropSet, load_crops
 from rockbank.stages.blueprint import Blueprint
 from rockbank.stages.training_run import SAMPLES, TrainingAbout, samples_file

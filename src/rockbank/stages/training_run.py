@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from rockbank.core.files import read_json, sha256, write_json
-from rockbank.core.layout import HISTORY, TRAINING_PICTURE, Layout
+from rockbank.core.paths import HISTORY, TRAINING_PICTURE, Layout
 from rockbank.generator.card import WEIGHTS, headline
 from rockbank.mlops import tracking
 from rockbank.stages.blueprint import Blueprint

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from rockbank.core.files import sha256
-from rockbank.core.layout import progress, terminal
+from rockbank.core.terminal import progress, terminal
 from rockbank.generator.card import CARD
 from rockbank.matching.io.case_file import MatchCase, load_match_case
 from rockbank.matching.io.fingerprint import fingerprints

@@ -16,8 +16,8 @@ import xarray as xr
 from rich.markup import escape
 
 from rockbank.core.files import read_json, write_json
-from rockbank.core.layout import terminal
 from rockbank.core.provenance import git_commit
+from rockbank.core.terminal import terminal
 from rockbank.matching.methods.state import FAILED, Record, State
 from rockbank.matching.results.diagnostics import summary
 from rockbank.matching.results.posterior import POSTERIOR, TABLE

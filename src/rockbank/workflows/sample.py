@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rockbank.core.files import read_json
-from rockbank.core.layout import progress
+from rockbank.core.terminal import progress
 from rockbank.generator.card import REFERENCE
 from rockbank.generator.conditional import MAX_TRIES, Condition, accepted
 from rockbank.generator.windows import Window, field_of, n_tiles

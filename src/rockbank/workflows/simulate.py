@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rockbank.core.layout import progress, terminal
+from rockbank.core.terminal import progress, terminal
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
 from rockbank.flow.eclipse.summary import WellCurves, write_summary

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, Shaped
 
+from rockbank.rock.correlation import two_point_curves
 from rockbank.rock.crops import SPLITS, CropSet, to_intensity
-from rockbank.rock.morphology import porosity, segment, two_point_curves
+from rockbank.rock.descriptors import porosity
+from rockbank.rock.segmentation import segment
 
 LAGS = (1, 4, 16)
 PAIRS = tuple(combinations(SPLITS, 2))

@@ -12,12 +12,11 @@ from jaxtyping import Float32, Int, UInt16
 
 from rockbank.params import ChannelsParams
 from rockbank.rock.crops import SPLITS, STREAMS, CropSet
-from rockbank.rock.morphology import Segmentation
+from rockbank.rock.segmentation import Segmentation
 
 HEIGHT, WIDTH = 64, 128
 CELL = 4.0
 FACIES, POROSITY, DENSITY = range(3)
-
 # Radii of the 24 bodies of low ambiguity in the published realisation, cells.
 RADII = np.repeat([7, 8, 9, 10, 11, 12, 13, 15, 16, 19, 20], [3, 2, 5, 3, 3, 3, 1, 1, 1, 1, 1])
 # (mean, standard deviation) of the porosity and the density variable, both scaled to [0, 1].

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numba import uint64
 
-from rockbank.flow.kernels.sequential import compiled
+from rockbank.flow.kernels.compiled import compiled
 
 Matrix = Float[np.ndarray, "n n"]
 Entries = Float[np.ndarray, "2 2 n"]

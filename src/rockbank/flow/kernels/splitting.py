@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from rockbank.flow.kernels.sequential import CellOf, Cells, Faces, compiled, solve_band
+from rockbank.flow.kernels.band import solve_band
+from rockbank.flow.kernels.compiled import CellOf, Cells, Faces, compiled
 
 
 class Row(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from rockbank.flow.kernels.band import factorise, fill_band, solve_band
 from rockbank.flow.kernels.cell_ordering import Network
-from rockbank.flow.kernels.sequential import factorise, fill_band, solve_band
-from rockbank.flow.steppers.pressure import Cells
+from rockbank.flow.kernels.compiled import Cells
 
 
 class NoPressureError(RuntimeError):

@@ -10,8 +10,8 @@ from torch import Tensor
 from rockbank.flow.equations.problem import Problem
 from rockbank.flow.equations.residual import Jacobian
 from rockbank.flow.kernels.cell_ordering import Network, network
-from rockbank.flow.kernels.sequential import flow_order
 from rockbank.flow.kernels.splitting import Factors, Order, WellRows, iterate, rows, split
+from rockbank.flow.kernels.transport import flow_order
 from rockbank.flow.linear.interface import Factor, LinearSolver
 from rockbank.flow.linear.pressure_factor import NoPressureError, PressureFactor
 

@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from rockbank.flow.units import BAR, DAY, MILLIDARCY
-from rockbank.plot.pictures import BLUE, GREEN, GREY, ORANGE, drawing, tidy
+from rockbank.plot.figures import BLUE, GREEN, GREY, ORANGE, drawing, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,12 +6,10 @@ import numpy as np
 from jaxtyping import Float
 
 from rockbank.flow.kernels.cell_ordering import Network
-from rockbank.flow.kernels.sequential import connect, power, relieve
+from rockbank.flow.kernels.compiled import Cells
+from rockbank.flow.kernels.pressure import connect, power, relieve
 from rockbank.flow.linear.pressure_factor import PressureFactor
 from rockbank.flow.steppers.well_state import Bores
-
-Cells = Float[np.ndarray, " n"]
-
 
 # Conjugate-gradient steps of one solution. It is good enough when the last gains less than this part of the power
 # that all of them together take out; when that asks for more steps, the factors are too old.

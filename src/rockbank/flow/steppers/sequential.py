@@ -18,15 +18,9 @@ from rockbank.flow.equations.relperm import BrooksCorey, SaturationTable
 from rockbank.flow.equations.residual import Unknowns
 from rockbank.flow.equations.trajectory import StepReport, Trajectory
 from rockbank.flow.kernels.cell_ordering import network
-from rockbank.flow.kernels.sequential import (
-    COREY_COLUMNS,
-    flow,
-    flow_order,
-    mobilities,
-    mobility_at,
-    transport,
-    volume_errors,
-)
+from rockbank.flow.kernels.curves import COREY_COLUMNS, mobilities, mobility_at
+from rockbank.flow.kernels.pressure import flow
+from rockbank.flow.kernels.transport import flow_order, transport, volume_errors
 from rockbank.flow.linear.pressure_factor import NoPressureError
 from rockbank.flow.steppers import newton
 from rockbank.flow.steppers.accumulation import Storage
@@ -34,7 +28,6 @@ from rockbank.flow.steppers.pressure import Pressure
 from rockbank.flow.steppers.well_state import Bores, NoFlowError
 
 Cells = Float[np.ndarray, " n"]
-
 # Outer iterations of one step; they contract by about 0.15, so that ten digits take a dozen.
 MAX_ITERATIONS = 50
 # The pressure's factors are too old where an iteration leaves more than this of the last change; new ones do not help

@@ -15,7 +15,7 @@ from rockbank.core.html import figure, page, table
 from rockbank.matching.results.diagnostics import TIME_MEAN_THRESHOLD, summary
 from rockbank.matching.results.plots.figures import PICTURES, Picture
 from rockbank.matching.results.plots.style import to_text
-from rockbank.plot.pictures import to_png
+from rockbank.plot.figures import to_png
 
 REPORT = "report.html"
 

@@ -22,7 +22,7 @@ from rockbank.matching.results.diagnostics import (
     series,
 )
 from rockbank.matching.results.plots.style import COLOURS, LIMIT, OBSERVED, TRUTH, last, sheet
-from rockbank.plot.pictures import tidy
+from rockbank.plot.figures import tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

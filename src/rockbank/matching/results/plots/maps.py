@@ -18,7 +18,8 @@ from rockbank.matching.results.diagnostics import (
     total_loss,
 )
 from rockbank.matching.results.plots.style import COLOURS, LIMIT, TRUTH, WIDTH, compare, last, sheet, to_text
-from rockbank.plot.pictures import FACIES, GREY, tidy
+from rockbank.plot.figures import GREY, tidy
+from rockbank.plot.grids import FACIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

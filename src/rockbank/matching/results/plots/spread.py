@@ -20,7 +20,7 @@ from rockbank.matching.results.diagnostics import (
     total_loss,
 )
 from rockbank.matching.results.plots.style import COLOURS, LIMIT, TRUTH, compare, last, sheet, to_text
-from rockbank.plot.pictures import tidy
+from rockbank.plot.figures import tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

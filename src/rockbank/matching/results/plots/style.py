@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from rockbank.matching.results.diagnostics import ensembles
-from rockbank.plot.pictures import BLUE, GREEN, GREY, ORANGE, empty_figure
+from rockbank.plot.figures import BLUE, GREEN, GREY, ORANGE, empty_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,12 +1,10 @@
-"""Where the steps read and write, and how they show that they are at work."""
+"""What a command says: results on standard output; progress and errors on standard error."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console
@@ -14,73 +12,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rockbank.core.provenance import data_md5
-
-DATA = Path("data")
-# The family whose crops are cut from data/; the others are drawn from a law.
-SCANNED = "shale"
-CHECKPOINTS = Path(".checkpoints")
-HISTORY = "history.csv"
 # Between two lines of progress where there is no terminal to draw a bar on.
 LINE_SECONDS = 30.0
-TRAINING_PICTURE = "training.png"
-
 # What a command has to say goes to standard output; how it is at work, and what went wrong, to standard error.
 stdout = Console(highlight=False, soft_wrap=True)
 terminal = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The folders of one pipeline: the project's own, or those of a test."""
-
-    artifacts: Path = Path("artifacts")
-    reports: Path = Path("reports")
-    data: Path = Path("artifacts/data")
-
-    def crops(self, family: str) -> Path:
-        """The crop set."""
-        return self.data / family
-
-    def embedded(self, family: str) -> Path:
-        """Features of its crops; they lie beside them, whatever pipeline scores a generator by them."""
-        return self.data.parent / "embed" / family
-
-    def check(self, family: str) -> Path:
-        """What the expectations said of it."""
-        return self.artifacts / "check" / family
-
-    def train(self, generator: str) -> Path:
-        """Weights and blueprint, and the record of the training."""
-        return self.artifacts / "train" / generator
-
-    def scores(self, generator: str) -> Path:
-        """Every score."""
-        return self.reports / "scores" / f"{generator}.json"
-
-    def metrics(self, generator: str) -> Path:
-        """The scores that the gate weighs, for `dvc metrics`."""
-        return self.reports / "metrics" / f"{generator}.json"
-
-    def score(self, generator: str) -> Path:
-        """Pictures and curves of the scores."""
-        return self.artifacts / "score" / generator
-
-    def export(self, generator: str) -> Path:
-        """What will be registered, but for the verdict."""
-        return self.artifacts / "export" / generator
-
-    def verdict(self, family: str, generator: str) -> Path:
-        """The gate's verdict."""
-        return self.artifacts / "gate" / family / f"{generator}.json"
-
-    def registered(self, family: str) -> Path:
-        """Which versions the register step made."""
-        return self.artifacts / "registered" / f"{family}.json"
-
-
-# The project's own.
-PIPELINE = Layout()
 
 
 @contextmanager
@@ -160,8 +96,3 @@ def print_rows(rows: Mapping[str, str]) -> None:
     for key, value in rows.items():
         table.add_row(key, value)
     stdout.print(table)
-
-
-def origin(family: str, layout: Layout) -> str | None:
-    """DVC's md5 of the raw data of a family, or of its crops where they come from a law."""
-    return data_md5(str(DATA if family == SCANNED else layout.crops(family)))

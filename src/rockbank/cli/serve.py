@@ -1,0 +1,29 @@
+"""The command `rockbank serve`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+class ExtraMissing(RuntimeError):
+    """A part of the command needs what is not installed."""
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="address to listen on; else ROCKBANK_HOST, 127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one; else ROCKBANK_PORT, 8000")] = None,
+    models: Annotated[
+        str | None, typer.Option(help="NAME@ALIAS, separated by commas; else ROCKBANK_MODELS, both champions")
+    ] = None,
+) -> None:
+    """Serve the registered generators over HTTP, and follow the registry; every setting is a ROCKBANK_ variable."""
+    try:
+        from serving.base.settings import load_settings
+        from serving.run import run
+    except ModuleNotFoundError as error:
+        raise ExtraMissing(
+            f"'{error.name}' is not installed; the service needs its extra: pip install 'rockbank[serve]'"
+        ) from error
+    run(load_settings(host=host, port=port, models=models), typer.echo)

@@ -1,0 +1,1 @@
+"""Scans in foreign files, a module a format."""

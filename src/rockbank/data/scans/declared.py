@@ -1,0 +1,90 @@
+"""What a file declares, checked before a byte of it is decoded."""
+
+from __future__ import annotations
+
+import logging
+import math
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from rockbank.data.manifest import VolumeError
+
+KINDS = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<f8")
+SIDE_MIN = 32
+# A scan has noise, which no codec squeezes 100-fold; a bomb of zeros goes down 1000-fold.
+INFLATION_MAX = 100
+SMALL_ENOUGH = 2**26
+AS_GREY = "save it as grey values in one channel"
+AGAIN = "copy or export it again"
+
+
+def check_declared(path: Path, shape: tuple[int, ...], dtype: Any, voxels_max: int) -> None:
+    """Refuse what the header declares before a byte of it is decoded."""
+    kind = np.dtype(dtype).newbyteorder("<").str
+    if kind not in KINDS:
+        raise VolumeError(f"{path}: values of type {dtype}; convert them to integers of 8, 16 or 32 bits, or floats")
+    if len(shape) == 3 and shape[-1] in (3, 4):
+        raise VolumeError(f"{path}: shape {shape} looks like colour; {AS_GREY}")
+    if len(shape) not in (2, 3):
+        raise VolumeError(f"{path}: shape {shape} has {len(shape)} dimensions; use (slices, rows, columns)")
+    if min(shape) < 1 or min(shape[-2:]) < SIDE_MIN:
+        raise VolumeError(f"{path}: shape {shape} is too small; a slice needs at least {SIDE_MIN} x {SIDE_MIN} pixels")
+    n_voxels = math.prod(shape)
+    if n_voxels > voxels_max:
+        raise VolumeError(f"{path}: declares {n_voxels} voxels, more than {voxels_max}; cut it into smaller volumes")
+    n_bytes = n_voxels * np.dtype(dtype).itemsize
+    if n_bytes > SMALL_ENOUGH and n_bytes > INFLATION_MAX * path.stat().st_size:
+        raise VolumeError(
+            f"{path}: {path.stat().st_size} bytes that unpack to {n_bytes}, which no scan does; save it uncompressed"
+        )
+
+
+def refuse_nan(path: Path, voxels: np.ndarray) -> None:
+    if voxels.dtype.kind != "f":
+        return
+    for i_slice, each in enumerate(voxels.reshape((-1, *voxels.shape[-2:]))):
+        n_bad = int(np.count_nonzero(~np.isfinite(each)))
+        if n_bad:
+            raise VolumeError(f"{path}: {n_bad} voxels of slice {i_slice} are NaN or infinite; fill or crop them")
+
+
+@contextmanager
+def decoding(path: Path, kind: str) -> Iterator[None]:
+    """Every way in which a decoder fails, as one error that names the file; its own chatter is kept silent."""
+    logger = logging.getLogger("tifffile")
+    was_disabled = logger.disabled
+    try:
+        logger.disabled = True
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except VolumeError:
+        raise
+    except (
+        tifffile.TiffFileError,
+        Image.DecompressionBombError,
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        struct.error,
+        IndexError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        ArithmeticError,
+        MemoryError,
+        AssertionError,
+    ) as error:
+        # A broken file makes tifffile, Pillow and h5py fail in any of these ways; what they say goes along.
+        raise VolumeError(f"{path}: cannot be read as {kind} ({type(error).__name__}: {error}); {AGAIN}") from error
+    finally:
+        logger.disabled = was_disabled

@@ -1,0 +1,34 @@
+"""Volumes of bare values, with a JSON file beside that describes them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from rockbank.data.manifest import VolumeError
+from rockbank.data.scans.declared import check_declared
+
+
+def read_raw(path: Path, voxels_max: int) -> tuple[np.ndarray, float | None]:
+    side_car = path.with_suffix(".json")
+    wanted = 'write {"shape": [slices, rows, columns], "dtype": "uint16", "byte_order": "little", "voxel_size": 6e-8}'
+    if not side_car.is_file():
+        raise VolumeError(f"{path}: its side-car {side_car.name} is absent; {wanted} into it")
+    try:
+        about = json.loads(side_car.read_text(encoding="utf-8"))
+        shape = tuple(int(length) for length in about["shape"])
+        order = {"little": "<", "big": ">"}[about.get("byte_order", "little")]
+        dtype = np.dtype(about["dtype"]).newbyteorder(order)
+        voxel_size = None if about.get("voxel_size") is None else float(about["voxel_size"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise VolumeError(f"{side_car}: cannot be understood ({type(error).__name__}: {error}); {wanted}") from error
+    check_declared(path, shape, dtype, voxels_max)
+    needed = math.prod(shape) * dtype.itemsize
+    if path.stat().st_size != needed:
+        raise VolumeError(
+            f"{path}: {path.stat().st_size} bytes where {shape} of {dtype.name} needs {needed}; correct {side_car.name}"
+        )
+    return np.fromfile(path, dtype).reshape(shape), voxel_size

@@ -1,0 +1,41 @@
+"""How a loop is compiled, and the arrays that loops take.
+
+Cells are numbered as `Network` numbers them: faces go from the lesser number (`lower`) to the greater (`upper`).
+Surface volumes throughout; b_a is the volume at the reference pressure that one volume of phase a takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from jaxtyping import Float, Int
+from numba import njit
+from numba import uint64 as _uint64
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+Cells = Float[np.ndarray, " n"]
+Faces = Float[np.ndarray, " f"]
+CellOf = Int[np.ndarray, " f"]
+# In numba's own stubs a type is no function.
+uint64 = cast(Callable[[int], Any], _uint64)
+
+
+def compiled(kernel: Kernel) -> Kernel:
+    """For the machine, kept on disk; sums may be reordered, but NaN and infinity stay what they are."""
+    fast = {"contract", "reassoc", "nsz", "arcp"}
+    loop: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath=fast)(kernel)
+    # What numba keeps of a loop has the loops that it calls in it, and is dropped by numba only where the loop's own
+    # file changes. It is dropped here wherever a file beside that one does.
+    loop._cache._cache_file._source_stamp = folder_stamp(Path(kernel.__code__.co_filename).parent)
+    return cast(Kernel, loop)
+
+
+@cache
+def folder_stamp(folder: Path) -> str:
+    """SHA-256 of the modules of a folder."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(folder.glob("*.py")))).hexdigest()
