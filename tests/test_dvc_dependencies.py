@@ -18,7 +18,8 @@ EVERYWHERE = {
     "rockbank.core.config": "likewise",
     "rockbank.core.files": "writes whole what it is given",
     "rockbank.core.provenance": "reads the commit and DVC's md5, which differ without any change of it",
-    "rockbank.core.layout": "names paths, as dvc.yaml does, and shows progress",
+    "rockbank.core.paths": "names paths, as dvc.yaml does",
+    "rockbank.core.terminal": "shows progress",
     "rockbank.mlops.tracking": "what MLflow is told is no output",
 }
 SCORED = {"rockbank.stages.training_run": "adds scores to the MLflow run"}
@@ -26,10 +27,12 @@ SCORED = {"rockbank.stages.training_run": "adds scores to the MLflow run"}
 TRAINED = {
     "rockbank.generator.card": "names the file of the weights",
     "rockbank.plot.colormaps": "of pictures",
-    "rockbank.plot.pictures": "draws the record: other colours redraw no training",
+    "rockbank.plot.curves": "draws the record: other colours redraw no training",
+    "rockbank.plot.figures": "likewise",
+    "rockbank.plot.grids": "likewise",
     "rockbank.stages.training_run": "names the files of the record",
 }
-JUDGED = {"rockbank.rock.morphology": "is the type of one of the card's fields, which is not judged"}
+JUDGED = {"rockbank.rock.segmentation": "is the type of one of the card's fields, which is not judged"}
 LEFT_OUT = {
     "train": TRAINED,
     "score": SCORED,

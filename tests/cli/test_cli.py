@@ -14,7 +14,7 @@ from rockbank.flow.results.netcdf import read_results
 from rockbank.mlops import registry
 
 Make = Callable[..., Path]
-PARAMS = Path(__file__).parents[1] / "params.yaml"
+PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
 def said(*arguments: str | Path) -> str:

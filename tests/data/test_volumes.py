@@ -31,7 +31,7 @@ PARAMS = PrepareParams(
     block=3,
     seed=1,
 )
-ROCKS = Path(__file__).parents[1].parent / "shared" / "data" / "rocks"
+ROCKS = Path(__file__).parents[2].parent / "shared" / "data" / "rocks"
 
 
 def add(paths: list[Path], folder: Path, **changes: Any) -> list[VolumeEntry]:

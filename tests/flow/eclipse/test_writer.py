@@ -19,7 +19,7 @@ from rockbank.flow.equations.problem import State, discretise
 from rockbank.flow.equations.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Control, Schedule, Well
-from tests.flow.test_deck import assert_same
+from tests.flow.eclipse.test_deck import assert_same
 
 DAY, BAR = 86400.0, 1e5
 

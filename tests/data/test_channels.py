@@ -20,7 +20,7 @@ from rockbank.params import ChannelsParams
 
 SECTIONS = channel_sections(400, np.random.default_rng(11), 0.5)
 IS_SAND = SECTIONS[:, FACIES] == 1
-PUBLISHED = Path(__file__).parents[1].parent / "shared" / "data" / "deepflow" / "model_67_x.npy"
+PUBLISHED = Path(__file__).parents[2].parent / "shared" / "data" / "deepflow" / "model_67_x.npy"
 
 
 def visible_bodies(section: np.ndarray) -> list[np.ndarray]:

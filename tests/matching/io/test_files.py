@@ -27,8 +27,8 @@ from rockbank.matching.io.case_file import load_match_case
 from rockbank.matching.io.files import ObservationsSection
 from rockbank.matching.problem.observations import Observations, observables
 
-CASES = Path(__file__).parents[2] / "cases"
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+CASES = Path(__file__).parents[3] / "cases"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 DAY, BAR = 86400.0, 1e5
 # As 1e5 and 1 / 86400 are rounded: what a reader multiplies by.
 PER_DAY = 1 / DAY

@@ -25,7 +25,7 @@ from tools.channels.flow import chance, energy_distance, flow_responses
 from tools.channels.measures import Law, Settings, find_law, is_sand, ks_statistics, measure, porosities, s2_against
 from tools.channels.page import page
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SETTINGS = Settings(n_samples=60, n_runs=0, seed=3, sand_proportion=0.5)
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from rockbank.core.files import write_json
-from tests.matching.deepflow_docs import ASKED, N_LATENT, docs
 from tests.matching.synthetic import matched
+from tests.tools.deepflow_modules import ASKED, N_LATENT, docs
 
 __all__ = ["docs"]
 

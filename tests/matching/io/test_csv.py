@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rockbank.flow.case import Case
 from rockbank.matching.io.csv import read_table, write_observations
 from rockbank.matching.problem.observations import QUANTITIES, Observations
-from tests.matching.test_observation_files import HEAD, ROW, TIME, assert_same, case, read, wanted
+from tests.matching.io.test_files import HEAD, ROW, TIME, assert_same, case, read, wanted
 
 __all__ = ["case", "read"]
 WORDS = ("1", "day", "INJ", "bhp", "250", "2", "bar", "24", "hours", "nan", "", '"')

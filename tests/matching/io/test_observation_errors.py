@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from rockbank.matching.problem.observations import Observations
-from tests.matching.test_observation_files import BAR, CURVES, case, dataset, read
+from tests.matching.io.test_files import BAR, CURVES, case, dataset, read
 
 __all__ = ["case", "read"]
 ERRORS = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])

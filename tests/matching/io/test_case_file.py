@@ -21,8 +21,8 @@ from rockbank.flow.simulate import simulate
 from rockbank.matching.io.case_file import MatchCase, load_match_case
 from rockbank.matching.problem.geology import Geology
 
-CASES = Path(__file__).parents[2] / "cases"
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "deepflow"
+CASES = Path(__file__).parents[3] / "cases"
+SHARED = Path(__file__).parents[4] / "shared" / "data" / "deepflow"
 DAY = 86400.0
 # Sand and shale in turn along j, in each column i.
 SAND = np.arange(12).reshape(4, 3) % 2 == 1

@@ -8,7 +8,7 @@ import pytest
 
 from rockbank.mlops import registry
 from tests.serving.conftest import Make, Serve
-from tests.serving.test_follower import SECONDS, follow, version_of
+from tests.serving.registry.test_follower import SECONDS, follow, version_of
 
 
 async def test_an_answer_that_outlasts_the_deadline_is_not_broken_off_by_promotions(

@@ -21,7 +21,7 @@ from rockbank.rock.segmentation import Segmentation, otsu_threshold, segment, sm
 
 # Counts are whole numbers and exact, so only the one division rounds.
 ROUND_OFF = 1e-12
-SCAN = Path(__file__).parents[1].parent / "shared" / "data" / "rocks" / "shale_fibsem" / "shale_for_alignment00.tif"
+SCAN = Path(__file__).parents[2].parent / "shared" / "data" / "rocks" / "shale_fibsem" / "shale_for_alignment00.tif"
 images = arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 11)))
 batches = arrays(bool, st.tuples(st.integers(1, 4), st.integers(2, 8), st.integers(2, 8)))
 

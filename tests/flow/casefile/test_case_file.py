@@ -24,8 +24,8 @@ from rockbank.flow.equations.relperm import BrooksCorey, Corey, SaturationTable
 from rockbank.flow.equations.wells import Control
 from rockbank.flow.units import MILLIDARCY
 
-CASES = Path(__file__).parents[2] / "cases"
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+CASES = Path(__file__).parents[3] / "cases"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 DAY = 86400.0
 
 TEXT = """

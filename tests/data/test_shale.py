@@ -13,7 +13,7 @@ from rockbank.rock.correlation import two_point_correlation
 from rockbank.rock.segmentation import otsu_threshold, smooth
 
 SLICES = sample_volume(np.random.default_rng(3), n_slices=3, size=512)
-REAL = Path(__file__).parents[1].parent / "shared" / "data" / "rocks" / "shale_fibsem" / "shale_for_alignment00.tif"
+REAL = Path(__file__).parents[2].parent / "shared" / "data" / "rocks" / "shale_fibsem" / "shale_for_alignment00.tif"
 
 
 def pores(grey: np.ndarray) -> np.ndarray:

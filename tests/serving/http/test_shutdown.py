@@ -194,7 +194,7 @@ def test_a_signal_while_it_starts_ends_it_with_status_0(tmp_path: Path, number: 
         process = subprocess.Popen(
             [sys.executable, "-m", "serving"],
             cwd=tmp_path,
-            env={**os.environ, **given, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={**os.environ, **given, "PYTHONPATH": str(Path(__file__).parents[3])},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

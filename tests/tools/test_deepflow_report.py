@@ -18,8 +18,8 @@ from rockbank.matching.methods.state import Record, State
 from rockbank.matching.problem.objective import Cost, Parts
 from rockbank.matching.results.posterior import POSTERIOR, read_posterior
 from rockbank.matching.run import MEMBERS, SETTINGS, Settings
-from tests.matching.deepflow_docs import ASKED, N_LATENT, docs
 from tests.matching.synthetic import matched
+from tests.tools.deepflow_modules import ASKED, N_LATENT, docs
 
 __all__ = ["docs"]
 # Tables have three digits.
