@@ -2,7 +2,7 @@
 
 import pytest
 
-from rockbank.core import layout
+from rockbank.core import terminal
 from rockbank.core.terminal import progress
 
 
@@ -17,7 +17,7 @@ def test_what_is_done_in_parts_ends_whole(parts: list[float], capsys: pytest.Cap
 def test_without_a_terminal_a_line_comes_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layout, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(terminal, "LINE_SECONDS", 0.0)
     with progress("training", 4) as advance:
         advance(1, "KID 0.3")
         advance(1)
