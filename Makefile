@@ -74,8 +74,8 @@ bench: env
 	python -m benchmarks.soak
 
 pictures: env
-	python -m docs.pictures
-	python -m docs.serving_page
+	python -m tools.pictures
+	python -m tools.serving_page
 
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -4

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from rockbank.core.errors import UserError
+
 
 class ServingError(RuntimeError):
     """What a client is told: what is wrong, the value got, what to do.
@@ -129,7 +131,7 @@ class ClientGone(ServingError):
     status, reason = 499, "client_gone"
 
 
-class LoadRefused(RuntimeError):
+class LoadRefused(UserError, RuntimeError):
     """A version may not be served: its files, its provider or its golden sample do not hold.
 
     Attributes:
@@ -141,5 +143,5 @@ class LoadRefused(RuntimeError):
         self.reason = reason
 
 
-class NothingToServe(RuntimeError):
+class NothingToServe(UserError, RuntimeError):
     """No configured model could be loaded at start."""

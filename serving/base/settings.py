@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from rockbank.core.errors import InputError
 from rockbank.generator.windows import SIDE_MAX
 
 PREFIX = "ROCKBANK_"
@@ -17,7 +18,7 @@ MIB = 1024**2
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}@[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class SettingsError(ValueError):
+class SettingsError(InputError):
     """A setting has a value that cannot be used."""
 
 

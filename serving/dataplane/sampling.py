@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float32
 
+from rockbank.core.errors import InputError
 from rockbank.generator.latents import latent_blocks
 from rockbank.generator.ranges import ValueRange, to_intensity
 from rockbank.generator.windows import Field, Tile, Window, bands, field_of
@@ -246,7 +247,7 @@ def endless(served: Served, seed: int, sample: int = 0, truncation: float | None
     """
     try:
         return field_of(served.card, seed, sample, truncation)
-    except ValueError as error:
+    except InputError as error:
         raise BadRequest(str(error)) from error
 
 

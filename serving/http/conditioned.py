@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from rockbank.core.errors import InputError
 from rockbank.generator.conditional import Condition, Rejection
 from serving.base.errors import DeadlineExceeded, Unmet
 from serving.inference.models import Served
@@ -42,7 +43,7 @@ async def conditioned(
     """
     try:
         condition.check(served.reference)
-    except ValueError as error:
+    except InputError as error:
         raise Unmet(str(error)) from error
     settings, sampling, count = service.settings, service.sampling, service.metrics.tried_samples_total
     rejection = Rejection(condition, served.card.segmentation, n)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, relu6
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from rockbank.core.errors import InputError, UserError
 from rockbank.core.files import sha256
 
 N_STEM, N_FEATURES = 32, 1280
@@ -34,7 +35,7 @@ STAGES = (
 EPSILON = 1e-3
 
 
-class ExtractorUnavailable(RuntimeError):
+class ExtractorUnavailable(UserError, RuntimeError):
     """The weights of a feature extractor are not at hand, or not the ones expected."""
 
 
@@ -164,7 +165,7 @@ def load_efficientnet(name: str) -> EfficientNetLite:
         name: "lite0", "lite1" or "lite2".
 
     Raises:
-        ValueError: for another name.
+        InputError: for another name.
         ExtractorUnavailable: where the package of the weights is not installed, or the file is not the one expected.
     """
     network = EfficientNetLite(_variant(name))
@@ -194,7 +195,7 @@ def weights_path(name: str) -> Path:
 
 def _variant(name: str) -> Variant:
     if name not in VARIANTS:
-        raise ValueError(f"no network '{name}'; known are {list(VARIANTS)}")
+        raise InputError(f"no network '{name}'; known are {list(VARIANTS)}")
     return VARIANTS[name]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rockbank.core.config import load_sections
+from rockbank.core.errors import InputError
 
 PARAMS = Path("params.yaml")
 LOSSES = ("wgan-gp", "wgan-lp", "dcgan", "hinge")
@@ -216,7 +217,7 @@ class Params:
             for section in ("check", "gate"):
                 known = getattr(self, section)
                 if generator.family not in known:
-                    raise ValueError(
+                    raise InputError(
                         f"{self._section(name)}.{name}.family: '{generator.family}' has no section in '{section}'; "
                         f"known are {sorted(known)}"
                     )
@@ -231,10 +232,10 @@ class Params:
         return [name for name, generator in self.all_generators.items() if generator.family == family]
 
     def generator(self, name: str) -> GeneratorParams:
-        """The generator called `name`; ValueError names the known ones."""
+        """The generator called `name`; InputError names the known ones."""
         known = self.all_generators
         if name not in known:
-            raise ValueError(
+            raise InputError(
                 f"no generator '{name}' in sections 'generators' and 'challengers' of params.yaml; "
                 f"known are {sorted(known)}"
             )
@@ -248,7 +249,7 @@ def load_params(path: Path = PARAMS) -> Params:
     """Read `path` and check every key, type and combination.
 
     Raises:
-        ValueError: for a missing file, an unknown or missing key, a wrong type or an impossible
+        InputError: for a missing file, an unknown or missing key, a wrong type or an impossible
             combination, naming file, section and key.
     """
     return load_sections(path, Params, "run from the project's root, where params.yaml lies")
@@ -256,7 +257,7 @@ def load_params(path: Path = PARAMS) -> Params:
 
 def _require(holds: bool, key: str, got: Any, remedy: str) -> None:
     if not holds:
-        raise ValueError(f"{key}: got {got!r}; {remedy}")
+        raise InputError(f"{key}: got {got!r}; {remedy}")
 
 
 def _require_positive(section: Any, *keys: str) -> None:

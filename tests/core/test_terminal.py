@@ -3,7 +3,8 @@
 import pytest
 
 from rockbank.core import terminal
-from rockbank.core.terminal import progress
+from rockbank.core.errors import InputError, UserError
+from rockbank.core.terminal import errors_told, progress
 
 
 @pytest.mark.parametrize("parts", [[0.1] * 30, [0.3, 0.9, 2.0]])
@@ -31,3 +32,22 @@ def test_without_a_terminal_short_work_says_one_line(capsys: pytest.CaptureFixtu
         for _ in range(100):
             advance()
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [UserError("x"), InputError("seed: got -1"), FileNotFoundError("no such file: a.tif")]
+)
+def test_what_the_user_can_mend_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_, errors_told():
+        raise error
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err == f"error {error}\n"
+
+
+@pytest.mark.parametrize(
+    "bug", [ValueError("operands could not be broadcast together"), RuntimeError("shape [3] is invalid")]
+)
+def test_a_bug_keeps_its_traceback(bug: Exception) -> None:
+    with pytest.raises(type(bug)) as raised, errors_told():
+        raise bug
+    assert raised.value is bug

@@ -14,10 +14,10 @@ ASKED = {"generator": "deepflow/1", "seed": 7, "flow": True, "wells": True, "sca
 
 @pytest.fixture(scope="module")
 def docs() -> Iterator[Mapping[str, ModuleType]]:
-    """Modules docs/deepflow*.py, which are no part of the package."""
+    """Modules of tools/deepflow, which are no part of the package."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
         names = {"report": "tools.deepflow.__main__"} | {
-            name: f"docs.deepflow_{name}" for name in ("runs", "numbers", "bars", "tables", "text")
+            name: f"tools.deepflow.{name}" for name in ("runs", "numbers", "bars", "tables", "text")
         }
         yield {name: importlib.import_module(module) for name, module in names.items()}

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32
 from torch import nn
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, replacing, write_json
 from rockbank.core.terminal import errors_told, terminal
 from rockbank.gan.networks import find_network
@@ -105,13 +106,13 @@ def read_generators(folders: Sequence[Path], published: Path | None) -> dict[str
     """By the name of its folder, each generator and what it is; the published one first.
 
     Raises:
-        ValueError: naming the folder that holds no generator of channels, or whose name is there twice.
+        InputError: naming the folder that holds no generator of channels, or whose name is there twice.
         WeightsMismatch: naming the weights that do not fit.
     """
     found = {} if published is None else {PUBLISHED: read_published(published)}
     for folder in folders:
         if folder.name in (*found, OBJECT_MODELS):
-            raise ValueError(f"{folder}: another row has the name '{folder.name}'; rename the folder")
+            raise InputError(f"{folder}: another row has the name '{folder.name}'; rename the folder")
         found[folder.name] = read_generator(folder)
     return found
 
@@ -131,9 +132,9 @@ def read_generator(folder: Path) -> tuple[nn.Module, Blueprint]:
             image=card.image_shape,
         )
     else:
-        raise ValueError(f"{folder}: neither {GENERATOR} nor {CARD}; give a folder that 'train' or 'export' wrote")
+        raise InputError(f"{folder}: neither {GENERATOR} nor {CARD}; give a folder that 'train' or 'export' wrote")
     if blueprint.family != FAMILY:
-        raise ValueError(f"{folder}: a generator of {blueprint.family}; give one of {FAMILY}")
+        raise InputError(f"{folder}: a generator of {blueprint.family}; give one of {FAMILY}")
     module = load_generator(folder / WEIGHTS, network=blueprint.network, latent=blueprint.latent, image=blueprint.image)
     return module, blueprint
 
@@ -142,7 +143,7 @@ def read_published(folder: Path) -> tuple[nn.Module, Blueprint]:
     """DeepFlow's published generator, whose state dict is the one .pth file of the folder."""
     files = sorted(folder.glob("*.pth"))
     if len(files) != 1:
-        raise ValueError(f"{folder}: {len(files)} files *.pth; give the folder with DeepFlow's one")
+        raise InputError(f"{folder}: {len(files)} files *.pth; give the folder with DeepFlow's one")
     module = load_foreign(files[0], network=NETWORK, latent=LATENT, image=IMAGE)
     blueprint = Blueprint(
         generator=PUBLISHED, family=FAMILY, network=NETWORK, loss="imported", latent=LATENT, image=IMAGE

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from scipy.spatial.distance import cdist
 from torch import nn
 
+from rockbank.core.errors import InputError
 from rockbank.core.terminal import progress
 from rockbank.flow.simulate import simulate
 from rockbank.matching.io.case_file import MatchCase
@@ -70,7 +71,7 @@ def energy_distance(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) ->
     """
     for samples in (x, y):
         if len(samples) < 2:
-            raise ValueError(f"energy distance: got {len(samples)} samples; give at least 2 of each law")
+            raise InputError(f"energy distance: got {len(samples)} samples; give at least 2 of each law")
     n = len(x)
     pooled = np.concatenate([x, y])
     return _energy(cdist(pooled, pooled), np.arange(len(pooled)) < n)

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Float32
 from scipy import stats
 from torch import Tensor
 
+from rockbank.core.errors import InputError
 from rockbank.data.synthetic.channels import FACIES, POROSITY, channel_sections
 from rockbank.matching.io.case_file import MatchCase
 from rockbank.metrics.features import Extractor, features
@@ -51,9 +52,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.n_samples < 4:
-            raise ValueError(f"samples: got {self.n_samples}; ask for at least 4")
+            raise InputError(f"samples: got {self.n_samples}; ask for at least 4")
         if self.n_runs == 1 or not 0 <= self.n_runs <= self.n_samples:
-            raise ValueError(f"runs: got {self.n_runs} of {self.n_samples} samples; ask for 0, or for at least 2 of "
+            raise InputError(f"runs: got {self.n_runs} of {self.n_samples} samples; ask for 0, or for at least 2 of "
                              "the samples")  # fmt: skip
 
     def object_models(self, n: int, stream: int) -> Sections:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import replacing, write_text
 from rockbank.matching.results.diagnostics import has, table
 from rockbank.matching.results.plots.maps import draw_evolution, draw_interpolation
@@ -100,6 +101,6 @@ def _draw_whole(draw_one: Callable[[xr.Dataset], Figure | None], path: Path, run
 if __name__ == "__main__":
     try:
         main()
-    except ValueError as error:
+    except InputError as error:
         print(f"error {error}", file=sys.stderr)
         sys.exit(1)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from rockbank.core.errors import InputError
 from rockbank.generator.card import WEIGHTS, ModelCard
 from rockbank.matching.methods.state import FAILED, RUNNING, SPENT
 from rockbank.matching.problem.objective import COST, Scaling
@@ -167,11 +168,11 @@ def find(matches: Path) -> list[Found]:
     """All planned runs, as they are in the folder of matches.
 
     Raises:
-        ValueError: there is none of them, or a file of one is damaged.
+        InputError: there is none of them, or a file of one is damaged.
     """
     found = [replace(_read(plan, matches / plan.name), weights_sha256=_weights(matches / plan.name)) for plan in PLANS]
     if not any(each.asked for each in found):
-        raise ValueError(f"{matches}: none of the report's runs is there; begin with '{found[0].command}'")
+        raise InputError(f"{matches}: none of the report's runs is there; begin with '{found[0].command}'")
     return found
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from rockbank.core.errors import InputError
 from rockbank.core.terminal import stdout
 
 data_app = typer.Typer(no_args_is_help=True, help="The raw scans under data/.")
@@ -55,7 +56,7 @@ def _threshold(text: str) -> float | Literal["otsu"]:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"--threshold: got '{text}'; use 'otsu' or a grey value in [0, 1]") from None
+        raise InputError(f"--threshold: got '{text}'; use 'otsu' or a grey value in [0, 1]") from None
 
 
 @data_app.command("sample")

@@ -11,6 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from rockbank.cli.sample import Model
+from rockbank.core.errors import InputError
 from rockbank.core.terminal import stdout
 from rockbank.params import PARAMS, load_params
 
@@ -106,7 +107,7 @@ def register(
 
     params = load_params(PARAMS)
     if family is not None and family not in params.gate:
-        raise ValueError(f"'{family}' has no section in 'gate' of {PARAMS}; known are {sorted(params.gate)}")
+        raise InputError(f"'{family}' has no section in 'gate' of {PARAMS}; known are {sorted(params.gate)}")
     for each in [family] if family else params.gate:
         step(each, params.of_family(each))
 
@@ -150,7 +151,7 @@ def import_(
     try:
         shape = tuple(int(size) for size in latent.split(","))
     except ValueError:
-        raise ValueError(f"--latent: got '{latent}'; use whole numbers, such as 50,1,2") from None
+        raise InputError(f"--latent: got '{latent}'; use whole numbers, such as 50,1,2") from None
     bring(
         path,
         network=network,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rockbank.core.errors import InputError
 from rockbank.core.terminal import errors_told, stdout
 
 _N_MAX = 100_000
@@ -47,12 +48,12 @@ def sample(
     wanted = {"porosity": porosity, "specific_surface": specific_surface}
     conditions = [parse_condition(name, text) for name, text in wanted.items() if text is not None]
     if len(conditions) > 1:
-        raise ValueError("--porosity and --specific-surface: give one of them")
+        raise InputError("--porosity and --specific-surface: give one of them")
     condition = conditions[0] if conditions else None
     if condition is not None and (size is not None or window is not None):
-        raise ValueError(f"a {condition} is had of samples of the generator's own size: leave --size and --window out")
+        raise InputError(f"a {condition} is had of samples of the generator's own size: leave --size and --window out")
     if size is not None and window is not None:
-        raise ValueError(f"--size {size} and --window {window}: give one of them; a size is a window at (0, 0)")
+        raise InputError(f"--size {size} and --window {window}: give one of them; a size is a window at (0, 0)")
     if size is not None or window is not None:
         asked = parse_size(size) if size is not None else parse_window(str(window))
         # Typer would end a Ctrl-C without a word.

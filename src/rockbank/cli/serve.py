@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from rockbank.core.errors import UserError
 
-class ExtraMissing(RuntimeError):
+
+class ExtraMissing(UserError, RuntimeError):
     """A part of the command needs what is not installed."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from rockbank.core.errors import UserError
 
-class ClientError(RuntimeError):
+
+class ClientError(UserError, RuntimeError):
     """The server refused a request, or answered with what cannot be read.
 
     Attributes:

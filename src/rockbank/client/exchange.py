@@ -16,6 +16,7 @@ from jaxtyping import Float32
 
 from rockbank.client.errors import ClientError, Unreachable
 from rockbank.client.patience import PASSING, Patience, retry_after
+from rockbank.core.errors import InputError
 
 KEY = "ROCKBANK_API_KEY"
 # Seconds; of one read, not of a whole stream. Longer than the server's own deadline of a request.
@@ -115,14 +116,14 @@ def address(url: str) -> str:
     """A server's address without the slash at its end.
 
     Raises:
-        ValueError: where it is none.
+        InputError: where it is none.
     """
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise ValueError(f"'{url}': not an address ({error}); use one such as http://127.0.0.1:8000") from error
+        raise InputError(f"'{url}': not an address ({error}); use one such as http://127.0.0.1:8000") from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError(f"'{url}': not an address; use one such as http://127.0.0.1:8000")
+        raise InputError(f"'{url}': not an address; use one such as http://127.0.0.1:8000")
     return url.rstrip("/")
 
 
@@ -135,7 +136,7 @@ def open_options(key: str | None, timeout: float) -> dict[str, Any]:
     """
     key = os.environ.get(KEY) if key is None else key
     if key and not (key.isascii() and key.isprintable()):
-        raise ValueError("the API key has characters that no header can carry; was it copied whole?")
+        raise InputError("the API key has characters that no header can carry; was it copied whole?")
     headers = {"user-agent": "rockbank-client"}
     if key:
         headers["authorization"] = f"Bearer {key.strip()}"
@@ -218,7 +219,7 @@ def format_of(path: Path) -> str:
     try:
         return FORMATS[path.suffix.lower()]
     except KeyError:
-        raise ValueError(f"{path}: cannot write '{path.suffix}'; use one of {sorted(FORMATS)}") from None
+        raise InputError(f"{path}: cannot write '{path.suffix}'; use one of {sorted(FORMATS)}") from None
 
 
 def _model(name: str, version: str | None) -> str:

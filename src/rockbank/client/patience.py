@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from rockbank.core.errors import InputError
+
 # The server says these where the same request may well succeed a little later.
 PASSING = (429, 503)
 
@@ -30,9 +32,9 @@ class Patience:
 
     def __post_init__(self) -> None:
         if self.retries < 0:
-            raise ValueError(f"retries: got {self.retries}; use a whole number of at least 0")
+            raise InputError(f"retries: got {self.retries}; use a whole number of at least 0")
         if not 0 < self.first <= self.longest:
-            raise ValueError(f"first: got {self.first} with longest {self.longest}; use 0 < first <= longest, seconds")
+            raise InputError(f"first: got {self.first} with longest {self.longest}; use 0 < first <= longest, seconds")
 
     def wait(self, i_retry: int, asked: float | None = None) -> float | None:
         """Seconds before retry `i_retry`, counted from 0; None to give up.

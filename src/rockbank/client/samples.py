@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rockbank.client.errors import ClientError
+from rockbank.core.errors import InputError
 
 # The header of our arrays has 128 bytes; a longer one is not ours.
 _HEADER_BYTES = 4096
@@ -158,13 +159,13 @@ def _array_header(content: bytes) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
     """Where the values begin, the shape and the type of values.
 
     Raises:
-        ValueError: where these are no bytes of an npy file as numpy writes it.
+        InputError: where these are no bytes of an npy file as numpy writes it.
     """
     stream = BytesIO(content)
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
-        raise ValueError(f"npy {version}, where 1.0 is read")
+        raise InputError(f"npy {version}, where 1.0 is read")
     shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     if is_fortran:
-        raise ValueError("it runs along columns, where rows are read")
+        raise InputError("it runs along columns, where rows are read")
     return stream.tell(), shape, dtype

@@ -1,4 +1,4 @@
-"""Sections of a YAML file as frozen dataclasses: every key known, every value of its type, or a ValueError."""
+"""Sections of a YAML file as frozen dataclasses: every key known, every value of its type, or an InputError."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+
+from rockbank.core.errors import InputError
 
 Kind = TypeVar("Kind")
 
@@ -26,23 +28,23 @@ def load_sections(path: Path, kind: type[Kind], remedy: str) -> Kind:
         remedy: what to do where there is no such file.
 
     Raises:
-        ValueError: for a missing file, an unknown or missing key, a wrong type or an impossible
+        InputError: for a missing file, an unknown or missing key, a wrong type or an impossible
             combination, naming file, section and key.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; {remedy}")
+        raise InputError(f"{path}: no such file; {remedy}")
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
+        raise InputError(f"{path}: not YAML: {error}") from error
     try:
         return typing.cast(Kind, convert(raw, kind, ""))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def convert(raw: Any, kind: Any, where: str) -> Any:
-    """`raw` from YAML as the annotated type `kind`, or a ValueError that starts with its key, `where`."""
+    """`raw` from YAML as the annotated type `kind`, or an InputError that starts with its key, `where`."""
     origin = typing.get_origin(kind)
     if origin is typing.Annotated:
         return _named(where, typing.get_args(kind)[1], raw)
@@ -89,16 +91,16 @@ def _convert_section(raw: Any, kind: type, where: str) -> Any:
     required = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
     for key in raw:
         if key not in required:
-            raise ValueError(f"unknown key '{key}'{_within(where)}; known are {list(required)}")
+            raise InputError(f"unknown key '{key}'{_within(where)}; known are {list(required)}")
     for key, is_required in required.items():
         if is_required and key not in raw:
-            raise ValueError(f"missing key '{key}'{_within(where)}")
+            raise InputError(f"missing key '{key}'{_within(where)}")
     values = {key: convert(value, hints[key], f"{where}.{key}".lstrip(".")) for key, value in raw.items()}
     try:
         return kind(**values)
-    except ValueError as error:
+    except InputError as error:
         said = str(error)
-        raise ValueError(said if said.startswith(f"{where}:") else f"{where}.{said}".lstrip(".")) from error
+        raise InputError(said if said.startswith(f"{where}:") else f"{where}.{said}".lstrip(".")) from error
 
 
 def _within(where: str) -> str:
@@ -109,10 +111,10 @@ def _named(where: str, read: Any, raw: Any) -> Any:
     try:
         return read(raw)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise InputError(f"{where}: {error}") from error
 
 
 def expect(holds: bool, where: str, got: Any, wanted: str) -> None:
-    """A ValueError that starts with the key `where`, unless the condition holds."""
+    """An InputError that starts with the key `where`, unless the condition holds."""
     if not holds:
-        raise ValueError(f"{where}: expected {wanted}, got {got!r}")
+        raise InputError(f"{where}: expected {wanted}, got {got!r}")

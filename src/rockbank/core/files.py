@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rockbank.core.errors import InputError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -50,13 +52,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON in `path`; ValueError names the file where it is absent or not JSON."""
+    """The JSON in `path`; InputError names the file where it is absent or not JSON."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; run 'dvc repro' to make it")
+        raise InputError(f"{path}: no such file; run 'dvc repro' to make it")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON: {error}; make it again") from error
+        raise InputError(f"{path}: not JSON: {error}; make it again") from error
 
 
 def sha256(path: Path) -> str:

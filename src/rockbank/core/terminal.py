@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from rockbank.core.errors import UserError
+
 # Between two lines of progress where there is no terminal to draw a bar on.
 LINE_SECONDS = 30.0
 # What a command has to say goes to standard output; how it is at work, and what went wrong, to standard error.
@@ -23,16 +25,14 @@ terminal = Console(stderr=True, highlight=False, soft_wrap=True)
 def errors_told() -> Iterator[None]:
     """Tell what the user can mend in a line on standard error, and exit with status 1; 130 for Ctrl-C.
 
-    A plain RuntimeError is no error of ours, and keeps its traceback.
+    Any other error is a bug, and keeps its traceback.
     """
     try:
         yield
     except KeyboardInterrupt as interrupt:
         terminal.print("stopped; nothing is half written, and the same command takes it up again")
         raise SystemExit(130) from interrupt
-    except (ValueError, RuntimeError, OSError) as error:
-        if type(error) is RuntimeError:
-            raise
+    except (UserError, OSError) as error:
         terminal.print(f"[bold red]error[/] {escape(str(error))}")
         raise SystemExit(1) from error
 

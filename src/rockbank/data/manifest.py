@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import write_text
 
 MANIFEST = "manifest.yaml"
@@ -19,7 +20,7 @@ VOXEL_SIZES = (1e-10, 1e-3)
 SMOOTHING_MAX = 50.0
 
 
-class VolumeError(ValueError):
+class VolumeError(InputError):
     """A raw volume, or its entry in the manifest, cannot be used; the message names the file and the remedy."""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import read_json
 from rockbank.core.paths import DATA, PIPELINE, SCANNED, Layout
 from rockbank.data.cutting import cut_whole
@@ -103,7 +104,7 @@ def load(
         track: wraps the loop over paths, for a progress bar.
 
     Raises:
-        ValueError: for a scan that `rockbank data add` would refuse, or that has voxels of another size, naming it.
+        InputError: for a scan that `rockbank data add` would refuse, or that has voxels of another size, naming it.
     """
     reference = _from_registry(asked.model) if asked.model else _from_crops(asked, layout)
     with tempfile.TemporaryDirectory() as temporary:
@@ -120,7 +121,7 @@ def load(
         )
         for path, entry in zip(asked.paths, entries, strict=True):
             if not math.isclose(entry.voxel_size, reference.voxel_size, rel_tol=1e-6):
-                raise ValueError(
+                raise InputError(
                     f"{path}: voxels of {entry.voxel_size:g} m, but {reference.name} has voxels of "
                     f"{reference.voxel_size:g} m; resample the scan, or start a data set of its own with "
                     "'rockbank data add --replace'"
@@ -161,7 +162,7 @@ def retrain_commands(plan: Plan) -> list[str]:
 def _from_crops(asked: Asked, layout: Layout) -> Reference:
     folder = layout.crops(SCANNED)
     if not folder.is_dir():
-        raise ValueError(
+        raise InputError(
             f"{folder}: no training crops to compare with; run 'dvc repro prepare', or name a registered generator: "
             f"--model {SCANNED}@champion"
         )
@@ -203,9 +204,9 @@ def _from_registry(model: str) -> Reference:
         described = read_json(Path(temporary) / "pulled" / REFERENCE)
     name = f"{entry.name}/{entry.version}"
     if card.family != SCANNED:
-        raise ValueError(f"{name}: of {card.family}, which is not scanned; name a generator of {SCANNED}")
+        raise InputError(f"{name}: of {card.family}, which is not scanned; name a generator of {SCANNED}")
     if not described_values(described):
-        raise ValueError(
+        raise InputError(
             f"{name}: its {REFERENCE} has no values to compare with, as versions had before there was this command; "
             "register the generator again with 'dvc repro', or leave --model out to compare with the training crops"
         )

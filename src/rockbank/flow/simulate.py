@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from rockbank.core.errors import InputError
 from rockbank.flow.adjoint import Run, jacobian, observe
 from rockbank.flow.equations.fluid import Fluid
 from rockbank.flow.equations.options import Options
@@ -78,7 +79,7 @@ def simulate(
         progress: is told of the report steps done, of all members together, since it was told last.
 
     Raises:
-        ValueError: the input does not fit together, or no pressure is given where nothing is compressible.
+        InputError: the input does not fit together, or no pressure is given where nothing is compressible.
         NewtonError: a step does not converge.
     """
     options = options or Options()
@@ -116,7 +117,7 @@ def _trace(
 
             return each_member(iterated, len(problem.pressure), workers)
         if options.method == "sequential":
-            raise ValueError(f"options: method 'sequential' does not apply: {refusal}; use 'auto' or 'newton'")
+            raise InputError(f"options: method 'sequential' does not apply: {refusal}; use 'auto' or 'newton'")
     if takes_all_members(problem, options.solver, device):
         trajectories = newton.run(problem, parameters, options, progress=progress)
     else:
@@ -145,7 +146,7 @@ def _has_members(rock: Rock, wells: Sequence[Well], schedule: Schedule, initial:
 
 
 def _require_pressure_level(problem: Problem) -> None:
-    """ValueError where nothing tells how high the pressure is: nothing gives way and no well holds it."""
+    """InputError where nothing tells how high the pressure is: nothing gives way and no well holds it."""
     fluid, grid = problem.fluid, problem.grid
     if problem.rock_compressibility or fluid.water.compressibility or fluid.oil.compressibility:
         return
@@ -157,7 +158,7 @@ def _require_pressure_level(problem: Problem) -> None:
         if alone.size:
             cell = np.unravel_index(grid.cells[np.flatnonzero(part == alone[0])[0]], grid.box)[: len(grid.shape)]
             place = tuple(int(i) for i in cell)
-            raise ValueError(
+            raise InputError(
                 f"schedule: in report step {report + 1} no well under 'bhp' reaches cell {place}, and neither rock nor "
                 "fluids are compressible, so that nothing says how high its pressure is; put a well there under "
                 "'bhp', or give rock or fluid a compressibility"

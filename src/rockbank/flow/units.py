@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from rockbank.core.errors import InputError
+
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 YEAR = 365.25 * DAY
 BAR, ATMOSPHERE, PSI = 1e5, 101325.0, 6894.757293168361
@@ -51,12 +53,12 @@ class Quantity:
     dimension: str
 
     def __call__(self, raw: Any) -> float:
-        """`raw` in SI: 300.0, "300 m3/day" or "1e-9"; ValueError names the known units."""
+        """`raw` in SI: 300.0, "300 m3/day" or "1e-9"; InputError names the known units."""
         if isinstance(raw, int | float) and not isinstance(raw, bool):
             return float(raw)
         match = _QUANTITY.fullmatch(raw) if isinstance(raw, str) else None
         if match is None:
-            raise ValueError(f"expected {self.article}, got {raw!r}")
+            raise InputError(f"expected {self.article}, got {raw!r}")
         number, unit = match.groups()
         return float(number) * self.scale(unit) if unit else float(number)
 
@@ -67,7 +69,7 @@ class Quantity:
         for name in (plain, plain.removesuffix("s")):
             if name in known:
                 return known[name]
-        raise ValueError(f"unknown unit '{unit}' of a {self.dimension}; known are {list(known)}")
+        raise InputError(f"unknown unit '{unit}' of a {self.dimension}; known are {list(known)}")
 
     @property
     def article(self) -> str:

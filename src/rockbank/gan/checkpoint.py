@@ -19,12 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import replacing
 
 FILE = "training.safetensors"
 
 
-class CheckpointMismatch(ValueError):
+class CheckpointMismatch(InputError):
     """A checkpoint is not of this training, or not whole."""
 
 

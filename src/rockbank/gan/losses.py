@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
+from rockbank.core.errors import InputError
+
 Critic = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, " n"]]
 
 
@@ -81,9 +83,9 @@ LOSSES = {
 
 
 def find_loss(name: str) -> Loss:
-    """The entry `name` of `LOSSES`; ValueError names the known ones."""
+    """The entry `name` of `LOSSES`; InputError names the known ones."""
     if name not in LOSSES:
-        raise ValueError(f"loss: got '{name}'; known are {sorted(LOSSES)}")
+        raise InputError(f"loss: got '{name}'; known are {sorted(LOSSES)}")
     return LOSSES[name]
 
 
@@ -114,10 +116,10 @@ def make_optimiser(
     """RMSProp (decay 0.99) or Adam; `betas` are Adam's.
 
     Raises:
-        ValueError: for another name.
+        InputError: for another name.
     """
     if name == "rmsprop":
         return torch.optim.RMSprop(parameters, lr=rate)
     if name == "adam":
         return torch.optim.Adam(parameters, lr=rate, betas=betas)
-    raise ValueError(f"optimiser: got '{name}'; known are ['adam', 'rmsprop']")
+    raise InputError(f"optimiser: got '{name}'; known are ['adam', 'rmsprop']")

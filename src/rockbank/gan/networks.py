@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from rockbank.core.errors import InputError
 from rockbank.gan.projected import ProjectedCritic
 from rockbank.gan.texture import CELL, MARGIN, N_LATENT, TextureGenerator
 from rockbank.generator.latents import Lattice
@@ -135,7 +136,7 @@ class Network:
         critic: (image shape, width, dropout, generator of the dropout's masks) -> module from (n, c, h, w), or
             from their feature maps, to (n,) or (n, patches).
         value_range: [low, high] of each channel of the generator's output.
-        check: raises ValueError where a latent and an image shape do not fit the network.
+        check: raises InputError where a latent and an image shape do not fit the network.
         is_projected: the critic judges the maps of `features.FrozenFeatures` instead of the images.
         lattice: of its latents where the generator is endless; None where all of its images have one size.
     """
@@ -150,9 +151,9 @@ class Network:
 
 def _check_table1(latent: Shape, image: ImageShape) -> None:
     if len(latent) != 1:
-        raise ValueError(f"latent: got {list(latent)}; the network 'table1' takes one number, such as [128]")
+        raise InputError(f"latent: got {list(latent)}; the network 'table1' takes one number, such as [128]")
     if image[0] != 1 or image[1] % 16 or image[2] % 16 or min(image) < 1:
-        raise ValueError(
+        raise InputError(
             f"image: got {list(image)}; the network 'table1' makes one channel of sides that are multiples of 16, "
             "such as 1 x 64 x 64"
         )
@@ -160,10 +161,10 @@ def _check_table1(latent: Shape, image: ImageShape) -> None:
 
 def _check_deepflow(latent: Shape, image: ImageShape) -> None:
     if len(latent) != 3:
-        raise ValueError(f"latent: got {list(latent)}; the network 'deepflow' takes three numbers, such as [50, 1, 2]")
+        raise InputError(f"latent: got {list(latent)}; the network 'deepflow' takes three numbers, such as [50, 1, 2]")
     made = (3, 64 * latent[1], 64 * latent[2])
     if image != made:
-        raise ValueError(
+        raise InputError(
             f"image: got {list(image)}; the network 'deepflow' makes {list(made)} of a latent {list(latent)}: "
             "choose the latent's last two numbers as the image's over 64"
         )
@@ -172,12 +173,12 @@ def _check_deepflow(latent: Shape, image: ImageShape) -> None:
 def _check_texture(latent: Shape, image: ImageShape) -> None:
     needed = (N_LATENT, *(side // CELL + 2 * MARGIN for side in image[1:]))
     if image[0] != 1 or image[1] % CELL or image[2] % CELL:
-        raise ValueError(
+        raise InputError(
             f"image: got {list(image)}; the network 'texture' makes one channel of sides that are multiples of {CELL}, "
             "such as 1 x 64 x 64"
         )
     if latent != needed:
-        raise ValueError(f"latent: got {list(latent)}; the network 'texture' makes {list(image)} of {list(needed)}")
+        raise InputError(f"latent: got {list(latent)}; the network 'texture' makes {list(image)} of {list(needed)}")
 
 
 BUILDERS = {
@@ -200,9 +201,9 @@ BUILDERS = {
 
 
 def find_network(name: str) -> Network:
-    """The entry `name` of `BUILDERS`; ValueError names the known ones."""
+    """The entry `name` of `BUILDERS`; InputError names the known ones."""
     if name not in BUILDERS:
-        raise ValueError(f"network: got '{name}'; known are {sorted(BUILDERS)}")
+        raise InputError(f"network: got '{name}'; known are {sorted(BUILDERS)}")
     return BUILDERS[name]
 
 
@@ -210,7 +211,7 @@ def build_generator(name: str, latent: Shape, image: ImageShape, rng: torch.Gene
     """The generator of network `name`, its weights drawn from `rng`.
 
     Raises:
-        ValueError: for an unknown network, or shapes that do not fit it.
+        InputError: for an unknown network, or shapes that do not fit it.
     """
     network = find_network(name)
     network.check(latent, image)

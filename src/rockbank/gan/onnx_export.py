@@ -14,6 +14,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from rockbank.core.errors import UserError
 from rockbank.core.files import replacing
 from rockbank.gan.networks import Shape
 from rockbank.gan.weights import sample
@@ -26,7 +27,7 @@ OPSET = 20
 TOLERANCE = 2e-4
 
 
-class ParityError(RuntimeError):
+class ParityError(UserError, RuntimeError):
     """An exported graph does not give what the generator in torch gives."""
 
 

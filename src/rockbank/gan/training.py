@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float32, UInt
 from torch import Tensor
 
+from rockbank.core.errors import InputError, UserError
 from rockbank.gan.checkpoint import (
     check_fingerprint,
     fingerprint,
@@ -41,7 +42,7 @@ WEIGHTS, ORDER, STEP, TURN = range(4)
 N_EMBEDDED = 64
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDiverged(UserError, RuntimeError):
     """A loss or a gradient is no longer a finite number."""
 
 
@@ -104,7 +105,7 @@ def fit(
         checkpoint: folder for the state, written at each evaluation; None writes none.
 
     Raises:
-        ValueError: for crops or shapes that do not fit the params.
+        InputError: for crops or shapes that do not fit the params.
         CheckpointMismatch: for a checkpoint of other crops or params.
         TrainingDiverged: naming step and loss; the last checkpoint stays.
     """
@@ -389,11 +390,11 @@ def _reseed(rng: torch.Generator, seed: int, stream: int, index: int) -> torch.G
 
 def _check_crops(crops: UInt[np.ndarray, "n c h w"], params: GeneratorParams) -> None:
     if crops.ndim != 4 or crops.dtype.kind != "u":
-        raise ValueError(f"crops: got {crops.dtype} of shape {crops.shape}; use unsigned integers (n, c, h, w)")
+        raise InputError(f"crops: got {crops.dtype} of shape {crops.shape}; use unsigned integers (n, c, h, w)")
     if len(crops) < params.batch:
-        raise ValueError(f"crops: got {len(crops)}, fewer than a batch of {params.batch}; cut more, or lower the batch")
+        raise InputError(f"crops: got {len(crops)}, fewer than a batch of {params.batch}; cut more, or lower the batch")
     if params.energy > 0 and min(crops.shape[2:]) < 2 * PYRAMID[-1][0]:
-        raise ValueError(
+        raise InputError(
             f"crops: got {crops.shape[2]} x {crops.shape[3]} pixels; the energy distance is of feature maps of up to "
             f"{PYRAMID[-1][0]} pixels a cell, and needs two cells a side: cut larger crops, or set energy to 0"
         )

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import replacing
 from rockbank.gan.networks import ImageShape, Shape, build_generator
 
@@ -21,7 +22,7 @@ from rockbank.gan.networks import ImageShape, Shape, build_generator
 BATCH = 16
 
 
-class WeightsMismatch(ValueError):
+class WeightsMismatch(InputError):
     """A file of weights cannot be read, or is not of the network."""
 
 
@@ -42,7 +43,7 @@ def load_generator(path: Path, *, network: str, latent: Shape, image: ImageShape
 
     Raises:
         WeightsMismatch: naming the file, and what is missing, unknown or of another shape.
-        ValueError: for an unknown network or shapes that do not fit it.
+        InputError: for an unknown network or shapes that do not fit it.
     """
     try:
         weights = load_file(path)
@@ -58,7 +59,7 @@ def load_foreign(path: Path, *, network: str, latent: Shape, image: ImageShape) 
 
     Raises:
         WeightsMismatch: naming the file, and why it is refused.
-        ValueError: for an unknown network or shapes that do not fit it.
+        InputError: for an unknown network or shapes that do not fit it.
     """
     if path.suffix == ".safetensors":
         return load_generator(path, network=network, latent=latent, image=image)

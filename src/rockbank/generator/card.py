@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from rockbank.core.errors import InputError, UserError
 from rockbank.core.files import read_json, sha256, write_json
 from rockbank.generator.latents import Lattice
 from rockbank.rock.segmentation import Segmentation
@@ -26,7 +27,7 @@ FORMAT = 2
 HEADLINE = ("fid", "kid", "s2_distance", "diversity", "memorisation")
 
 
-class CardMismatch(RuntimeError):
+class CardMismatch(UserError, RuntimeError):
     """A file of a generator's folder is not the one that its card describes."""
 
 
@@ -89,7 +90,7 @@ class ModelCard:
     def __post_init__(self) -> None:
         lattice = self.lattice
         if lattice is not None and (1, *lattice.image(*self.latent_shape[1:])) != self.image_shape:
-            raise ValueError(
+            raise InputError(
                 f"the latent {list(self.latent_shape)} on {lattice} does not give the image {list(self.image_shape)}; "
                 "an endless generator has one channel, and sides of cell x (cells - 2 margin)"
             )
@@ -113,23 +114,23 @@ class ModelCard:
         """The card in `folder`, of this format or of an older one.
 
         Raises:
-            ValueError: naming the file, and the key that is missing or the format that is too new.
+            InputError: naming the file, and the key that is missing or the format that is too new.
         """
         path = folder / CARD
         raw = read_json(path)
         if not isinstance(raw, dict):
-            raise ValueError(f"{path}: not a model card but a {type(raw).__name__}; export again")
+            raise InputError(f"{path}: not a model card but a {type(raw).__name__}; export again")
         raw.pop("run_id", None)  # cards once named their run; the registered version does now
         format_ = raw.pop("format", 1)
         if not isinstance(format_, int) or not 1 <= format_ <= FORMAT:
-            raise ValueError(
+            raise InputError(
                 f"{path}: a card of the newer format {format_!r}; formats up to {FORMAT} are known here: "
                 "use a newer rockbank, or export again with this one"
             )
         names = {each.name for each in fields(cls)} - {"unknown"}
         needed = {each.name for each in fields(cls) if each.default is each.default_factory is MISSING}
         if missing := sorted(needed - set(raw)):
-            raise ValueError(f"{path}: not a model card, these keys are missing: {missing}; export again")
+            raise InputError(f"{path}: not a model card, these keys are missing: {missing}; export again")
         known = {name: raw.pop(name) for name in names & set(raw)}
         known["latent_shape"] = tuple(known["latent_shape"])
         known["image_shape"] = tuple(known["image_shape"])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from rockbank.core.errors import InputError, UserError
 from rockbank.generator.card import REFERENCE
 from rockbank.rock.descriptors import porosity, specific_surface
 from rockbank.rock.segmentation import Segmentation, segment
@@ -26,7 +27,7 @@ _MAX_SHOWN = 60
 MAX_TRIES = 2000
 
 
-class TooRare(RuntimeError):
+class TooRare(UserError, RuntimeError):
     """The generator gives too few samples in the interval."""
 
 
@@ -46,7 +47,7 @@ class Condition:
 
     def __post_init__(self) -> None:
         if not 0 <= self.low < self.high:
-            raise ValueError(f"{self.statistic}: got {self.low:g} to {self.high:g}; use 0 <= low < high")
+            raise InputError(f"{self.statistic}: got {self.low:g} to {self.high:g}; use 0 <= low < high")
 
     def __str__(self) -> str:
         return f"{self.statistic.replace('_', ' ')} of {self.low:g} to {self.high:g}"
@@ -58,16 +59,16 @@ class Condition:
             reference: statistics of held-out rock, as `morphology.describe` gives them.
 
         Raises:
-            ValueError: with the range that the rock has, or where the reference does not say it.
+            InputError: with the range that the rock has, or where the reference does not say it.
         """
         values = reference.get(self.statistic, {}).get("values")
         if not values:
-            raise ValueError(
+            raise InputError(
                 f"{REFERENCE} has no values of the rock's {self.statistic.replace('_', ' ')}, so a {self} cannot be "
                 "checked: register the generator again, or sample it without"
             )
         if not any(self.low <= value <= self.high for value in values):
-            raise ValueError(
+            raise InputError(
                 f"no crop of the rock has a {self}; its {len(values)} held-out crops have {values[0]:.3g} to "
                 f"{values[-1]:.3g}: ask for a value in that range"
             )
@@ -81,12 +82,12 @@ def parse_condition(statistic: str, wanted: str | float | Sequence[float]) -> Co
         wanted: a number, two of them, or a text: `0.12`, `0.05..0.15`.
 
     Raises:
-        ValueError: for anything else.
+        InputError: for anything else.
     """
     numbers = _numbers(wanted)
     if numbers is None:
         got = repr(wanted)
-        raise ValueError(
+        raise InputError(
             f"{statistic}: got {got if len(got) <= _MAX_SHOWN else got[: _MAX_SHOWN - 3] + '...'}; "
             "give a number, such as 0.12, or an interval, such as 0.05..0.15"
         )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from rockbank.core.errors import InputError
+
 TRUNCATION_MAX = 10.0
 _WORD = 2**64
 
@@ -26,7 +28,7 @@ class Lattice:
 
     def __post_init__(self) -> None:
         if self.cell < 1 or self.margin < 0:
-            raise ValueError(f"lattice: got cell {self.cell}, margin {self.margin}; use at least 1 and at least 0")
+            raise InputError(f"lattice: got cell {self.cell}, margin {self.margin}; use at least 1 and at least 0")
 
     def image(self, *cells: int) -> tuple[int, ...]:
         """Pixels of the image's sides, of a latent of so many cells a side."""
@@ -49,7 +51,7 @@ def draw_latents(
         lattice: of the generator, if it has one; sample i is then the part of the endless image i at its pixel (0, 0).
 
     Raises:
-        ValueError: for a seed, count or truncation outside its range.
+        InputError: for a seed, count or truncation outside its range.
     """
     return next(latent_blocks(seed, n, shape, truncation, size=n, lattice=lattice))
 
@@ -66,11 +68,11 @@ def latent_blocks(
     """The latents of `draw_latents`, bit for bit, `size` at a time; only one block is in memory.
 
     Raises:
-        ValueError: for a seed, count or truncation outside its range, before the first block is drawn.
+        InputError: for a seed, count or truncation outside its range, before the first block is drawn.
     """
     _check_seed(seed)
     if n < 1:
-        raise ValueError(f"n: got {n}; ask for at least one sample")
+        raise InputError(f"n: got {n}; ask for at least one sample")
     _check_truncation(truncation)
     starts = range(0, n, size)
     if lattice is not None:
@@ -108,12 +110,12 @@ def field_latents(
         truncation: as of `draw_latents`.
 
     Raises:
-        ValueError: for a seed, a sample or a truncation outside its range.
+        InputError: for a seed, a sample or a truncation outside its range.
     """
     _check_seed(seed)
     _check_truncation(truncation)
     if not 0 <= sample < _WORD:
-        raise ValueError(f"sample: got {sample}; use a whole number in [0, 2^64)")
+        raise InputError(f"sample: got {sample}; use a whole number in [0, 2^64)")
     bits = np.random.Philox(key=np.array([seed, sample], dtype=np.uint64))
     rng = np.random.Generator(bits)
     # Its counter is set anew for each cell: 3 microseconds, where a generator of its own takes 130.
@@ -131,9 +133,9 @@ def field_latents(
 
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < _WORD:
-        raise ValueError(f"seed: got {seed}; use a whole number in [0, 2^64)")
+        raise InputError(f"seed: got {seed}; use a whole number in [0, 2^64)")
 
 
 def _check_truncation(truncation: float | None) -> None:
     if truncation is not None and not 0 < truncation <= TRUNCATION_MAX:
-        raise ValueError(f"truncation: got {truncation}; use a number in (0, {TRUNCATION_MAX:g}]")
+        raise InputError(f"truncation: got {truncation}; use a number in (0, {TRUNCATION_MAX:g}]")

@@ -68,7 +68,7 @@ class Sampler:
             told: called for each tile that is computed.
 
         Raises:
-            ValueError: where the generator is not endless, before anything is computed.
+            InputError: where the generator is not endless, before anything is computed.
         """
         field = field_of(self._card, seed, sample, truncation)
 

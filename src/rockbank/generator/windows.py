@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from rockbank.core.errors import InputError
 from rockbank.generator.card import ModelCard
 from rockbank.generator.latents import Lattice, field_latents
 
@@ -43,9 +44,9 @@ class Window:
 
     def __post_init__(self) -> None:
         if not (1 <= self.width <= SIDE_MAX and 1 <= self.height <= SIDE_MAX):
-            raise ValueError(f"size: got {self.width} x {self.height}; use sides from 1 to {SIDE_MAX} pixels")
+            raise InputError(f"size: got {self.width} x {self.height}; use sides from 1 to {SIDE_MAX} pixels")
         if max(abs(self.x), abs(self.y)) > PLACE_MAX:
-            raise ValueError(f"window: got its first pixel at ({self.x}, {self.y}); stay within {PLACE_MAX} pixels")
+            raise InputError(f"window: got its first pixel at ({self.x}, {self.y}); stay within {PLACE_MAX} pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +97,11 @@ def field_of(card: ModelCard, seed: int, sample: int = 0, truncation: float | No
     """The endless image `sample` of a seed.
 
     Raises:
-        ValueError: where the card's generator is not endless, with the only size that it has.
+        InputError: where the card's generator is not endless, with the only size that it has.
     """
     if card.lattice is None:
         _, height, width = card.image_shape
-        raise ValueError(
+        raise InputError(
             f"size: '{card.generator}' makes images of {width} x {height} pixels only; leave the size out, or "
             "choose an endless generator, such as one of the network 'texture'"
         )
@@ -147,10 +148,10 @@ def parse_size(text: str) -> Window:
     """The window at (0, 0) that WIDTHxHEIGHT means.
 
     Raises:
-        ValueError: naming the form.
+        InputError: naming the form.
     """
     if not (found := re.fullmatch(r"(\d{1,9})x(\d{1,9})", text.strip())):
-        raise ValueError(f"--size: got '{text}'; use WIDTHxHEIGHT in pixels, such as 4096x2048")
+        raise InputError(f"--size: got '{text}'; use WIDTHxHEIGHT in pixels, such as 4096x2048")
     width, height = map(int, found.groups())
     return Window(x=0, y=0, width=width, height=height)
 
@@ -159,9 +160,9 @@ def parse_window(text: str) -> Window:
     """The window that X,Y,WIDTH,HEIGHT means.
 
     Raises:
-        ValueError: naming the form.
+        InputError: naming the form.
     """
     if not (found := re.fullmatch(r"(-?\d{1,18}),(-?\d{1,18}),(\d{1,9}),(\d{1,9})", text.replace(" ", ""))):
-        raise ValueError(f"--window: got '{text}'; use X,Y,WIDTH,HEIGHT in pixels, such as -512,0,1024,1024")
+        raise InputError(f"--window: got '{text}'; use X,Y,WIDTH,HEIGHT in pixels, such as -512,0,1024,1024")
     x, y, width, height = map(int, found.groups())
     return Window(x=x, y=y, width=width, height=height)

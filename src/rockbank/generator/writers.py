@@ -12,6 +12,7 @@ import tifffile
 from jaxtyping import Float32
 from PIL import Image
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import replacing
 from rockbank.generator.tiff import Layout
 from rockbank.plot.grids import save_grid
@@ -25,10 +26,10 @@ def check_suffix(path: Path) -> None:
     """Refuse a file that `write_samples` could not write, before there are samples.
 
     Raises:
-        ValueError: naming the suffixes that there are.
+        InputError: naming the suffixes that there are.
     """
     if path.suffix not in WRITERS:
-        raise ValueError(f"{path}: cannot write '{path.suffix}'; use one of {sorted(WRITERS)}")
+        raise InputError(f"{path}: cannot write '{path.suffix}'; use one of {sorted(WRITERS)}")
 
 
 def write_samples(path: Path, samples: Float32[np.ndarray, "n c h w"], voxel_size: float) -> None:
@@ -40,7 +41,7 @@ def write_samples(path: Path, samples: Float32[np.ndarray, "n c h w"], voxel_siz
         voxel_size: metres.
 
     Raises:
-        ValueError: for any other suffix.
+        InputError: for any other suffix.
     """
     check_suffix(path)
     with replacing(path) as beside:
@@ -51,11 +52,11 @@ def check_image(path: Path, n: int, height: int, width: int) -> None:
     """Refuse a file that `write_images` could not write, before anything is computed.
 
     Raises:
-        ValueError: for an unknown suffix, or a picture that is too large or more than one.
+        InputError: for an unknown suffix, or a picture that is too large or more than one.
     """
     check_suffix(path)
     if path.suffix == ".png" and (n > 1 or width * height > PICTURE_MAX):
-        raise ValueError(
+        raise InputError(
             f"{path}: {n} of {width} x {height} pixels; a PNG takes one image of at most {PICTURE_MAX} pixels: "
             "use .tif or .npy"
         )
@@ -84,7 +85,7 @@ def write_images(
         voxel_size: metres.
 
     Raises:
-        ValueError: as `check_image`.
+        InputError: as `check_image`.
         OSError: where the disk is too small for it.
     """
     check_image(path, n, height, width)

@@ -16,6 +16,7 @@ from typing import Any, Self, get_args
 
 import numpy as np
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, sha256, write_json
 from rockbank.gan.weights import load_generator
 from rockbank.generator.card import CARD, WEIGHTS, ModelCard
@@ -105,18 +106,18 @@ class Settings:
         choices = {"method": (*METHODS, *TOGETHER), "scaling": get_args(Scaling)}
         for name, known in choices.items():
             if getattr(self, name) not in known:
-                raise ValueError(f"{name}: got '{getattr(self, name)}'; known are {list(known)}")
+                raise InputError(f"{name}: got '{getattr(self, name)}'; known are {list(known)}")
         if self.members < 1:
-            raise ValueError(f"members: got {self.members}; ask for one at least")
+            raise InputError(f"members: got {self.members}; ask for one at least")
         if not 0 <= self.seed < 2**64:
-            raise ValueError(f"seed: got {self.seed}; use a whole number in [0, 2^64)")
+            raise InputError(f"seed: got {self.seed}; use a whole number in [0, 2^64)")
         if self.iterations is not None and self.method == PRIOR:
-            raise ValueError(f"iterations: got {self.iterations}; method '{PRIOR}' has none, leave it out")
+            raise InputError(f"iterations: got {self.iterations}; method '{PRIOR}' has none, leave it out")
         if self.scaling == "published" and self.method not in OPTIMISERS:
-            raise ValueError(f"scaling: got 'published'; {self.method} samples the posterior, which that is not: leave "
+            raise InputError(f"scaling: got 'published'; {self.method} samples the posterior, which that is not: leave "
                              f"it at 'posterior', or take a method of {list(OPTIMISERS)}")  # fmt: skip
         if self.iterations is not None and self.iterations < 1:
-            raise ValueError(f"iterations: got {self.iterations}; allow one at least")
+            raise InputError(f"iterations: got {self.iterations}; allow one at least")
 
 
 class Run:
@@ -126,16 +127,16 @@ class Run:
         """The run in `folder`.
 
         Raises:
-            ValueError: there is none.
+            InputError: there is none.
         """
         self.folder = Path(folder)
         path = self.folder / SETTINGS
         if not path.is_file():
-            raise ValueError(f"{self.folder}: holds no run; 'rockbank match CASE.yaml' makes one, and says where")
+            raise InputError(f"{self.folder}: holds no run; 'rockbank match CASE.yaml' makes one, and says where")
         try:
             self.settings = Settings(**read_json(path))
         except TypeError as error:
-            raise ValueError(f"{path}: no settings of a run: {error}; begin another run") from error
+            raise InputError(f"{path}: no settings of a run: {error}; begin another run") from error
 
     @classmethod
     def create(cls, folder: Path, settings: Settings) -> Self:
@@ -149,17 +150,17 @@ class Run:
         """The case, read again from its files.
 
         Raises:
-            ValueError: naming the input that is not what it was when the run began.
+            InputError: naming the input that is not what it was when the run began.
         """
         path = self.folder / self.settings.case
         remedy = f"is not what it was when the run in {self.folder} began; put it back, or begin another run"
         if not path.is_file():
-            raise ValueError(f"{path}: no such file; it {remedy}")
+            raise InputError(f"{path}: no such file; it {remedy}")
         case = load_match_case(path)
         now = fingerprints(case)
         changed = [name for name, before in self.settings.inputs.items() if now.get(name) != before]
         if changed:
-            raise ValueError(
+            raise InputError(
                 f"{path}: what it or a file that it names says of the {' and the '.join(changed)} {remedy}"
             )
         # What it says besides, such as a comment, may change.
@@ -170,12 +171,12 @@ class Run:
         """The generator's card, whose files are as it says.
 
         Raises:
-            ValueError: it or one of its files is not what it was when the run began.
+            InputError: it or one of its files is not what it was when the run began.
         """
         folder = self.folder / GENERATOR
         card = ModelCard.load(folder)
         if self.settings.generator_sha256 not in ("", self.card_sha256):
-            raise ValueError(f"{folder / CARD}: is not what it was when the run began; put the generator's folder "
+            raise InputError(f"{folder / CARD}: is not what it was when the run began; put the generator's folder "
                              "back, or begin another run")  # fmt: skip
         card.verify(folder)
         return card
@@ -247,7 +248,7 @@ class Run:
         """Of every member, how far it is; None has not begun.
 
         Raises:
-            ValueError: naming the checkpoint that is damaged.
+            InputError: naming the checkpoint that is damaged.
         """
         paths = [self.checkpoint(i) for i in range(self.settings.members)]
         return [State.load(path) if path.is_file() else None for path in paths]
@@ -257,13 +258,13 @@ class Run:
         """No other process works on the run meanwhile; the system lets go of it however this one ends.
 
         Raises:
-            ValueError: another one does.
+            InputError: another one does.
         """
         with (self.folder / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise ValueError(
+                raise InputError(
                     f"{self.folder}: another process works on this run; wait for it, or stop it"
                 ) from error
             yield
@@ -274,11 +275,11 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """An empty folder that becomes `folder` when the block succeeds, and never takes the place of another.
 
     Raises:
-        ValueError: `folder` is there.
+        InputError: `folder` is there.
     """
     taken = f"{folder}: is there already; 'rockbank match resume {folder}' goes on with it, --name gives another"
     if folder.exists():
-        raise ValueError(taken)
+        raise InputError(taken)
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
     try:
@@ -287,10 +288,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
         try:
             os.rename(beside, folder)
         except FileExistsError as error:
-            raise ValueError(taken) from error
+            raise InputError(taken) from error
         except OSError as error:
             if error.errno == errno.ENOTEMPTY:
-                raise ValueError(taken) from error
+                raise InputError(taken) from error
             raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)

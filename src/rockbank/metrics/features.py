@@ -17,6 +17,7 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import sha256
 from rockbank.efficientnet import VARIANTS, ExtractorUnavailable, load_efficientnet
 from rockbank.params import EXTRACTORS
@@ -56,11 +57,11 @@ def make_extractor(name: str, inception_weights: Path | None = None, device: str
         device: of torch, such as "cuda".
 
     Raises:
-        ValueError: for an unknown name.
+        InputError: for an unknown name.
         ExtractorUnavailable: where the weights cannot be had, or are not those expected.
     """
     if name not in EXTRACTORS:
-        raise ValueError(f"no extractor '{name}'; known are {list(EXTRACTORS)}")
+        raise InputError(f"no extractor '{name}'; known are {list(EXTRACTORS)}")
     if name == "inception":
         return _inception(inception_weights or _download_inception(), torch.device(device))
     return _efficientnet(name, torch.device(device))
@@ -75,10 +76,10 @@ def as_images(
         rock: intensity in [0, 1], or unsigned integers whose full scale is 1.
 
     Raises:
-        ValueError: for a number of channels other than 1 and 3.
+        InputError: for a number of channels other than 1 and 3.
     """
     if rock.ndim != 4 or rock.shape[1] not in (1, 3):
-        raise ValueError(f"images of shape {rock.shape}; extractors need (n, 1, h, w) or (n, 3, h, w)")
+        raise InputError(f"images of shape {rock.shape}; extractors need (n, 1, h, w) or (n, 3, h, w)")
     intensity = to_intensity(rock) if np.issubdtype(rock.dtype, np.unsignedinteger) else rock
     images = torch.from_numpy(to_bytes(intensity))
     return images.expand(-1, 3, -1, -1)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt
 from torch import Tensor
 
+from rockbank.core.errors import InputError
 from rockbank.metrics.diversity import diversity, memorisation
 from rockbank.metrics.features import Extractor, features
 from rockbank.metrics.fid import frechet_distance, frechet_infinity
@@ -65,7 +66,7 @@ def score(
         generator's place; n_blocks of the bands; and curves, of network_free.mean_curves, for a picture.
 
     Raises:
-        ValueError: where a set has fewer than 4 samples, or the sets differ in shape.
+        InputError: where a set has fewer than 4 samples, or the sets differ in shape.
     """
     _check(train, test, generated)
     n = min(n_large, len(train), len(test), len(generated))
@@ -152,9 +153,9 @@ def progress_evaluator(
 def _check(train: Rock, test: Rock, generated: Rock) -> None:
     shapes = {"train": train.shape, "test": test.shape, "generated": generated.shape}
     if len({shape[1:] for shape in shapes.values()}) > 1:
-        raise ValueError(f"the sets differ in shape, {shapes}; score a generator on crops of its own size")
+        raise InputError(f"the sets differ in shape, {shapes}; score a generator on crops of its own size")
     if min(shape[0] for shape in shapes.values()) < 4:
-        raise ValueError(f"too few samples, {shapes}; give at least 4 of each")
+        raise InputError(f"too few samples, {shapes}; give at least 4 of each")
 
 
 def _choose(n_all: int, n: int, rng: np.random.Generator) -> Int[np.ndarray, " n"]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rockbank.core.errors import InputError
+
 # FID, and KID with its deviation, of 100 images against 100 by InceptionV3; the KID's scale is not stated there.
 PAPER = {"real": ("16.63", "5.11 ± 0.19"), "WGAN-GP": ("91.12", "6.38 ± 0.57"), "DCGAN": ("136.51", "11.73 ± 0.84")}
 REAL = "real"
@@ -31,10 +33,10 @@ def table2(scores: Mapping[str, Mapping[str, Any]]) -> str:
             that of the first.
 
     Raises:
-        ValueError: where the rows were measured with different extractors or sample counts.
+        InputError: where the rows were measured with different extractors or sample counts.
     """
     if not scores:
-        raise ValueError("table 2 has no rows; score a generator first")
+        raise InputError("table 2 has no rows; score a generator first")
     first = next(iter(scores.values()))
     _check_alike(scores)
     n_paper, n_large, extractor = first["paper"]["n"], first["large"]["n"], first["extractor"]
@@ -110,7 +112,7 @@ def _check_alike(scores: Mapping[str, Mapping[str, Any]]) -> None:
         for label, each in scores.items()
     }
     if len(set(how.values())) > 1:
-        raise ValueError(f"scores of different extractors or sample counts are not compared: {how}; score them again")
+        raise InputError(f"scores of different extractors or sample counts are not compared: {how}; score them again")
 
 
 def _row(label: str, scores: Mapping[str, Any]) -> list[str]:

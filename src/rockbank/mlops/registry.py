@@ -16,6 +16,7 @@ import mlflow
 from mlflow.entities import LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
 
+from rockbank.core.errors import InputError, UserError
 from rockbank.core.files import read_json, replacing_folder, sha256
 from rockbank.generator.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headline
 from rockbank.mlops.tracking import FINAL
@@ -38,7 +39,7 @@ _ABOUT = (
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class RegistryError(RuntimeError):
+class RegistryError(UserError, RuntimeError):
     """The registry does not have what was asked for, or could not be reached."""
 
 
@@ -46,7 +47,7 @@ class NotRegistered(RegistryError):
     """The registry answers, and has no such model, alias or version."""
 
 
-class PromotionRefused(RuntimeError):
+class PromotionRefused(UserError, RuntimeError):
     """A version may not become champion."""
 
 
@@ -157,7 +158,7 @@ def resolve(reference: str) -> Entry:
     """The version that `reference` names: NAME@ALIAS, NAME/VERSION, or NAME for its champion.
 
     Raises:
-        ValueError: where it is none of these.
+        InputError: where it is none of these.
         NotRegistered: where the registry has no such model, alias or version.
         RegistryError: where it does not answer.
     """
@@ -236,7 +237,7 @@ def promote(name: str, gates: Mapping[str, GateParams], version: str | None = No
         PromotionRefused: where the version is ungated, or no better than the champion.
         CardMismatch: where its files are not what its card says.
         RegistryError: where the registry does not answer.
-        ValueError: where the gate knows nothing of its family.
+        InputError: where the gate knows nothing of its family.
     """
     # Here, since the judge needs the whole of MLflow, and a server that only pulls does with mlflow-skinny.
     from rockbank.mlops.gate import beats_champion
@@ -245,7 +246,7 @@ def promote(name: str, gates: Mapping[str, GateParams], version: str | None = No
     with tempfile.TemporaryDirectory() as temporary:
         entry, card = pull(reference, Path(temporary) / "candidate")
         if card.family not in gates:
-            raise ValueError(
+            raise InputError(
                 f"{reference}: a generator of '{card.family}', which 'gate' of the params has not; "
                 f"known are {sorted(gates)}"
             )
@@ -353,5 +354,5 @@ def _parse(reference: str) -> tuple[str, str | None, str | None]:
         name, version = reference.split("/", 1)
     parts = [part for part in (name, alias) if part is not None]
     if not all(_NAME.fullmatch(part) for part in parts) or (version is not None and not version.isdigit()):
-        raise ValueError(f"'{reference}': not a generator; use NAME@ALIAS, such as shale@champion, or NAME/VERSION")
+        raise InputError(f"'{reference}': not a generator; use NAME@ALIAS, such as shale@champion, or NAME/VERSION")
     return name, alias, version

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from rockbank.core.errors import InputError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 from rockbank.plot.figures import BLUE, GREEN, GREY, ORANGE, drawing, tidy
@@ -65,7 +67,7 @@ def save_training(path: Path, history: Mapping[str, Sequence[float]], *, title: 
         title: above all.
     """
     if "step" not in history:
-        raise ValueError(f"a history needs a column 'step', got {sorted(history)}")
+        raise InputError(f"a history needs a column 'step', got {sorted(history)}")
     panels = (
         ("loss", (("critic_loss", BLUE, "-"), ("generator_loss", ORANGE, "-"), ("wasserstein", GREEN, "--"))),
         ("validation KID", (("kid", BLUE, "o-"),)),

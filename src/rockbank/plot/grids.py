@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import replacing
 from rockbank.plot.colormaps import coloured
 from rockbank.rock.crops import to_bytes
@@ -37,9 +38,9 @@ def grid(intensity: Float[np.ndarray, "n c h w"], n_columns: int) -> UInt8[np.nd
     """
     n, c, h, w = intensity.shape
     if c not in (1, 3):
-        raise ValueError(f"samples of shape {intensity.shape}; a grid needs 1 channel or 3")
+        raise InputError(f"samples of shape {intensity.shape}; a grid needs 1 channel or 3")
     if n == 0 or n_columns < 1:
-        raise ValueError(f"got {n} samples in {n_columns} columns; give at least one of each")
+        raise InputError(f"got {n} samples in {n_columns} columns; give at least one of each")
     tiles = to_bytes(intensity[:, 0])[..., None] if c == 1 else _section_tiles(intensity)
     h = tiles.shape[1]
     n_columns = min(n_columns, n)

@@ -9,6 +9,8 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from rockbank.core.errors import InputError
+
 # A tile's side in crops.
 TILE = 2
 # Fewer blocks than this tell little about how much they differ.
@@ -48,9 +50,9 @@ class Curves:
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.blocks):
-            raise ValueError(f"{len(self.values)} curves in {len(self.blocks)} blocks; give the block of each curve")
+            raise InputError(f"{len(self.values)} curves in {len(self.blocks)} blocks; give the block of each curve")
         if self.n_blocks < 2:
-            raise ValueError(
+            raise InputError(
                 f"{len(self.values)} curves in {self.n_blocks} blocks; a bootstrap needs at least 2 of them"
             )
 

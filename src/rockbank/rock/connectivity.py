@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Bool
 from scipy import ndimage
 
+from rockbank.core.errors import InputError
+
 
 def are_connected(phase: Bool[np.ndarray, "n h w"], first_column: int, second_column: int) -> Bool[np.ndarray, " n"]:
     """In which samples a cluster of the phase has a cell in both columns.
@@ -19,12 +21,12 @@ def are_connected(phase: Bool[np.ndarray, "n h w"], first_column: int, second_co
         second_column: likewise.
 
     Raises:
-        ValueError: for a column outside the section.
+        InputError: for a column outside the section.
     """
     n, _, width = phase.shape
     for column in (first_column, second_column):
         if not 0 <= column < width:
-            raise ValueError(f"column: got {column}; the section has columns 0 to {width - 1}")
+            raise InputError(f"column: got {column}; the section has columns 0 to {width - 1}")
     faces = ndimage.generate_binary_structure(3, 1)
     faces[0] = faces[-1] = False  # samples do not touch each other
     labels, n_clusters = ndimage.label(phase, structure=faces)

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import fft
 
+from rockbank.core.errors import InputError
+
 
 def two_point_map(pore: Bool[np.ndarray, "*dims"]) -> Float[np.ndarray, "*lags"]:
     """Two-point probability of the phase at every lag vector, not periodic.
@@ -65,7 +67,7 @@ def two_point_curves(
         batch: samples transformed at once, which bounds the memory.
     """
     if average not in ("axes", "radial"):
-        raise ValueError(f"average: got {average!r}; use 'axes' or 'radial'")
+        raise InputError(f"average: got {average!r}; use 'axes' or 'radial'")
     if average == "radial":
         return np.stack([radial_correlation(pore) for pore in pores])
     parts = [_directional_curves(pores[start : start + batch]).mean(axis=1) for start in range(0, len(pores), batch)]

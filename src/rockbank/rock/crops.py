@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, UInt, UInt8
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, replacing_folder, write_json
 from rockbank.rock.segmentation import Segmentation
 
@@ -75,15 +76,15 @@ def load_crops(folder: Path) -> CropSet:
     """The crop set in `folder`; its array is memory-mapped, read-only.
 
     Raises:
-        ValueError: naming the file that is missing, or that does not fit the others.
+        InputError: naming the file that is missing, or that does not fit the others.
     """
     for name in ("crops.npy", "crops.csv", "crops.json"):
         if not (folder / name).is_file():
-            raise ValueError(f"{folder / name}: no such file; run 'dvc repro' to prepare the crops")
+            raise InputError(f"{folder / name}: no such file; run 'dvc repro' to prepare the crops")
     crops = np.load(folder / "crops.npy", mmap_mode="r", allow_pickle=False)
     table = pd.read_csv(folder / "crops.csv", index_col="crop")
     if len(table) != len(crops):
-        raise ValueError(f"{folder}: crops.csv has {len(table)} rows, crops.npy {len(crops)} crops; prepare them again")
+        raise InputError(f"{folder}: crops.csv has {len(table)} rows, crops.npy {len(crops)} crops; prepare them again")
     about = read_json(folder / "crops.json")
     return CropSet(
         family=about["family"],

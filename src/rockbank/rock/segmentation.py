@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from rockbank.core.errors import InputError
+
 PHASES = ("below", "above")
 
 
@@ -30,13 +32,13 @@ class Segmentation:
 
     def __post_init__(self) -> None:
         if not self.smoothing >= 0:
-            raise ValueError(f"smoothing: got {self.smoothing}; use a sigma of at least 0 pixels")
+            raise InputError(f"smoothing: got {self.smoothing}; use a sigma of at least 0 pixels")
         if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold: got {self.threshold}; use an intensity in [0, 1]")
+            raise InputError(f"threshold: got {self.threshold}; use an intensity in [0, 1]")
         if self.phase not in PHASES:
-            raise ValueError(f"phase: got {self.phase!r}; known are {list(PHASES)}")
+            raise InputError(f"phase: got {self.phase!r}; known are {list(PHASES)}")
         if self.channel < 0:
-            raise ValueError(f"channel: got {self.channel}; count from 0")
+            raise InputError(f"channel: got {self.channel}; count from 0")
 
 
 def smooth(images: Float[np.ndarray, "*n h w"], sigma: float) -> Float[np.ndarray, "*n h w"]:
@@ -51,10 +53,10 @@ def segment(intensity: Float[np.ndarray, "n c h w"], segmentation: Segmentation)
     """Where the phase of interest is.
 
     Raises:
-        ValueError: where the images are not (n, c, h, w) or lack the channel.
+        InputError: where the images are not (n, c, h, w) or lack the channel.
     """
     if intensity.ndim != 4 or intensity.shape[1] <= segmentation.channel:
-        raise ValueError(
+        raise InputError(
             f"images of shape {intensity.shape} have no channel {segmentation.channel}; "
             "give (n, c, h, w), or name another channel in the segmentation"
         )
@@ -73,10 +75,10 @@ def otsu_threshold(values: Float[np.ndarray, "*dims"], n_bins: int = 256) -> flo
     equal it is that value.
 
     Raises:
-        ValueError: for no values, or values that are not finite.
+        InputError: for no values, or values that are not finite.
     """
     if values.size == 0 or not np.isfinite(values).all():
-        raise ValueError(f"otsu needs finite values, got {values.size} with NaN or infinity; repair the images first")
+        raise InputError(f"otsu needs finite values, got {values.size} with NaN or infinity; repair the images first")
     low, high = float(values.min()), float(values.max())
     if low == high:
         return low

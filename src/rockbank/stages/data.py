@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import UInt8
 
+from rockbank.core.errors import UserError
 from rockbank.core.files import write_json
 from rockbank.core.paths import DATA, PIPELINE, SCANNED, Layout
 from rockbank.core.terminal import terminal
@@ -18,7 +19,7 @@ from rockbank.params import ChannelsParams, CheckParams, PrepareParams
 from rockbank.rock.crops import CropSet, load_crops, save_crops
 
 
-class CheckFailed(RuntimeError):
+class CheckFailed(UserError, RuntimeError):
     """A data set has a critical fault."""
 
 

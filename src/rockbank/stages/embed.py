@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, replacing, sha256, write_json
 from rockbank.core.paths import PIPELINE, Layout
 from rockbank.core.terminal import terminal
@@ -64,20 +65,20 @@ def load_embedded(
     """The features of a family's crops, by the extractor's name and the set's.
 
     Raises:
-        ValueError: where they are absent, or of other crops, choices or another extractor.
+        InputError: where they are absent, or of other crops, choices or another extractor.
     """
     folder = layout.embedded(family)
     remedy = f"run 'dvc repro embed@{family}'"
     if not (folder / EMBEDDED).is_file():
-        raise ValueError(f"{folder / EMBEDDED}: no such file; {remedy}")
+        raise InputError(f"{folder / EMBEDDED}: no such file; {remedy}")
     about, wanted = read_json(folder / EMBEDDED), _about(family, params, layout)
     differing = sorted(key for key in {*about, *wanted} if about.get(key) != wanted.get(key))
     if differing:
-        raise ValueError(f"{folder / EMBEDDED}: features of something else, these differ: {differing}; {remedy}")
+        raise InputError(f"{folder / EMBEDDED}: features of something else, these differ: {differing}; {remedy}")
     paths = {name: {each: _file(folder, name, each) for each in FILES} for name in wanted["extractors"]}
     missing = [str(path) for files in paths.values() for path in files.values() if not path.is_file()]
     if missing:
-        raise ValueError(f"{folder}: {missing} not there; {remedy}")
+        raise InputError(f"{folder}: {missing} not there; {remedy}")
     return {
         name: {each: torch.from_numpy(np.load(path, allow_pickle=False)).float() for each, path in files.items()}
         for name, files in paths.items()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rockbank.core.errors import UserError
 from rockbank.core.files import read_json, write_json
 from rockbank.core.paths import PIPELINE, Layout
 from rockbank.core.terminal import terminal
@@ -17,7 +18,7 @@ from rockbank.mlops.registry import Entry
 from rockbank.stages.training_run import find_or_make_run, log_scores
 
 
-class NonePassed(RuntimeError):
+class NonePassed(UserError, RuntimeError):
     """No generator of a family passed the gate."""
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import xarray as xr
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import sha256
 from rockbank.core.terminal import progress, terminal
 from rockbank.generator.card import CARD
@@ -69,7 +70,7 @@ def begin(path: Path, asked: Asked) -> Path:
     """A new run's folder, with all that it needs; nothing is simulated yet.
 
     Raises:
-        ValueError: naming what of the case or of the settings is impossible, or the folder that is there already.
+        InputError: naming what of the case or of the settings is impossible, or the folder that is there already.
         RegistryError: there is no such generator.
     """
     case = load_match_case(path)
@@ -83,7 +84,7 @@ def go_on(folder: Path, workers: int) -> None:
     """Takes all members to their ends, then makes dataset, table and report; what is done is not done again.
 
     Raises:
-        ValueError: the folder holds no run, or an input is not what it was when the run began.
+        InputError: the folder holds no run, or an input is not what it was when the run began.
         WorkerLost: a process died.
     """
     try:
@@ -159,7 +160,7 @@ def prepare(path: Path, case: MatchCase, asked: Asked, folder: Path) -> Run:
     terms = [term.strip() for term in asked.terms.split(",") if term.strip()]
     unknown = [term for term in terms if term not in TERMS]
     if unknown:
-        raise ValueError(f"--terms: got '{unknown[0]}'; known are {list(TERMS)}")
+        raise InputError(f"--terms: got '{unknown[0]}'; known are {list(TERMS)}")
     settings = Settings(
         case=_seen_from(folder, path),
         case_sha256=sha256(path),
@@ -191,7 +192,7 @@ def _seen_from(folder: Path, case: Path) -> str:
 def _required(name: str, given: _Value | None, of_case: _Value | None, example: str) -> _Value:
     value = of_case if given is None else given
     if value is None:
-        raise ValueError(
+        raise InputError(
             f"--{name}: is given neither here nor in the case file's section 'matching'; give one, {example}"
         )
     return value
@@ -201,7 +202,7 @@ def folder_of(path: Path, case: MatchCase, asked: Asked) -> Path:
     """Of a new run: that of its name, or the next one of its case and method."""
     if asked.name is not None:
         if not asked.name or Path(asked.name).name != asked.name or asked.name.startswith("."):
-            raise ValueError(f"--name: got '{asked.name}'; give the name of a folder within {MATCHES}")
+            raise InputError(f"--name: got '{asked.name}'; give the name of a folder within {MATCHES}")
         return MATCHES / asked.name
     first = MATCHES / f"{path.stem}-{asked.method or case.method or _METHOD}"
     folder, n = first, 1

@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 
+from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.simulate import Result
 from rockbank.flow.units import Quantity as Unit
@@ -40,11 +41,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.output.suffix.lower() != ".csv":
-            raise ValueError(f"--output: got '{self.output}'; use a name that ends in .csv")
+            raise InputError(f"--output: got '{self.output}'; use a name that ends in .csv")
         for well, quantity in self.observed:
             if quantity not in self.sigma:
                 option = "--sigma-bhp" if quantity == "bhp" else "--sigma-rate"
-                raise ValueError(f"{option}: is missing for {quantity} of {well}; say how far it is to be trusted")
+                raise InputError(f"{option}: is missing for {quantity} of {well}; say how far it is to be trusted")
 
 
 def read_observed(text: str | None, case: Case) -> Observed:
@@ -53,7 +54,7 @@ def read_observed(text: str | None, case: Case) -> Observed:
     Without a text they are the injectors' pressures and both rates of the producers.
 
     Raises:
-        ValueError: naming the well or the quantity that is not known.
+        InputError: naming the well or the quantity that is not known.
     """
     wells = [well.name for well in case.wells]
     if text is None:
@@ -63,32 +64,32 @@ def read_observed(text: str | None, case: Case) -> Observed:
     for part in text.split():
         match = _WELL.fullmatch(part)
         if match is None:
-            raise ValueError(f"--observed: got '{part}'; write such as 'INJ:bhp PROD:water_rate,oil_rate'")
+            raise InputError(f"--observed: got '{part}'; write such as 'INJ:bhp PROD:water_rate,oil_rate'")
         if match[1] not in wells:
-            raise ValueError(f"--observed: no well '{match[1]}'; the case has {wells}")
+            raise InputError(f"--observed: no well '{match[1]}'; the case has {wells}")
         for quantity in match[2].split(","):
             if quantity not in QUANTITIES:
-                raise ValueError(f"--observed: got '{quantity}' of {match[1]}; known are {list(QUANTITIES)}")
+                raise InputError(f"--observed: got '{quantity}' of {match[1]}; known are {list(QUANTITIES)}")
             if (match[1], quantity) in found:
-                raise ValueError(f"--observed: {quantity} of {match[1]} is there twice; keep one")
+                raise InputError(f"--observed: {quantity} of {match[1]} is there twice; keep one")
             found.append((match[1], cast(Quantity, quantity)))
     if not found:
-        raise ValueError("--observed: got nothing; write such as 'INJ:bhp PROD:water_rate,oil_rate'")
+        raise InputError("--observed: got nothing; write such as 'INJ:bhp PROD:water_rate,oil_rate'")
     return tuple(found)
 
 
 def read_sigma(bhp: str | None, rate: str | None) -> dict[Quantity, float]:
-    """Standard deviations of texts such as "2 bar" and "9 m3/day"; ValueError names the option."""
+    """Standard deviations of texts such as "2 bar" and "9 m3/day"; InputError names the option."""
     found: dict[Quantity, float] = {}
     for option, text, dimension in (("--sigma-bhp", bhp, "pressure"), ("--sigma-rate", rate, "rate")):
         if text is None:
             continue
         try:
             sigma = Unit(dimension)(text)
-        except ValueError as error:
-            raise ValueError(f"{option}: {error}") from error
+        except InputError as error:
+            raise InputError(f"{option}: {error}") from error
         if not 0 < sigma < np.inf:
-            raise ValueError(f"{option}: got '{text}'; it must be positive")
+            raise InputError(f"{option}: got '{text}'; it must be positive")
         found |= {quantity: sigma for quantity in QUANTITIES if DIMENSIONS[quantity] == dimension}
     return found
 

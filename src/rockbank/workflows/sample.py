@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import read_json
 from rockbank.core.terminal import progress
 from rockbank.generator.card import REFERENCE
@@ -27,7 +28,7 @@ def sample_here(
     """Pull `model` from the registry and sample it on this machine; says what was written.
 
     Raises:
-        ValueError: where the rock has nothing that meets the condition.
+        InputError: where the rock has nothing that meets the condition.
         TooRare: where the generator gives too little of it.
     """
     from rockbank.generator.sampler import Sampler
@@ -62,7 +63,7 @@ def window_here(model: str, path: Path, window: Window, n: int, seed: int, trunc
     """Pull an endless generator and write a window of its images 0 to `n` - 1 of a seed; memory does not grow with it.
 
     Raises:
-        ValueError: where the generator is not endless, or for a file that cannot hold it; before anything is computed.
+        InputError: where the generator is not endless, or for a file that cannot hold it; before anything is computed.
     """
     from rockbank.generator.sampler import Sampler
     from rockbank.mlops import registry
@@ -98,7 +99,7 @@ def sample_there(
     """Have the server at `url` sample `model`; the same files as by `sample_here`, and says what was written.
 
     Raises:
-        ValueError: where the server does not serve it, or for another suffix than those of `sample_files`.
+        InputError: where the server does not serve it, or for another suffix than those of `sample_files`.
         ClientError: what the server says.
     """
     from rockbank.client import Client
@@ -144,7 +145,7 @@ def window_there(
     """Have the server at `url` make a window of endless images: the file of `window_here`, as it is streamed.
 
     Raises:
-        ValueError: where the server does not serve the model, or for a file that cannot hold it.
+        InputError: where the server does not serve the model, or for a file that cannot hold it.
         ClientError: what the server says.
     """
     from rockbank.client import Client
@@ -180,7 +181,7 @@ def _find(models: list[dict[str, Any]], name: str, wanted: str | None, refusal: 
     """The version of a served model that NAME, NAME@ALIAS or NAME/VERSION means, and what the server tells of it."""
     model = next((each for each in models if each["name"] == name), None)
     if model is None:
-        raise ValueError(f"{refusal}; served are {sorted(each['name'] for each in models)}")
+        raise InputError(f"{refusal}; served are {sorted(each['name'] for each in models)}")
     for version in model["versions"]:
         is_meant = version["version"] == model["current"]
         if wanted is not None and wanted != model["reference"].removeprefix(name):
@@ -188,4 +189,4 @@ def _find(models: list[dict[str, Any]], name: str, wanted: str | None, refusal: 
         if is_meant:
             return version["version"], version
     known = [f"{name}/{version['version']}" for version in model["versions"]]
-    raise ValueError(f"{refusal}; loaded there are {known}, and {model['reference']} is version {model['current']}")
+    raise InputError(f"{refusal}; loaded there are {known}, and {model['reference']} is version {model['current']}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rockbank.core.errors import InputError
 from rockbank.core.terminal import progress, terminal
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
@@ -46,7 +47,7 @@ class Outputs:
             ("--deck", self.deck, ".data"),
         ):
             if path is not None and path.suffix.lower() != suffix:
-                raise ValueError(f"{option}: got '{path}'; use a name that ends in {suffix}")
+                raise InputError(f"{option}: got '{path}'; use a name that ends in {suffix}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class Simulated:
 
 
 def load(path: Path, *, method: str | None = None, tolerance: float | None = None) -> Case:
-    """The case of a file, under other options where they are given; ValueError names the option."""
+    """The case of a file, under other options where they are given; InputError names the option."""
     case = load_case(path)
     if method is None and tolerance is None:
         return case

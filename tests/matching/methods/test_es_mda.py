@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from rockbank.core.errors import InputError
 from rockbank.matching.methods.es_mda import EnsembleError, EsMda, Turn, respond
 from rockbank.matching.methods.state import FAILED, State
 from rockbank.testing.small import small_objective
@@ -165,13 +166,13 @@ def test_a_rock_that_the_simulator_refuses_is_a_failed_member(tmp_path):
     class Refusing(LinearGaussian):
         def evaluate(self, z, tolerance=1e-4, **_):
             if z[0] > 1.5:
-                raise ValueError("permeability: got nan")
+                raise InputError("permeability: got nan")
             return super().evaluate(z, tolerance)
 
     states = run(tmp_path, Refusing())
     failed = [state for state in states if state.status == "failed"]
     assert 0 < len(failed) < len(states)
-    assert {state.reason for state in failed} == {"ValueError: permeability: got nan"}
+    assert {state.reason for state in failed} == {"InputError: permeability: got nan"}
 
 
 def test_an_observable_that_all_members_share_changes_nothing(tmp_path):

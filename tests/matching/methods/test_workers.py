@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rockbank.core.errors import InputError
 from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.matching.methods.state import FAILED, Record, State
 from rockbank.matching.methods.workers import Member, News, WorkerLost, advance, pool
@@ -176,7 +177,7 @@ class Breaking:
 
 
 @pytest.mark.parametrize("at_start", [False, True])
-@pytest.mark.parametrize("error", [NewtonError("step 7"), np.linalg.LinAlgError("singular"), ValueError("nan m^2")])
+@pytest.mark.parametrize("error", [NewtonError("step 7"), np.linalg.LinAlgError("singular"), InputError("nan m^2")])
 def test_a_member_that_fails_says_why_and_keeps_what_it_has(tmp_path: Path, error: Exception, at_start: bool) -> None:
     told: list[News] = []
     state = advance(Breaking(tmp_path, error, at_start=at_start), 0, told.append, lambda: False)
@@ -186,9 +187,10 @@ def test_a_member_that_fails_says_why_and_keeps_what_it_has(tmp_path: Path, erro
     assert len(loaded.records) == (0 if at_start else 1)
 
 
-def test_an_error_of_the_code_is_no_failure_of_a_member(tmp_path: Path) -> None:
-    with pytest.raises(TypeError):
-        advance(Breaking(tmp_path, TypeError("a bug")), 0, lambda _: None, lambda: False)
+@pytest.mark.parametrize("bug", [TypeError("a bug"), ValueError("operands could not be broadcast together")])
+def test_an_error_of_the_code_is_no_failure_of_a_member(tmp_path: Path, bug: Exception) -> None:
+    with pytest.raises(type(bug)):
+        advance(Breaking(tmp_path, bug), 0, lambda _: None, lambda: False)
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: b"", lambda whole: b"no zip"])

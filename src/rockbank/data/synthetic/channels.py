@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int, UInt16
 
+from rockbank.core.errors import InputError
 from rockbank.params import ChannelsParams
 from rockbank.rock.crops import SPLITS, STREAMS, CropSet
 from rockbank.rock.segmentation import Segmentation
@@ -40,12 +41,12 @@ def channel_sections(n: int, rng: np.random.Generator, sand_proportion: float) -
         sand_proportion: at which no more body is added, between 0 and 1.
 
     Raises:
-        ValueError: for a count or proportion outside its range.
+        InputError: for a count or proportion outside its range.
     """
     if n < 1:
-        raise ValueError(f"n: got {n}; ask for at least one section")
+        raise InputError(f"n: got {n}; ask for at least one section")
     if not 0 < sand_proportion < 1:
-        raise ValueError(f"sand_proportion: got {sand_proportion}; use a fraction between 0 and 1, such as 0.5")
+        raise InputError(f"sand_proportion: got {sand_proportion}; use a fraction between 0 and 1, such as 0.5")
     # Blocks bound the memory and stay in the processor's cache.
     blocks = [_draw_block(min(BLOCK, n - start), rng, sand_proportion) for start in range(0, n, BLOCK)]
     return np.concatenate(blocks)

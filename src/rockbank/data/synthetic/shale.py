@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import replacing, sha256
 from rockbank.data.manifest import Manifest, SegmentationRule, VolumeEntry, save_manifest
 
@@ -58,12 +59,12 @@ def sample_volume(
         track: wraps the loop over slices (about 3 s each at 1024), for a progress bar.
 
     Raises:
-        ValueError: for too few slices or pixels.
+        InputError: for too few slices or pixels.
     """
     if n_slices < 1:
-        raise ValueError(f"n_slices: got {n_slices}; ask for at least one slice")
+        raise InputError(f"n_slices: got {n_slices}; ask for at least one slice")
     if size < SLICE_MIN:
-        raise ValueError(f"size: got {size}; a slice needs at least {SLICE_MIN} pixels a side")
+        raise InputError(f"size: got {size}; a slice needs at least {SLICE_MIN} pixels a side")
     volume = np.empty((n_slices, size, size), np.uint8)
     for i_slice in track(range(n_slices)):
         volume[i_slice] = _scan(_draw_rock(rng, size), rng)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rockbank.core.config import convert
+from rockbank.core.errors import InputError
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.units import Quantity
 
@@ -39,35 +40,35 @@ class ArrayFile:
         name, _, key = self.file.partition(":")
         path = folder / name
         if not path.is_file():
-            raise ValueError(f"{path}: no such file; the path is relative to the case file")
+            raise InputError(f"{path}: no such file; the path is relative to the case file")
         if path.suffix == ".npy" and not key:
             return np.asarray(np.load(path, allow_pickle=False)), str(path)
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 if key not in arrays:
-                    raise ValueError(f"{path}: has no '{key}'; known are {list(arrays)}, say which as "
+                    raise InputError(f"{path}: has no '{key}'; known are {list(arrays)}, say which as "
                                      f"'{name}:NAME'")  # fmt: skip
                 return np.asarray(arrays[key]), str(path)
         if path.suffix == ".nc":
             return self._read_netcdf(path, key), str(path)
-        raise ValueError(f"{self.file}: give a .npy, a .npz with ':NAME' or a .nc with ':VARIABLE'")
+        raise InputError(f"{self.file}: give a .npy, a .npz with ':NAME' or a .nc with ':VARIABLE'")
 
     def _read_netcdf(self, path: Path, key: str) -> Float[np.ndarray, "..."]:
         import xarray
 
         if not self.axes:
-            raise ValueError(f"{path}: give 'axes' of a NetCDF variable, such as [j, i]")
+            raise InputError(f"{path}: give 'axes' of a NetCDF variable, such as [j, i]")
         with xarray.open_dataset(path) as dataset:
             if key not in dataset.data_vars:
-                raise ValueError(f"{path}: has no variable '{key}'; known are {list(dataset.data_vars)}, say which as "
+                raise InputError(f"{path}: has no variable '{key}'; known are {list(dataset.data_vars)}, say which as "
                                  f"'{path.name}:VARIABLE'")  # fmt: skip
             variable = dataset[key]
             for name, label in self.select.items():
                 if name not in variable.dims:
-                    raise ValueError(f"{path}: '{key}' has no dimension '{name}'; it has {list(variable.dims)}")
+                    raise InputError(f"{path}: '{key}' has no dimension '{name}'; it has {list(variable.dims)}")
                 labels = [str(each) for each in variable[name].values]
                 if label not in labels:
-                    raise ValueError(f"{path}: dimension '{name}' has no '{label}'; it has {labels}")
+                    raise InputError(f"{path}: dimension '{name}' has no '{label}'; it has {labels}")
                 variable = variable.isel({name: labels.index(label)})
             return np.asarray(variable.values)
 
@@ -83,7 +84,7 @@ class FieldSource:
         """The field in SI on a grid.
 
         Raises:
-            ValueError: naming the file that is absent, or whose array does not fit.
+            InputError: naming the file that is absent, or whose array does not fit.
         """
         if isinstance(self.source, float):
             return np.full(grid.shape, self.source)
@@ -91,12 +92,12 @@ class FieldSource:
         axes = self.source.axes or ("i", "j", "k")[: len(grid.shape)]
         order = ("i", "j", "k")[: len(grid.shape)]
         if sorted(axes) != sorted(order) or array.ndim != len(axes):
-            raise ValueError(f"{name}: an array of shape {array.shape} along axes {list(axes)} is not on a grid of "
+            raise InputError(f"{name}: an array of shape {array.shape} along axes {list(axes)} is not on a grid of "
                              f"{grid.shape}; its axes are {list(order)} in some order, 'select' takes one of "
                              "others")  # fmt: skip
         field_ = np.moveaxis(array.astype(float), range(len(axes)), [order.index(axis) for axis in axes])
         if field_.shape != grid.shape:
-            raise ValueError(f"{name}: got shape {field_.shape} along {list(order)}; the grid has {grid.shape}")
+            raise InputError(f"{name}: got shape {field_.shape} along {list(order)}; the grid has {grid.shape}")
         scale = Quantity(self.dimension).scale(self.source.unit) if self.source.unit else 1.0
         return np.ascontiguousarray(field_) * scale
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 from rockbank.core.config import load_sections
+from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.rock import FluidSection, GridSection, InitialSection, RockSection, read_gravity
 from rockbank.flow.casefile.wells import ScheduleSection, WellSection
@@ -24,7 +25,7 @@ def _date(raw: Any) -> datetime:
         return raw
     if isinstance(raw, date):
         return datetime(raw.year, raw.month, raw.day)
-    raise ValueError(f"expected a date such as 2000-01-01, got {raw!r}")
+    raise InputError(f"expected a date such as 2000-01-01, got {raw!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,19 +52,19 @@ class CaseFile:
         sections = ("grid", "rock", "fluid", "wells", "schedule", "initial")
         given = [name for name in sections if getattr(self, name) is not None]
         if self.deck is not None and given:
-            raise ValueError(f"deck: says what {given} say too; give the deck or the sections")
+            raise InputError(f"deck: says what {given} say too; give the deck or the sections")
         if self.deck is None and self.gravity is not None:
-            raise ValueError("gravity: belongs into section 'fluid', but for a deck")
+            raise InputError("gravity: belongs into section 'fluid', but for a deck")
         if self.deck is None and len(given) < len(sections):
             missing = [name for name in sections if name not in given]
-            raise ValueError(f"missing sections {missing}; give them, or a 'deck'")
+            raise InputError(f"missing sections {missing}; give them, or a 'deck'")
 
 
 def load_case(path: Path) -> Case:
     """The case of a case file, or of a deck by its suffix .DATA.
 
     Raises:
-        ValueError: naming file, section and key of what is unknown, missing or impossible.
+        InputError: naming file, section and key of what is unknown, missing or impossible.
     """
     if path.suffix.lower() in DECK_SUFFIXES:
         return read_deck(path)
@@ -74,7 +75,7 @@ def load_case_file(path: Path) -> CaseFile:
     """What a case file says.
 
     Raises:
-        ValueError: naming file, section and key of what is unknown or missing.
+        InputError: naming file, section and key of what is unknown or missing.
     """
     return load_sections(path, CaseFile, "give a case file, such as cases/quarter_five_spot.yaml, or a deck")
 
@@ -83,7 +84,7 @@ def build_case(file: CaseFile, path: Path) -> Case:
     """The case of what the file `path` says.
 
     Raises:
-        ValueError: naming file and section of what is impossible.
+        InputError: naming file and section of what is impossible.
     """
     folder = path.parent
     if file.deck is not None:
@@ -128,9 +129,9 @@ def _build(file: CaseFile, path: Path, folder: Path) -> Case:
 
 @contextmanager
 def told(path: Path, section: str) -> Iterator[None]:
-    """Makes a ValueError name file and section."""
+    """Makes an InputError name file and section."""
     try:
         yield
-    except ValueError as error:
+    except InputError as error:
         said = str(error)
-        raise ValueError(f"{path}: {said if said.startswith(section) else f'{section}: {said}'}") from error
+        raise InputError(f"{path}: {said if said.startswith(section) else f'{section}: {said}'}") from error

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 
+from rockbank.core.errors import InputError
 from rockbank.flow.casefile.fields import FieldOf, FieldSource
 from rockbank.flow.casefile.synthetic import draw_channels, draw_layers
 from rockbank.flow.casefile.wells import Cells, read_cells
@@ -59,7 +60,7 @@ class GridSection:
     inactive: Annotated[Cells, read_cells] = ()
 
     def build(self, folder: Path) -> Grid:
-        """The grid; ValueError where a cell is outside."""
+        """The grid; InputError where a cell is outside."""
         whole = Grid(shape=self.shape, spacing=self.spacing, top=self.top)
         is_active = np.ones(self.shape, dtype=bool) if self.active is None else self.active.on(whole, folder) != 0
         for place in self.inactive:
@@ -105,7 +106,7 @@ class RockSection:
     def __post_init__(self) -> None:
         given = [name for name in ("permeability", "porosity", "channels", "layers") if getattr(self, name) is not None]
         if given not in (["permeability", "porosity"], ["channels"], ["layers"]):
-            raise ValueError(f"permeability: got {given}; give permeability and porosity, or channels, or layers")
+            raise InputError(f"permeability: got {given}; give permeability and porosity, or channels, or layers")
 
     def build(self, grid: Grid, folder: Path) -> Rock:
         """The rock on its grid."""
@@ -221,7 +222,7 @@ class FluidSection:
 
     def __post_init__(self) -> None:
         if (self.curves is None) == (self.table is None):
-            raise ValueError("curves: give either 'curves' or 'table'")
+            raise InputError("curves: give either 'curves' or 'table'")
 
     def build(self) -> Fluid:
         """The fluids."""
@@ -251,9 +252,9 @@ class InitialSection:
 
     def __post_init__(self) -> None:
         if (self.pressure is None) == (self.equilibrium is None):
-            raise ValueError("pressure: give either 'pressure' or 'equilibrium'")
+            raise InputError("pressure: give either 'pressure' or 'equilibrium'")
         if self.equilibrium is not None and self.saturation is not None:
-            raise ValueError("saturation: is the equilibrium's; leave it out")
+            raise InputError("saturation: is the equilibrium's; leave it out")
 
     def build(self, grid: Grid, fluid: Fluid, folder: Path) -> State:
         """The state."""

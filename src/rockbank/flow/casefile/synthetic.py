@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter
 
+from rockbank.core.errors import InputError
 from rockbank.data.synthetic.channels import FACIES, POROSITY, channel_sections
 
 # DeepFlow's rock (Mosser, Dubrule and Blunt 2019): 1 darcy (in the round) where there is sand, a thousandth elsewhere.
@@ -57,7 +58,7 @@ def draw_layers(
         porosity_deviation: likewise.
     """
     if len(lengths) != len(shape):
-        raise ValueError(f"lengths: got {len(lengths)} for the {len(shape)} axes of the grid; give one each, in cells")
+        raise InputError(f"lengths: got {len(lengths)} for the {len(shape)} axes of the grid; give one each, in cells")
     noise = gaussian_filter(np.random.default_rng(seed).standard_normal(shape), lengths, mode="reflect")
     y = (noise - noise.mean()) / noise.std()
     return permeability * np.exp(log_deviation * y), np.clip(porosity + porosity_deviation * y, 0.01, 0.45)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rockbank.core.config import convert
+from rockbank.core.errors import InputError
 from rockbank.flow.equations.wells import Control, Kind, Schedule, Well
 from rockbank.flow.units import UNITS, Quantity
 
@@ -36,7 +37,7 @@ def read_cells(raw: Any) -> Cells:
     if isinstance(raw, list):
         return tuple(place for each in raw for place in read_cells(each))
     if not isinstance(raw, Mapping) or sorted(raw) not in (["i", "j"], ["i", "j", "k"]):
-        raise ValueError(f"expected cells such as {{i: 7, j: 0..63}}, with k where there are layers, got {raw!r}")
+        raise InputError(f"expected cells such as {{i: 7, j: 0..63}}, with k where there are layers, got {raw!r}")
     return tuple(product(*(_places(raw[axis]) for axis in "ijk" if axis in raw)))
 
 
@@ -47,7 +48,7 @@ def _places(raw: Any) -> Sequence[int]:
         return range(raw, raw + 1)
     match = _RANGE.fullmatch(raw) if isinstance(raw, str) else None
     if match is None or int(match[1]) > int(match[2]):
-        raise ValueError(f"expected a whole number or a range such as 0..63, got {raw!r}")
+        raise InputError(f"expected a whole number or a range such as 0..63, got {raw!r}")
     return range(int(match[1]), int(match[2]) + 1)
 
 
@@ -63,7 +64,7 @@ def _changes(raw: Any) -> tuple[ControlSection, ...]:
 
 def _unit_of_time(raw: Any) -> float:
     if not isinstance(raw, str):
-        raise ValueError(f"expected a unit of time, got {raw!r}; known are {list(UNITS['time'])}")
+        raise InputError(f"expected a unit of time, got {raw!r}; known are {list(UNITS['time'])}")
     return Quantity("time").scale(raw)
 
 
@@ -107,15 +108,15 @@ class ControlSection:
     def __post_init__(self) -> None:
         kinds = [kind for kind in ("bhp", "rate", "oil", "water", "shut") if getattr(self, kind) not in (None, False)]
         if len(kinds) != 1:
-            raise ValueError(f"got {kinds or 'no control'}; give one of bhp, rate, oil, water, shut")
+            raise InputError(f"got {kinds or 'no control'}; give one of bhp, rate, oil, water, shut")
 
     def build(self, kind: Literal["injector", "producer"]) -> Control:
-        """The control of a well of that kind; ValueError for a limit that does not suit it."""
+        """The control of a well of that kind; InputError for a limit that does not suit it."""
         held: Kind = next(k for k in ("bhp", "rate", "oil", "water", "shut") if getattr(self, k) not in (None, False))
         suits = {"bhp": "max_rate", "shut": ""}.get(held, "max_bhp" if kind == "injector" else "min_bhp")
         for limit in ("min_bhp", "max_bhp", "max_rate"):
             if limit != suits and getattr(self, limit) is not None:
-                raise ValueError(f"{limit}: does not limit '{held}' of a well that is {kind}; "
+                raise InputError(f"{limit}: does not limit '{held}' of a well that is {kind}; "
                                  f"{f'use {suits}' if suits else 'leave it out'}")  # fmt: skip
         if held == "shut":
             return Control(kind=held)
@@ -131,17 +132,17 @@ class ScheduleSection:
     unit: Annotated[float, _unit_of_time] = 1.0
 
     def build(self, wells: Sequence[Well]) -> Schedule:
-        """The schedule; ValueError names the step or the well."""
+        """The schedule; InputError names the step or the well."""
         steps = tuple(length for raw in self.steps for length in self._lengths(raw))
         kinds = {well.name: well.kind for well in wells}
         if unknown := [name for name in self.controls if name not in kinds]:
-            raise ValueError(f"controls: no well '{unknown[0]}'; known are {list(kinds)}")
+            raise InputError(f"controls: no well '{unknown[0]}'; known are {list(kinds)}")
         controls = {}
         for name, changes in self.controls.items():
             try:
                 controls[name] = _of_steps(changes, kinds[name], steps)
-            except ValueError as error:
-                raise ValueError(f"controls.{name}: {error}") from error
+            except InputError as error:
+                raise InputError(f"controls.{name}: {error}") from error
         return Schedule(steps=steps, controls=controls)
 
     def _lengths(self, raw: Any) -> list[float]:
@@ -155,9 +156,9 @@ class ScheduleSection:
             else:
                 seconds = Quantity("time")(length)
             if not seconds > 0:
-                raise ValueError(f"got a length of {raw}; times have to increase")
-        except ValueError as error:
-            raise ValueError(f"steps: {error}; give lengths such as 1, '5 days' or '15 days x 7'") from error
+                raise InputError(f"got a length of {raw}; times have to increase")
+        except InputError as error:
+            raise InputError(f"steps: {error}; give lengths such as 1, '5 days' or '15 days x 7'") from error
         return [seconds] * n
 
 
@@ -173,10 +174,10 @@ def _of_steps(
     for change in changes:
         at = int(np.abs(begins - change.start).argmin())
         if abs(begins[at] - change.start) > _SAME_TIME * max(begins[-1], 1.0):
-            raise ValueError(f"start: got {change.start:g} s; no report step begins then, the nearest at "
+            raise InputError(f"start: got {change.start:g} s; no report step begins then, the nearest at "
                              f"{begins[at]:g} s")  # fmt: skip
         if at <= before:
-            raise ValueError(f"start: got {change.start:g} s after a later one; give them in order of time")
+            raise InputError(f"start: got {change.start:g} s after a later one; give them in order of time")
         controls[at:] = [change.build(kind)] * (len(steps) - at)
         before = at
     return controls

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.arrays import ARRAYS, OPERATIONS, VECTORS, DeckArrays
 from rockbank.flow.eclipse.text import SECTIONS, DeckError, Keyword, Record, read_keywords
@@ -76,7 +77,7 @@ def read_deck(path: Path, *, gravity: float | None = None) -> Case:
         return reader.case(gravity)
     except DeckError as error:
         raise (error if str(error).startswith(str(path)) else DeckError(f"{path}: {error}")) from None
-    except ValueError as error:
+    except InputError as error:
         raise DeckError(f"{path}: {error}") from error
 
 
@@ -152,7 +153,7 @@ class _Reader:
         if self._wells is None:
             try:
                 self._grid = self._need_arrays(keyword).grid()
-            except ValueError as error:
+            except InputError as error:
                 raise DeckError(f"{self._path}: {error}") from error
             self._wells = DeckWells(self._grid, self._start)
         return self._wells
@@ -269,5 +270,5 @@ def _curves(record: Record) -> SaturationTable:
             k_oil=tuple(map(float, k_oil)),
             p_capillary=tuple(map(float, p_c * record.units.scale("pressure"))),
         )
-    except ValueError as error:
+    except InputError as error:
         raise record.error(str(error)) from error

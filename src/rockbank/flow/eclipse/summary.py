@@ -11,6 +11,7 @@ import numpy as np
 import resfo
 from jaxtyping import Float
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import replacing
 from rockbank.flow.eclipse.text import deck_name
 from rockbank.flow.units import BAR, BARREL, DAY, HOUR, PSI
@@ -55,17 +56,17 @@ def read_summary(path: Path, *, every_step: bool = False) -> WellCurves:
         every_step: at each step that the simulator took, rather than at the report steps.
 
     Raises:
-        ValueError: naming the file that is absent or no summary, or the unit that is not known.
+        InputError: naming the file that is absent or no summary, or the unit that is not known.
     """
     head_path, data_path = path.with_suffix(".SMSPEC"), path.with_suffix(".UNSMRY")
     head = dict(_read(head_path))
     for need in ("KEYWORDS", "WGNAMES", "UNITS"):
         if need not in head:
-            raise ValueError(f"{head_path}: has no {need}; is it a summary's specification?")
+            raise InputError(f"{head_path}: has no {need}; is it a summary's specification?")
     keywords, names, units = ([str(_plain(each)) for each in head[need]] for need in ("KEYWORDS", "WGNAMES", "UNITS"))
     rows = np.array(list(_rows(data_path, every_step=every_step)), dtype=float)
     if not len(rows):
-        raise ValueError(f"{data_path}: holds no step; has the run ended?")
+        raise InputError(f"{data_path}: holds no step; has the run ended?")
     column = {(keyword, name if keyword[0] == "W" else ""): i
               for i, (keyword, name) in enumerate(zip(keywords, names, strict=True))}  # fmt: skip
 
@@ -74,12 +75,12 @@ def read_summary(path: Path, *, every_step: bool = False) -> WellCurves:
             return np.zeros(len(rows))
         i = column[keyword, name]
         if units[i] not in _UNITS:
-            raise ValueError(f"{head_path}: {keyword} is in '{units[i]}'; known are {list(_UNITS)}")
+            raise InputError(f"{head_path}: {keyword} is in '{units[i]}'; known are {list(_UNITS)}")
         return np.asarray(rows[:, i] * _UNITS[units[i]])
 
     wells = tuple(dict.fromkeys(name for keyword, name in column if keyword == "WBHP"))
     if not wells:
-        raise ValueError(f"{head_path}: has no WBHP; ask for it in the deck's SUMMARY")
+        raise InputError(f"{head_path}: has no WBHP; ask for it in the deck's SUMMARY")
 
     def of_wells(into: str, out: str) -> Float[np.ndarray, "t w"]:
         # Adding 0 makes nothing of a negative zero.
@@ -177,12 +178,12 @@ def _rows(path: Path, *, every_step: bool) -> Iterator[Sequence[float]]:
 
 def _read(path: Path) -> Iterator[tuple[str, Sequence[float]]]:
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give a summary's SMSPEC with its UNSMRY beside it")
+        raise InputError(f"{path}: no such file; give a summary's SMSPEC with its UNSMRY beside it")
     try:
         for name, values in resfo.read(path):
             yield name.strip(), values  # type: ignore[misc]
     except resfo.ResfoParsingError as error:
-        raise ValueError(f"{path}: no summary: {error}; make it again") from error
+        raise InputError(f"{path}: no summary: {error}; make it again") from error
 
 
 def _plain(text: object) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rockbank.core.errors import InputError
 from rockbank.flow.units import DECK_UNITS, METRIC, DeckUnits
 
 SECTIONS = ("RUNSPEC", "GRID", "EDIT", "PROPS", "REGIONS", "SOLUTION", "SUMMARY", "SCHEDULE")
@@ -20,7 +21,7 @@ _LONGEST_NAME = 8
 _SUMMARY = {"F": 0, "W": 1, "G": 1, "R": 1, "A": 1, "C": None, "B": None}
 
 
-class DeckError(ValueError):
+class DeckError(InputError):
     """A deck that cannot be read; says file, line and keyword."""
 
 
@@ -120,9 +121,9 @@ class Keyword:
 
 
 def deck_name(name: str) -> str:
-    """A well's name; ValueError where Eclipse could not hold it."""
+    """A well's name; InputError where Eclipse could not hold it."""
     if not 0 < len(name) <= _LONGEST_NAME or not name.isascii() or set(name) & set("'\"/* "):
-        raise ValueError(f"well '{name}': Eclipse takes names of up to {_LONGEST_NAME} characters, without blanks, "
+        raise InputError(f"well '{name}': Eclipse takes names of up to {_LONGEST_NAME} characters, without blanks, "
                          "quotes, slashes and stars; rename it")  # fmt: skip
     return name
 

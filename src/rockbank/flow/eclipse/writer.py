@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import write_text
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.text import deck_name
@@ -51,12 +52,12 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
             compressible before, the initial pressure is then that of the first instant (`settled`).
 
     Raises:
-        ValueError: for a batch of several members.
+        InputError: for a batch of several members.
     """
     _, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
     n_members = len(parameters.pore_volume)
     if n_members != 1:
-        raise ValueError(f"{path}: got {n_members} members; a deck has one, write each by itself")
+        raise InputError(f"{path}: got {n_members} members; a deck has one, write each by itself")
     case = settled(case) if least_compressibility else case
     problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
     parts = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rockbank.core.errors import InputError
 from rockbank.flow.equations.relperm import SaturationFunctions
 
 GRAVITY = 9.80665
@@ -33,11 +34,11 @@ class Phase:
     def __post_init__(self) -> None:
         for name, unit, usual in (("viscosity", "Pa s", "1 cP is 1e-3 Pa s"), ("density", "kg/m^3", "water has 1000")):
             if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"fluid: got {name} {getattr(self, name)} {unit}; it must be positive ({usual})")
+                raise InputError(f"fluid: got {name} {getattr(self, name)} {unit}; it must be positive ({usual})")
         if not 0 <= self.compressibility < 1e-6:
-            raise ValueError(f"fluid: got compressibility {self.compressibility} 1/Pa; give 0 or some 1e-10 1/Pa")
+            raise InputError(f"fluid: got compressibility {self.compressibility} 1/Pa; give 0 or some 1e-10 1/Pa")
         if not math.isfinite(self.reference_pressure):
-            raise ValueError(f"fluid: got reference pressure {self.reference_pressure} Pa; give that of the density")
+            raise InputError(f"fluid: got reference pressure {self.reference_pressure} Pa; give that of the density")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Fluid:
 
     def __post_init__(self) -> None:
         if not 0 <= self.gravity < 100:
-            raise ValueError(f"fluid: got gravity {self.gravity} m/s^2; give 0 to leave it out, or {GRAVITY}")
+            raise InputError(f"fluid: got gravity {self.gravity} m/s^2; give 0 to leave it out, or {GRAVITY}")
 
     @property
     def is_cocurrent(self) -> bool:

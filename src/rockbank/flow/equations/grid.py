@@ -10,6 +10,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from rockbank.core.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
@@ -31,17 +33,17 @@ class Grid:
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (2, 3) or min(self.shape) < 1:
-            raise ValueError(f"grid: got shape {self.shape}; give 2 or 3 positive counts, such as (128, 64)")
+            raise InputError(f"grid: got shape {self.shape}; give 2 or 3 positive counts, such as (128, 64)")
         if len(self.spacing) != 3:
-            raise ValueError(f"grid: got {len(self.spacing)} spacings; give metres along x, y and z")
+            raise InputError(f"grid: got {len(self.spacing)} spacings; give metres along x, y and z")
         for axis, sizes in zip("xyz", self.sizes, strict=True):
             wrong = sizes[~(np.isfinite(sizes) & (sizes > 0))]
             if wrong.size:
-                raise ValueError(f"grid: got spacing {wrong[0]} m along {axis}; every cell needs a positive size")
+                raise InputError(f"grid: got spacing {wrong[0]} m along {axis}; every cell needs a positive size")
         if not math.isfinite(self.top):
-            raise ValueError(f"grid: got top {self.top} m; give the depth of the first layer's top, such as 0")
+            raise InputError(f"grid: got top {self.top} m; give the depth of the first layer's top, such as 0")
         if self.active is not None and (self.active.shape != self.shape or not self.active.any()):
-            raise ValueError(f"grid: got active cells of shape {self.active.shape}, {int(self.active.sum())} of them; "
+            raise InputError(f"grid: got active cells of shape {self.active.shape}, {int(self.active.sum())} of them; "
                              f"give at least one, in the shape {self.shape}")  # fmt: skip
 
     @property
@@ -118,17 +120,17 @@ class Grid:
         return np.asarray(np.broadcast_to(centres, self.box).ravel()[self.cells])
 
     def cell(self, place: Sequence[int]) -> int:
-        """Number of the active cell at `place`; ValueError where the grid has none there."""
+        """Number of the active cell at `place`; InputError where the grid has none there."""
         if len(place) != len(self.shape) or any(not 0 <= at < n for at, n in zip(place, self.shape, strict=True)):
-            raise ValueError(f"cell {tuple(place)} is outside the grid of {self.shape} cells, numbered from 0")
+            raise InputError(f"cell {tuple(place)} is outside the grid of {self.shape} cells, numbered from 0")
         number = int(self.number[tuple(place) if len(place) == 3 else (*place, 0)])
         if number < 0:
-            raise ValueError(f"cell {tuple(place)} is not active; take one that is")
+            raise InputError(f"cell {tuple(place)} is not active; take one that is")
         return number
 
 
 def _along(axis: str, n: int, given: float | Sequence[float]) -> Float[np.ndarray, " n"]:
     sizes = np.asarray(given, dtype=float)
     if sizes.ndim and sizes.shape != (n,):
-        raise ValueError(f"grid: got {sizes.size} spacings along {axis}; give 1, or {n}, one for each cell")
+        raise InputError(f"grid: got {sizes.size} spacings along {axis}; give 1, or {n}, one for each cell")
     return np.broadcast_to(sizes, (n,))

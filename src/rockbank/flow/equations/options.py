@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from rockbank.core.errors import InputError
+
 Method = Literal["auto", "sequential", "newton"]
 Solver = Literal["auto", "direct", "block", "block-single", "slabs"]
 
@@ -43,10 +45,10 @@ class Options:
     def __post_init__(self) -> None:
         for name, known in (("method", get_args(Method)), ("solver", get_args(Solver))):
             if getattr(self, name) not in known:
-                raise ValueError(f"options: got {name} '{getattr(self, name)}'; known are {list(known)}")
+                raise InputError(f"options: got {name} '{getattr(self, name)}'; known are {list(known)}")
         for name in ("tolerance", "cnv", "mb", "max_ds"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"options: got {name} {getattr(self, name)}; it must be positive")
+                raise InputError(f"options: got {name} {getattr(self, name)}; it must be positive")
         if self.max_iterations < 1 or self.max_cuts < 0:
-            raise ValueError(f"options: got {self.max_iterations} iterations and {self.max_cuts} cuts at most; "
+            raise InputError(f"options: got {self.max_iterations} iterations and {self.max_cuts} cuts at most; "
                              "need at least 1 and 0")  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rockbank.core.errors import InputError
 from rockbank.flow.equations.fluid import Fluid
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock, pore_volume, require, transmissibility
@@ -113,20 +114,20 @@ def discretise(
 ) -> tuple[Problem, Parameters]:
     """The numbered problem, and the parameters as differentiable functions of rock, well indices and controls."""
     if not wells:
-        raise ValueError("wells: got none; give one or more")
+        raise InputError("wells: got none; give one or more")
     names = [well.name for well in wells]
     if len(set(names)) != len(names):
-        raise ValueError(f"wells: got the names {names}; each well needs its own (two controls on one well follow "
+        raise InputError(f"wells: got the names {names}; each well needs its own (two controls on one well follow "
                          "each other in its Schedule)")  # fmt: skip
     if set(schedule.controls) != set(names):
-        raise ValueError(f"schedule: controls wells {sorted(schedule.controls)}, but the wells are {sorted(names)}")
+        raise InputError(f"schedule: controls wells {sorted(schedule.controls)}, but the wells are {sorted(names)}")
     grid = rock.grid
     cells = [well.perforations(grid) for well in wells]
     controls = [schedule.of(well.name) for well in wells]
     for well, of_well in zip(wells, controls, strict=True):
         wrong = [control.kind for control in of_well if control.kind in ("oil", "water")]
         if well.kind == "injector" and wrong:
-            raise ValueError(f"schedule: injector '{well.name}' is controlled by '{wrong[0]}'; use 'rate', 'bhp' or "
+            raise InputError(f"schedule: injector '{well.name}' is controlled by '{wrong[0]}'; use 'rate', 'bhp' or "
                              "'shut'")  # fmt: skip
     indices = [_index(rock, well) for well in wells]
     targets = [_targets(of_well, rock.porosity.device) for of_well in controls]
@@ -169,7 +170,7 @@ def _targets(controls: Sequence[Control], device: torch.device) -> Float[Tensor,
     for control in controls:
         target = torch.as_tensor(control.target, dtype=torch.float64, device=device)
         if target.ndim > 2 or (target.ndim and target.shape[-1] not in (1, n_steps)):
-            raise ValueError(f"control '{control.kind}': got targets of shape {tuple(target.shape)} for {n_steps} "
+            raise InputError(f"control '{control.kind}': got targets of shape {tuple(target.shape)} for {n_steps} "
                              "steps; give one number, or one for each step, after one axis of members at "
                              "most")  # fmt: skip
         drawn_out[id(control)] = target.expand(*target.shape[:-1], n_steps).reshape(-1, n_steps)
@@ -203,12 +204,12 @@ def _initial(rock: Rock, fluid: Fluid, initial: State) -> tuple[Float[Tensor, "b
 
 def _field(rock: Rock, name: str, value: float | Tensor) -> Float[Tensor, "b n"]:
     if not isinstance(value, Real | Tensor):
-        raise ValueError(f"initial {name}: got {type(value).__name__}; give a number or a torch tensor")
+        raise InputError(f"initial {name}: got {type(value).__name__}; give a number or a torch tensor")
     if not isinstance(value, Tensor):
         return torch.full((1, rock.grid.n_cells), float(value), dtype=torch.float64, device=rock.porosity.device)
     lead = value.ndim - len(rock.grid.shape)
     if lead not in (0, 1) or tuple(value.shape[lead:]) != rock.grid.shape:
-        raise ValueError(f"initial {name}: got shape {tuple(value.shape)}; the grid has {rock.grid.shape}, "
+        raise InputError(f"initial {name}: got shape {tuple(value.shape)}; the grid has {rock.grid.shape}, "
                          "after one axis of members at most")  # fmt: skip
     return rock.flat(value.to(rock.porosity.device))
 
@@ -218,6 +219,6 @@ def _same_members(fields: Sequence[Tensor]) -> list[Tensor]:
     n = max(len(field) for field in fields)
     odd = {len(field) for field in fields} - {1, n}
     if odd:
-        raise ValueError(f"members: got {sorted(odd | {n})} of rock, well indices, controls or initial state; "
+        raise InputError(f"members: got {sorted(odd | {n})} of rock, well indices, controls or initial state; "
                          "give one for all, or the same number of each")  # fmt: skip
     return [field.expand(n, *field.shape[1:]) for field in fields]

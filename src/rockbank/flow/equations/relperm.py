@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rockbank.core.errors import InputError
+
 
 class SaturationFunctions(Protocol):
     """What the flow needs to know of rock and fluids together."""
@@ -44,10 +46,10 @@ class Corey:
     def __post_init__(self) -> None:
         # 1 - 0.936 is less than 0.064 in floating point
         if not (0 <= self.residual < 1 and 0 < self.span <= 1 - self.residual + 1e-12):
-            raise ValueError(f"relative permeability: got residual {self.residual} and span {self.span}; "
+            raise InputError(f"relative permeability: got residual {self.residual} and span {self.span}; "
                              "need 0 <= residual, 0 < span, residual + span <= 1")  # fmt: skip
         if not (1 <= self.exponent < math.inf and 0 < self.end < math.inf):
-            raise ValueError(f"relative permeability: got exponent {self.exponent} and end point {self.end}; "
+            raise InputError(f"relative permeability: got exponent {self.exponent} and end point {self.end}; "
                              "need an exponent of at least 1 and a positive end point")  # fmt: skip
 
     def __call__(self, s: Float[Tensor, "*n"]) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
@@ -81,7 +83,7 @@ class BrooksCorey:
 
     def __post_init__(self) -> None:
         if not (0 <= self.entry_pressure < math.inf and 0 < self.pore_index < math.inf and 0 < self.floor < 1):
-            raise ValueError(f"capillary pressure: got entry pressure {self.entry_pressure} Pa, pore index "
+            raise InputError(f"capillary pressure: got entry pressure {self.entry_pressure} Pa, pore index "
                              f"{self.pore_index}, floor {self.floor}; need >= 0, > 0 and in (0, 1)")  # fmt: skip
 
     @property
@@ -133,13 +135,13 @@ class SaturationTable:
     def __post_init__(self) -> None:
         s, n = torch.tensor(self.saturation, dtype=torch.float64), len(self.saturation)
         if n < 2 or not ((s[1:] > s[:-1]).all() and s[0] >= 0 and s[-1] <= 1):
-            raise ValueError(f"saturation table: got saturations {self.saturation}; give two or more that increase "
+            raise InputError(f"saturation table: got saturations {self.saturation}; give two or more that increase "
                              "within [0, 1]")  # fmt: skip
         for name, values, sign, least in (("k_water", self.k_water, 1, 0.0), ("k_oil", self.k_oil, -1, 0.0),
                                           ("p_capillary", self.p_capillary, -1, -math.inf)):  # fmt: skip
             v = torch.tensor(values, dtype=torch.float64)
             if len(v) != n or not (v.isfinite() & (v >= least)).all() or not (sign * (v[1:] - v[:-1]) >= 0).all():
-                raise ValueError(f"saturation table: got {name} {values}; give {n} finite numbers of at least {least} "
+                raise InputError(f"saturation table: got {name} {values}; give {n} finite numbers of at least {least} "
                                  f"that never {'decrease' if sign > 0 else 'increase'}")  # fmt: skip
 
     @property

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rockbank.core.errors import InputError
 from rockbank.flow.equations.grid import Grid
 
 
@@ -35,27 +36,27 @@ class Rock:
     def __post_init__(self) -> None:
         components = self.components
         if len(components) not in (1, 3):
-            raise ValueError(f"permeability: got {len(components)} components; give one, or three along x, y and z")
+            raise InputError(f"permeability: got {len(components)} components; give one, or three along x, y and z")
         members = {self._members(f"permeability {axis}", k) for axis, k in zip("xyz", components, strict=False)}
         members |= {self._members("porosity", self.porosity)}
         if len(members - {1}) > 1:
-            raise ValueError(f"rock: permeability and porosity have {sorted(members)} members; give the same number")
+            raise InputError(f"rock: permeability and porosity have {sorted(members)} members; give the same number")
         for k in map(self.flat, components):
             require("permeability", k, (k > 0) & k.isfinite(), " m^2; it must be positive (1 mD is 9.869233e-16 m^2)")
         phi = self.flat(self.porosity)
         require("porosity", phi, (phi > 0) & (phi <= 1), "; it must lie in (0, 1]; switch a cell without pores off by "
                 "Grid(active=...)")  # fmt: skip
         if not 0 <= self.compressibility < 1e-6:
-            raise ValueError(f"rock: got compressibility {self.compressibility} 1/Pa; give 0 or some 1e-10 1/Pa")
+            raise InputError(f"rock: got compressibility {self.compressibility} 1/Pa; give 0 or some 1e-10 1/Pa")
         if not math.isfinite(self.reference_pressure):
-            raise ValueError(f"rock: got reference pressure {self.reference_pressure} Pa; give that of the porosity")
+            raise InputError(f"rock: got reference pressure {self.reference_pressure} Pa; give that of the porosity")
 
     def _members(self, name: str, field: Tensor) -> int:
         if not isinstance(field, Tensor) or not field.is_floating_point():
-            raise ValueError(f"{name}: got {type(field).__name__}; give a torch tensor of floating point numbers")
+            raise InputError(f"{name}: got {type(field).__name__}; give a torch tensor of floating point numbers")
         lead = field.ndim - len(self.grid.shape)
         if lead not in (0, 1) or tuple(field.shape[lead:]) != self.grid.shape:
-            raise ValueError(f"{name}: got shape {tuple(field.shape)}; the grid has {self.grid.shape}, "
+            raise InputError(f"{name}: got shape {tuple(field.shape)}; the grid has {self.grid.shape}, "
                              "after one axis of members at most")  # fmt: skip
         return field.shape[0] if lead else 1
 
@@ -76,9 +77,9 @@ class Rock:
 
 
 def require(name: str, values: Tensor, holds: Tensor, remedy: str) -> None:
-    """Raises ValueError with the first of `values` that does not hold; a NaN holds in no comparison."""
+    """Raises InputError with the first of `values` that does not hold; a NaN holds in no comparison."""
     if not bool(holds.all()):
-        raise ValueError(f"{name}: got {values.detach()[~holds][0].item():g}{remedy}")
+        raise InputError(f"{name}: got {values.detach()[~holds][0].item():g}{remedy}")
 
 
 def transmissibility(rock: Rock) -> Float[Tensor, "b f"]:

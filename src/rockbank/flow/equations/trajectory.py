@@ -8,8 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rockbank.core.errors import UserError
 
-class NewtonError(RuntimeError):
+
+class NewtonError(UserError, RuntimeError):
     """A step did not converge, however short; says which, with its residual and cell."""
 
 

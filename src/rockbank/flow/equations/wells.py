@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rockbank.core.errors import InputError
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock, require
 
@@ -38,12 +39,12 @@ class Control:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"control: got '{self.kind}'; known are {list(KINDS)}")
+            raise InputError(f"control: got '{self.kind}'; known are {list(KINDS)}")
         target = torch.as_tensor(self.target)
         require(f"control '{self.kind}', target", target, (target >= 0) & target.isfinite(), "; give a number of at "
                 "least 0 (an injector's and a producer's rates are both positive here)")  # fmt: skip
         if self.limit is not None and not 0 <= self.limit < math.inf:
-            raise ValueError(f"control '{self.kind}': got limit {self.limit:g}; give a number of at least 0, or "
+            raise InputError(f"control '{self.kind}': got limit {self.limit:g}; give a number of at least 0, or "
                              "None")  # fmt: skip
 
 
@@ -77,31 +78,31 @@ class Well:
 
     def __post_init__(self) -> None:
         if self.kind not in ("injector", "producer"):
-            raise ValueError(f"well '{self.name}': got kind '{self.kind}'; it is an 'injector' or a 'producer'")
+            raise InputError(f"well '{self.name}': got kind '{self.kind}'; it is an 'injector' or a 'producer'")
         if not self.cells or len({tuple(place) for place in self.cells}) != len(self.cells):
-            raise ValueError(f"well '{self.name}': got {len(self.cells)} perforations; give one or more, each once")
+            raise InputError(f"well '{self.name}': got {len(self.cells)} perforations; give one or more, each once")
         if self.axis not in (0, 1, 2):
-            raise ValueError(f"well '{self.name}': got axis {self.axis}; 0, 1 or 2 is along x, y or z")
+            raise InputError(f"well '{self.name}': got axis {self.axis}; 0, 1 or 2 is along x, y or z")
         if not self.radius > 0:
-            raise ValueError(f"well '{self.name}': got radius {self.radius} m; it must be positive")
+            raise InputError(f"well '{self.name}': got radius {self.radius} m; it must be positive")
         for name in ("skin", "datum", "head_density"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
-                raise ValueError(f"well '{self.name}': got {name} {value}; give a finite number")
+                raise InputError(f"well '{self.name}': got {name} {value}; give a finite number")
         if self.index is not None:
             if self.index.ndim not in (1, 2) or self.index.shape[-1] != len(self.cells):
-                raise ValueError(f"well '{self.name}': got {tuple(self.index.shape)} well indices for "
+                raise InputError(f"well '{self.name}': got {tuple(self.index.shape)} well indices for "
                                  f"{len(self.cells)} perforations; give one each, after one axis of members at "
                                  "most")  # fmt: skip
             require(f"well '{self.name}', index", self.index, (self.index >= 0) & self.index.isfinite(),
                     " m^3; give 0 or more")  # fmt: skip
 
     def perforations(self, grid: Grid) -> list[int]:
-        """Numbers of the perforated cells; ValueError names the well whose place is outside."""
+        """Numbers of the perforated cells; InputError names the well whose place is outside."""
         try:
             return [grid.cell(place) for place in self.cells]
-        except ValueError as error:
-            raise ValueError(f"well '{self.name}': {error}") from error
+        except InputError as error:
+            raise InputError(f"well '{self.name}': {error}") from error
 
 
 def peaceman_index(rock: Rock, well: Well) -> Float[Tensor, "b p"]:
@@ -120,7 +121,7 @@ def peaceman_index(rock: Rock, well: Well) -> Float[Tensor, "b p"]:
     r_e = 0.28 * (ratio * size[u] ** 2 + size[v] ** 2 / ratio).sqrt() / (ratio.sqrt() + 1 / ratio.sqrt())
     log = (r_e / well.radius).log() + well.skin
     if not bool((log > 0).all()):
-        raise ValueError(f"well '{well.name}': radius {well.radius} m and skin {well.skin} leave no positive well "
+        raise InputError(f"well '{well.name}': radius {well.radius} m and skin {well.skin} leave no positive well "
                          f"index; the cell's equivalent radius is {r_e.min().item():.3g} m")  # fmt: skip
     return 2 * math.pi * size[well.axis] * (k_u * k_v).sqrt() / log
 
@@ -142,10 +143,10 @@ class Schedule:
         wrong = steps[~((steps > 0) & np.isfinite(steps))]
         if steps.ndim != 1 or not steps.size or wrong.size:
             got = f"a step of {wrong[0]} s" if wrong.size else f"steps of shape {steps.shape}"
-            raise ValueError(f"schedule: got {got}; give one or more positive lengths, so that times increase")
+            raise InputError(f"schedule: got {got}; give one or more positive lengths, so that times increase")
         for name, controls in self.controls.items():
             if not isinstance(controls, Control) and len(controls) != steps.size:
-                raise ValueError(f"schedule: well '{name}' has {len(controls)} controls for {steps.size} steps; "
+                raise InputError(f"schedule: well '{name}' has {len(controls)} controls for {steps.size} steps; "
                                  "give one, or one for each")  # fmt: skip
 
     def of(self, name: str) -> list[Control]:

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from rockbank.core.errors import UserError
 from rockbank.flow.kernels.band import factorise, fill_band, solve_band
 from rockbank.flow.kernels.cell_ordering import Network
 from rockbank.flow.kernels.compiled import Cells
 
 
-class NoPressureError(RuntimeError):
+class NoPressureError(UserError, RuntimeError):
     """The pressure's matrix is singular; says why."""
 
 

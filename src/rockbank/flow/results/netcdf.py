@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import replacing
 from rockbank.core.provenance import git_commit
 from rockbank.flow.case import Case
@@ -76,16 +77,16 @@ def write_results(path: Path, dataset: xr.Dataset) -> None:
 
 
 def read_results(path: Path) -> xr.Dataset:
-    """The dataset that `write_results` wrote; ValueError names the file that is absent or something else."""
+    """The dataset that `write_results` wrote; InputError names the file that is absent or something else."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; 'rockbank simulate CASE.yaml -o {path}' makes it")
+        raise InputError(f"{path}: no such file; 'rockbank simulate CASE.yaml -o {path}' makes it")
     try:
         dataset = xr.load_dataset(path, engine="h5netcdf")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: no NetCDF file: {error}; make it again") from error
+        raise InputError(f"{path}: no NetCDF file: {error}; make it again") from error
     missing = [name for name in (*_CURVES, "pressure", "saturation") if name not in dataset]
     if missing:
-        raise ValueError(f"{path}: has no {missing}; it holds no results of 'rockbank simulate'")
+        raise InputError(f"{path}: has no {missing}; it holds no results of 'rockbank simulate'")
     return dataset
 
 

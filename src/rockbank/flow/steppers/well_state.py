@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from rockbank.core.errors import UserError
 from rockbank.flow.equations.problem import BHP, OIL, SHUT, WATER, Parameters, Problem
 from rockbank.flow.equations.well_controls import SLACK, has_same_control, kinds_held
 from rockbank.flow.kernels.cell_ordering import Network
@@ -13,7 +14,7 @@ from rockbank.flow.kernels.cell_ordering import Network
 MAX_SWITCHES = 6
 
 
-class NoFlowError(RuntimeError):
+class NoFlowError(UserError, RuntimeError):
     """A well cannot hold its rate at any pressure; says which."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from rockbank.core.config import convert
+from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import DECK_SUFFIXES, build_case, load_case_file, told
 from rockbank.flow.casefile.rock import Permeability
@@ -37,17 +38,17 @@ class FaciesSection:
 
     def __post_init__(self) -> None:
         if bool(self.cells) == (self.file is not None):
-            raise ValueError("cells: give either 'cells' or 'file'")
+            raise InputError("cells: give either 'cells' or 'file'")
         if self.file is not None and self.sand is not None:
-            raise ValueError("sand: the file says where it is; leave it out")
+            raise InputError("sand: the file says where it is; leave it out")
 
     def build(self, case: Case, geology: Geology, folder: Path) -> WellFacies:
-        """The facies; ValueError names the cell that is outside the grid or there twice."""
+        """The facies; InputError names the cell that is outside the grid or there twice."""
         if self.file is not None:
             return _of_file(folder / self.file, case)
         places = [_place(case, place) for place in self.cells]
         if len(set(places)) < len(places):
-            raise ValueError("cells: one is there twice; keep one")
+            raise InputError("cells: one is there twice; keep one")
         least = geology.least_permeability + 0.5 * geology.permeability_range if self.sand is None else self.sand
         k = case.rock.components[0]
         return WellFacies(cells=tuple(places), is_sand=torch.stack([k[place] >= least for place in places]))
@@ -67,10 +68,10 @@ class GeologySection:
     def __post_init__(self) -> None:
         for name in ("permeability_range", "least_permeability", "porosity_range", "least_porosity"):
             if not getattr(self, name) >= 0 or (name.startswith("least") and not getattr(self, name) > 0):
-                raise ValueError(f"{name}: got {getattr(self, name)}; every cell's permeability and porosity has to be "
+                raise InputError(f"{name}: got {getattr(self, name)}; every cell's permeability and porosity has to be "
                                  "positive")  # fmt: skip
         if not self.least_porosity + self.porosity_range <= 1:
-            raise ValueError(f"porosity_range: got {self.porosity_range} above {self.least_porosity}; a porosity is at "
+            raise InputError(f"porosity_range: got {self.porosity_range} above {self.least_porosity}; a porosity is at "
                              "most 1")  # fmt: skip
 
 
@@ -97,16 +98,16 @@ class MatchingSection:
 
     def __post_init__(self) -> None:
         if not self.truth and self.well_index == "truth":
-            raise ValueError(
+            raise InputError(
                 "well_index: is the truth's, which the case's rock is not; say 'truth: true' or leave it out"
             )
         if not self.truth and self.facies is not None and self.facies.cells:
-            raise ValueError("facies: cells are looked up in the case's rock, which is not the truth; say "
+            raise InputError("facies: cells are looked up in the case's rock, which is not the truth; say "
                              "'truth: true', or give a 'file'")  # fmt: skip
         if self.members is not None and self.members < 1:
-            raise ValueError(f"members: got {self.members}; give 1 or more")
+            raise InputError(f"members: got {self.members}; give 1 or more")
         if self.seed < 0:
-            raise ValueError(f"seed: got {self.seed}; give 0 or more")
+            raise InputError(f"seed: got {self.seed}; give 0 or more")
 
     def steps_ahead(self, unit: float) -> tuple[float, ...]:
         """Length of each step of the forecast, s; lengths that name no unit are in `unit`."""
@@ -148,23 +149,23 @@ def load_match_case(path: Path) -> MatchCase:
     """The case of a case file with a section `matching`, all of it checked against the others.
 
     Raises:
-        ValueError: naming file, section and key of what is unknown, missing or impossible.
+        InputError: naming file, section and key of what is unknown, missing or impossible.
     """
     if path.suffix.lower() in DECK_SUFFIXES:
-        raise ValueError(f"{path}: a deck tells no observations; give a case file with 'deck: {path.name}' and a "
+        raise InputError(f"{path}: a deck tells no observations; give a case file with 'deck: {path.name}' and a "
                          "section 'matching'")  # fmt: skip
     file = load_case_file(path)
     if file.matching is None:
-        raise ValueError(f"{path}: no section 'matching'; say there where the observations are, as cases/deepflow.yaml "
+        raise InputError(f"{path}: no section 'matching'; say there where the observations are, as cases/deepflow.yaml "
                          "does")  # fmt: skip
     try:
         section: MatchingSection = convert(file.matching, MatchingSection, "matching")
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     case = build_case(file, path)
     grid, folder = case.rock.grid, path.parent
     if len(grid.shape) != 2:
-        raise ValueError(f"{path}: grid: got shape {list(grid.shape)}; generators make sections of two axes")
+        raise InputError(f"{path}: grid: got shape {list(grid.shape)}; generators make sections of two axes")
     geology = Geology(**vars(section.geology))
     observations = Observations(time=np.zeros(0), well=(), quantity=(), value=np.zeros(0), sigma=np.zeros(0))
     if section.observations is not None:
@@ -204,12 +205,12 @@ def _of_file(path: Path, case: Case) -> WellFacies:
         for axis in "ij":
             with at(path, line, axis):
                 if not cells[axis].isdecimal():
-                    raise ValueError(f"got '{cells[axis]}'; give a whole number, counted from 0")
+                    raise InputError(f"got '{cells[axis]}'; give a whole number, counted from 0")
                 index.append(int(cells[axis]))
         with at(path, line, "i,j"):
             place = _place(case, tuple(index))
             if place in found:
-                raise ValueError(f"cell {place} is there twice; keep one")
+                raise InputError(f"cell {place} is there twice; keep one")
         with at(path, line, "sand"):
             found[place] = one_of(cells["sand"], ("0", "1")) == "1"
     return WellFacies(cells=tuple(found), is_sand=torch.tensor(list(found.values()), dtype=torch.bool))

@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 from jaxtyping import Float
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import write_text
 from rockbank.flow.case import Case
 from rockbank.flow.units import UNITS, exact_text
@@ -28,7 +29,7 @@ def read_table(path: Path, case: Case) -> Observations:
     """The observations of a case in a CSV file.
 
     Raises:
-        ValueError: naming file, line and column.
+        InputError: naming file, line and column.
     """
     wells = [well.name for well in case.wells]
     measured: list[Observations] = []
@@ -58,7 +59,7 @@ def read_table(path: Path, case: Case) -> Observations:
         with at(path, line, "time"):
             place = tuple(one.places(case.schedule.steps, wells)[:, 0].tolist())
             if place in line_of:
-                raise ValueError(f"{one.name(0)} is in line {line_of[place]} too; keep one")
+                raise InputError(f"{one.name(0)} is in line {line_of[place]} too; keep one")
         line_of[place] = line
         measured.append(one)
     return concatenated(measured)
@@ -93,7 +94,7 @@ def concatenated(parts: Sequence[Observations]) -> Observations:
 
 def _unit(cell: str, dimension: str) -> float:
     if not cell:
-        raise ValueError(f"missing; give the unit of the {dimension}, one of {list(UNITS[dimension])}")
+        raise InputError(f"missing; give the unit of the {dimension}, one of {list(UNITS[dimension])}")
     return Unit(dimension).scale(cell)
 
 

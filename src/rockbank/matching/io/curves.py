@@ -14,6 +14,7 @@ import resfo
 import xarray as xr
 from jaxtyping import Float
 
+from rockbank.core.errors import InputError
 from rockbank.flow.casefile.wells import Pressure, Rate
 from rockbank.flow.eclipse.summary import read_summary
 from rockbank.flow.units import UNITS
@@ -42,7 +43,7 @@ class SigmaSection:
     def __post_init__(self) -> None:
         for name, sigma in vars(self).items():
             if sigma is not None and not sigma > 0:
-                raise ValueError(f"{name}: got standard deviation {sigma:g}; it must be positive: say how far the "
+                raise InputError(f"{name}: got standard deviation {sigma:g}; it must be positive: say how far the "
                                  "measurements are to be trusted, or leave them out of 'observed'")  # fmt: skip
 
 
@@ -81,20 +82,20 @@ def from_curves(curves: Mapping[tuple[str, Quantity], Curve], sigma: Mapping[Qua
     """Every point of the curves of wells and quantities; a NaN is what was not measured.
 
     Raises:
-        ValueError: a quantity has no standard deviation, or two; or a curve nothing but NaN.
+        InputError: a quantity has no standard deviation, or two; or a curve nothing but NaN.
     """
     parts = []
     for (well, quantity), (time, value, error) in curves.items():
         if quantity not in sigma and error is None:
-            raise ValueError(
+            raise InputError(
                 f"sigma: has no '{quantity}', which is observed in {well}; say how far it is to be trusted"
             )
         if quantity in sigma and error is not None:
-            raise ValueError(f"sigma.{quantity}: the file has a standard error of its own for {well}; leave it out")
+            raise InputError(f"sigma.{quantity}: the file has a standard error of its own for {well}; leave it out")
         deviation = np.full(len(value), sigma[quantity]) if error is None else error
         measured = ~np.isnan(value)
         if not measured.any():
-            raise ValueError(f"observed.{well}: {quantity} is not a number at any time; leave it out")
+            raise InputError(f"observed.{well}: {quantity} is not a number at any time; leave it out")
         n = int(measured.sum())
         parts.append(
             Observations(
@@ -112,7 +113,7 @@ def curves_of_summary(path: Path, section: CurvesSection) -> dict[tuple[str, Qua
     """What is observed, out of an Eclipse summary, at its report steps.
 
     Raises:
-        ValueError: naming the file and the well or the vector that it has not.
+        InputError: naming the file and the well or the vector that it has not.
     """
     read = read_summary(path)
     # read_summary makes zeros of a vector that is absent: a measurement that nobody made.
@@ -123,9 +124,9 @@ def curves_of_summary(path: Path, section: CurvesSection) -> dict[tuple[str, Qua
     for well, quantity in _pairs(section):
         name = section.called(well)
         if name not in read.wells:
-            raise ValueError(f"{path}: has no well '{name}'; it has {list(read.wells)}, say in 'names' which is {well}")
+            raise InputError(f"{path}: has no well '{name}'; it has {list(read.wells)}, say in 'names' which is {well}")
         if not any((vector, name) in present for vector in _VECTORS[quantity]):
-            raise ValueError(f"{path}: has no {' or '.join(_VECTORS[quantity])} of '{name}'; ask for it in the deck's "
+            raise InputError(f"{path}: has no {' or '.join(_VECTORS[quantity])} of '{name}'; ask for it in the deck's "
                              f"SUMMARY, or leave {quantity} out of 'observed'")  # fmt: skip
         found[well, quantity] = read.time, getattr(read, quantity)[:, read.wells.index(name)], None
     return found
@@ -146,7 +147,7 @@ def curves_of_netcdf(
         start: of the first report step, for times that are dates.
 
     Raises:
-        ValueError: naming the file and the variable, dimension, label or unit that it has not.
+        InputError: naming the file and the variable, dimension, label or unit that it has not.
     """
     found: dict[tuple[str, Quantity], Curve] = {}
     with _opened(path) as dataset:
@@ -154,7 +155,7 @@ def curves_of_netcdf(
         for well, quantity in _pairs(section):
             name = variable or section.called(quantity)
             if name not in dataset.data_vars:
-                raise ValueError(f"{path}: has no variable '{name}'; it has {list(dataset.data_vars)}, say in "
+                raise InputError(f"{path}: has no variable '{name}'; it has {list(dataset.data_vars)}, say in "
                                  f"'names' which is {quantity}, or as 'file: {path.name}:VARIABLE' which holds "
                                  "all")  # fmt: skip
             labels = [section.called(each) for each in ((well, quantity) if variable else (well,))]
@@ -184,7 +185,7 @@ def _along_time(path: Path, array: xr.DataArray, labels: Sequence[str], time_nam
     for label in labels:
         array = _labelled(path, array, label, time_name)
     if array.dims != (time_name,) or time_name not in array.coords:
-        raise ValueError(f"{path}: '{array.name}' of {labels[0]} runs along {list(array.dims)}; it has to run along "
+        raise InputError(f"{path}: '{array.name}' of {labels[0]} runs along {list(array.dims)}; it has to run along "
                          f"'{time_name}' alone, with coordinates: say in 'names' what its time is called")  # fmt: skip
     return array
 
@@ -201,7 +202,7 @@ def _opened(path: Path) -> Iterator[xr.Dataset]:
         # A number of seconds is no date; else xarray would make durations of it.
         dataset = xr.open_dataset(path, decode_timedelta=False)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: no NetCDF file: {error}; make it again") from error
+        raise InputError(f"{path}: no NetCDF file: {error}; make it again") from error
     with dataset:
         yield dataset
 
@@ -216,7 +217,7 @@ def _labelled(path: Path, array: xr.DataArray, label: str, time_name: str) -> xr
     for dim, names in labels.items():
         if label in names:
             return array.isel({dim: names.index(label)})
-    raise ValueError(f"{path}: '{array.name}' has no '{label}' among its labels {labels}; say in 'names' what the file "
+    raise InputError(f"{path}: '{array.name}' has no '{label}' among its labels {labels}; say in 'names' what the file "
                      "calls it")  # fmt: skip
 
 
@@ -224,14 +225,14 @@ def _scale(path: Path, name: str, dimension: str, attributes: Mapping[str, objec
     """One of the file's units in SI."""
     own, given = attributes.get("units"), getattr(units, name)
     if own is None and given is None:
-        raise ValueError(f"{path}: does not tell the unit of {name}; give 'units: {{{name}: "
+        raise InputError(f"{path}: does not tell the unit of {name}; give 'units: {{{name}: "
                          f"{next(iter(UNITS[dimension]))}}}' or one of {list(UNITS[dimension])}")  # fmt: skip
     try:
         scales = {Unit(dimension).scale(_plain_unit(str(text))) for text in (own, given) if text is not None}
-    except ValueError as error:
-        raise ValueError(f"{path}: {name}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {name}: {error}") from error
     if len(scales) == 2:
-        raise ValueError(f"units.{name}: got '{given}'; {path} itself says '{own}', leave it out")
+        raise InputError(f"units.{name}: got '{given}'; {path} itself says '{own}', leave it out")
     return scales.pop()
 
 
@@ -245,11 +246,11 @@ def _seconds(path: Path, time: xr.DataArray, units: UnitsSection, start: datetim
     """Times since the start: dates, or numbers with a unit."""
     if time.dtype.kind == "M":
         if units.time is not None:
-            raise ValueError(f"units.time: got '{units.time}'; the times of {path} are dates, leave it out")
+            raise InputError(f"units.time: got '{units.time}'; the times of {path} are dates, leave it out")
         since = time.values - np.datetime64(start)
         return np.asarray(since / np.timedelta64(1, "s"), dtype=float)
     if time.dtype.kind not in "iuf":
-        raise ValueError(f"{path}: '{time.name}' holds neither numbers nor dates of the usual calendar; convert it")
+        raise InputError(f"{path}: '{time.name}' holds neither numbers nor dates of the usual calendar; convert it")
     return np.asarray(time.values, dtype=float) * _scale(path, "time", "time", time.attrs, units)
 
 

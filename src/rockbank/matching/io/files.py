@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.matching.io.csv import read_table
 from rockbank.matching.io.curves import (
@@ -36,15 +37,15 @@ class ObservationsSection(CurvesSection):
         """The observations of a case.
 
         Raises:
-            ValueError: naming the file or the key, and what does not fit the case.
+            InputError: naming the file or the key, and what does not fit the case.
         """
         name, _, variable = self.file.partition(":")
         path = folder / name
         suffix = path.suffix.lower()
         if suffix not in (".csv", ".nc", ".smspec") or (variable and suffix != ".nc"):
-            raise ValueError(f"file: got '{self.file}'; give a .csv, a .nc, a .nc:VARIABLE or a .SMSPEC")
+            raise InputError(f"file: got '{self.file}'; give a .csv, a .nc, a .nc:VARIABLE or a .SMSPEC")
         if not path.is_file():
-            raise ValueError(f"{path}: no such file; the path is relative to the case file, and 'rockbank observe' "
+            raise InputError(f"{path}: no such file; the path is relative to the case file, and 'rockbank observe' "
                              "makes one of a run")  # fmt: skip
         wells = [well.name for well in case.wells]
         if suffix == ".csv":
@@ -53,7 +54,7 @@ class ObservationsSection(CurvesSection):
         else:
             self._require_sections(wells)
             if suffix == ".smspec" and self.units != UnitsSection():
-                raise ValueError(f"units: {path} tells its own; leave them out")
+                raise InputError(f"units: {path} tells its own; leave them out")
             curves = (curves_of_netcdf(path, variable, self, case.start) if suffix == ".nc"
                       else curves_of_summary(path, self))  # fmt: skip
             sigma = {name: of for name in QUANTITIES if (of := getattr(self.sigma, name)) is not None}
@@ -61,33 +62,33 @@ class ObservationsSection(CurvesSection):
         try:
             observations.places(case.schedule.steps, wells)
             _require_signs(observations, case)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
         return observations
 
     def _refuse_sections(self, path: Path) -> None:
         plain = {"observed": {}, "sigma": SigmaSection(), "names": {}, "units": UnitsSection()}
         for name, value in plain.items():
             if getattr(self, name) != value:
-                raise ValueError(f"{name}: is for a NetCDF or a summary; {path} says it in its columns, leave it out")
+                raise InputError(f"{name}: is for a NetCDF or a summary; {path} says it in its columns, leave it out")
 
     def _require_sections(self, wells: list[str]) -> None:
         if not any(self.observed.values()):
-            raise ValueError(f"observed: nothing; say which quantities of which well, such as {{{wells[0]}: [bhp]}}")
+            raise InputError(f"observed: nothing; say which quantities of which well, such as {{{wells[0]}: [bhp]}}")
         for well in self.observed:
             if well not in wells:
-                raise ValueError(f"observed: no well '{well}'; the case has {wells}")
+                raise InputError(f"observed: no well '{well}'; the case has {wells}")
         known = [*wells, *QUANTITIES, "time"]
         for name in self.names:
             if name not in known:
-                raise ValueError(f"names: unknown key '{name}'; known are {known}")
+                raise InputError(f"names: unknown key '{name}'; known are {known}")
 
 
 def _require_signs(observations: Observations, case: Case) -> None:
-    """ValueError where a well flows the wrong way, beyond all noise."""
+    """InputError where a well flows the wrong way, beyond all noise."""
     way = {well.name: 1.0 if well.kind == "injector" else -1.0 for well in case.wells}
     for i, well in enumerate(observations.well):
         is_wrong = way[well] * observations.value[i] < -_WRONG_SIGN * observations.sigma[i]
         if observations.quantity[i] != "bhp" and is_wrong:
-            raise ValueError(f"{observations.name(i)}: got {observations.value[i]:g} m^3/s; rates are positive into "
+            raise InputError(f"{observations.name(i)}: got {observations.value[i]:g} m^3/s; rates are positive into "
                              "the reservoir, so that a producer's are negative: change the sign")  # fmt: skip

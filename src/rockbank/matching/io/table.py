@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rockbank.core.errors import InputError
+
 if TYPE_CHECKING:
     from _csv import Reader as CSVReader
 
@@ -20,16 +22,16 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Mapping
     """The line number and the cells of each row of a CSV file; its columns may come in any order.
 
     Raises:
-        ValueError: naming the file that is absent or no such table, and its line.
+        InputError: naming the file that is absent or no such table, and its line.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; the path is relative to the case file")
+        raise InputError(f"{path}: no such file; the path is relative to the case file")
     try:
         # Spreadsheets put a byte-order mark before the first column's name.
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield from _rows(path, csv.reader(file, strict=True), columns)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: no CSV: {error}; save it as comma-separated UTF-8") from error
+        raise InputError(f"{path}: no CSV: {error}; save it as comma-separated UTF-8") from error
 
 
 def _rows(path: Path, lines: CSVReader, columns: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -44,26 +46,26 @@ def _rows(path: Path, lines: CSVReader, columns: Sequence[str]) -> Iterator[tupl
             if unknown
             else "twice a column"
         )
-        raise ValueError(f"{path}, line 1: {what}; the columns are {','.join(columns)}")
+        raise InputError(f"{path}, line 1: {what}; the columns are {','.join(columns)}")
     n = 0
     for cells in lines:
         if not cells:
             continue
         n += 1
         if n > _N_MAX:
-            raise ValueError(f"{path}: more than {_N_MAX} rows; keep fewer")
+            raise InputError(f"{path}: more than {_N_MAX} rows; keep fewer")
         if len(cells) != len(head):
-            raise ValueError(f"{path}, line {lines.line_num}: {len(cells)} cells; there are {len(head)} columns")
+            raise InputError(f"{path}, line {lines.line_num}: {len(cells)} cells; there are {len(head)} columns")
         yield lines.line_num, dict(zip(head, (cell.strip() for cell in cells), strict=True))
 
 
 @contextmanager
 def at(path: Path, line: int, column: str) -> Iterator[None]:
-    """Makes a ValueError name file, line and column."""
+    """Makes an InputError name file, line and column."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(f"{path}, line {line}, {column}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}, line {line}, {column}: {error}") from error
 
 
 def number(cell: str) -> float:
@@ -71,14 +73,14 @@ def number(cell: str) -> float:
     try:
         value = float(cell)
     except ValueError:
-        raise ValueError(f"got '{cell}'; give a number such as 1.5e7") from None
+        raise InputError(f"got '{cell}'; give a number such as 1.5e7") from None
     if not math.isfinite(value):
-        raise ValueError(f"got '{cell}'; leave out the row of what was not measured")
+        raise InputError(f"got '{cell}'; leave out the row of what was not measured")
     return value
 
 
 def one_of(cell: str, known: Sequence[str]) -> str:
     """The cell, if it is one of those known."""
     if cell not in known:
-        raise ValueError(f"got '{cell}'; known are {list(known)}")
+        raise InputError(f"got '{cell}'; known are {list(known)}")
     return cell

@@ -9,6 +9,7 @@ import numpy as np
 from iterative_ensemble_smoother import ESMDA, AdaptiveESMDA
 from jaxtyping import Float
 
+from rockbank.core.errors import InputError, UserError
 from rockbank.matching.methods.state import FAILED, RUNNING, Record, State
 from rockbank.matching.methods.workers import OF_ONE_MEMBER, Each, Work
 from rockbank.matching.problem.objective import Cost, Objective, Vector
@@ -23,7 +24,7 @@ _SAME = 1e-10
 _SPENT = 1e-9
 
 
-class EnsembleError(RuntimeError):
+class EnsembleError(UserError, RuntimeError):
     """Too few members are left to go on."""
 
 
@@ -74,11 +75,11 @@ class EsMda:
     tolerance: float = 1e-4
 
     def check(self, objective: Objective, n_members: int) -> None:
-        """ValueError for too few members, or a prior that is scaled."""
+        """InputError for too few members, or a prior that is scaled."""
         if n_members < self._least:
-            raise ValueError(f"members: got {n_members}; es-mda takes {self._least} at least, better 100")
+            raise InputError(f"members: got {n_members}; es-mda takes {self._least} at least, better 100")
         if objective.prior_precision != 1:
-            raise ValueError("scaling: got 'published'; es-mda samples the posterior: leave it at 'posterior'")
+            raise InputError("scaling: got 'published'; es-mda samples the posterior: leave it at 'posterior'")
 
     @property
     def _least(self) -> int:
@@ -94,7 +95,7 @@ class EsMda:
             each: runs the simulator; members' checkpoints are written where it does.
 
         Raises:
-            ValueError: as `check`.
+            InputError: as `check`.
             EnsembleError: too few are left, because the others' runs failed.
         """
         objective = work.objective

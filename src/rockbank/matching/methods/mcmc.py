@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float
 
+from rockbank.core.errors import InputError
 from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.matching.methods.state import Record, State
 from rockbank.matching.problem.objective import Cost, Objective, Parts, Target, Vector
@@ -75,9 +76,9 @@ class Chain:
 
     def __post_init__(self) -> None:
         if self.is_guided and self.surrogate is not None:
-            raise ValueError("surrogate: it has no gradient to be guided by; leave out one of the two")
+            raise InputError("surrogate: it has no gradient to be guided by; leave out one of the two")
         if self.max_iterations <= self.burn_in:
-            raise ValueError(f"iterations: got {self.max_iterations}; a chain leaves out its first {self.burn_in}: "
+            raise InputError(f"iterations: got {self.max_iterations}; a chain leaves out its first {self.burn_in}: "
                              "allow more")  # fmt: skip
 
     def start(self, objective: Objective, target: Target, z: Vector) -> State:

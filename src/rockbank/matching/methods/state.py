@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import replacing
 from rockbank.matching.problem.objective import Cost, Evaluation, Parts, Vector
 
@@ -90,7 +91,7 @@ class State:
         """The checkpoint in `path`.
 
         Raises:
-            ValueError: naming the file that is none.
+            InputError: naming the file that is none.
         """
         try:
             # Numpy does not close a file of its own opening that turns out to be none of its own.
@@ -106,7 +107,7 @@ class State:
                 for z, parts, cost in zip(found["z"], found["parts"], found["cost"], strict=True)
             )
         except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(
+            raise InputError(
                 f"{path}: no checkpoint of a member: {error}; delete it, and the member starts anew"
             ) from error
         prefix = "memory_"

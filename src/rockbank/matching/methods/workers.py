@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from rockbank.core.errors import InputError, UserError
 from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.matching.methods.state import FAILED, RUNNING, State
 from rockbank.matching.problem.objective import Objective, Target, Vector
@@ -27,12 +28,12 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 # step, which is an eighth of a Jacobian's time.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 _POLL_SECONDS = 0.5
-# What one member's rock can do to the simulator; the case and the generator were checked before, so that a ValueError
+# What one member's rock can do to the simulator; the case and the generator were checked before, so that an InputError
 # is of that rock too.
-OF_ONE_MEMBER = (NewtonError, np.linalg.LinAlgError, FloatingPointError, ValueError)
+OF_ONE_MEMBER = (NewtonError, np.linalg.LinAlgError, FloatingPointError, InputError)
 
 
-class WorkerLost(RuntimeError):
+class WorkerLost(UserError, RuntimeError):
     """A process of the pool ended without a word."""
 
 
@@ -56,7 +57,7 @@ class Together(Protocol):
     """How all members go from their starts to their ends together, by way of their checkpoints."""
 
     def check(self, objective: Objective, n_members: int) -> None:
-        """ValueError for what it cannot do, before anything runs."""
+        """InputError for what it cannot do, before anything runs."""
         ...
 
     def run(self, work: Work, n_members: int, seed: int, each: Each) -> Sequence[State]:

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from rockbank.core.errors import InputError
 from rockbank.generator.ranges import ValueRange
 
 # Directions of the derivative taken at a time: the activations of 25 of DeepFlow's images are 50 MB.
@@ -69,12 +70,12 @@ class RockGenerator:
         """Of a module from (n, *latent) to (n, channels, height, width).
 
         Raises:
-            ValueError: the geology asks for a channel that the generator has not.
+            InputError: the geology asks for a channel that the generator has not.
         """
         for name, channel in (("facies", geology.facies), ("porosity", geology.porosity)):
             if channel is not None and not 0 <= channel < len(value_range):
                 remedy = "; leave porosity at null for one" if name == "porosity" else ""
-                raise ValueError(f"geology.{name}: got channel {channel}; the generator has {len(value_range)}, "
+                raise InputError(f"geology.{name}: got channel {channel}; the generator has {len(value_range)}, "
                                  f"counted from 0{remedy}")  # fmt: skip
         self._generator = _folded(generator).requires_grad_(False)
         self._latent = latent

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.simulate import jacobian, simulate
 from rockbank.matching.problem.geology import RockGenerator, WellFacies
@@ -172,13 +173,13 @@ class Objective:
             scaling: of the three parts.
 
         Raises:
-            ValueError: the generator's sections do not fit the grid, or observations the schedule.
+            InputError: the generator's sections do not fit the grid, or observations the schedule.
         """
         grid = case.rock.grid
         with torch.no_grad():
             made = tuple(rock(torch.zeros(rock.n_latent, dtype=torch.float64)).facies.shape)
         if made != grid.shape:
-            raise ValueError(f"grid: got {grid.shape} cells, the generator makes sections of {made}; take a generator "
+            raise InputError(f"grid: got {grid.shape} cells, the generator makes sections of {made}; take a generator "
                              "of the grid's shape, or a grid of the generator's")  # fmt: skip
         self.rock, self.case, self.observations, self.facies = rock, case, observations, facies
         self.has_flow, self.has_wells = flow and len(observations) > 0, wells and len(facies.cells) > 0

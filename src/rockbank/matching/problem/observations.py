@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from rockbank.core.errors import InputError
 from rockbank.flow.simulate import Result
 
 Quantity = Literal["bhp", "water_rate", "oil_rate"]
@@ -44,15 +45,15 @@ class Observations:
     def __post_init__(self) -> None:
         for i in range(len(self.time)):
             if not (self.sigma[i] > 0 and np.isfinite(self.sigma[i])):
-                raise ValueError(f"{self.name(i)}: got standard deviation {self.sigma[i]:g}; it must be positive: say "
+                raise InputError(f"{self.name(i)}: got standard deviation {self.sigma[i]:g}; it must be positive: say "
                                  "how far the measurement is to be trusted, or leave it out")  # fmt: skip
             if not np.isfinite(self.value[i]):
-                raise ValueError(f"{self.name(i)}: got {self.value[i]}; leave out what was not measured")
+                raise InputError(f"{self.name(i)}: got {self.value[i]}; leave out what was not measured")
         keys = list(zip(self.well, self.quantity, self.time.tolist(), strict=True))
         twice = {key for key, n in Counter(keys).items() if n > 1}
         if twice:
             well, quantity, time = min(twice)
-            raise ValueError(f"{quantity} of {well} at {time / 86400:g} days is there twice; keep one")
+            raise InputError(f"{quantity} of {well} at {time / 86400:g} days is there twice; keep one")
         order = sorted(range(len(keys)), key=keys.__getitem__)
         for name in ("time", "value", "sigma"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=float)[order])
@@ -71,16 +72,16 @@ class Observations:
         """Where each stands among a run's observables: quantity, report step and well.
 
         Raises:
-            ValueError: naming the observation of no well, or between the ends of the report steps.
+            InputError: naming the observation of no well, or between the ends of the report steps.
         """
         ends = np.cumsum(steps)
         found = np.empty((3, len(self)), dtype=int)
         for i, time in enumerate(self.time):
             if self.well[i] not in wells:
-                raise ValueError(f"{self.name(i)}: no such well; the case has {list(wells)}")
+                raise InputError(f"{self.name(i)}: no such well; the case has {list(wells)}")
             nearest = int(np.abs(ends - time).argmin())
             if abs(ends[nearest] - time) > _SAME_TIME * ends[-1]:
-                raise ValueError(f"{self.name(i)}: no report step ends then, the nearest at {ends[nearest] / 86400:g} "
+                raise InputError(f"{self.name(i)}: no report step ends then, the nearest at {ends[nearest] / 86400:g} "
                                  f"of {ends[-1] / 86400:g} days; let a step of the schedule end there")  # fmt: skip
             found[:, i] = QUANTITIES.index(self.quantity[i]), nearest, list(wells).index(self.well[i])
         return found

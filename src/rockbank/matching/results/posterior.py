@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import replacing
 from rockbank.core.provenance import git_commit
 from rockbank.flow.results.netcdf import CONVENTIONS
@@ -86,14 +87,14 @@ def write_posterior(folder: Path, dataset: xr.Dataset) -> None:
 
 
 def read_posterior(folder: Path) -> xr.Dataset:
-    """The dataset that `write_posterior` wrote; ValueError names the file that is absent or something else."""
+    """The dataset that `write_posterior` wrote; InputError names the file that is absent or something else."""
     path = folder / POSTERIOR
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; 'rockbank match report {folder}' makes it")
+        raise InputError(f"{path}: no such file; 'rockbank match report {folder}' makes it")
     try:
         return xr.load_dataset(path, engine="h5netcdf")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: no NetCDF file: {error}; delete it, and make it again") from error
+        raise InputError(f"{path}: no NetCDF file: {error}; delete it, and make it again") from error
 
 
 def fingerprint(run: Run) -> str:
