@@ -16,6 +16,7 @@ STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="
 EVERYWHERE = {
     "rockbank.params": "reads params.yaml, whose values DVC tracks itself",
     "rockbank.core.config": "likewise",
+    "rockbank.core.errors": "ends a stage without an output",
     "rockbank.core.files": "writes whole what it is given",
     "rockbank.core.provenance": "reads the commit and DVC's md5, which differ without any change of it",
     "rockbank.core.paths": "names paths, as dvc.yaml does",
@@ -40,7 +41,6 @@ LEFT_OUT = {
     "gate": JUDGED,
     "register": {
         **JUDGED,
-        "rockbank.mlops.gate": "judges a promotion, which is no stage",
         "rockbank.stages.blueprint": "is read",
     },
 }

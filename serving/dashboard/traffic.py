@@ -51,29 +51,29 @@ class Reading:
     queued: float = 0.0
 
 
-def told(metric: Counter | Gauge | Histogram, suffix: str = "") -> list[Sample]:
+def exposed(metric: Counter | Gauge | Histogram, suffix: str = "") -> list[Sample]:
     """What a metric exposes under names that end with `suffix`."""
     return [each for family in metric.collect() for each in family.samples if each.name.endswith(suffix)]
 
 
 def read(metrics: Metrics) -> Reading:
     """The counters now."""
-    answered = [each for each in told(metrics.requests_total, "_total") if _samples(each.labels["route"])]
+    answered = [each for each in exposed(metrics.requests_total, "_total") if _samples(each.labels["route"])]
     return Reading(
         at=time.monotonic(),
         requests=sum(each.value for each in answered),
         failures=sum(each.value for each in answered if each.labels["status"] in FAILURES),
-        samples=sum(each.value for each in told(metrics.samples_total, "_total")),
-        rejections={each.labels["reason"]: each.value for each in told(metrics.rejections_total, "_total")},
+        samples=sum(each.value for each in exposed(metrics.samples_total, "_total")),
+        rejections={each.labels["reason"]: each.value for each in exposed(metrics.rejections_total, "_total")},
         seconds=_sum(buckets for route, buckets in histograms(metrics).items() if _samples(route)),
-        queued=sum(each.value for each in told(metrics.queued_samples)),
+        queued=sum(each.value for each in exposed(metrics.queued_samples)),
     )
 
 
 def histograms(metrics: Metrics) -> dict[str, Buckets]:
     """The latencies of each route that has been asked."""
     found: dict[str, list[tuple[float, float]]] = {}
-    for each in told(metrics.request_seconds, "_bucket"):
+    for each in exposed(metrics.request_seconds, "_bucket"):
         found.setdefault(each.labels["route"], []).append((float(each.labels["le"]), each.value))
     return {route: tuple(buckets) for route, buckets in found.items()}
 
@@ -146,8 +146,8 @@ class Traffic:
 
     def rejections(self) -> dict[str, int]:
         """Requests not served since the start, by reason, where there are any."""
-        told = read(self._metrics).rejections
-        return {reason: int(count) for reason, count in sorted(told.items()) if count}
+        counts = read(self._metrics).rejections
+        return {reason: int(count) for reason, count in sorted(counts.items()) if count}
 
 
 def _samples(route: str) -> bool:

@@ -79,8 +79,8 @@ class WindowReport:
 class SampleStatistics:
     """The window that fills, and how often in a row each statistic was over its limit.
 
-    Only samples of the version's own law belong here: with latents drawn by the service and no truncation. A seed that
-    is asked for again and again is one sample many times, which would read as a collapse.
+    Only samples of the version's own distribution belong here: with latents drawn by the service and no truncation. A
+    seed that is sent again and again is one sample many times, which would read as a collapse.
 
     Attributes:
         problem: why nothing is compared, and the remedy; None where all is well.

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from rockbank.gan.batches import real_batch
 from rockbank.gan.checkpoint import FILE, CheckpointMismatch, load_checkpoint
-from rockbank.gan.training import Record, TrainingDiverged, fit, pick_device, real_batch
+from rockbank.gan.training import fit, pick_device
+from rockbank.gan.training_state import Record, TrainingDiverged
 from rockbank.params import GeneratorParams
 
 PARAMS = GeneratorParams(

@@ -128,7 +128,7 @@ def launch(folder: Path, **given: Any) -> Process:
     """`python -m serving` on a free port with the registry in `folder`, once it answers."""
     usual = {
         "models": "shale", "port": 0, "cache": folder / "cache", "tracking_uri": f"sqlite:///{folder}/mlflow.db",
-        "poll_seconds": 3600, "threads": 1, "notice_seconds": 0, "statistics_window": 32,
+        "poll_seconds": 3600, "threads": 1, "shutdown_delay_seconds": 0, "statistics_window": 32,
     }  # fmt: skip
     environment = {f"ROCKBANK_{name.upper()}": str(value) for name, value in (usual | given).items()}
     root = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ class Pan {
     this.section = section;
     this.name = name;
     this.canvas = section.querySelector("canvas");
-    this.told = section.querySelector("output");
+    this.caption = section.querySelector("output");
     this.source = null;
     this.tiles = new Map();
     this.loading = new Map();
@@ -107,7 +107,7 @@ class Pan {
 
   tell(width, height) {
     const across = `${(width * this.source.voxel * 1e6).toPrecision(3)} \u00b5m`;
-    say(this.told, `Seed ${this.source.seed}, from pixel (${this.x}, ${this.y}), ${width} \u00d7 ${height} pixels, ${across} across`, "");
+    say(this.caption, `Seed ${this.source.seed}, from pixel (${this.x}, ${this.y}), ${width} \u00d7 ${height} pixels, ${across} across`, "");
   }
 
   load(places) {
@@ -146,7 +146,7 @@ class Pan {
 
   // After a refusal nothing is asked for a while: as long as the service says, or until the reader comes back to it.
   pause(error) {
-    say(this.told, error.name === "TimeoutError" ? "The server did not answer in time" : error.message, "refused");
+    say(this.caption, error.name === "TimeoutError" ? "The server did not answer in time" : error.message, "refused");
     const seconds = Number(error.wait) || 10;
     this.waitUntil = Date.now() + seconds * 1000;
     setTimeout(() => this.redraw(), seconds * 1000 + 50);

@@ -1,4 +1,4 @@
-"""What every endpoint asks first: which service this is, who asks, and how errors are told."""
+"""What every endpoint shares: its service, its keys, and its errors' documentation."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def admit(request: Request) -> Key:
     service = service_of(request)
     key = service.keys.check(_given(request))
     request.state.key_name = key.name
-    service.keys.spend(key, request.client.host if request.client else "")
+    service.keys.count(key, request.client.host if request.client else "")
     return key
 
 

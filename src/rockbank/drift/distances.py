@@ -143,19 +143,19 @@ def calibrate(
         rng: of the resampling.
     """
     ordered = np.sort(reference)
-    drawn = []
+    resampled = []
     for _ in range(N_RESAMPLES):
         # Once because the source is itself a sample, and once more for the window.
         again = rng.choice(source, len(source))
-        drawn.append(quick_distances(rng.choice(again, size), ordered))
-    return limits(drawn)
+        resampled.append(quick_distances(rng.choice(again, size), ordered))
+    return limits(resampled)
 
 
-def limits(drawn: list[Distances]) -> Distances:
+def limits(resampled: list[Distances]) -> Distances:
     """The quantile of distances between sets of one distribution, times the margin."""
     return Distances(
-        wasserstein=MARGIN * float(np.quantile([each.wasserstein for each in drawn], QUANTILE)),
-        ks=min(1.0, MARGIN * float(np.quantile([each.ks for each in drawn], QUANTILE))),
+        wasserstein=MARGIN * float(np.quantile([each.wasserstein for each in resampled], QUANTILE)),
+        ks=min(1.0, MARGIN * float(np.quantile([each.ks for each in resampled], QUANTILE))),
     )
 
 
@@ -212,8 +212,8 @@ def calibrate_by_patches(
     parted: Iterator[tuple[Int[np.ndarray, " inside"], Int[np.ndarray, " outside"]]],
 ) -> dict[str, Distances]:
     """The limits of each statistic, from what `compare` finds between regions of one reference and their rests."""
-    drawn: dict[str, list[Distances]] = {}
+    resampled: dict[str, list[Distances]] = {}
     for inside, outside in parted:
         for name, each in compare(inside, outside).items():
-            drawn.setdefault(name, []).append(each)
-    return {name: limits(each) for name, each in drawn.items()}
+            resampled.setdefault(name, []).append(each)
+    return {name: limits(each) for name, each in resampled.items()}

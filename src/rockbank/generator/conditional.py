@@ -172,7 +172,7 @@ def accepted(
     segmentation: Segmentation,
     n: int,
     *,
-    told: Callable[[int, int], None] = lambda n_found, n_tried: None,
+    on_batch: Callable[[int, int], None] = lambda n_found, n_tried: None,
 ) -> Iterator[tuple[int, Float32[np.ndarray, "c h w"]]]:
     """The first `n` samples that meet the condition, each with its place among the seed's samples.
 
@@ -181,7 +181,7 @@ def accepted(
         condition: what is kept.
         segmentation: how the phase of interest is found.
         n: how many.
-        told: called after each batch with what was found and tried.
+        on_batch: called after each batch with what was found and tried.
 
     Raises:
         TooRare: where they run out before; with what the samples had instead.
@@ -189,7 +189,7 @@ def accepted(
     rejection = Rejection(condition, segmentation, n)
     for batch in batches:
         yield from rejection.take(batch)
-        told(rejection.n_found, rejection.n_tried)
+        on_batch(rejection.n_found, rejection.n_tried)
         if rejection.is_done:
             return
     raise rejection.too_rare()

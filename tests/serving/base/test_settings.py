@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.base.settings import Settings, SettingsError, load_settings, unknown_variables
+from serving.base.settings import Settings, SettingsError, load_settings, renamed_variables, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +72,13 @@ def test_a_misspelt_variable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_an_old_name_is_read_and_the_new_one_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROCKBANK_NOTICE_SECONDS", "3")
+    assert load_settings().shutdown_delay_seconds == 3.0
+    assert load_settings(shutdown_delay_seconds=0).shutdown_delay_seconds == 0.0
+    assert renamed_variables() == {"ROCKBANK_NOTICE_SECONDS": "ROCKBANK_SHUTDOWN_DELAY_SECONDS"}
+    assert unknown_variables() == []
+    monkeypatch.setenv("ROCKBANK_SHUTDOWN_DELAY_SECONDS", "4")
+    assert load_settings().shutdown_delay_seconds == 4.0

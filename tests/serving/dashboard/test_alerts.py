@@ -61,7 +61,7 @@ async def test_a_version_that_is_not_served_is_told_with_its_reason(shale: Path,
 async def test_no_champion_is_told_and_the_last_one_goes_on(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         mlflow.MlflowClient().delete_registered_model_alias("shale", registry.CHAMPION)
-        running.service.follower.hasten()
+        running.service.follower.poll_now()
         end = time.monotonic() + 30
         while not (found := told(running.service)):
             assert time.monotonic() < end

@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rockbank.cli.main import app
-from rockbank.client import AsyncClient, Client, ClientError, Patience, Samples
+from rockbank.client import AsyncClient, Client, ClientError, RetryPolicy, Samples
 from rockbank.core.files import read_json
 from rockbank.generator.card import REFERENCE
 from rockbank.generator.latents import draw_latents
@@ -133,7 +133,7 @@ def test_a_spent_rate_is_waited_out(shale: Path, start_process: Start) -> None:
     # A bucket of 30 requests that fills by one in two seconds.
     running = start_process(rate_per_minute=30)
     refused = pytest.raises(ClientError, match=r"429.*requests a minute")
-    with Client(running.url, patience=Patience(retries=0)) as hasty, refused as caught:
+    with Client(running.url, retry=RetryPolicy(retries=0)) as hasty, refused as caught:
         for _ in range(100):
             hasty.generate("shale", 1, 7)
     assert caught.value.status == 429

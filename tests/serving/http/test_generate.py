@@ -165,7 +165,7 @@ async def test_a_large_request_is_computed_no_further_than_one_block_ahead(shale
     async with serve() as running:
         served = running.service.models.find("shale")
         blocks = running.service.sampling.blocks(
-            served, "current", seed=1, n=10_000, truncation=None, request_id="r", is_own_law=False
+            served, "current", seed=1, n=10_000, truncation=None, request_id="r", is_unconditioned=False
         )
         await anext(blocks)
         await anext(blocks)

@@ -39,7 +39,7 @@ def signed(body: bytes, moment: int, secret: str = SECRET) -> dict[str, str]:
     }
 
 
-async def test_a_signed_webhook_hastens_the_look_at_the_alias(shale: Path, serve: Serve) -> None:
+async def test_a_signed_webhook_has_the_alias_read_at_once(shale: Path, serve: Serve) -> None:
     body = json.dumps({"entity": "model_version_alias", "action": "created"}).encode()
     async with serve(webhook_secret=SECRET) as running:
         registry.set_alias("shale", registry.CHAMPION, "2")
@@ -62,12 +62,12 @@ async def test_a_webhook_whose_signature_does_not_hold_does_nothing(shale: Path,
         digest = hmac.new(SECRET.encode(), b"delivery-1.." + body, hashlib.sha256).digest()
         headers |= {"X-MLflow-Timestamp": "", "X-MLflow-Signature": "v1," + base64.b64encode(digest).decode()}
     async with serve(webhook_secret=SECRET) as running:
-        hastened: list[bool] = []
-        running.service.follower.hasten = lambda: hastened.append(True)  # type: ignore[method-assign]
+        polled: list[bool] = []
+        running.service.follower.poll_now = lambda: polled.append(True)  # type: ignore[method-assign]
         response = await running.client.post(HOOK, content=body + (b" " if wrong == "body" else b""), headers=headers)
         assert response.status_code == 403
         assert "signature" in response.json()["error"]
-        assert hastened == []
+        assert polled == []
 
 
 async def test_a_poll_can_be_asked_for(shale: Path, serve: Serve) -> None:

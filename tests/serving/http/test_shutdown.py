@@ -68,7 +68,7 @@ def test_a_signal_ends_it_with_status_0_after_what_is_being_answered(start_proce
 
 @pytest.mark.slow
 def test_after_the_signal_it_is_not_ready_and_still_answers_until_the_notice_is_over(start_process: Start) -> None:
-    process = start_process(notice_seconds=3)
+    process = start_process(shutdown_delay_seconds=3)
     with httpx.Client(base_url=process.url) as client:
         assert client.get("/v2/health/ready").status_code == 200
         process.process.terminate()
@@ -93,7 +93,7 @@ def test_a_client_that_takes_nothing_does_not_keep_it_from_ending(start_process:
 
 @pytest.mark.slow
 def test_under_load_no_request_is_lost_where_clients_heed_that_it_is_not_ready(start_process: Start) -> None:
-    process = start_process(notice_seconds=10)
+    process = start_process(shutdown_delay_seconds=10)
     failed: list[str] = []
     n_answered = [0]
     told = threading.Event()

@@ -235,7 +235,7 @@ async def test_a_full_disk_while_pulling_leaves_the_old_one_and_nothing_half_wri
         assert "ROCKBANK_CACHE" in (running.service.models.slot("shale").problem or "")
         assert sorted(path.name for path in (shale / "cache" / "shale").iterdir()) == ["1", "champion.json"]
         # Where there is room again, it is served.
-        running.service.follower.hasten()
+        running.service.follower.poll_now()
         async with asyncio.timeout(SECONDS):
             while await version_of(running) != "2":
                 await asyncio.sleep(0.02)

@@ -11,7 +11,7 @@ from rockbank.data.manifest import VOXEL_SIZES
 from rockbank.params import CheckParams
 from rockbank.rock.crops import SPLITS
 
-# One crop in a hundred may be odd, such as one that lies wholly in a grain.
+# One crop in a hundred may be an outlier, such as one that lies wholly in a grain.
 MOSTLY = 0.99
 SIDES = [16 * k for k in range(1, 129)]
 DTYPES = ["uint8", "uint16"]
