@@ -143,7 +143,7 @@ class GrpcServer:
                 status = 504 if is_late else 499
                 metrics.rejected("deadline" if is_late else "client_gone")
                 raise
-            # The outermost door, as over HTTP: its words may tell of the inside, so they go to the log alone.
+            # The outermost handler, as over HTTP: its words may reveal internals, so they go to the log alone.
             except Exception:
                 log.exception("a call failed in a way that was not foreseen")
                 text = "an error of the service; its log has it under the id in x-request-id"
@@ -160,7 +160,7 @@ class GrpcServer:
         return call
 
     def _admit(self, metadata: dict[str, str], peer: str) -> str:
-        """The name of the key that a call brings, whose rate it is counted against."""
+        """The name of the key that a call has, whose rate it is counted against."""
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         keys = self._service.keys
         key = keys.check(token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key"))

@@ -21,7 +21,7 @@ EVERYWHERE = {
     "rockbank.core.provenance": "reads the commit and DVC's md5, which differ without any change of it",
     "rockbank.core.paths": "names paths, as dvc.yaml does",
     "rockbank.core.terminal": "shows progress",
-    "rockbank.mlops.tracking": "what MLflow is told is no output",
+    "rockbank.mlops.tracking": "what MLflow records is no output",
 }
 SCORED = {"rockbank.stages.training_run": "adds scores to the MLflow run"}
 # A training takes hours: what does not make weights, and is only the record of how they came, is left out.

@@ -1,4 +1,4 @@
-"""What the status page shows, gathered from the service when somebody looks."""
+"""What the status page shows, gathered from the service on request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from serving.registry.versions import VersionCache
 from serving.service import Service
 from serving.watch.statistics import DIVERSITY, WindowReport
 
-# However many look, the service is asked once in this time.
+# However many readers there are, the service is read once in this time.
 _KEPT_SECONDS = 1.0
 _N_VERSIONS = 6
 _N_SWAPS = 12
@@ -40,7 +40,7 @@ class Dashboard:
     """The status page of one service."""
 
     def __init__(self, service: Service) -> None:
-        """Nothing is gathered before somebody looks, but for the traffic."""
+        """Nothing is gathered before a request, but for the traffic."""
         self._service = service
         self._page = Page()
         self._traffic = Traffic(service.metrics)

@@ -20,7 +20,7 @@ TICK_SECONDS = 5.0
 N_HISTORY = 60
 # Of a value "now": a minute.
 N_NOW = 12
-# What samples; looks at the page, at the metrics and at the health are not traffic.
+# What samples; reads of the page, the metrics and the health are not traffic.
 _SAMPLING = ("generate", "infer", "ModelInfer")
 # The answers that are the service's own fault: HTTP's, and gRPC's.
 FAILURES = ("500", "502", "503", "504", "UNKNOWN", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
@@ -71,7 +71,7 @@ def read(metrics: Metrics) -> Reading:
 
 
 def histograms(metrics: Metrics) -> dict[str, Buckets]:
-    """The latencies of each route that has been asked."""
+    """The latencies of each route that has had requests."""
     found: dict[str, list[tuple[float, float]]] = {}
     for each in exposed(metrics.request_seconds, "_bucket"):
         found.setdefault(each.labels["route"], []).append((float(each.labels["le"]), each.value))
@@ -136,7 +136,7 @@ class Traffic:
         return int(last.failures - first.failures), int(last.requests - first.requests)
 
     def routes(self) -> list[tuple[str, int, float | None, float | None]]:
-        """Of each route that has been asked: its requests, their median and 99th percentile in seconds."""
+        """Of each route that has had requests: its requests, their median and 99th percentile in seconds."""
         found = sorted(histograms(self._metrics).items(), key=lambda each: -each[1][-1][1])
         return [
             (route, int(buckets[-1][1]), quantile(buckets, 0.5), quantile(buckets, 0.99))

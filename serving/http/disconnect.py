@@ -30,7 +30,7 @@ async def cancel_on_disconnect(receive: Callable[[], Awaitable[Any]], work: Awai
     finally:
         disconnect.cancel()
         working.cancel()
-        # It has to have let go of the queue before anything else is asked.
+        # It has to be out of the queue before the request is answered.
         await asyncio.gather(working, disconnect, return_exceptions=True)
 
 

@@ -96,7 +96,7 @@ class Outermost:
 
 
 def request_id_of(given: str | None) -> str:
-    """The id that the client brings, where it can stand in a log; else a new one."""
+    """The id that the client sends, where it can stand in a log; else a new one."""
     return given if given is not None and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
@@ -125,7 +125,7 @@ def _cause_of_ours(error: BaseException) -> ServingError | None:
 
 
 def _read_headers(scope: Scope) -> tuple[str | None, int]:
-    """The request's id, if it brings one, and the size of the headers in bytes."""
+    """The request's id, if it has one, and the size of the headers in bytes."""
     given, n_bytes = None, 0
     for name, value in scope["headers"]:
         n_bytes += len(name) + len(value) + 4

@@ -229,7 +229,7 @@ class Models:
             raise NothingToRollBack(
                 f"'{name}' has no previous version loaded; promote another with 'rockbank promote {name} --version N'"
             )
-        # The version that the alias names must not come back at the next look at it.
+        # The version that the alias names must not come back at the next read of it.
         slot.held_back = slot.current.version if slot.current.version == slot.alias_version else None
         slot.current, slot.previous = slot.previous, slot.current
         self._record(slot, slot.previous, is_rollback=True)

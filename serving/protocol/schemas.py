@@ -63,7 +63,11 @@ class GenerateRequest(_Strict):
     n: Annotated[StrictInt, Field(ge=1, description="how many samples")] = 1
     seed: Annotated[
         StrictInt | None,
-        Field(ge=0, lt=2**64, description="the same seed gives the same samples; without one it is drawn and returned"),
+        Field(
+            ge=0,
+            lt=2**64,
+            description="the same seed gives the same samples; without one a random seed is used and returned",
+        ),
     ] = None
     truncation: Annotated[
         float | None,

@@ -1,4 +1,4 @@
-"""Follows the registry: what an alias names is loaded, checked and swapped in; whatever fails, the old one goes on."""
+"""Follows the registry: what an alias names is loaded, checked and swapped in; on any failure the old one stays."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Follower:
         before = set(slot.loaded().values())
         try:
             await self._follow(slot, timeout or self._settings.alias_timeout_seconds)
-        # The last door: whatever a version brings with it, the follower lives and the old one goes on.
+        # The last handler: whatever a version raises, the follower goes on, and so does the old version.
         except Exception as error:
             self._failed(slot, slot.reference, error, "unexpected")
             log.exception("following %s failed", slot.reference)

@@ -10,7 +10,7 @@ from rockbank.mlops import registry
 from serving.base.logs import log
 from serving.registry.threads import StillBusy, Threads
 
-# Between two reads of a model's versions, while somebody looks at the page.
+# Between two reads of a model's versions, while the page is open.
 FRESH_SECONDS = 10.0
 
 

@@ -102,7 +102,7 @@ class SampleStatistics:
             card: of the version.
             window: samples.
             accepted: samples of the version, drawn when it was loaded, in [0, 1]. What a generator that passed the
-                gate is away from held-out rock is then allowed for, and a limit tells of a change. Without them the
+                gate is away from held-out rock is then allowed for, and a limit shows a change. Without them the
                 limits are those of rock itself, which a generator with visible faults is over from the first window.
             seed: of the resampling.
         """

@@ -73,7 +73,7 @@ def test_a_dry_run_says_what_would_be_added_and_writes_nothing(scan: Path, tmp_p
     assert not data.exists()
 
 
-def test_after_adding_a_scan_the_next_commands_are_told(scan: Path, tmp_path: Path) -> None:
+def test_after_adding_a_scan_the_next_commands_are_reported(scan: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     printed = said("data", "add", scan, "--voxel-size", "60e-9", "--folder", data)
     assert f"dvc add {data}" in printed

@@ -144,7 +144,7 @@ def test_a_passing_refusal_is_waited_out(status: int) -> None:
     assert len(part.requests) == 3
 
 
-def test_patience_ends_and_tells_the_servers_words() -> None:
+def test_retries_end_and_report_the_servers_words() -> None:
     refused = pytest.raises(ClientError, match=r"429, 4 times: the queue is full; come back later")
     with talking(BUSY) as (part, client), refused as caught:
         client.generate("shale")
@@ -153,7 +153,7 @@ def test_patience_ends_and_tells_the_servers_words() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 413, 500, 504])
-def test_what_waiting_does_not_mend_is_not_asked_again(status: int) -> None:
+def test_what_waiting_does_not_mend_is_not_requested_again(status: int) -> None:
     refused = pytest.raises(ClientError, match="ask for at least one")
     with talking(refusal(status, "n: got 0; ask for at least one sample"), WHOLE) as (part, client), refused:
         client.generate("shale", n=0)
@@ -195,7 +195,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
         assert retry_after(useless) is None
 
 
-def test_an_answer_cut_short_is_asked_for_again() -> None:
+def test_an_answer_cut_short_is_requested_again() -> None:
     with talking(CUT, WHOLE) as (part, client):
         np.testing.assert_array_equal(client.generate("shale", n=3).array, SAMPLES)
     assert len(part.requests) == 2

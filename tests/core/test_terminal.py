@@ -1,4 +1,4 @@
-"""What tells of the progress of long work."""
+"""Progress of long work, and errors that a user can mend."""
 
 import pytest
 

@@ -121,7 +121,7 @@ def test_same_seed_gives_the_same_records(kind: str) -> None:
     assert_same(list(run(KINDS[kind])), list(run(KINDS[kind])))
 
 
-def test_rates_fall_linearly_from_where_they_are_told_to() -> None:
+def test_rates_fall_linearly_from_where_they_are_reported_to() -> None:
     def moves(params: GeneratorParams) -> list[torch.Tensor]:
         records = fit(crops_for(params), params, device=pick_device(), evaluate=None, n_samples=3, checkpoint=None)
         weights = [record.best["linear.weight"] for record in records]

@@ -72,7 +72,7 @@ def test_a_candidate_is_held_against_the_champion(best: float, passes: bool) -> 
     assert passes or "of the champion, version 3" in said.reasons[0]
 
 
-def test_a_gain_can_be_asked_of_a_candidate() -> None:
+def test_a_gain_can_be_required_of_a_candidate() -> None:
     limits = dataclasses.replace(LIMITS, kid_gain_min=0.1)
     champion = GateScores(metrics={**GOOD, "kid": 0.105}, measured_with=WITH)
     assert verdict(GOOD, champion).passed

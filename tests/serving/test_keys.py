@@ -41,12 +41,12 @@ def test_lines_are_read(file: Path) -> None:
 )  # fmt: skip
 def test_a_line_that_cannot_be_read_is_named_and_not_shown(file: Path, line: str) -> None:
     file.write_text(f"\n{line}\n")
-    with pytest.raises(SettingsError, match=r"line 2: ") as told:
+    with pytest.raises(SettingsError, match=r"line 2: ") as caught:
         read_keys(file)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_or_empty_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_or_empty_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="ROCKBANK_KEYS_FILE"):
         read_keys(tmp_path / "none")
     (tmp_path / "empty").write_text("# nobody\n")
@@ -82,9 +82,9 @@ def test_a_rate_is_a_buckets_that_fills_with_time(file: Path) -> None:
     bob, ann = keys.check("b"), keys.check("a")
     keys.count(bob, "x", now=0.0)
     keys.count(bob, "x", now=0.0)
-    with pytest.raises(RateLimited, match="key bob has used up its 2 requests a minute") as told:
+    with pytest.raises(RateLimited, match="key bob has used up its 2 requests a minute") as caught:
         keys.count(bob, "x", now=0.0)
-    assert told.value.headers["Retry-After"] == "30"
+    assert caught.value.headers["Retry-After"] == "30"
     # Another's is untouched, and the setting's where the line has none.
     for _ in range(60):
         keys.count(ann, "x", now=0.0)

@@ -61,7 +61,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @router.post("/v2/models/{name}/generate", response_class=Response, responses=_RESPONSES, openapi_extra=_BODY)
 async def generate(request: Request, name: Name) -> Response:
-    """Samples of a model; without a seed, of one that is drawn and returned."""
+    """Samples of a model; without a seed, of a random one that is returned."""
     return await _answer(request, name, None)
 
 

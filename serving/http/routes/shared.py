@@ -59,7 +59,7 @@ async def admit(request: Request) -> Key:
 async def admit_admin(request: Request) -> Key:
     """The same, for what only an admin may do."""
     key = await admit(request)
-    # An open service knows nobody: a page that its operator looks at elsewhere could send this too.
+    # An open service knows nobody: a page that its operator has open elsewhere could send this too.
     origin = request.headers.get("origin") if service_of(request).keys.is_open else None
     if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
         raise Forbidden(f"sent by a page of '{origin[:80]}'; this takes the service's own, or no browser")

@@ -154,7 +154,7 @@ def import_(
     register_as: Annotated[str | None, typer.Option("--as", help="the registered model; else the family's")] = None,
     source: Annotated[str, typer.Option(help="where the weights come from")] = "not stated",
 ) -> None:
-    """Bring a foreign generator through the same score, export, gate and registration."""
+    """Import a foreign generator: the same score, export, gate and registration as of our own."""
     from rockbank.stages.import_weights import import_weights
 
     try:

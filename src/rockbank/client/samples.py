@@ -63,7 +63,7 @@ class Samples(Origin):
 
 
 def read_origin(headers: Mapping[str, str]) -> Origin:
-    """The origin that a response's headers tell.
+    """The origin in a response's headers.
 
     Raises:
         ClientError: where they do not: the server is not one of ours.

@@ -69,5 +69,5 @@ PIPELINE = ProjectPaths()
 
 
 def origin(family: str, paths: ProjectPaths) -> str | None:
-    """DVC's md5 of the raw data of a family, or of its crops where they come from a law."""
+    """DVC's md5 of the raw data of a family, or of its crops where they are synthetic."""
     return data_md5(str(DATA if family == SCANNED else paths.crops(family)))

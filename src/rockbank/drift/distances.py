@@ -1,6 +1,6 @@
 """Drift: how far samples of rock are from a reference, and how far two sets of one and the same rock would be.
 
-Distances between distributions are told from chance by resampling: a limit is a high quantile of the distances that
+Distances between distributions are held against chance by resampling: a limit is a high quantile of the distances that
 sets of the same size drawn from one distribution have, times a margin. `calibrate` takes samples as independent, which
 those of a generator are. Crops of a scan are not, as neighbours share pixels and their surroundings: for them
 `patches` parts a reference into a region and the rest.
@@ -22,7 +22,7 @@ from rockbank.rock.descriptors import LAGS, porosity, specific_surface
 N_RESAMPLES = 400
 QUANTILE = 0.99
 # A monitor compares some eight statistics hundreds of times a day. Of 10,000 windows of 256 of a normal, a skewed and
-# a two-valued law this margin leaves 3 to 5 over a limit, 1.25 left 9 to 63; a mean 0.4 standard deviations off is
+# a two-valued distribution this margin leaves 3 to 5 over a limit, 1.25 left 9 to 63; a mean 0.4 standard deviations off is
 # still seen in every window.
 MARGIN = 1.5
 # What a region of fewer crops says is mostly chance.

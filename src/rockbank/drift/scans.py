@@ -146,7 +146,7 @@ def about(plan: Plan) -> dict[str, str]:
         f"({origin}); {reference.segmentation.threshold:.3f} in the reference",
         "limits": "from regions of the reference held against the rest of it"
         if reference.crops is not None
-        else "from the reference's values drawn again; where its crops lay is not known, so that rock which varies "
+        else "from the reference's values resampled; where its crops lay is not known, so that rock which varies "
         "from place to place may be over them",
     }
 

@@ -95,7 +95,7 @@ class ModelCard:
                 "an endless generator has one channel, and sides of cell x (cells - 2 margin)"
             )
 
-    def judged(self) -> GateScores:
+    def gate_scores(self) -> GateScores:
         """The card's scores as the gate weighs them."""
         measured_with = {
             "extractor": self.scores["extractor"],

@@ -29,7 +29,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # An alias that is not there is to MLflow a parameter of no value.
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _ABOUT = (
-    "Generators of {family} that passed the gate, a version each. `rockbank show {name}@champion` tells of the "
+    "Generators of {family} that passed the gate, a version each. `rockbank show {name}@champion` shows the "
     "champion, `rockbank sample {name}@champion` samples it, `rockbank promote {name}` makes the candidate champion."
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -175,7 +175,7 @@ def resolve(reference: str) -> Entry:
 
 
 def pull(reference: str, folder: Path) -> tuple[Entry, ModelCard]:
-    """Bring a version's files into `folder`, verified against its card and its verdict.
+    """Download a version's files into `folder`, verified against its card and its verdict.
 
     Raises:
         NotRegistered: where the registry has no such version.

@@ -1,4 +1,4 @@
-"""Bring a foreign generator through the same score, export, gate and registration as our own."""
+"""Import a foreign generator's weights: the same score, export, gate and registration as of our own."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def gate(
     verdict = judge(
         generator,
         card.family,
-        card.judged(),
+        card.gate_scores(),
         limits[card.family],
         card_sha256=sha256(folder / CARD),
         champion=None if against is None else _champion(against),
@@ -51,4 +51,4 @@ def _champion(name: str) -> tuple[str, GateScores] | None:
         return None
     with tempfile.TemporaryDirectory() as temporary:
         _, card = registry.pull(f"{name}/{champion.version}", Path(temporary) / "champion")
-    return champion.version, card.judged()
+    return champion.version, card.gate_scores()

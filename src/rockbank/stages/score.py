@@ -78,7 +78,7 @@ def table2(generators: dict[str, GeneratorParams], paths: ProjectPaths = PIPELIN
 
 
 def _blocks(crop_set: CropSet) -> dict[str, Int[np.ndarray, " n"]] | None:
-    """Of crops that were cut from a scan; those of a law are independent of each other."""
+    """Of crops that were cut from a scan; synthetic ones are independent of each other."""
     if crop_set.family != SCANNED:
         return None
     table, size = crop_set.table, max(crop_set.crops.shape[2:])

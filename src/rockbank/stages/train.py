@@ -89,7 +89,7 @@ def train(generator: str, params: GeneratorParams, score: ScoreParams, paths: Pr
 
 
 def _shown(generator: str, n_steps: int, records: Iterable[Record]) -> Iterator[Record]:
-    """The records, with a progress bar that tells the last scores."""
+    """The records, with a progress bar that shows the last scores."""
     with progress(f"training {generator}", n_steps) as advance:
         for record in records:
             kid = record.metrics.get("kid")

@@ -50,7 +50,7 @@ def sample_here(
             for place, sample in accepted(batches, condition, card.segmentation, n):
                 places.append(place)
                 samples.append(sample)
-                advance(1, f"{place + 1} drawn")
+                advance(1, f"{place + 1} sampled")
         write_samples(path, np.stack(samples), card.voxel_size)
     return f"wrote {path}: {n}{_met(condition, places)} of {origin}"
 
@@ -180,7 +180,7 @@ def _split(model: str) -> tuple[str, str | None]:
 
 
 def _find(models: list[dict[str, Any]], name: str, wanted: str | None, refusal: str) -> tuple[str, dict[str, Any]]:
-    """The version of a served model that NAME, NAME@ALIAS or NAME/VERSION means, and what the server tells of it."""
+    """The version of a served model that NAME, NAME@ALIAS or NAME/VERSION means, and what the server has of it."""
     model = next((each for each in models if each["name"] == name), None)
     if model is None:
         raise InputError(f"{refusal}; served are {sorted(each['name'] for each in models)}")

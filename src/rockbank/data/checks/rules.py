@@ -83,7 +83,7 @@ def crop_rules(params: CheckParams) -> list[Rule]:
 
 
 def set_rules(params: CheckParams, *, is_scan: bool) -> list[Rule]:
-    """What the set must be as a whole; `is_scan` tells a scan's voxel sizes from a reservoir model's cells."""
+    """What the set must be as a whole; `is_scan` where its voxels are a scan's, and not a reservoir model's cells."""
     voxel_sizes = VOXEL_SIZES if is_scan else CELL_SIZES
     recut = "cut them again with 'dvc repro -f prepare', or add another volume"
     return [
