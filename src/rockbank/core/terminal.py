@@ -1,4 +1,4 @@
-"""What a command says: results on standard output; progress and errors on standard error."""
+"""Output of commands: results on standard output, progress and errors on standard error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rockbank.core.errors import UserError
 
 # Between two lines of progress where there is no terminal to draw a bar on.
 LINE_SECONDS = 30.0
-# What a command has to say goes to standard output; how it is at work, and what went wrong, to standard error.
+# `stdout` is for results; `terminal`, on standard error, for progress and errors.
 stdout = Console(highlight=False, soft_wrap=True)
 terminal = Console(stderr=True, highlight=False, soft_wrap=True)
 

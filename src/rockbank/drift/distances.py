@@ -22,8 +22,8 @@ from rockbank.rock.descriptors import LAGS, porosity, specific_surface
 N_RESAMPLES = 400
 QUANTILE = 0.99
 # A monitor compares some eight statistics hundreds of times a day. Of 10,000 windows of 256 of a normal, a skewed and
-# a two-valued distribution this margin leaves 3 to 5 over a limit, 1.25 left 9 to 63; a mean 0.4 standard deviations off is
-# still seen in every window.
+# a two-valued distribution this margin leaves 3 to 5 over a limit, 1.25 left 9 to 63; a mean 0.4 standard deviations
+# off is still seen in every window.
 MARGIN = 1.5
 # What a region of fewer crops says is mostly chance.
 N_PATCH_MIN = 32

@@ -1,8 +1,8 @@
 """Samples of a wanted porosity or specific surface, by rejection.
 
 Samples of a seed are drawn in their order, and those are kept whose statistic lies in an interval. So what is kept has
-the generator's own distribution, given that interval: nothing is searched in the latent space, and nothing is made less likely
-or more by it. The price is the samples that are thrown away.
+the generator's own distribution, given that interval: nothing is searched in the latent space, and nothing is made
+less likely or more by it. The price is the samples that are thrown away.
 """
 
 from __future__ import annotations
