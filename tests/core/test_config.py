@@ -1,4 +1,4 @@
-"""A section of YAML is a dataclass: defaults fill in, everything else is told."""
+"""A section of YAML is a dataclass: defaults fill in, everything else is reported."""
 
 import re
 from dataclasses import dataclass

@@ -88,6 +88,6 @@ def test_a_lattice_that_does_not_give_the_card_s_image_is_refused(generator_fold
             replace(endless, image_shape=image)
 
 
-def test_scores_with_another_extractor_count_or_data_are_told_apart(generator_folder: Callable[..., Path]) -> None:
+def test_scores_with_another_extractor_count_or_data_are_distinguished(generator_folder: Callable[..., Path]) -> None:
     one, other = ModelCard.load(generator_folder()), ModelCard.load(generator_folder(extractor="inception"))
-    assert one.judged().measured_with != other.judged().measured_with
+    assert one.gate_scores().measured_with != other.gate_scores().measured_with

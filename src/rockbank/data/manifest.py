@@ -1,4 +1,4 @@
-"""data/manifest.yaml: what the raw volumes are, and how their phase of interest is told from the rest."""
+"""data/manifest.yaml: what the raw volumes are, and how their phase of interest is segmented from the rest."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class CardMismatch(UserError, RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class GateScores:
     """The scores that the gate weighs, and what they were measured with.
 
     Attributes:
@@ -58,7 +58,7 @@ class ModelCard:
         image_shape: channels, height, width of one sample.
         value_range: [low, high] of each channel as the network gives it; (x - low) / (high - low) is the intensity.
         voxel_size: metres.
-        segmentation: how the phase of interest is told from the rest.
+        segmentation: how the phase of interest is segmented from the rest.
         data_md5: DVC's md5 of the raw data, or of the crops where there is no raw data.
         git_commit: of the code that trained it.
         scores: as `score` wrote them; the extractor and the sample counts stand inside.
@@ -96,14 +96,14 @@ class ModelCard:
                 "an endless generator has one channel, and sides of cell x (cells - 2 margin)"
             )
 
-    def judged(self) -> Judged:
+    def gate_scores(self) -> GateScores:
         """The card's scores as the gate weighs them."""
         measured_with = {
             "extractor": self.scores["extractor"],
             "samples": self.scores["large"]["n"],
             "data": self.data_md5,
         }
-        return Judged(metrics=headline(self.scores), measured_with=measured_with)
+        return GateScores(metrics=headline(self.scores), measured_with=measured_with)
 
     def save(self, folder: Path) -> None:
         """Write card.json into `folder`."""
