@@ -76,7 +76,7 @@ def simulate(
         initial: what the cells hold at first.
         options: method and tolerances; None is `Options()`.
         workers: threads that share the members out among them, of the run and of its gradients.
-        progress: is told of the report steps done, of all members together, since it was told last.
+        progress: called with the number of report steps done since its last call, of all members together.
 
     Raises:
         InputError: the input does not fit together, or no pressure is given where nothing is compressible.

@@ -81,7 +81,7 @@ def dataset(case: Case, done: tuple[Result, Balance]) -> xr.Dataset:
 def test_what_went_in_and_out_is_what_is_gained(done: tuple[Result, Balance]) -> None:
     result, volumes = done
     # Newton's mb for each of three steps.
-    assert volumes.error < 3e-10
+    assert volumes.mass_balance_error < 3e-10
     oil = volumes.in_place[:, 1]
     assert volumes.recovery == pytest.approx((oil[0] - oil[-1]) / oil[0], rel=1e-8)
     # No step was cut, so that volumes are rates times report steps.
@@ -95,7 +95,7 @@ def test_cut_steps_are_counted_as_they_were_taken() -> None:
     result, volumes = run(replace(case, options=Options(method="newton", cnv=1e-8, mb=1e-10, max_iterations=8)))
     n_steps = result.reports[0][0].n_steps
     assert n_steps > 1
-    assert volumes.error < n_steps * 1e-10
+    assert volumes.mass_balance_error < n_steps * 1e-10
 
 
 def test_the_dataset_holds_curves_and_fields_in_si(

@@ -12,7 +12,7 @@ import torch
 
 from rockbank.core.errors import InputError
 from rockbank.flow.casefile.fields import FieldOf, FieldSource
-from rockbank.flow.casefile.synthetic import draw_channels, draw_layers
+from rockbank.flow.casefile.synthetic import synthetic_channels, synthetic_layers
 from rockbank.flow.casefile.wells import Cells, read_cells
 from rockbank.flow.equations.equilibrium import equilibrium
 from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
@@ -73,7 +73,7 @@ class GridSection:
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelsSection:
-    """See draw_channels."""
+    """See synthetic_channels."""
 
     seed: int
     sand_proportion: Fraction = 0.5
@@ -81,7 +81,7 @@ class ChannelsSection:
 
 @dataclass(frozen=True, kw_only=True)
 class LayersSection:
-    """See draw_layers; `vertical` is the permeability along z by that along x and y."""
+    """See synthetic_layers; `vertical` is the permeability along z by that along x and y."""
 
     seed: int
     permeability: Permeability
@@ -94,7 +94,7 @@ class LayersSection:
 
 @dataclass(frozen=True, kw_only=True)
 class RockSection:
-    """See Rock; permeability and porosity, or a law that draws both."""
+    """See Rock; permeability and porosity, or a law of both."""
 
     permeability: Annotated[tuple[FieldSource, ...], _permeability] | None = None
     porosity: Annotated[FieldSource, FieldOf("fraction")] | None = None
@@ -122,10 +122,10 @@ class RockSection:
 
     def _fields(self, grid: Grid, folder: Path) -> tuple[list[np.ndarray], np.ndarray]:
         if self.channels is not None:
-            k, phi = draw_channels(self.channels.seed, self.channels.sand_proportion)
+            k, phi = synthetic_channels(self.channels.seed, self.channels.sand_proportion)
             return [k], phi
         if (law := self.layers) is not None:
-            k, phi = draw_layers(
+            k, phi = synthetic_layers(
                 grid.shape,
                 law.seed,
                 permeability=law.permeability,

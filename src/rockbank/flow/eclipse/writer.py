@@ -49,7 +49,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
         path: of the deck.
         case: of one member.
         least_compressibility: 1/Pa, in place of less in the fluids; 0 leaves them as they are. Where nothing was
-            compressible before, the initial pressure is then that of the first instant (`settled`).
+            compressible before, the initial pressure is then that of the first instant (`at_first_instant`).
 
     Raises:
         InputError: for a batch of several members.
@@ -58,7 +58,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
     n_members = len(parameters.pore_volume)
     if n_members != 1:
         raise InputError(f"{path}: got {n_members} members; a deck has one, write each by itself")
-    case = settled(case) if least_compressibility else case
+    case = at_first_instant(case) if least_compressibility else case
     problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
     parts = [
         *_runspec(case, problem),
@@ -71,7 +71,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
     write_text(path, "\n".join(parts) + "\n")
 
 
-def settled(case: Case) -> Case:
+def at_first_instant(case: Case) -> Case:
     """The case with the pressure of its first instant, where nothing in it is compressible; else the case itself.
 
     What is not compressible forgets its initial pressure at once. OPM Flow, to which it has to be slightly
@@ -96,7 +96,7 @@ def _first(target: float | torch.Tensor) -> float | torch.Tensor:
 
 
 def flow_options(case: Case) -> list[str]:
-    """What OPM Flow has to be told beside the deck, so that it solves the same equations, and stiff ones too."""
+    """Options of OPM Flow with which it solves the deck's equations as this simulator does, stiff ones too."""
     return ["--linear-solver=cpr", *(["--enable-gravity=false"] if case.fluid.gravity == 0 else [])]
 
 

@@ -278,10 +278,10 @@ class Equations:
         """Of both phases through the perforations, by WI, and derivatives in (p, s, bhp)."""
         phases = self._phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
         drop, is_open, injects = self.drawdown(now), self.is_open(now, step), self.is_injector[self.well]
-        swap = phases.b[0] / phases.b[1]
+        fvf_ratio = phases.b[0] / phases.b[1]
 
         def mobile(m: Float[Tensor, "2 b p"]) -> Float[Tensor, "2 b p"]:
-            injected = torch.stack([m[0] + swap * m[1], torch.zeros_like(swap)])
+            injected = torch.stack([m[0] + fvf_ratio * m[1], torch.zeros_like(fvf_ratio)])
             return torch.where(injects, injected, m) * is_open
 
         m, m_s = mobile(phases.m), mobile(phases.m_s)

@@ -14,6 +14,8 @@ from rockbank.flow.equations.residual import Equations, Step, Unknowns, held_pha
 
 # By how much a bound must be passed, in parts of it, before it counts: round-off is no reason to switch.
 SLACK = 1e-9
+# How often a well may change between its control and its limit in one try of a step.
+MAX_SWITCHES = 6
 # Pressure beyond the cells' at which a well that has to flow but cannot starts anew, Pa; MRST's first guess.
 KICK = 5e5
 

@@ -1,6 +1,6 @@
 """How a loop is compiled, and the arrays that loops take.
 
-Cells are numbered as `Network` numbers them: faces go from the lesser number (`lower`) to the greater (`upper`).
+Cells are numbered as `CellOrdering` numbers them: faces go from the lesser number (`lower`) to the greater (`upper`).
 Surface volumes throughout; b_a is the volume at the reference pressure that one volume of phase a takes.
 """
 

@@ -136,25 +136,3 @@ def transport(
         largest = max(largest, abs(new - s[i]))
         s[i] = new
     return largest
-
-
-@compiled
-def volume_errors(
-    transmissibility: Faces,
-    lower: CellOf,
-    upper: CellOf,
-    p: Cells,
-    m_w: Cells,
-    m_o: Cells,
-    water: Cells,
-    oil: Cells,
-) -> None:
-    """Adds what the faces carry out of the cells to the residuals of water and oil."""
-    for f in range(len(transmissibility)):
-        l, u = lower[f], upper[f]  # noqa: E741
-        drop = transmissibility[f] * (p[l] - p[u])
-        up = l if drop >= 0.0 else u
-        water[l] += m_w[up] * drop
-        water[u] -= m_w[up] * drop
-        oil[l] += m_o[up] * drop
-        oil[u] -= m_o[up] * drop
