@@ -12,7 +12,8 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from rockbank.core.errors import InputError
-from rockbank.flow.adjoint import Run, jacobian, observe
+from rockbank.flow.adjoint.observables import jacobian, observe
+from rockbank.flow.adjoint.sweep import Run
 from rockbank.flow.equations.fluid import Fluid
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, Parameters, Problem, State, discretise

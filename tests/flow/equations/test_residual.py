@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.autograd.functional import jacobian as automatic
 
+from rockbank.flow.equations.linearised import Jacobian, Step, Unknowns
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, State, discretise
-from rockbank.flow.equations.residual import Equations, Jacobian, Step, Unknowns
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.wells import Schedule
 from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.linear.interface import assemble

@@ -23,8 +23,9 @@ from rockbank.flow import (
     Well,
     jacobian,
 )
+from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.problem import discretise
-from rockbank.flow.equations.residual import Equations, Step, Unknowns
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.linear.choose import solver_for
 from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.linear.slab import SlabSolver

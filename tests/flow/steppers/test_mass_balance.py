@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from rockbank.flow import BrooksCorey, Control, Corey, Fluid, Grid, Phase, Rock, SaturationTable, Schedule, State, Well
+from rockbank.flow.equations.linearised import Linearised, Unknowns
 from rockbank.flow.equations.problem import discretise
 from rockbank.flow.equations.relperm import SaturationFunctions
-from rockbank.flow.equations.residual import Equations, Linearised, Unknowns
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.trajectory import Trajectory
 from rockbank.flow.equations.well_controls import held_step
 from rockbank.flow.kernels.cell_ordering import order_cells

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.problem import BHP, RATE, SHUT, Problem
-from rockbank.flow.equations.residual import Equations, Step, Unknowns, held_phases
+from rockbank.flow.equations.residual import Equations, held_phases
 
 # By how much a bound must be passed, in parts of it, before it counts: round-off is no reason to switch.
 SLACK = 1e-9

@@ -34,7 +34,7 @@ def compiled(kernel: Kernel) -> Kernel:
     """
     fast = {"contract", "reassoc", "nsz", "arcp"}
     loop: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath=fast)(kernel)
-    file = getattr(getattr(loop, "_cache", None), "_cache_file", None)
+    file: Any = getattr(getattr(loop, "_cache", None), "_cache_file", None)
     if not hasattr(file, "_source_stamp"):
         return cast(Kernel, njit(nogil=True, error_model="numpy", fastmath=fast)(kernel))
     file._source_stamp = folder_stamp(Path(kernel.__code__.co_filename).parent)

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import Problem
-from rockbank.flow.equations.residual import Jacobian
 from rockbank.flow.kernels.cell_ordering import CellOrdering, order_cells
 from rockbank.flow.kernels.splitting import Factors, Order, WellRows, iterate, rows, split
 from rockbank.flow.kernels.transport import flow_order

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.problem import Parameters, Problem
-from rockbank.flow.equations.residual import Equations, Step, Unknowns
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.trajectory import Trajectory
 
 

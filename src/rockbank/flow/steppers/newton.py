@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
+from rockbank.flow.equations.linearised import Linearised, Step, Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, SHUT, Parameters, Problem
-from rockbank.flow.equations.residual import Equations, Linearised, Step, Unknowns
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.trajectory import NewtonError, StepReport, Trajectory
 from rockbank.flow.equations.well_controls import (
     MAX_SWITCHES,

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from rockbank.flow.equations.linearised import Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import Parameters, Problem
 from rockbank.flow.equations.relperm import BrooksCorey, SaturationTable
-from rockbank.flow.equations.residual import Unknowns
 from rockbank.flow.equations.trajectory import StepReport, Trajectory
 from rockbank.flow.kernels.cell_ordering import order_cells
 from rockbank.flow.kernels.curves import compiled_curves, mobilities, mobility_at
