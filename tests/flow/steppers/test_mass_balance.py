@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.flow import BrooksCorey, Control, Corey, Fluid, Grid, Phase, Rock, SaturationTable, Schedule, State, Well
+from rockbank.flow import Control, Fluid, Grid, Phase, Rock, Schedule, State, Well
 from rockbank.flow.equations.linearised import Linearised, Unknowns
 from rockbank.flow.equations.problem import discretise
 from rockbank.flow.equations.relperm import SaturationFunctions
@@ -20,35 +20,18 @@ from rockbank.flow.results.balance import balance
 from rockbank.flow.steppers.accumulation import Accumulation
 from rockbank.flow.steppers.mass_balance import residuals
 from rockbank.flow.steppers.well_state import WellState
+from tests.flow.saturation_functions import COREY, MOBILE_WATER, POWERS, TABLE
 
 # Both sum some ten terms in double precision, each of a few roundings, in another order and with other exponentials
 # and powers: by the size of the terms.
 ROUND_OFF = 1e-13
 DAY, SHAPE = 86400.0, (5, 4, 3)
+# Curves, and the compressibility of the water, 1/Pa.
 FLUIDS: Mapping[str, tuple[SaturationFunctions, float]] = {
-    "squares": (BrooksCorey(water_curve=Corey(residual=0.1, span=0.7), oil_curve=Corey(residual=0.2, span=0.7)), 0.0),
-    "powers, compressible": (
-        BrooksCorey(
-            water_curve=Corey(residual=0.1, span=0.6, exponent=3.0, end=0.4),
-            oil_curve=Corey(residual=0.25, span=0.65, exponent=1.5, end=0.9),
-        ),
-        1e-9,
-    ),
-    "a table": (
-        SaturationTable(
-            saturation=(0.1, 0.3, 0.5, 0.8),
-            k_water=(0.0, 0.05, 0.2, 0.6),
-            k_oil=(0.9, 0.5, 0.15, 0.0),
-            p_capillary=(0.0,) * 4,
-        ),
-        0.0,
-    ),
-    "a table of mobile water, compressible": (
-        SaturationTable(
-            saturation=(0.2, 0.5, 0.9), k_water=(0.02, 0.2, 0.7), k_oil=(0.8, 0.3, 0.01), p_capillary=(0.0,) * 3
-        ),
-        2e-9,
-    ),
+    "squares": (COREY, 0.0),
+    "powers, compressible": (POWERS, 1e-9),
+    "a table": (TABLE, 0.0),
+    "a table of mobile water, compressible": (MOBILE_WATER, 2e-9),
 }
 WELLS = {"I": ("injector", [(0, 0, k) for k in range(3)]), "P": ("producer", [(4, 3, k) for k in range(3)]),
          "Q": ("producer", [(4, 0, 1)])}  # fmt: skip
