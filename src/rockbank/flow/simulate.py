@@ -147,7 +147,7 @@ def _has_members(rock: Rock, wells: Sequence[Well], schedule: Schedule, initial:
 
 
 def _require_pressure_level(problem: Problem) -> None:
-    """InputError where nothing tells how high the pressure is: nothing gives way and no well holds it."""
+    """InputError where the level of the pressure is undetermined: nothing is compressible, no well holds a pressure."""
     fluid, grid = problem.fluid, problem.grid
     if problem.rock_compressibility or fluid.water.compressibility or fluid.oil.compressibility:
         return

@@ -1,4 +1,4 @@
-"""Results: balanced, whole in their file, and drawn."""
+"""Results: balanced, whole in their file, and plotted."""
 
 from __future__ import annotations
 
@@ -139,6 +139,13 @@ def test_a_file_comes_back_whole(dataset: xr.Dataset, tmp_path: Path) -> None:
         assert stored.pressure.encoding["zlib"]
 
 
+def test_the_mass_balance_error_is_read_under_its_older_name(dataset: xr.Dataset, tmp_path: Path) -> None:
+    older = dataset.copy()
+    older.attrs["volume_error"] = older.attrs.pop("mass_balance_error")
+    write_results(tmp_path / "older.nc", older)
+    assert read_results(tmp_path / "older.nc").identical(dataset)
+
+
 def test_a_failed_write_leaves_the_old_file(dataset: xr.Dataset, tmp_path: Path) -> None:
     path = tmp_path / "results.nc"
     path.write_text("old")
@@ -161,7 +168,7 @@ def test_what_holds_no_results_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (5, 1, 2), (5, 4, 2)])
-def test_a_picture_is_drawn_of_every_kind_of_grid(shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_a_picture_is_made_of_every_kind_of_grid(shape: tuple[int, ...], tmp_path: Path) -> None:
     case = small_case(shape)
     save_picture(tmp_path / "results.png", to_dataset(case, *run(case)))
     with Image.open(tmp_path / "results.png") as picture:

@@ -185,10 +185,10 @@ def test_newtons_method_takes_the_steps_that_it_cannot_and_says_why():
     torch.testing.assert_close(helped.saturation, newtons.saturation, rtol=0, atol=1e-10)
 
 
-def test_every_report_step_is_told():
-    told: list[int] = []
-    sequential.run(*case(), Options(tolerance=1e-3), progress=told.append)
-    assert told == [1] * 5
+def test_every_report_step_is_counted():
+    done: list[int] = []
+    sequential.run(*case(), Options(tolerance=1e-3), progress=done.append)
+    assert done == [1] * 5
 
 
 def test_it_applies_where_both_phases_flow_the_same_way():

@@ -55,7 +55,7 @@ class GridSection:
 
     shape: tuple[int, ...]
     spacing: tuple[Annotated[Any, _numbers(Quantity("length"))], ...]
-    top: Length = 0.0
+    top: Length = Grid.top
     active: Annotated[FieldSource, FieldOf("fraction")] | None = None
     inactive: Annotated[Cells, read_cells] = ()
 
@@ -100,8 +100,8 @@ class RockSection:
     porosity: Annotated[FieldSource, FieldOf("fraction")] | None = None
     channels: ChannelsSection | None = None
     layers: LayersSection | None = None
-    compressibility: Compressibility = 0.0
-    reference_pressure: Pressure = 1.0e5
+    compressibility: Compressibility = Rock.compressibility
+    reference_pressure: Pressure = Rock.reference_pressure
 
     def __post_init__(self) -> None:
         given = [name for name in ("permeability", "porosity", "channels", "layers") if getattr(self, name) is not None]
@@ -146,8 +146,8 @@ class PhaseSection:
 
     viscosity: Viscosity
     density: Density
-    compressibility: Compressibility = 0.0
-    reference_pressure: Pressure = 1.0e5
+    compressibility: Compressibility = Phase.compressibility
+    reference_pressure: Pressure = Phase.reference_pressure
 
     def build(self) -> Phase:
         """The phase."""
@@ -160,8 +160,8 @@ class CoreySection:
 
     residual: Fraction
     span: Fraction
-    exponent: float = 2.0
-    end: Fraction = 1.0
+    exponent: float = Corey.exponent
+    end: Fraction = Corey.end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +169,8 @@ class CapillarySection:
     """See BrooksCorey."""
 
     entry_pressure: Pressure
-    pore_index: float = 2.0
-    floor: Fraction = 0.01
+    pore_index: float = BrooksCorey.pore_index
+    floor: Fraction = BrooksCorey.floor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +218,7 @@ class FluidSection:
     oil: PhaseSection
     curves: CurvesSection | None = None
     table: TableSection | None = None
-    gravity: Annotated[float, read_gravity] = 0.0
+    gravity: Annotated[float, read_gravity] = Fluid.gravity
 
     def __post_init__(self) -> None:
         if (self.curves is None) == (self.table is None):

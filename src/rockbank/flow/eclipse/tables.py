@@ -24,7 +24,7 @@ def as_table(curves: SaturationFunctions) -> SaturationTable:
         kinks = [water.residual + water.span, 1 - oil.residual, 1 - oil.residual - oil.span]
         kinks += [water.residual + curves.floor * water.span] if curves.has_capillary_pressure else []
         ends |= {kink for kink in kinks if low < kink < 1.0}
-    # Round-off would tell apart what is one point.
+    # Round-off would make two points of one.
     corners = np.unique(np.array(sorted(ends)).round(12))
     s = np.unique(
         np.concatenate(

@@ -41,7 +41,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
 
     The deck is METRIC, with the initial state cell by cell, well indices as connection factors and no cross-flow.
     Numbers come back from it to the last bit where their unit lets them. Curves that are no table are
-    sampled (`as_table`). A deck cannot leave gravity out: `flow_options` tells OPM Flow.
+    sampled (`as_table`). A deck cannot leave gravity out: `flow_options` leave it out of OPM Flow's run.
 
     Args:
         path: of the deck.
@@ -104,7 +104,7 @@ def _runspec(case: Case, problem: Problem) -> Iterator[str]:
     date = case.start
     n_rows = len(as_table(case.fluid.curves).saturation)
     yield from (f"-- {note}" for note in _notes(case))
-    # OPM Flow stumbles over a single quote even here, and two dashes begin a comment.
+    # OPM Flow fails at a single quote even here, and two dashes begin a comment.
     title = re.sub(r"['\"/]|--+", "", case.title).strip() or "untitled"
     yield from ("RUNSPEC", "TITLE", f"  {title}", "DIMENS", f"  {nx} {ny} {nz} /", "OIL", "WATER")
     yield from ("METRIC", "START", f"  {date.day} '{MONTHS[date.month - 1]}' {date.year} {date:%H:%M:%S} /")

@@ -34,7 +34,9 @@ class Equations:
 
     in m^3/s at the reference pressures, a = water, oil; PV = pv exp(c_r (p - ref)), b_a = exp(c_a (p - ref_a)).
     Held are the tensors of one batch of members on one device; the indices are built once. Inside, phases and the
-    numbers of a block are on the first axes: torch takes five times as long for interleaved ones.
+    numbers of a block are on the first axes: torch takes five times as long for interleaved ones. The sequential
+    iteration has the same equations in compiled loops (`steppers.mass_balance`), which
+    tests/flow/steppers/test_mass_balance.py holds against these, cell by cell.
     """
 
     def __init__(self, problem: Problem, parameters: Parameters) -> None:

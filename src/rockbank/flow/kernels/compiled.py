@@ -1,7 +1,9 @@
 """How a loop is compiled by numba, and the arrays that loops take.
 
 Cells are numbered as `CellOrdering` numbers them: faces go from the lesser number (`lower`) to the greater (`upper`).
-Surface volumes throughout; b_a is the volume at the reference pressure that one volume of phase a takes.
+SI units and surface volumes throughout: pressures in Pa, transmissibilities in m^3, mobilities lam_a and
+m_a = b_a lam_a in 1/(Pa s), fluxes and residuals in m^3/s; b_a is the volume at the reference pressure that one volume
+of phase a takes.
 """
 
 from __future__ import annotations

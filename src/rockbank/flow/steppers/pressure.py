@@ -36,8 +36,8 @@ class Pressure:
         self.conductance = np.empty_like(transmissibility)
         self.factor: PressureFactor | None = None
 
-    def forget(self) -> None:
-        """Factorises anew at the next solution."""
+    def discard_factors(self) -> None:
+        """So that the next solution factorises its own matrix."""
         self.factor = None
 
     def solve(self, p: Cells, m_w: Cells, m_o: Cells, excess: Cells, slope: Cells | None) -> Cells:
@@ -45,7 +45,7 @@ class Pressure:
 
         Args:
             p: of the cells, Pa.
-            m_w: b_w lam_w of the cells.
+            m_w: b_w lam_w of the cells, 1/(Pa s).
             m_o: likewise of oil.
             excess: m^3/s; it is used up.
             slope: derivative of what a cell holds, per time, in its pressure; None is 0.
@@ -72,7 +72,7 @@ class Pressure:
                 self.is_accurate = True
                 break
             direction = z + now / before * direction if step else z
-            inflow, drop = wells.follow(direction)
+            inflow, drop = wells.inflow_change(direction)
             curvature = quadratic_form(self.conductance, ordering.lower, ordering.upper, direction) + float(
                 inflow @ drop
             )

@@ -146,14 +146,14 @@ class TimeStepper:
             is_small = change <= tolerance and change * change <= tolerance * (last - change)
             has_converged = is_small and self.pressure.is_accurate
             if self.wells.switch(self.p, has_converged=has_converged):
-                self.pressure.forget()
+                self.pressure.discard_factors()
                 change = np.inf
             elif has_converged:
                 self._set_wells()
                 self.wells.close(self.p)
                 return iteration
             elif is_small or change > STUCK * last or (change > SLOW * last and not has_new_factors):
-                self.pressure.forget()
+                self.pressure.discard_factors()
                 has_new_factors = True
             last = change
         raise _NotConverged(f"the last of {MAX_ITERATIONS} iterations still changed {change:.2g}")
@@ -209,7 +209,7 @@ class TimeStepper:
         note = "; ".join(filter(None, [f"newton: {why}", made.note]))
         self.p, self.s = (of[-1].numpy()[self.ordering.cell] for of in (taken.pressure, taken.saturation))
         self.wells.bhp, self.wells.held = taken.bhp[-1].numpy(), taken.held_by_limit[-1]
-        self.pressure.forget()
+        self.pressure.discard_factors()
         self.knows_flux = False
         return replace(taken, reports=(replace(made, note=note),))
 

@@ -1,4 +1,4 @@
-"""The wells of one member as the sequential iteration sees them: what holds each, and the pressure that this means."""
+"""The wells of one member in the sequential iteration: what holds each, and the bottom-hole pressure that follows."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class WellState:
 
         Args:
             p: of the cells, Pa.
-            m_w: b_w lam_w of the cells.
+            m_w: b_w lam_w of the cells, 1/(Pa s).
             m_o: likewise of oil.
             fvf_ratio: b_w / b_o, by which water displaces oil in front of an injector.
         """
@@ -142,7 +142,7 @@ class WellState:
         mean = np.divide(self._sum(self.strength * dp[self.cell]), total, out=np.zeros_like(total), where=total > 0)
         return np.where(self.is_rated, mean, 0.0)
 
-    def follow(self, dp: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]:
+    def inflow_change(self, dp: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]:
         """What flows into the perforations' cells more when pressures change, and the drop that drives it."""
         drop = self.change(dp)[self.well] - dp[self.cell]
         return self.strength * drop, drop
