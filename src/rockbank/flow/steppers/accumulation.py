@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 
 from rockbank.flow.equations.problem import Problem
-
-Cells = Float[np.ndarray, " n"]
+from rockbank.flow.kernels.compiled import Cells
 
 
 class Accumulation:

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from rockbank.flow.equations.linearised import Unknowns
 from rockbank.flow.equations.options import Options
@@ -18,6 +17,7 @@ from rockbank.flow.equations.problem import Parameters, Problem
 from rockbank.flow.equations.relperm import BrooksCorey, SaturationTable
 from rockbank.flow.equations.trajectory import StepReport, Trajectory
 from rockbank.flow.kernels.cell_ordering import order_cells
+from rockbank.flow.kernels.compiled import Cells
 from rockbank.flow.kernels.curves import compiled_curves, mobilities, mobility_at
 from rockbank.flow.kernels.fluxes import flow
 from rockbank.flow.kernels.transport import flow_order, transport
@@ -28,7 +28,6 @@ from rockbank.flow.steppers.mass_balance import residuals
 from rockbank.flow.steppers.pressure import Pressure
 from rockbank.flow.steppers.well_state import NoFlowError, WellState
 
-Cells = Float[np.ndarray, " n"]
 # Outer iterations of one step; they contract by about 0.15, so that ten digits take a dozen.
 MAX_ITERATIONS = 50
 # The pressure's factors are too old where an iteration leaves more than this of the last change; new ones do not help
