@@ -72,7 +72,7 @@ CHILD = """
 import json, sys
 import numpy as np
 from pathlib import Path
-from rockbank.gan.fit import fit, pick_device
+from rockbank.gan.training import fit, pick_device
 from rockbank.params import GeneratorParams
 raw = json.loads(sys.argv[1])
 params = GeneratorParams(**{**raw, "latent": tuple(raw["latent"])})

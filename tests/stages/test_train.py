@@ -23,7 +23,7 @@ PATHS = ProjectPaths()
 STEPS = 40
 TRAIN = f"""
 from rockbank.params import GeneratorParams, ScoreParams
-from rockbank.steps.train import train
+from rockbank.stages.train import train
 
 train(
     "tiny",

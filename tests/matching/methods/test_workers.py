@@ -31,10 +31,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rockbank.flow.trajectory import NewtonError
-from rockbank.matching.ensemble import Member, pool
-from rockbank.matching.objective import Cost, Parts, Target
-from rockbank.matching.state import Record, State
+from rockbank.flow.equations.trajectory import NewtonError
+from rockbank.matching.methods.workers import Member, pool
+from rockbank.matching.problem.objective import Cost, Parts, Target
+from rockbank.matching.methods.state import Record, State
 
 
 class Toy:

@@ -12,7 +12,7 @@ import torch
 from rockbank.core.config import convert
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
-from rockbank.flow.casefile.file import DECK_SUFFIXES, build_case, load_case_file, error_context
+from rockbank.flow.casefile.file import DECK_SUFFIXES, build_case, error_context, load_case_file
 from rockbank.flow.casefile.rock import Permeability
 from rockbank.flow.casefile.wells import Cells, ScheduleSection, read_cells
 from rockbank.flow.equations.wells import peaceman_index
