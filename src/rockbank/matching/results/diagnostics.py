@@ -96,6 +96,8 @@ def norm_squared(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, " m"]:
 
 def wells_facies(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, "m cells"]:
     """Probability of sand in the wells' cells whose facies was seen; NaN for a member that failed."""
+    if has(dataset, "facies_at_wells"):  # of a compact dataset, whose other facies are rounded
+        return np.asarray(dataset.facies_at_wells.sel(ensemble=ensemble).transpose("member", "facies_cell").values)
     facies = dataset.facies.sel(ensemble=ensemble).transpose("member", "y", "x").values
     if not has(dataset, "facies_is_sand"):
         return np.zeros((len(facies), 0))
@@ -138,6 +140,14 @@ def loss_history(dataset: xr.Dataset) -> Float[np.ndarray, "m iteration"]:
     """The objective at the start and after every iteration; NaN once a member has ended."""
     parts = [dataset[part.replace("loss", "history")].transpose("member", "iteration").values for part in PARTS]
     return np.asarray(sum(parts))
+
+
+def norm_squared_history(dataset: xr.Dataset) -> Float[np.ndarray, "m iteration"]:
+    """|z|^2 at the start and after every iteration; NaN once a member has ended."""
+    if has(dataset, "history_norm_squared"):  # of a compact dataset, whose latents on the way are not whole
+        return np.asarray(dataset.history_norm_squared.transpose("member", "iteration").values)
+    squares = (dataset.z_path.astype(float) ** 2).sum("latent", skipna=False)
+    return np.asarray(squares.transpose("member", "iteration").values)
 
 
 def iterations_to(history: Float[np.ndarray, "m iteration"], threshold: float) -> Float[np.ndarray, " m"]:

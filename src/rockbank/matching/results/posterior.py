@@ -39,6 +39,9 @@ from rockbank.matching.run import PRIOR, Run
 
 POSTERIOR, TABLE = "posterior.nc", "table.csv"
 _LOSSES = ("flow", "wells", "prior")
+_ZIPPED = {"zlib": True, "complevel": 6, "shuffle": True}
+# Bytes, of which the index of what is compressed takes more room than compression saves.
+_SMALL = 2**14
 
 
 def n_runs(run: Run) -> int:
@@ -78,12 +81,20 @@ def posterior(run: Run, each: Each) -> xr.Dataset:
 
 def write_posterior(folder: Path, dataset: xr.Dataset) -> None:
     """Write posterior.nc and table.csv into `folder`, each whole or not at all."""
-    encoding = {name: {"zlib": True, "complevel": 4} for name, each in dataset.data_vars.items() if each.ndim >= 3}
-    with replacing(folder / TABLE) as beside:
-        table(dataset).to_csv(beside, index=False)
+    encoding = {
+        name: (_ZIPPED if each.ndim >= 2 and each.nbytes > _SMALL else {}) | _stored(each)
+        for name, each in dataset.data_vars.items()
+    }
+    write_table(folder, dataset)
     # The last of the two, for by it the results are known to be whole.
     with replacing(folder / POSTERIOR) as beside:
         dataset.to_netcdf(beside, engine="h5netcdf", encoding=encoding)
+
+
+def write_table(folder: Path, dataset: xr.Dataset) -> None:
+    """Write table.csv into `folder`, whole or not at all."""
+    with replacing(folder / TABLE) as beside:
+        table(dataset).to_csv(beside, index=False)
 
 
 def read_posterior(folder: Path) -> xr.Dataset:
@@ -104,6 +115,11 @@ def fingerprint(run: Run) -> str:
         path = run.checkpoint(i)
         digest.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
     return digest.hexdigest()
+
+
+def _stored(of: xr.DataArray) -> dict[str, Any]:
+    """How its numbers are stored, where that is not how they are held."""
+    return {key: of.encoding[key] for key in ("dtype", "scale_factor", "_FillValue") if key in of.encoding}
 
 
 def _ensembles(run: Run) -> list[str]:

@@ -1,0 +1,71 @@
+"""The dataset of a run in as little room as its reports allow, to be kept in place of the members' checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from rockbank.matching.results.diagnostics import ensembles, has, norm_squared_history, wells_facies
+
+# Facies are steps of 1 / 253, of which none is 0.5: what is sand stays sand. One byte more says that nothing is known.
+N_LEVELS = 253
+_MISSING = 255
+_FACIES = ("facies", "facies_path", "interpolation_facies")
+# Of pictures alone, whose lines are thicker; a table's row adds up the oil rates.
+_SINGLE = ("bhp", "water_rate", "simulated")
+# What the latents and the generator give again, and no report reads.
+_LEFT_OUT = ("permeability", "porosity")
+
+
+def compact(dataset: xr.Dataset) -> xr.Dataset:
+    """A dataset from which the same tables are made as from `dataset`, and the same pictures to the eye.
+
+    Facies are rounded to 253 steps, but for those of the wells' cells, which stand by themselves in facies_at_wells;
+    bottom-hole pressures, water rates and simulated observations to single precision. Permeability and porosity are
+    left out. Of the latents on the way those are kept at which a Jacobian was made, and of all |z|^2 in
+    history_norm_squared.
+    """
+    if has(dataset, "facies_is_sand"):
+        at_wells = [wells_facies(dataset, name) for name in ensembles(dataset)]
+        dataset = dataset.assign(
+            facies_at_wells=(
+                ("ensemble", "member", "facies_cell"),
+                np.stack(at_wells),
+                {"units": "1", "long_name": "probability of sand in the wells' cells whose facies was seen"},
+            )
+        )
+    if has(dataset, "z_path"):
+        dataset = _without_ways(dataset)
+    rounded = {name: _encoded(dataset[name], _of_facies()) for name in _FACIES if name in dataset}
+    rounded |= {name: _encoded(dataset[name], {"dtype": "float32"}) for name in _SINGLE if name in dataset}
+    return dataset.assign(rounded).drop_vars(_LEFT_OUT, errors="ignore")
+
+
+def _without_ways(dataset: xr.Dataset) -> xr.Dataset:
+    norms = {"units": "1", "long_name": "|z|^2 after each iteration"}
+    dataset = dataset.assign(
+        history_norm_squared=(("member", "iteration"), norm_squared_history(dataset), norms),
+    )
+    # Results of before have no such counts.
+    counts = [dataset[name] for name in ("cost_jacobians", "cost_reduced") if name in dataset]
+    n_jacobians = sum(counts, xr.zeros_like(dataset.history_flow))
+    is_start = n_jacobians.shift(iteration=-1) > n_jacobians
+    if not is_start.any():
+        return dataset.drop_vars("z_path")
+    kept = dataset.z_path.where(is_start)
+    kept.attrs = {"units": "1", "long_name": "latent after each iteration at which a Jacobian was made"}
+    return dataset.assign(z_path=kept)
+
+
+def _of_facies() -> dict[str, Any]:
+    return {"dtype": "uint8", "scale_factor": 1 / N_LEVELS, "_FillValue": _MISSING}
+
+
+def _encoded(values: xr.DataArray, encoding: dict[str, Any]) -> xr.DataArray:
+    """As it comes back from a file of this encoding."""
+    step = encoding.get("scale_factor")
+    rounded = values.astype("float32").astype(float) if step is None else np.rint(values / step) * step
+    rounded.attrs, rounded.encoding = values.attrs, encoding
+    return rounded
