@@ -10,7 +10,6 @@ import xarray as xr
 from jaxtyping import Float
 
 from rockbank.matching.methods.state import RUNNING
-from rockbank.matching.problem.objective import CERTAIN
 from rockbank.matching.results.diagnostics import (
     LOSS_THRESHOLD,
     TIME_MEAN_THRESHOLD,
@@ -22,7 +21,7 @@ from rockbank.matching.results.diagnostics import (
     norm_squared,
     norm_squared_history,
     total_loss,
-    wells_facies,
+    unseen_cells,
 )
 from rockbank.matching.results.plots.style import last
 from rockbank.matching.run import PRIOR
@@ -191,14 +190,13 @@ def members_off_the_bar(of: Results) -> pd.DataFrame:
     that the objective is flat there.
     """
     whole, name = of.whole, last(of.whole)
-    wrong = np.abs(wells_facies(whole, name) - whole.facies_is_sand.values.astype(bool))
     rows = pd.DataFrame(
         {
             "status": whole.status.values.astype(str),
             "reason": whole.reason.values.astype(str),
             "time_mean": whole.time_mean.sel(ensemble=name).values,
             "accuracy": facies_accuracy(whole, name),
-            "unseen": (wrong >= 1 - CERTAIN).sum(axis=1),
+            "unseen": unseen_cells(whole, name),
         },
         index=whole.member.values,
     )

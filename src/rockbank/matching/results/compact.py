@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from rockbank.matching.results.diagnostics import ensembles, has, norm_squared_history, wells_facies
+from rockbank.matching.results.diagnostics import ensembles, has, norm_squared_history, unseen_cells
 
 # Facies are steps of 1 / 253, of which none is 0.5: what is sand stays sand. One byte more says that nothing is known.
 N_LEVELS = 253
 _MISSING = 255
 _FACIES = ("facies", "facies_path", "interpolation_facies")
-# Of pictures alone, whose lines are thicker; a table's row adds up the oil rates.
-_SINGLE = ("bhp", "water_rate", "simulated")
+# Pictures' lines are thicker, and tables round more. Oil rates are added up in a table's row, and stay as they are.
+_SINGLE = (
+    *("bhp", "water_rate", "simulated"),
+    *(f"history_{name}" for name in ("flow", "wells", "prior", "time_mean", "accuracy", "norm_squared")),
+)
 # What the latents and the generator give again, and no report reads.
 _LEFT_OUT = ("permeability", "porosity")
 
@@ -22,20 +25,14 @@ _LEFT_OUT = ("permeability", "porosity")
 def compact(dataset: xr.Dataset) -> xr.Dataset:
     """A dataset from which the same tables are made as from `dataset`, and the same pictures to the eye.
 
-    Facies are rounded to 253 steps, but for those of the wells' cells, which stand by themselves in facies_at_wells;
-    bottom-hole pressures, water rates and simulated observations to single precision. Permeability and porosity are
-    left out. Of the latents on the way those are kept at which a Jacobian was made, and of all |z|^2 in
+    Facies are rounded to 253 steps, so that unseen_cells counts what is lost at the wells; bottom-hole pressures, water
+    rates, simulated observations and the parts of the objective on the way to single precision. Permeability and
+    porosity are left out. Of the latents on the way those are kept at which a Jacobian was made, and of all |z|^2 in
     history_norm_squared.
     """
-    if has(dataset, "facies_is_sand"):
-        at_wells = [wells_facies(dataset, name) for name in ensembles(dataset)]
-        dataset = dataset.assign(
-            facies_at_wells=(
-                ("ensemble", "member", "facies_cell"),
-                np.stack(at_wells),
-                {"units": "1", "long_name": "probability of sand in the wells' cells whose facies was seen"},
-            )
-        )
+    unseen = np.stack([unseen_cells(dataset, name) for name in ensembles(dataset)])
+    meaning = "wells' cells of the wrong facies, so certain that the objective is flat there"
+    dataset = dataset.assign(unseen_cells=(("ensemble", "member"), unseen, {"units": "1", "long_name": meaning}))
     if has(dataset, "z_path"):
         dataset = _without_ways(dataset)
     rounded = {name: _encoded(dataset[name], _of_facies()) for name in _FACIES if name in dataset}

@@ -10,6 +10,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from rockbank.matching.methods.state import FAILED, RUNNING, SPENT
+from rockbank.matching.problem.objective import CERTAIN
 from rockbank.matching.problem.observations import QUANTITIES
 from rockbank.matching.results.calibration import (
     bands,
@@ -96,12 +97,21 @@ def norm_squared(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, " m"]:
 
 def wells_facies(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, "m cells"]:
     """Probability of sand in the wells' cells whose facies was seen; NaN for a member that failed."""
-    if has(dataset, "facies_at_wells"):  # of a compact dataset, whose other facies are rounded
-        return np.asarray(dataset.facies_at_wells.sel(ensemble=ensemble).transpose("member", "facies_cell").values)
     facies = dataset.facies.sel(ensemble=ensemble).transpose("member", "y", "x").values
     if not has(dataset, "facies_is_sand"):
         return np.zeros((len(facies), 0))
     return np.asarray(facies[:, dataset.facies_cell_j.values, dataset.facies_cell_i.values])
+
+
+def unseen_cells(dataset: xr.Dataset, ensemble: str) -> Int[np.ndarray, " m"]:
+    """How many of the wells' cells are wrong and so certain that the objective is flat there; 0 for one that failed."""
+    if has(dataset, "unseen_cells"):  # of a compact dataset, whose facies are rounded
+        return np.asarray(dataset.unseen_cells.sel(ensemble=ensemble).values)
+    at = wells_facies(dataset, ensemble)
+    if not at.shape[1]:
+        return np.zeros(len(at), dtype=int)
+    wrong = np.abs(at - dataset.facies_is_sand.values.astype(bool))
+    return np.asarray((wrong >= 1 - CERTAIN).sum(axis=1))
 
 
 def facies_accuracy(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, " m"]:

@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
 import numpy as np
 import xarray as xr
 
@@ -39,9 +40,8 @@ from rockbank.matching.run import PRIOR, Run
 
 POSTERIOR, TABLE = "posterior.nc", "table.csv"
 _LOSSES = ("flow", "wells", "prior")
-_ZIPPED = {"zlib": True, "complevel": 6, "shuffle": True}
-# Bytes, of which the index of what is compressed takes more room than compression saves.
-_SMALL = 2**14
+# Of HDF5: what is older needs 3 KB more for each variable.
+_FORMAT = ("v110", "v110")
 
 
 def n_runs(run: Run) -> int:
@@ -81,14 +81,11 @@ def posterior(run: Run, each: Each) -> xr.Dataset:
 
 def write_posterior(folder: Path, dataset: xr.Dataset) -> None:
     """Write posterior.nc and table.csv into `folder`, each whole or not at all."""
-    encoding = {
-        name: (_ZIPPED if each.ndim >= 2 and each.nbytes > _SMALL else {}) | _stored(each)
-        for name, each in dataset.data_vars.items()
-    }
+    encoding = {name: _stored(each) for name, each in dataset.data_vars.items()}
     write_table(folder, dataset)
     # The last of the two, for by it the results are known to be whole.
-    with replacing(folder / POSTERIOR) as beside:
-        dataset.to_netcdf(beside, engine="h5netcdf", encoding=encoding)
+    with replacing(folder / POSTERIOR) as beside, h5netcdf.File(beside, "w", libver=_FORMAT) as file:
+        dataset.dump_to_store(xr.backends.H5NetCDFStore(file), encoding=encoding)
 
 
 def write_table(folder: Path, dataset: xr.Dataset) -> None:
@@ -118,8 +115,9 @@ def fingerprint(run: Run) -> str:
 
 
 def _stored(of: xr.DataArray) -> dict[str, Any]:
-    """How its numbers are stored, where that is not how they are held."""
-    return {key: of.encoding[key] for key in ("dtype", "scale_factor", "_FillValue") if key in of.encoding}
+    """How a variable is stored: compressed, and rounded where it says so."""
+    zipped = {"zlib": True, "complevel": 9, "shuffle": True, "chunksizes": of.shape} if of.ndim >= 2 else {}
+    return zipped | {key: of.encoding[key] for key in ("dtype", "scale_factor", "_FillValue") if key in of.encoding}
 
 
 def _ensembles(run: Run) -> list[str]:
