@@ -75,7 +75,8 @@ def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
 
 def _rows_of_results(dataset: xr.Dataset) -> list[tuple[str, ...]]:
     """Of members whose checkpoints are not there."""
-    totals, rows = loss_history(dataset), []
+    totals = loss_history(dataset)
+    rows: list[tuple[str, ...]] = []
     for i, status in enumerate(dataset.status.values.astype(str)):
         known = np.flatnonzero(np.isfinite(totals[i]))
         if not len(known):

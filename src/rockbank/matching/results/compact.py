@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
@@ -35,8 +33,8 @@ def compact(dataset: xr.Dataset) -> xr.Dataset:
     dataset = dataset.assign(unseen_cells=(("ensemble", "member"), unseen, {"units": "1", "long_name": meaning}))
     if has(dataset, "z_path"):
         dataset = _without_ways(dataset)
-    rounded = {name: _encoded(dataset[name], _of_facies()) for name in _FACIES if name in dataset}
-    rounded |= {name: _encoded(dataset[name], {"dtype": "float32"}) for name in _SINGLE if name in dataset}
+    rounded = {name: _in_levels(dataset[name]) for name in _FACIES if name in dataset}
+    rounded |= {name: _in_single_precision(dataset[name]) for name in _SINGLE if name in dataset}
     return dataset.assign(rounded).drop_vars(_LEFT_OUT, errors="ignore")
 
 
@@ -56,13 +54,15 @@ def _without_ways(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign(z_path=kept)
 
 
-def _of_facies() -> dict[str, Any]:
-    return {"dtype": "uint8", "scale_factor": 1 / N_LEVELS, "_FillValue": _MISSING}
+def _in_levels(facies: xr.DataArray) -> xr.DataArray:
+    """Rounded, and half a step down, since 0.5 is no sand."""
+    step = 1 / N_LEVELS
+    rounded = np.ceil(N_LEVELS * facies - 0.5) * step
+    rounded.attrs, rounded.encoding = facies.attrs, {"dtype": "uint8", "scale_factor": step, "_FillValue": _MISSING}
+    return rounded
 
 
-def _encoded(values: xr.DataArray, encoding: dict[str, Any]) -> xr.DataArray:
-    """As it comes back from a file of this encoding."""
-    step = encoding.get("scale_factor")
-    rounded = values.astype("float32").astype(float) if step is None else np.rint(values / step) * step
-    rounded.attrs, rounded.encoding = values.attrs, encoding
+def _in_single_precision(values: xr.DataArray) -> xr.DataArray:
+    rounded = values.astype("float32").astype(float)
+    rounded.attrs, rounded.encoding = values.attrs, {"dtype": "float32"}
     return rounded
