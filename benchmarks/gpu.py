@@ -1,6 +1,6 @@
 """Training, sampling and the flow solver on a GPU, against the processor beside it: python -m benchmarks.gpu GENERATOR
 
-GENERATOR is a folder of an exported generator, such as the `generator` of a run in matches/. Every number is of one
+GENERATOR is a folder of an exported generator, such as artifacts/export/channels-wgan-lp. Every number is of one
 run on one machine. Training is the shale paper's size, params/paper.yaml; the flow's case is cases/deepflow.yaml.
 Writes reports/gpu.md.
 """

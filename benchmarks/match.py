@@ -1,9 +1,10 @@
 """How long a history match takes: python -m benchmarks.match matches/published-gauss-newton
 
 What a closer run, a gradient, a Jacobian, a reduced one and a pass through the generator take in forward runs, at
-latents that the run's members came through; CPU seconds of its members from the start to J <= 2; and the speed of 20
-members side by side on two cores, by that on one. All in processes such as members have, of one thread. Writes
-reports/deepflow/times.json, which `python -m tools.deepflow` reads. Nothing else should run on the machine.
+latents that the run's members came through, as its posterior.nc holds them; CPU seconds of its members from the start
+to J <= 2; and the speed of 20 members side by side on two cores, by that on one. All in processes such as members have,
+of one thread. Writes reports/deepflow/times.json, which `python -m tools.deepflow` reads. Nothing else should run on
+the machine.
 """
 
 from __future__ import annotations
@@ -13,22 +14,24 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from rockbank.core.files import write_json
 from rockbank.core.provenance import git_commit
 from rockbank.core.terminal import progress
 from rockbank.matching.methods.gauss_newton import directions
-from rockbank.matching.methods.state import RUNNING, State
+from rockbank.matching.methods.state import FAILED, RUNNING, State
 from rockbank.matching.methods.workers import Pool, pool
 from rockbank.matching.problem.objective import Vector
 from rockbank.matching.results.diagnostics import TIME_MEAN_THRESHOLD
+from rockbank.matching.results.posterior import read_posterior
 from rockbank.matching.run import GENERATOR, Run
 
 TIMES = Path("reports/deepflow/times.json")
@@ -49,7 +52,7 @@ def main() -> None:
         run = Run(arguments.run)
         with pool(Run, {"folder": run.folder}, 1) as process:
             times: dict[str, Any] = {"git_commit": git_commit(Path(__file__).parent)}
-            times["equivalents"] = equivalents(run, process)
+            times["equivalents"] = equivalents(latents(read_posterior(run.folder)), process)
             times["member_cpu_seconds"] = members(process, arguments.members)
         times["scaling"] = side_by_side(run)
     except ValueError as error:
@@ -58,15 +61,29 @@ def main() -> None:
     print(TIMES)
 
 
-def equivalents(run: Run, process: Pool) -> dict[str, float]:
+def latents(dataset: xr.Dataset, n_members: int = 5) -> list[Vector]:
+    """Of the first members that ended, the start, one after a quarter of the way, and the end.
+
+    Raises:
+        ValueError: none has.
+    """
+    has_ended = ~np.isin(dataset.status.values.astype(str), (RUNNING, FAILED))
+    found: list[Vector] = []
+    for i in np.flatnonzero(has_ended)[:n_members]:
+        of = dataset.isel(member=i)
+        path = of.z_path.transpose("iteration", "latent").values
+        path = path[np.isfinite(path).all(axis=1)].astype(float)
+        found += [of.z.values[0], *path[len(path) // 4 :][:1], of.z.values[-1]]
+    if not found:
+        raise ValueError("none of the run's members has ended; let some, so that there are latents to time")
+    return found
+
+
+def equivalents(at: Sequence[Vector], process: Pool) -> dict[str, float]:
     """CPU time of each of these, by that of a forward run: medians over latents."""
-    paths = [of.records for of in run.states() if of is not None and of.status != RUNNING and of.records][:5]
-    latents = [of[i].z for of in paths for i in (0, len(of) // 4, len(of) - 1)]
-    if not latents:
-        raise ValueError(f"{run.folder}: none of its members has ended; let some, so that there are latents to time")
-    with progress("timing gradients", len(latents) + 1) as advance:
+    with progress("timing gradients", len(at) + 1) as advance:
         # The first compiles the kernels.
-        seconds = process.each(_seconds, [latents[0], *latents], partial(advance, 1))[1:]
+        seconds = process.each(_seconds, [at[0], *at], partial(advance, 1))[1:]
     forward = float(np.median([of["forward"] for of in seconds]))
     found = {name: float(np.median([of[name] for of in seconds])) / forward for name in seconds[0] if name != "forward"}
     print(f"a forward run takes {forward:.3f} CPU s; in forward runs: "

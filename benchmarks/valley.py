@@ -1,9 +1,9 @@
 """Where Gauss-Newton creeps, and what bent steps do there: python -m benchmarks.valley matches/published-gauss-newton
 
-At iterates of the run's members, far from the observations, where a Jacobian's first step took off less than 5 % of the
-objective, and where it took off more than 30 %: singular values of the residuals' Jacobian, the part that pressures
-have in its first singular vector, and what the best step takes off where steps are straight, and where they may be
-bent. Writes reports/deepflow/valley.json, which `python -m tools.deepflow` reads.
+At iterates of the run's members, as its posterior.nc holds them, far from the observations, where a Jacobian's first
+step took off less than 5 % of the objective, and where it took off more than 30 %: singular values of the residuals'
+Jacobian, the part that pressures have in its first singular vector, and what the best step takes off where steps are
+straight, and where they may be bent. Writes reports/deepflow/valley.json, which `python -m tools.deepflow` reads.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 
 from rockbank.core.files import write_json
 from rockbank.core.terminal import progress
 from rockbank.matching.methods.gauss_newton import GaussNewton
-from rockbank.matching.methods.state import Record
-from rockbank.matching.results.diagnostics import LOSS_THRESHOLD
-from rockbank.matching.results.posterior import fingerprint
+from rockbank.matching.problem.objective import Vector
+from rockbank.matching.results.diagnostics import LOSS_THRESHOLD, loss_history
+from rockbank.matching.results.posterior import read_posterior
 from rockbank.matching.run import Run
 
 VALLEY = Path("reports/deepflow/valley.json")
@@ -45,52 +45,62 @@ def main() -> None:
     torch.set_num_threads(1)
     try:
         run = Run(arguments.run)
-        rows = measured(run, arguments.iterates)
+        dataset = read_posterior(run.folder)
+        rows = measured(run, dataset, arguments.iterates)
     except ValueError as error:
         sys.exit(f"error {error}")
-    about = {"run": run.folder.name, "checkpoints_sha256": fingerprint(run), "ranks": RANKS}
+    about = {"run": run.folder.name, "checkpoints_sha256": dataset.attrs["checkpoints_sha256"], "ranks": RANKS}
     write_json(VALLEY, {**about, "iterates": rows})
     print(VALLEY)
 
 
-def measured(run: Run, n: int) -> list[dict[str, Any]]:
+def measured(run: Run, dataset: xr.Dataset, n: int) -> list[dict[str, Any]]:
     """A row for each iterate: what the Jacobian is there, and the part of the objective that a step takes off."""
-    chosen = [(kind, *of) for kind, fits in _KINDS.items() for of in list(_iterates(run, fits))[:n]]
+    far = _FAR * run.objective.noise_floor
+    chosen = [(kind, *of) for kind, fits in _KINDS.items() for of in list(iterates(dataset, far, fits))[:n]]
     if not chosen:
         raise ValueError(f"{run.folder}: no iterate of its members is far from the observations; let more of them end")
     straight, bent = (GaussNewton(max_secants=0, max_bends=bends) for bends in (0, GaussNewton.max_bends))
     is_pressure = np.array([quantity == "bhp" for quantity in run.objective.observations.quantity])
     rows = []
     with progress("steps, straight and bent", len(chosen)) as advance:
-        for kind, member, iterate, record in chosen:
+        for kind, member, iterate, z, flow in chosen:
             target = replace(run.member(member).target, starts=())
-            at = run.objective.evaluate(record.z, straight.near)
+            at = run.objective.evaluate(z, straight.near)
             of_residuals, values, _ = np.linalg.svd(run.objective.linearise(at, target).jacobian, full_matrices=False)
-            row: dict[str, Any] = {"kind": kind, "member": member, "iterate": iterate, "flow": record.parts.flow}
+            row: dict[str, Any] = {"kind": kind, "member": member, "iterate": iterate, "flow": flow}
             row["singular_values"] = [float(values[rank - 1]) for rank in RANKS]
             row["pressure"] = float(np.sum(of_residuals[is_pressure, 0] ** 2))
             for name, method in (("straight", straight), ("bent", bent)):
-                before = method.begin(run.objective, target, record.z)
+                before = method.begin(run.objective, target, z)
                 after = method.step(run.objective, target, before)
                 row[name] = 1 - after.last.parts.total / before.last.parts.total
             rows.append(row)
-            print(f"{kind:7} member {member:2}, iterate {iterate:2}: flow {record.parts.flow:6.0f}, singular values "
+            print(f"{kind:7} member {member:2}, iterate {iterate:2}: flow {flow:6.0f}, singular values "
                   f"{row['singular_values'][0]:.0f} to {row['singular_values'][2]:.1f}, a step takes off "
                   f"{row['straight']:.1%} straight, {row['bent']:.1%} bent")  # fmt: skip
             advance(1)
     return rows
 
 
-def _iterates(run: Run, fits: Callable[[float], bool]) -> Iterator[tuple[int, int, Record]]:
-    """Of each member the first one that is far, and whose Jacobian's first step took off what `fits`."""
-    far = _FAR * run.objective.noise_floor
-    for member, state in enumerate(run.states()):
-        records = () if state is None else state.records
-        for i, (here, then) in enumerate(pairwise(records)):
-            has_new_jacobian = then.cost.n_jacobians > here.cost.n_jacobians
-            is_far = here.parts.flow > far and here.parts.total <= LOSS_THRESHOLD
-            if has_new_jacobian and is_far and fits(1 - then.parts.total / here.parts.total):
-                yield member, i, here
+def iterates(
+    dataset: xr.Dataset, far: float, fits: Callable[[float], bool]
+) -> Iterator[tuple[int, int, Vector, float]]:
+    """Of each member the first one that is far, and whose Jacobian's first step took off what `fits`.
+
+    Yields:
+        Member, iterate, its latent, to single precision, and its flow term.
+    """
+    dims = ("member", "iteration")
+    totals, flow = loss_history(dataset), dataset.history_flow.transpose(*dims).values
+    n_jacobians = (dataset.cost_jacobians + dataset.cost_reduced).transpose(*dims).values
+    took = 1 - totals[:, 1:] / totals[:, :-1]
+    is_there = (np.diff(n_jacobians) > 0) & (flow[:, :-1] > far) & (totals[:, :-1] <= LOSS_THRESHOLD)
+    paths = dataset.z_path.transpose(*dims, "latent").values
+    for i, member in enumerate(dataset.member.values):
+        for k in np.flatnonzero(is_there[i]):
+            if fits(took[i, k]):
+                yield int(member), int(k), paths[i, k].astype(float), float(flow[i, k])
                 break
 
 

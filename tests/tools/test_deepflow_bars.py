@@ -23,7 +23,7 @@ def duel(docs: Mapping[str, ModuleType], n: int, fast: float, note: str = "") ->
     i = np.arange(n)[:, None]
     for method in ("adam", "gauss-newton"):
         of = matched(n_members=n, n_latent=N_LATENT, n_iterations=4, seed=6, has_legs=False)
-        start = np.repeat(of.z.values[0][:, None], of.sizes["iteration"], axis=1)
+        start = of.z.values[0].copy()
         if method == "adam":
             flow = np.array([4000.0, 2000, 1000, 500, 100]) + i
             cost = np.broadcast_to(np.linspace(0, 2000, 5), flow.shape)
@@ -31,7 +31,9 @@ def duel(docs: Mapping[str, ModuleType], n: int, fast: float, note: str = "") ->
             flow = np.array([4000.0, 2000, 100, 50, 20]) + np.where(i == 0, 500, i)
             cost = fast * (1 + i) * np.array([0.0, 0.5, 1, 2, 3])
             start[1] += 1
-        of["z_path"] = (("member", "iteration", "latent"), start)
+        of["z"] = of.z.copy(data=np.stack([start, of.z.values[1]]))
+        path = np.repeat(start[:, None], of.sizes["iteration"], axis=1)
+        of["z_path"] = (("member", "iteration", "latent"), path)
         for part, values in (("flow", flow), ("wells", 0 * flow), ("prior", 0 * flow), ("cost", cost)):
             of[f"history_{part}"] = (("member", "iteration"), values)
         plan = runs.Plan(name=f"published-{method}", scenario=4, method=method, members=n)

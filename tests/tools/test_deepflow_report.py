@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,8 @@ from PIL import Image
 from rockbank.core.files import write_json
 from rockbank.matching.methods.state import Record, State
 from rockbank.matching.problem.objective import Cost, Parts
-from rockbank.matching.results.posterior import POSTERIOR, read_posterior
+from rockbank.matching.results.compact import compact
+from rockbank.matching.results.posterior import POSTERIOR, read_posterior, write_posterior
 from rockbank.matching.run import MEMBERS, SETTINGS, Settings
 from tests.matching.synthetic import matched
 from tests.tools.deepflow_modules import ASKED, N_LATENT, docs
@@ -178,6 +180,28 @@ def test_the_table_says_what_the_members_that_ended_have(matches: Path, text: st
     assert float(row["accuracy ≥ 0.987, %"]) == pytest.approx(
         100 * (expected["accuracy at the wells"] >= 0.987).mean(), rel=DIGITS
     )
+
+
+def test_results_alone_make_the_report_of_the_checkpoints(
+    docs: Mapping[str, ModuleType], matches: Path, text: str, tmp_path: Path
+) -> None:
+    for folder in matches.iterdir():
+        if (folder / POSTERIOR).is_file():
+            write_posterior(tmp_path / "matches" / folder.name, compact(read_posterior(folder)))
+        else:
+            shutil.copytree(folder, tmp_path / "matches" / folder.name)
+    alone = docs["text"].to_markdown(docs["runs"].find(tmp_path / "matches"), [], tmp_path / "reports")
+    assert alone == text
+
+
+def test_results_without_checkpoints_are_not_stale(docs: Mapping[str, ModuleType], tmp_path: Path) -> None:
+    begin_run(tmp_path / "own-rml")
+    shutil.rmtree(tmp_path / "own-rml" / MEMBERS)
+    results = matched(n_members=3, n_latent=N_LATENT, n_iterations=2).assign_attrs(checkpoints_sha256="of before")
+    write_run(tmp_path / "beside", "own-rml", results, method="rml")
+    (tmp_path / "beside" / "own-rml" / POSTERIOR).rename(tmp_path / "own-rml" / POSTERIOR)
+    (run,) = (run for run in docs["runs"].find(tmp_path) if run.asked)
+    assert (run.note, run.is_whole) == ("", True)
 
 
 def test_the_objective_of_a_run_with_the_published_scaling_is_the_posteriors(

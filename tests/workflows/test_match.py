@@ -20,6 +20,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rockbank.cli.main import app
+from rockbank.core.errors import InputError
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.workers import advance
 from rockbank.matching.problem.objective import COST
@@ -27,6 +28,7 @@ from rockbank.matching.results.posterior import read_posterior
 from rockbank.matching.run import Run
 from rockbank.mlops import tracking
 from rockbank.workflows import match
+from rockbank.workflows.match_about import status
 from rockbank.workflows.match_log import EXPERIMENT, logging
 from tests.matching.tiny import make_run, register, write_case
 
@@ -167,6 +169,87 @@ def test_status_has_a_row_for_each_member_and_the_reasons(case: Path) -> None:
     state = State.load(run.checkpoint(0))
     for shown in (f"{state.last.parts.total:.5g}", "not begun", "member 1 failed", "NewtonError: step 3", "none yet"):
         assert shown in printed
+
+
+class TestResultsOnly:
+    """A run whose members' checkpoints are not there, as `dvc pull` brings it."""
+
+    @pytest.fixture
+    def run(self, store: Path) -> Run:
+        run = make_run(store / "run", write_case(store), iterations=2, members=3)
+        advance(run, 0, lambda _: None, lambda: False)
+        State(records=()).ended("failed", "NewtonError: step 3").save(run.checkpoint(1))
+        return run
+
+    @pytest.fixture
+    def page(self, run: Run) -> str:
+        """The report of the checkpoints, which are gone afterwards, and so is what they were made with."""
+        match.report(run.folder, 1)
+        path = run.folder / "report.html"
+        page = path.read_text(encoding="utf-8")
+        path.unlink()
+        (run.folder / "table.csv").unlink()
+        shutil.rmtree(run.folder / "members")
+        shutil.rmtree(run.folder / "generator")
+        (run.folder / run.settings.case).unlink()
+        return page
+
+    @pytest.mark.slow  # simulates and draws
+    def test_the_report_is_that_of_the_checkpoints(
+        self, run: Run, page: str, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        before = (run.folder / "posterior.nc").read_bytes()
+        assert "table.csv" in said("match", "report", run.folder)
+        assert (run.folder / "report.html").read_text(encoding="utf-8") == page
+        assert len((run.folder / "table.csv").read_text().splitlines()) == 1 + 3
+        assert (run.folder / "posterior.nc").read_bytes() == before
+        match.report(run.folder, 1)
+        assert "holds results only, without members/" in capfd.readouterr().err
+
+    @pytest.mark.slow
+    def test_results_become_compact_without_their_checkpoints_too(self, run: Run, page: str) -> None:
+        before = (run.folder / "posterior.nc").stat().st_size
+        said("match", "report", run.folder, "--compact")
+        assert (run.folder / "posterior.nc").stat().st_size < before
+        assert "permeability" not in read_posterior(run.folder)
+
+    @pytest.mark.slow
+    def test_status_tells_the_same_of_the_members(self, run: Run) -> None:
+        match.report(run.folder, 1)
+        rows, told = status(run.folder)
+        shutil.rmtree(run.folder / "members")
+        rows_alone, told_alone = status(run.folder)
+        note = told_alone.pop("checkpoints")
+        assert note == "none, there are results only: 'report' works, 'resume' needs members/"
+        assert told_alone == told | {"members": "1 spent, 1 failed, 1 running"}
+        # A member that has not begun, which is the last one, has a row without numbers.
+        assert rows_alone == [*rows, ("2", "running", "", "", "", "", "")]
+        assert "results only" in said("match", "status", run.folder)
+
+    def test_resume_says_what_is_missing_and_begins_nothing(self, run: Run) -> None:
+        shutil.rmtree(run.folder / "members")
+        (run.folder / "posterior.nc").touch()
+        missing = rf"{run.folder}: members/, the checkpoints of its members, is not there.*results only.*--method rml"
+        with pytest.raises(InputError, match=missing):
+            match.go_on(run.folder, 1)
+        assert not (run.folder / "members").exists()
+
+    def test_nothing_is_reported_of_neither_checkpoints_nor_results(self, run: Run) -> None:
+        shutil.rmtree(run.folder / "members")
+        with pytest.raises(InputError, match=r"holds neither members/.*nor posterior.nc; 'dvc pull'"):
+            match.report(run.folder, 1)
+
+
+@pytest.mark.slow
+def test_a_compact_dataset_counts_as_the_members_own(store: Path) -> None:
+    run = make_run(store / "run", write_case(store), method="prior", members=2)
+    for i in range(2):
+        advance(run, i, lambda _: None, lambda: False)
+    match.report(run.folder, 1, is_compact=True)
+    before = (run.folder / "posterior.nc").read_bytes()
+    # Nothing is simulated again, for it is of the checkpoints as they are.
+    match.report(run.folder, 1)
+    assert (run.folder / "posterior.nc").read_bytes() == before
 
 
 class TestLog:

@@ -1,7 +1,8 @@
 """The report on DeepFlow's case, from the results of the runs in matches/: python -m tools.deepflow
 
-Writes reports/deepflow.md, the runs' tables reports/deepflow/<name>.csv and docs/pictures/deepflow_*.png. Runs that
-are not there, or whose members have not all ended, are said to be so.
+`dvc pull matches.dvc` brings all that it needs, of each run its posterior.nc. Writes reports/deepflow.md, the runs'
+tables reports/deepflow/<name>.csv and docs/pictures/deepflow_*.png. Runs that are not there, or whose members have not
+all ended, are said to be so.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import xarray as xr
 from jaxtyping import Float
 
 from rockbank.matching.methods.state import RUNNING
-from rockbank.matching.problem.objective import CERTAIN
 from rockbank.matching.results.diagnostics import (
     LOSS_THRESHOLD,
     TIME_MEAN_THRESHOLD,
@@ -20,10 +19,12 @@ from rockbank.matching.results.diagnostics import (
     iterations_to,
     loss_history,
     norm_squared,
+    norm_squared_history,
     total_loss,
-    wells_facies,
+    unseen_cells,
 )
 from rockbank.matching.results.plots.style import last
+from rockbank.matching.run import PRIOR
 from tools.deepflow.runs import Results
 
 ACCURACY_PUBLISHED, ACCURACY_BAR = 0.987, 0.98
@@ -150,7 +151,7 @@ class Reached:
 
 def has_ways(of: Results) -> bool:
     """Whether its members came down in steps, with the flow among their terms."""
-    return bool(of.settings["flow"]) and has(of.dataset, "z_path") and of.dataset.sizes["iteration"] > 1
+    return bool(of.settings["flow"]) and has(of.dataset, "history_cost") and of.dataset.sizes["iteration"] > 1
 
 
 def ways(of: Results) -> Ways:
@@ -158,13 +159,12 @@ def ways(of: Results) -> Ways:
     dataset = of.dataset
     dims = ("member", "iteration")
     history = {name: dataset[f"history_{name}"].transpose(*dims).values for name in ("cost", "time_mean", "wells")}
-    norms = (dataset.z_path.astype(float) ** 2).sum("latent", skipna=False).transpose(*dims).values
     objective = loss_history(dataset)
     return Ways(
         cost=history["cost"],
         objective=np.full_like(objective, np.nan) if of.plan.scaling == "published" else objective,
         time_mean=history["time_mean"],
-        loss=_published(of, history["time_mean"], history["wells"], norms),
+        loss=_published(of, history["time_mean"], history["wells"], norm_squared_history(dataset)),
     )
 
 
@@ -190,14 +190,13 @@ def members_off_the_bar(of: Results) -> pd.DataFrame:
     that the objective is flat there.
     """
     whole, name = of.whole, last(of.whole)
-    wrong = np.abs(wells_facies(whole, name) - whole.facies_is_sand.values.astype(bool))
     rows = pd.DataFrame(
         {
             "status": whole.status.values.astype(str),
             "reason": whole.reason.values.astype(str),
             "time_mean": whole.time_mean.sel(ensemble=name).values,
             "accuracy": facies_accuracy(whole, name),
-            "unseen": (wrong >= 1 - CERTAIN).sum(axis=1),
+            "unseen": unseen_cells(whole, name),
         },
         index=whole.member.values,
     )
@@ -212,8 +211,7 @@ def against_adam(adam: Results, newton: Results) -> pd.DataFrame:
     not ended in both runs, or that did not begin at the same place, are left out.
     """
     of_adam, of_newton = ways(adam), ways(newton)
-    dims = ("member", "iteration", "latent")
-    starts = [each.dataset.z_path.transpose(*dims).values[:, 0] for each in (adam, newton)]
+    starts = [each.dataset.z.sel(ensemble=PRIOR).transpose("member", "latent").values for each in (adam, newton)]
     places = {int(member): i for i, member in enumerate(newton.dataset.member.values)}
     rows = []
     for i, member in enumerate(adam.dataset.member.values):

@@ -211,7 +211,7 @@ def _read(plan: Plan, folder: Path) -> Found:
 def _of_dataset(plan: Plan, folder: Path) -> Found:
     whole = _costed(read_posterior(folder))
     settings = json.loads(whole.attrs["settings"])
-    is_stale = (folder / SETTINGS).is_file() and fingerprint(Run(folder)) != whole.attrs["checkpoints_sha256"]
+    is_stale = _has_checkpoints(folder) and fingerprint(Run(folder)) != whole.attrs["checkpoints_sha256"]
     status = whole.status.values.astype(str)
     has_ended = ~np.isin(status, (RUNNING, FAILED))
     results = Results(plan=plan, settings=settings, whole=whole, dataset=whole.isel(member=has_ended))
@@ -226,6 +226,11 @@ def _of_dataset(plan: Plan, folder: Path) -> Found:
         note=_differs(plan, settings)
         or (f"older than its members, `rockbank match report matches/{plan.name}` renews it" if is_stale else ""),
     )
+
+
+def _has_checkpoints(folder: Path) -> bool:
+    """Whether there are members that the dataset may be older than; `dvc pull` brings none."""
+    return (folder / SETTINGS).is_file() and Run(folder).has_checkpoints
 
 
 def _costed(whole: xr.Dataset) -> xr.Dataset:

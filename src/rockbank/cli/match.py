@@ -97,7 +97,8 @@ def match_status(run: RunFolder) -> None:
     """Tell how far the members of a run are."""
     from rockbank.workflows.match_about import status
 
-    rows, rest = status(run)
+    with errors_told():
+        rows, rest = status(run)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     for column in ("member", "status", "iterations", "objective", "J", "accuracy", "cost"):
         table.add_column(column, no_wrap=True)
@@ -118,12 +119,18 @@ def match_resume(run: RunFolder, workers: Workers = _CORES) -> None:
 
 
 @match_app.command("report")
-def match_report(run: RunFolder, workers: Workers = _CORES) -> None:
-    """Write the report of a run's members as they are now."""
+def match_report(
+    run: RunFolder,
+    workers: Workers = _CORES,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="posterior.nc in as little room as the report allows, without the rock")
+    ] = False,
+) -> None:
+    """Write the report of a run's members as they are now; of a run without checkpoints, that of its posterior.nc."""
     from rockbank.workflows import match as step
 
     with report_user_errors():
-        step.report(run, workers)
+        step.report(run, workers, is_compact=compact)
     _print_results(run)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -136,13 +136,13 @@ class ModelCard:
                              + "; export again") from error  # fmt: skip
         return replace(card, unknown=raw)
 
-    def verify(self, folder: Path) -> None:
-        """Compare every file beside the card with its fingerprint.
+    def verify(self, folder: Path, names: Sequence[str] = HASHED) -> None:
+        """Compare every file beside the card with its fingerprint, or those of these names.
 
         Raises:
             CardMismatch: naming the first file that is missing or differs.
         """
-        for name in HASHED:
+        for name in names:
             wanted = self.files.get(name)
             if wanted is None or not (folder / name).is_file():
                 raise CardMismatch(f"{folder / name}: not in the card or in the folder; pull or export it again")

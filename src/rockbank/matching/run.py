@@ -168,17 +168,18 @@ class Run:
 
     @cached_property
     def card(self) -> ModelCard:
-        """The generator's card, whose files are as it says.
+        """The generator's card, whose weights are as it says; a match needs no other of its files.
 
         Raises:
-            InputError: it or one of its files is not what it was when the run began.
+            InputError: it is not what it was when the run began.
+            CardMismatch: the weights are not.
         """
         folder = self.folder / GENERATOR
         card = ModelCard.load(folder)
         if self.settings.generator_sha256 not in ("", self.card_sha256):
             raise InputError(f"{folder / CARD}: is not what it was when the run began; put the generator's folder "
                              "back, or begin another run")  # fmt: skip
-        card.verify(folder)
+        card.verify(folder, (WEIGHTS,))
         return card
 
     @property
@@ -239,6 +240,11 @@ class Run:
         is_perturbed = self.settings.method in PERTURBED
         target = objective.target(centre=z, observed=observed) if is_perturbed else objective.target()
         return Member(z=z, target=replace(target, starts=starts))
+
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether its members' states are there; of a run that `dvc pull` brought there are results alone."""
+        return (self.folder / MEMBERS).is_dir()
 
     def checkpoint(self, i: int) -> Path:
         """Where the i-th member's state lies."""

@@ -21,6 +21,7 @@ from rockbank.matching.io.fingerprint import fingerprints
 from rockbank.matching.methods.state import FAILED, RUNNING, State
 from rockbank.matching.methods.workers import News, Pool, Together, pool
 from rockbank.matching.problem.objective import Scaling
+from rockbank.matching.results.compact import compact
 from rockbank.matching.results.posterior import (
     POSTERIOR,
     fingerprint,
@@ -28,9 +29,10 @@ from rockbank.matching.results.posterior import (
     posterior,
     read_posterior,
     write_posterior,
+    write_table,
 )
 from rockbank.matching.results.report import REPORT, write_report
-from rockbank.matching.run import GENERATOR, Run, Settings, new_folder
+from rockbank.matching.run import GENERATOR, MEMBERS, Run, Settings, new_folder
 from rockbank.mlops import registry
 from rockbank.workflows.match_log import MatchLog, logging
 
@@ -87,6 +89,7 @@ def go_on(folder: Path, workers: int) -> None:
         InputError: the folder holds no run, or an input is not what it was when the run began.
         WorkerLost: a process died.
     """
+    _require_checkpoints(Run(folder))
     try:
         with _held(folder) as run, _logged(run) as log:
             states = run.states()
@@ -109,15 +112,62 @@ def go_on(folder: Path, workers: int) -> None:
         raise SystemExit(130) from interrupt
 
 
-def report(folder: Path, workers: int) -> None:
-    """Dataset, table and report of the members as they are now, be they all ended or not."""
+def report(folder: Path, workers: int, *, is_compact: bool = False) -> None:
+    """Dataset, table and report of the members as they are now, be they all ended or not.
+
+    Without their checkpoints the table and the report are made of the dataset that lies there.
+
+    Args:
+        folder: of the run.
+        workers: processes that simulate.
+        is_compact: whether the dataset is written as `compact` makes it.
+
+    Raises:
+        InputError: the folder holds no run, or neither checkpoints nor results; or an input is not what it was.
+        WorkerLost: a process died.
+    """
+    if not Run(folder).has_checkpoints:
+        _report_alone(folder, is_compact=is_compact)
+        return
     with _held(folder) as run, _logged(run) as log:
         dataset = _reported(run)
-        if dataset is not None:
-            finish(run, dataset, log)
-            return
-        with pool(Run, {"folder": folder}, workers) as processes:
-            finish(run, _gathered(run, processes), log)
+        if dataset is None:
+            with pool(Run, {"folder": folder}, workers) as processes:
+                dataset = _gathered(run, processes)
+        if is_compact:
+            dataset = compact(dataset)
+            write_posterior(folder, dataset)
+        finish(run, dataset, log)
+
+
+def _report_alone(folder: Path, *, is_compact: bool) -> None:
+    """Of results without checkpoints, for which neither the case nor the generator has to be there."""
+    if not (folder / POSTERIOR).is_file():
+        raise InputError(f"{folder}: holds neither {MEMBERS}/, the checkpoints of its members, nor {POSTERIOR}; "
+                         "'dvc pull' brings the results of a run that DVC tracks")  # fmt: skip
+    terminal.print(f"{folder} holds results only, without {MEMBERS}/: the report is made of {POSTERIOR}")
+    with Run(folder).held():
+        dataset = read_posterior(folder)
+        if is_compact:
+            write_posterior(folder, compact(dataset))
+        else:
+            write_table(folder, dataset)
+        terminal.print(f"writing {folder / REPORT}")
+        write_report(folder, dataset)
+
+
+def _require_checkpoints(run: Run) -> None:
+    """InputError where there is nothing to go on from; a run that has just begun has a folder for them."""
+    if run.has_checkpoints:
+        return
+    case, asked = os.path.normpath(run.folder / run.settings.case), run.settings
+    has_results = f"it holds results only, which 'rockbank match report {run.folder}' tells; "
+    raise InputError(
+        f"{run.folder}: {MEMBERS}/, the checkpoints of its members, is not there, so that nothing can be resumed; "
+        f"{has_results if (run.folder / POSTERIOR).is_file() else ''}bring {MEMBERS}/ from where the run was made, or "
+        f"begin another run, as by 'rockbank match {case} --method {asked.method} --members {asked.members} "
+        f"--seed {asked.seed}'"
+    )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.flow.units import DAY
@@ -15,9 +16,10 @@ from rockbank.matching.io.case_file import MatchCase, load_match_case
 from rockbank.matching.methods.mcmc import Chain
 from rockbank.matching.methods.state import FAILED, State
 from rockbank.matching.problem.objective import Cost
-from rockbank.matching.results.posterior import POSTERIOR, TABLE
+from rockbank.matching.results.diagnostics import loss_history
+from rockbank.matching.results.posterior import POSTERIOR, TABLE, read_posterior
 from rockbank.matching.results.report import REPORT
-from rockbank.matching.run import PRIOR, Run
+from rockbank.matching.run import MEMBERS, PRIOR, Run
 from rockbank.workflows.match import TERMS, Asked, folder_of, prepare
 
 _STEPS = Chain.thinning
@@ -50,25 +52,54 @@ def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
     A row is number, status, iterations, objective, J, accuracy and cost.
     """
     run = Run(folder)
-    states, asked = run.states(), run.settings
-    counts = Counter("not begun" if state is None else state.status for state in states)
-    failed = [(i, state) for i, state in enumerate(states) if state is not None and state.status == FAILED]
-    return [_row(i, state) for i, state in enumerate(states) if state is not None], {
+    asked, note = run.settings, {}
+    if run.has_checkpoints or not (folder / POSTERIOR).is_file():
+        states = run.states()
+        ends = [("not begun", "") if state is None else (state.status, state.reason) for state in states]
+        rows = [_row(i, state) for i, state in enumerate(states) if state is not None]
+    else:
+        dataset = read_posterior(folder)
+        ends = list(zip(dataset.status.values.astype(str), dataset.reason.values.astype(str), strict=True))
+        rows = _rows_of_results(dataset)
+    if not run.has_checkpoints:
+        note = {"checkpoints": f"none, there are results only: 'report' works, 'resume' needs {MEMBERS}/"}
+    counts = Counter(status for status, _ in ends)
+    return rows, {
         "run": f"{asked.method} of {Path(asked.case).name} with {asked.generator}, seed {asked.seed}",
         "members": ", ".join(f"{n} {name}" for name, n in counts.items()),
-        **{f"member {i} failed": state.reason for i, state in failed},
+        **{f"member {i} failed": reason for i, (status, reason) in enumerate(ends) if status == FAILED},
+        **note,
         "results": ", ".join(name for name in (POSTERIOR, TABLE, REPORT) if (folder / name).is_file()) or "none yet",
     }
+
+
+def _rows_of_results(dataset: xr.Dataset) -> list[tuple[str, ...]]:
+    """Of members whose checkpoints are not there."""
+    totals = loss_history(dataset)
+    rows: list[tuple[str, ...]] = []
+    for i, status in enumerate(dataset.status.values.astype(str)):
+        known = np.flatnonzero(np.isfinite(totals[i]))
+        if not len(known):
+            rows.append((str(i), status, "", "", "", "", ""))
+            continue
+        at = dataset.isel(member=i, iteration=known[-1])
+        of_data = (float(at.history_time_mean), float(at.history_accuracy))
+        rows.append(_told(i, status, len(known) - 1, float(totals[i, known[-1]]), of_data, float(at.history_cost)))
+    return rows
 
 
 def _row(i: int, state: State) -> tuple[str, ...]:
     if not state.records:
         return str(i), state.status, "", "", "", "", ""
-    parts = state.last.parts
-    n_iterations = len(state.records) - 1
-    of_data = ("" if np.isnan(each) else f"{each:.3g}" for each in (parts.time_mean, parts.accuracy))
-    numbers = (f"{parts.total:.5g}", *of_data, f"{state.last.cost.runs:.5g}")
-    return str(i), state.status, str(n_iterations), *numbers
+    parts, cost = state.last.parts, state.last.cost.runs
+    return _told(i, state.status, len(state.records) - 1, parts.total, (parts.time_mean, parts.accuracy), cost)
+
+
+def _told(
+    i: int, status: str, n_iterations: int, total: float, of_data: tuple[float, float], cost: float
+) -> tuple[str, ...]:
+    shown = ("" if np.isnan(each) else f"{each:.3g}" for each in of_data)
+    return str(i), status, str(n_iterations), f"{total:.5g}", *shown, f"{cost:.5g}"
 
 
 def _about_case(case: MatchCase) -> dict[str, str]:

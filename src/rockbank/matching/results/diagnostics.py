@@ -10,6 +10,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from rockbank.matching.methods.state import FAILED, RUNNING, SPENT
+from rockbank.matching.problem.objective import CERTAIN
 from rockbank.matching.problem.observations import QUANTITIES
 from rockbank.matching.results.calibration import (
     bands,
@@ -102,6 +103,17 @@ def wells_facies(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, "m cel
     return np.asarray(facies[:, dataset.facies_cell_j.values, dataset.facies_cell_i.values])
 
 
+def unseen_cells(dataset: xr.Dataset, ensemble: str) -> Int[np.ndarray, " m"]:
+    """How many of the wells' cells are wrong and so certain that the objective is flat there; 0 for one that failed."""
+    if has(dataset, "unseen_cells"):  # of a compact dataset, whose facies are rounded
+        return np.asarray(dataset.unseen_cells.sel(ensemble=ensemble).values)
+    at = wells_facies(dataset, ensemble)
+    if not at.shape[1]:
+        return np.zeros(len(at), dtype=int)
+    wrong = np.abs(at - dataset.facies_is_sand.values.astype(bool))
+    return np.asarray((wrong >= 1 - CERTAIN).sum(axis=1))
+
+
 def facies_accuracy(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, " m"]:
     """Part of the wells' cells where the facies is right; NaN for a member that failed or where none was seen."""
     at = wells_facies(dataset, ensemble)
@@ -138,6 +150,14 @@ def loss_history(dataset: xr.Dataset) -> Float[np.ndarray, "m iteration"]:
     """The objective at the start and after every iteration; NaN once a member has ended."""
     parts = [dataset[part.replace("loss", "history")].transpose("member", "iteration").values for part in PARTS]
     return np.asarray(sum(parts))
+
+
+def norm_squared_history(dataset: xr.Dataset) -> Float[np.ndarray, "m iteration"]:
+    """|z|^2 at the start and after every iteration; NaN once a member has ended."""
+    if has(dataset, "history_norm_squared"):  # of a compact dataset, whose latents on the way are not whole
+        return np.asarray(dataset.history_norm_squared.transpose("member", "iteration").values)
+    squares = (dataset.z_path.astype(float) ** 2).sum("latent", skipna=False)
+    return np.asarray(squares.transpose("member", "iteration").values)
 
 
 def iterations_to(history: Float[np.ndarray, "m iteration"], threshold: float) -> Float[np.ndarray, " m"]:

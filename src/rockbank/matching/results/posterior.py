@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
 import numpy as np
 import xarray as xr
 
@@ -39,6 +40,8 @@ from rockbank.matching.run import PRIOR, Run
 
 POSTERIOR, TABLE = "posterior.nc", "table.csv"
 _LOSSES = ("flow", "wells", "prior")
+# Of HDF5: what is older needs 3 KB more for each variable.
+_FORMAT = ("v110", "v110")
 
 
 def n_runs(run: Run) -> int:
@@ -78,12 +81,17 @@ def posterior(run: Run, each: Each) -> xr.Dataset:
 
 def write_posterior(folder: Path, dataset: xr.Dataset) -> None:
     """Write posterior.nc and table.csv into `folder`, each whole or not at all."""
-    encoding = {name: {"zlib": True, "complevel": 4} for name, each in dataset.data_vars.items() if each.ndim >= 3}
+    encoding = {name: _stored(each) for name, each in dataset.data_vars.items()}
+    write_table(folder, dataset)
+    # The last of the two, for by it the results are known to be whole.
+    with replacing(folder / POSTERIOR) as beside, h5netcdf.File(beside, "w", libver=_FORMAT) as file:
+        dataset.dump_to_store(xr.backends.H5NetCDFStore(file), encoding=encoding)
+
+
+def write_table(folder: Path, dataset: xr.Dataset) -> None:
+    """Write table.csv into `folder`, whole or not at all."""
     with replacing(folder / TABLE) as beside:
         table(dataset).to_csv(beside, index=False)
-    # The last of the two, for by it the results are known to be whole.
-    with replacing(folder / POSTERIOR) as beside:
-        dataset.to_netcdf(beside, engine="h5netcdf", encoding=encoding)
 
 
 def read_posterior(folder: Path) -> xr.Dataset:
@@ -104,6 +112,12 @@ def fingerprint(run: Run) -> str:
         path = run.checkpoint(i)
         digest.update(hashlib.sha256(path.read_bytes() if path.is_file() else b"").digest())
     return digest.hexdigest()
+
+
+def _stored(of: xr.DataArray) -> dict[str, Any]:
+    """How a variable is stored: compressed, and rounded where it says so."""
+    zipped = {"zlib": True, "complevel": 9, "shuffle": True, "chunksizes": of.shape} if of.ndim >= 2 else {}
+    return zipped | {key: of.encoding[key] for key in ("dtype", "scale_factor", "_FillValue") if key in of.encoding}
 
 
 def _ensembles(run: Run) -> list[str]:
