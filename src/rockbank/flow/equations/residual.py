@@ -68,7 +68,7 @@ class Step(_OfMembers):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Jacobian(_OfMembers):
-    """The derivative of the residual, as blocks [equation of water, oil][unknown pressure, saturation].
+    """The derivative of the residual, as blocks `[equation of water, oil][unknown pressure, saturation]`.
 
     A face adds its blocks to the rows of its left cell and takes them from those of its right one; a perforation
     takes its own from the rows of its cell. The equation of a well is
