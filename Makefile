@@ -80,6 +80,7 @@ docs: env
 pictures: env
 	python -m tools.pictures
 	python -m tools.serving_page
+	python -m tools.house
 
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -4
