@@ -54,6 +54,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """The page with its links as the site has them."""
     place = page.file.src_uri
+    if place == "index.md":
+        # It has no neighbours in the navigation.
+        page.meta["hide"] = ["navigation"]
     origin = OUTSIDE.get(place, place if place.startswith("reports/") else f"docs/{place}")
     return _LINK.sub(lambda link: link[1] + _to_site(link[2], origin, place) + link[3], markdown)
 
