@@ -62,7 +62,7 @@ class Service:
             NothingToServe: where no model could be loaded.
         """
         for name in unknown_variables():
-            log.warning("%s: no such setting, and ignored; the README has the table of settings", name)
+            log.warning("%s: no such setting, and ignored; see Settings in the site that 'make docs' builds", name)
         await self.follower.start()
         self.watch.start()
         seconds = self.settings.golden_seconds

@@ -24,6 +24,8 @@ from tests.serving.conftest import launch
 
 # Of a user's service, in the pages.
 ADDRESS = "127.0.0.1:8000"
+# What is typed is the code under test, wherever `rockbank` is installed.
+ROCKBANK = f'rockbank() {{ {sys.executable} -m rockbank.cli.main "$@"; }}\n'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,7 @@ class World:
         text = block.text
         for word, other in self.instead.items():
             text = text.replace(word, other)
-        shell = ["bash", "-euo", "pipefail", "-c", text]
+        shell = ["bash", "-euo", "pipefail", "-c", ROCKBANK + text]
         command = [sys.executable, "-W", "error", "-c", text] if block.language == "python" else shell
         bare = {
             name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", "ROCKBANK_"))
