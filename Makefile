@@ -11,7 +11,7 @@ ENV := .venv/.made
 # Tests at a time, each on one thread.
 JOBS ?= $(shell nproc)
 
-.PHONY: run serve test env lint format types layers pulled ui bench pictures help
+.PHONY: run serve test env lint format types layers pulled ui bench pictures docs help
 
 run: env
 	@[ ! -d .git ] || git rev-parse --git-dir >/dev/null
@@ -35,7 +35,7 @@ $(ENV): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON): not found; install Python 3.11, or say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@[ -x .venv/bin/pip ] || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3.11-venv" >&2; exit 1; }
 	@echo "installing the pinned environment (about 7 GB; a few minutes)"
-	@.venv/bin/pip install --progress-bar on --quiet --disable-pip-version-check -e '.[pipeline,client,serve,grpc,traces,dev]' -c constraints.txt
+	@.venv/bin/pip install --progress-bar on --quiet --disable-pip-version-check -e '.[pipeline,client,serve,grpc,traces,docs,dev]' -c constraints.txt
 	@touch $@
 
 format: env
@@ -73,13 +73,19 @@ bench: env
 	python -m benchmarks.serving
 	python -m benchmarks.soak
 
+docs: env
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
+	@echo "file://$(CURDIR)/build/site/index.html"
+
 pictures: env
 	python -m tools.pictures
 	python -m tools.serving_page
+	python -m tools.house
 
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -4
 	@echo "make lint | types | layers | pulled | format    what .ci/run checks"
 	@echo "make ui                                the MLflow UI on http://localhost:5000"
 	@echo "make bench                             speed, as ratios"
+	@echo "make docs                              the site, in build/site"
 	@echo "make pictures                          the pictures of the docs, from the last run"

@@ -46,7 +46,7 @@ OPEN = Key(name="anonymous", fingerprint="", role="admin")
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
-    """The keys of a file, a line each: name:sha256[:role][:requests a minute]; `#` begins a comment.
+    """The keys of a file, a line each: `name:sha256[:role][:requests a minute]`; `#` begins a comment.
 
     Raises:
         SettingsError: naming the line that cannot be read.

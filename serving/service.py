@@ -62,7 +62,7 @@ class Service:
             NothingToServe: where no model could be loaded.
         """
         for name in unknown_variables():
-            log.warning("%s: no such setting, and ignored; the README has the table of settings", name)
+            log.warning("%s: no such setting, and ignored; see Settings in the site that 'make docs' builds", name)
         for old, new in renamed_variables().items():
             log.warning("%s: this setting is now %s; the next version reads the new name alone", old, new)
         await self.follower.start()

@@ -50,7 +50,7 @@ TEXT = """# Samples of a wanted porosity
 `python -m tools.conditional` wrote this page, for {generator} with the weights of SHA-256 {weights:.12}, which
 `rockbank show` and a version's card tell too: later weights are not measured here.
 `rockbank sample --porosity` and the service keep those of a seed's samples whose porosity lies in the interval
-(`rockbank/conditional.py`): the generator's own law, given the interval.
+(`src/rockbank/generator/conditional.py`): the generator's own law, given the interval.
 
 ## Against real crops of that porosity
 

@@ -44,7 +44,7 @@ TEXT = """# The split into training, validation and test
 
 Strips: the right {test:.0%} of the width is test, the {validation:.0%} left of it validation. Blocks: each slice is
 tiled by blocks of at least k crops of {size} pixels, which are assigned at random, the same in every slice. No split
-shares a pixel with another in any slice (`tests/test_cutting.py` paints them).
+shares a pixel with another in any slice (`tests/data/test_cutting.py` paints them).
 
 ## Likeness
 

@@ -97,7 +97,7 @@ def match_status(run: RunFolder) -> None:
     """Tell how far the members of a run are."""
     from rockbank.workflows.match_about import status
 
-    with errors_told():
+    with report_user_errors():
         rows, rest = status(run)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     for column in ("member", "status", "iterations", "objective", "J", "accuracy", "cost"):

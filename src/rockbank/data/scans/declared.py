@@ -48,6 +48,7 @@ def check_declared(path: Path, shape: tuple[int, ...], dtype: Any, voxels_max: i
 
 
 def refuse_nan(path: Path, voxels: np.ndarray) -> None:
+    """Raise VolumeError where a voxel is NaN or infinite."""
     if voxels.dtype.kind != "f":
         return
     for i_slice, each in enumerate(voxels.reshape((-1, *voxels.shape[-2:]))):

@@ -12,6 +12,7 @@ from rockbank.data.scans.declared import check_declared, decoding
 
 
 def read_hdf5(path: Path, name: str | None, voxels_max: int) -> np.ndarray:
+    """The voxels of the data set `name`, or of the only one, of an HDF5 file."""
     with decoding(path, "an HDF5 file"), h5py.File(path, "r") as file:
         found: dict[str, h5py.Dataset] = {}
 

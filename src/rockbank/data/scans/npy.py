@@ -12,6 +12,7 @@ from rockbank.data.scans.declared import AGAIN, check_declared, decoding
 
 
 def read_npy(path: Path, voxels_max: int) -> np.ndarray:
+    """The voxels of an npy file."""
     with decoding(path, "an npy file"):
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)

@@ -13,6 +13,7 @@ from rockbank.data.scans.declared import AGAIN, AS_GREY, check_declared, decodin
 
 
 def read_png(path: Path, voxels_max: int) -> np.ndarray:
+    """The pixels of a PNG."""
     with decoding(path, "a PNG"):
         with path.open("rb") as file:
             head = file.read(26)

@@ -13,6 +13,7 @@ from rockbank.data.scans.declared import check_declared
 
 
 def read_raw(path: Path, voxels_max: int) -> tuple[np.ndarray, float | None]:
+    """The voxels of a raw file, and the voxel size (m) of its JSON side-car if that names one."""
     side_car = path.with_suffix(".json")
     wanted = 'write {"shape": [slices, rows, columns], "dtype": "uint16", "byte_order": "little", "voxel_size": 6e-8}'
     if not side_car.is_file():

@@ -15,6 +15,7 @@ from rockbank.data.scans.declared import AGAIN, AS_GREY, check_declared, decodin
 
 
 def read_tiff(path: Path, voxels_max: int) -> np.ndarray:
+    """The voxels of a TIFF, whose pages are slices."""
     with decoding(path, "a TIFF"), tifffile.TiffFile(path) as tiff:
         if len(tiff.series) != 1:
             raise VolumeError(

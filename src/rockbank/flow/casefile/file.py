@@ -21,6 +21,7 @@ DECK_SUFFIXES = (".data", ".deck")
 
 
 def _date(raw: Any) -> datetime:
+    """A date, such as 2000-01-01."""
     if isinstance(raw, datetime):
         return raw
     if isinstance(raw, date):

@@ -53,6 +53,7 @@ def _places(raw: Any) -> Sequence[int]:
 
 
 def _index(raw: Any) -> tuple[float, ...]:
+    """A conductance, or a list of them, one for each perforation."""
     read = Quantity("conductance")
     return tuple(read(each) for each in raw) if isinstance(raw, list) else (read(raw),)
 
@@ -63,6 +64,7 @@ def _changes(raw: Any) -> tuple[ControlSection, ...]:
 
 
 def _unit_of_time(raw: Any) -> float:
+    """A unit of time, such as day."""
     if not isinstance(raw, str):
         raise InputError(f"expected a unit of time, got {raw!r}; known are {list(UNITS['time'])}")
     return Quantity("time").scale(raw)

@@ -66,7 +66,7 @@ class Eliminated(NamedTuple):
 def eliminate(
     slabs: Slabs, cell: Entries, left_right: Float[np.ndarray, "2 2 f"], right_left: Float[np.ndarray, "2 2 f"]
 ) -> Eliminated:
-    """From the entries [water, oil][pressure, saturation] of `Blocks`."""
+    """From the entries `[water, oil][pressure, saturation]` of `Blocks`."""
     n_slabs, n = len(slabs.begins) - 1, len(slabs.cells)
     begins = np.zeros(n_slabs + 1, np.int64)
     for k in range(n_slabs):

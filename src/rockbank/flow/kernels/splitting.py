@@ -94,7 +94,7 @@ def rows(
     right: Float[np.ndarray, "2 2 f"],
     perforation: Float[np.ndarray, "2 3 p"],
 ) -> tuple[Row, Row]:
-    """The sum's and the water's, from the blocks of a Jacobian [water, oil][pressure, saturation].
+    """The sum's and the water's, from the blocks of a Jacobian `[water, oil][pressure, saturation]`.
 
     Args:
         cell: number on the grid of each cell, as in `CellOrdering`.

@@ -1,0 +1,95 @@
+"""The site is built without a warning, fits a phone, is silent in the console, and loads nothing from other hosts."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT
+from tools.browser import CHROMEDRIVER, CHROMIUM, Pages, pages
+
+WIDE, NARROW, HEIGHT = 1280, 400, 900
+# What a page has loaded, what of it is no picture, and how far it sticks out of the window.
+LOADED = "return performance.getEntriesByType('resource').map(entry => entry.name)"
+BROKEN = "return [...document.images].filter(each => !each.complete || !each.naturalWidth).map(each => each.src)"
+WIDTHS = "return [document.documentElement.scrollWidth, document.body.scrollWidth, window.innerWidth]"
+
+pytestmark = pytest.mark.slow
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Files of a folder, without a log."""
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as `make docs` builds it; a dead link, or a name without a docstring, is a warning, and so an error."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+@pytest.fixture
+def address(site: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def names(site: Path) -> list[str]:
+    return sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+
+
+def test_every_kind_of_page_is_there(site: Path) -> None:
+    found = set(names(site))
+    assert {f"reference/{name}.html" for name in ("cli", "params", "case", "settings", "http")} <= found
+    assert {f"reports/{path.stem}.html" for path in (ROOT / "reports").glob("*.md")} <= found
+    assert {"index.html", "contributing.html", "reference/python/rockbank.flow.html"} <= found
+    assert (site / "search" / "search_index.json").is_file()
+
+
+def test_no_page_names_another_host_in_what_it_loads(site: Path) -> None:
+    loads = re.compile(r"<(?:script|img|link|iframe|source)\b[^>]*?\b(?:src|href)=[\"']?((?:https?:)?//[^\"' >]+)")
+    found = {f"{name}: {url}" for name in names(site) for url in loads.findall((site / name).read_text("utf-8"))}
+    # The address of a page itself is told to search engines, and not loaded.
+    assert found == set()
+
+
+def faults(window: Pages, name: str) -> list[str]:
+    """What is wrong with a page at the window's width."""
+    window.browser.get(f"{window.address}/{name}")
+    found = [
+        f"{name}: loads {url}" for url in window.browser.execute_script(LOADED) if not url.startswith(window.address)
+    ]
+    found += [f"{name}: no picture at {url}" for url in window.browser.execute_script(BROKEN)]
+    *wide, inner = window.browser.execute_script(WIDTHS)
+    if max(wide) > inner:
+        found.append(f"{name}: {max(wide)} pixels wide in a window of {inner}")
+    return found + [f"{name}: {line}" for line in window.console()]
+
+
+@pytest.mark.skipif(
+    CHROMIUM is None or CHROMEDRIVER is None,
+    reason="no Chromium with its driver here; apt install chromium chromium-driver",
+)
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_every_page_fits_and_is_silent_and_loads_from_its_own_host_alone(site: Path, address: str, width: int) -> None:
+    with pages(address, (width, HEIGHT)) as window:
+        # A window has a least width, which a screen has not.
+        screen = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
+        window.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        assert [fault for name in names(site) for fault in faults(window, name)] == []
