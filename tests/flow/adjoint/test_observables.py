@@ -80,8 +80,12 @@ class Misfit:
         value = self.of(observables)
         self.value = value.detach()
         self.gradient = dict(zip(inputs, torch.autograd.grad(value, list(inputs.values())), strict=True))
-        self.along = {name: torch.randn(of.shape, generator=generator, dtype=torch.float64)
-                      * (0.1 if name == "porosity" else 1.0) for name, of in inputs.items()}  # fmt: skip
+        state = generator.get_state()
+        self.along = {}
+        for name, of in inputs.items():
+            generator.set_state(state)  # so that no direction depends on which others there are
+            size = 0.1 if name == "porosity" else 1.0
+            self.along[name] = size * torch.randn(of.shape, generator=generator, dtype=torch.float64)
 
     def of(self, observables):
         return (self.weights * observables + observables**2).sum()
