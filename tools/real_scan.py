@@ -24,25 +24,26 @@ REPORT, PAGE = Path("docs/validation/real_scan.json"), Path("docs/validation/rea
 PICTURE = Path("docs/pictures/real_scan.png")
 TEXT = """# The recipe on a real shale
 
-`python -m tools.real_scan` writes this page. {generator} was trained from nothing on {volumes}, a scan that is no part of
-the repository: 14 FIB-SEM slices of a shale of 1720 x 1104 pixels (MIT licence, images/for_alignment of
-bnsreenu/python_for_microscopists). The split is by blocks, the parameters are the repository's but for the steps, {n_steps:,}.
-The weights of least KID on validation crops were kept.
+`python -m tools.real_scan` writes this page. {generator} was trained from nothing on {volumes}, a scan that is no
+part of the repository: 14 FIB-SEM slices of a shale of 1720 x 1104 pixels (MIT licence, images/for_alignment of
+bnsreenu/python_for_microscopists). The split is by blocks, the parameters are the repository's but for the steps,
+{n_steps:,}. The weights of least KID on validation crops were kept.
 
 | {n} test crops of 64 x 64, against | FID | KID x 1000 | KID x 1000, Lite2 | S2 distance | diversity | memorisation |
 |---|---:|---:|---:|---:|---:|---:|
 | training crops | {real_fid:.1f} | {real_kid:.1f} ± {real_kid_std:.1f} | {real_kid_2:.1f} | {real_s2:.3f} | | |
 | {generator} | {fid:.1f} | {kid:.1f} ± {kid_std:.1f} | {kid_2:.1f} | {s2:.3f} | {diversity:.2f} | {memorisation:.2f} |
 
-FID is {fid_ratio:.2f} times that of training crops. Of the measures without a network, S2 lies inside the band of real crops
-at {inside_s2:.0%} of the lags, the lineal path at {inside_path:.0%}, the spectrum at {inside_spectrum:.0%} of the frequencies.
-The porosity is {porosity:.3f} where the test crops have {real_porosity:.3f}; that of the training crops is
-{real_porosity_ratio:.2f} times theirs. The specific surface is {surface:.4f} per pixel where they have {real_surface:.4f}.
+FID is {fid_ratio:.2f} times that of training crops. Of the measures without a network, S2 lies inside the band of
+real crops at {inside_s2:.0%} of the lags, the lineal path at {inside_path:.0%}, the spectrum at {inside_spectrum:.0%}
+of the frequencies. The porosity is {porosity:.3f} where the test crops have {real_porosity:.3f}; that of the training
+crops is {real_porosity_ratio:.2f} times theirs. The specific surface is {surface:.4f} per pixel where they have
+{real_surface:.4f}.
 
 ![Test crops, and samples](../pictures/real_scan.png)
 
-Seen by eye, the noise, the dark phase and its branching are right. The bright grains with straight edges, which a few of
-the test crops have, are rare among the samples, and faint.
+Seen by eye, the noise, the dark phase and its branching are right. The bright grains with straight edges, which a few
+of the test crops have, are rare among the samples, and faint.
 
 KID on validation crops as training went:
 
