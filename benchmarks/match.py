@@ -1,7 +1,7 @@
 """How long a history match takes: python -m benchmarks.match matches/published-gauss-newton
 
-What a closer run, a gradient, a Jacobian, a reduced one and a pass through the generator take in forward runs, at
-latents that the run's members came through; CPU seconds of its members from the start to J <= 2; and the speed of 20
+What a closer run, a gradient, a Jacobian, a reduced one and an evaluation of the generator alone take in forward runs,
+at latents that the run's members came through; CPU seconds of its members from the start to J <= 2; and the speed of 20
 members side by side on two cores, by that on one. All in processes such as members have, of one thread. Writes
 reports/deepflow/times.json, which `python -m tools.deepflow` reads. Nothing else should run on the machine.
 """
@@ -25,9 +25,10 @@ from rockbank.core.files import write_json
 from rockbank.core.provenance import git_commit
 from rockbank.core.terminal import progress
 from rockbank.matching.methods.gauss_newton import directions
-from rockbank.matching.methods.state import RUNNING, State
+from rockbank.matching.methods.state import State
+from rockbank.matching.methods.status import RUNNING
 from rockbank.matching.methods.workers import Pool, pool
-from rockbank.matching.problem.objective import Vector
+from rockbank.matching.problem.point import Vector
 from rockbank.matching.results.diagnostics import TIME_MEAN_THRESHOLD
 from rockbank.matching.run import GENERATOR, Run
 
@@ -66,7 +67,7 @@ def equivalents(run: Run, process: Pool) -> dict[str, float]:
         raise ValueError(f"{run.folder}: none of its members has ended; let some, so that there are latents to time")
     with progress("timing gradients", len(latents) + 1) as advance:
         # The first compiles the kernels.
-        seconds = process.each(_seconds, [latents[0], *latents], partial(advance, 1))[1:]
+        seconds = process.map(_seconds, [latents[0], *latents], partial(advance, 1))[1:]
     forward = float(np.median([of["forward"] for of in seconds]))
     found = {name: float(np.median([of[name] for of in seconds])) / forward for name in seconds[0] if name != "forward"}
     print(f"a forward run takes {forward:.3f} CPU s; in forward runs: "
@@ -77,20 +78,20 @@ def equivalents(run: Run, process: Pool) -> dict[str, float]:
 def _seconds(run: Run, z: Vector) -> dict[str, float]:
     objective, target = run.objective, run.member(0).target
     wells = objective.without_flow()
-    forward, at = _timed(partial(objective.evaluate, z, TOLERANCE))
-    tight, _ = _timed(partial(objective.evaluate, z, TIGHT))
-    gradient, _ = _timed(partial(objective.gradient, at, target))
-    jacobian, linear = _timed(partial(objective.linearise, at, target))
-    reduced, _ = _timed(partial(objective.linearise, at, target, directions(linear.jacobian)))
-    passing, _ = _timed(lambda: wells.gradient(wells.evaluate(z), target))
-    return {"forward": forward, "tight": tight, "gradients": gradient, "jacobians": jacobian, "passes": passing,
-            "reduced": reduced}  # fmt: skip
+    forward, point = _timed(partial(objective.at, z, target, TOLERANCE))
+    tight, _ = _timed(partial(objective.at, z, target, TIGHT))
+    gradient, _ = _timed(lambda: point.gradient)
+    jacobian, linear = _timed(point.linearise)
+    reduced, _ = _timed(partial(point.linearise, directions(linear.jacobian)))
+    generator, _ = _timed(lambda: wells.at(z, target).gradient)
+    return {"forward": forward, "tight": tight, "gradients": gradient, "jacobians": jacobian,
+            "generator_evaluations": generator, "reduced": reduced}  # fmt: skip
 
 
 def members(process: Pool, n: int) -> list[float | None]:
     """CPU seconds of each to J <= 2; None where it ends above."""
     with progress("members to J <= 2", n) as advance:
-        seconds = process.each(_to_threshold, list(range(n)), partial(advance, 1))
+        seconds = process.map(_to_threshold, list(range(n)), partial(advance, 1))
     minutes = [float("inf") if of is None else of / 60 for of in seconds]
     print(f"core-minutes to J <= 2: median {np.median(minutes):.2f} of {[round(of, 2) for of in minutes]}")
     return seconds
@@ -118,10 +119,10 @@ def side_by_side(run: Run) -> dict[str, float]:
             Run.create(some, replace(run.settings, case=case, members=N_SIDE_BY_SIDE, iterations=N_JACOBIANS))
             shutil.copytree(run.folder / GENERATOR, some / GENERATOR)
             with pool(Run, {"folder": some}, workers) as processes:
-                processes.each(_wait, [_STARTING_SECONDS] * workers, lambda: None)
+                processes.map(_wait, [_STARTING_SECONDS] * workers, lambda: None)
                 began = time.perf_counter()
                 with progress(f"{N_SIDE_BY_SIDE} members on {workers}", N_SIDE_BY_SIDE) as advance:
-                    processes.members(range(N_SIDE_BY_SIDE), lambda news: advance(news.status != RUNNING))
+                    processes.members(range(N_SIDE_BY_SIDE), lambda progress: advance(progress.status != RUNNING))
                 seconds[name] = time.perf_counter() - began
     print(f"{N_SIDE_BY_SIDE} members: {seconds['one']:.0f} s on one core, {seconds['two']:.0f} s on two, "
           f"{seconds['one'] / seconds['two']:.2f} times as fast")  # fmt: skip

@@ -1,9 +1,9 @@
-"""Where Gauss-Newton creeps, and what bent steps do there: python -m benchmarks.valley matches/published-gauss-newton
+"""Where Gauss-Newton creeps, and what corrections do there: python -m benchmarks.valley matches/published-gauss-newton
 
 At iterates of the run's members, far from the observations, where a Jacobian's first step took off less than 5 % of the
 objective, and where it took off more than 30 %: singular values of the residuals' Jacobian, the part that pressures
 have in its first singular vector, and what the best step takes off where steps are straight, and where they may be
-bent. Writes reports/deepflow/valley.json, which `python -m tools.deepflow` reads.
+corrected. Writes reports/deepflow/valley.json, which `python -m tools.deepflow` reads.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from rockbank.core.files import write_json
 from rockbank.core.terminal import progress
 from rockbank.matching.methods.gauss_newton import GaussNewton
 from rockbank.matching.methods.state import Record
+from rockbank.matching.methods.trust_region import TrustRegion
 from rockbank.matching.results.diagnostics import LOSS_THRESHOLD
 from rockbank.matching.results.posterior import fingerprint
 from rockbank.matching.run import Run
@@ -58,25 +59,28 @@ def measured(run: Run, n: int) -> list[dict[str, Any]]:
     chosen = [(kind, *of) for kind, fits in _KINDS.items() for of in list(_iterates(run, fits))[:n]]
     if not chosen:
         raise ValueError(f"{run.folder}: no iterate of its members is far from the observations; let more of them end")
-    straight, bent = (GaussNewton(max_secants=0, max_bends=bends) for bends in (0, GaussNewton.max_bends))
+    straight, corrected = (
+        GaussNewton(max_secants=0, trust_region=TrustRegion(max_corrections=n))
+        for n in (0, TrustRegion.max_corrections)
+    )
     is_pressure = np.array([quantity == "bhp" for quantity in run.objective.observations.quantity])
     rows = []
-    with progress("steps, straight and bent", len(chosen)) as advance:
+    with progress("steps, straight and corrected", len(chosen)) as advance:
         for kind, member, iterate, record in chosen:
             target = replace(run.member(member).target, starts=())
-            at = run.objective.evaluate(record.z, straight.near)
-            of_residuals, values, _ = np.linalg.svd(run.objective.linearise(at, target).jacobian, full_matrices=False)
+            point = run.objective.at(record.z, target, straight.near)
+            of_residuals, values, _ = np.linalg.svd(point.linearise().jacobian, full_matrices=False)
             row: dict[str, Any] = {"kind": kind, "member": member, "iterate": iterate, "flow": record.parts.flow}
             row["singular_values"] = [float(values[rank - 1]) for rank in RANKS]
             row["pressure"] = float(np.sum(of_residuals[is_pressure, 0] ** 2))
-            for name, method in (("straight", straight), ("bent", bent)):
-                before = method.begin(run.objective, target, record.z)
+            for name, method in (("straight", straight), ("corrected", corrected)):
+                before = method.restarts.first(run.objective, target, record.z)
                 after = method.step(run.objective, target, before)
                 row[name] = 1 - after.last.parts.total / before.last.parts.total
             rows.append(row)
             print(f"{kind:7} member {member:2}, iterate {iterate:2}: flow {record.parts.flow:6.0f}, singular values "
                   f"{row['singular_values'][0]:.0f} to {row['singular_values'][2]:.1f}, a step takes off "
-                  f"{row['straight']:.1%} straight, {row['bent']:.1%} bent")  # fmt: skip
+                  f"{row['straight']:.1%} straight, {row['corrected']:.1%} corrected")  # fmt: skip
             advance(1)
     return rows
 

@@ -12,35 +12,21 @@ import numpy as np
 from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.flow.units import DAY
 from rockbank.matching.io.case_file import MatchCase, load_match_case
-from rockbank.matching.methods.mcmc import Chain
-from rockbank.matching.methods.state import FAILED, State
-from rockbank.matching.problem.objective import Cost
+from rockbank.matching.methods.state import State
+from rockbank.matching.methods.status import FAILED, status_in_words
+from rockbank.matching.methods.table import counted
 from rockbank.matching.results.posterior import POSTERIOR, TABLE
 from rockbank.matching.results.report import REPORT
-from rockbank.matching.run import PRIOR, Run
-from rockbank.workflows.match import TERMS, Asked, folder_of, prepare
-
-_STEPS = Chain.thinning
-_GAUSS_NEWTON = Cost(forward=6, reduced=1)
-# What an iteration costs; of Gauss-Newton, as in DeepFlow's case in the mean.
-_ITERATION = {
-    PRIOR: Cost(),
-    "adam": Cost(forward=1, gradients=1),
-    "gauss-newton": _GAUSS_NEWTON,
-    "rml": _GAUSS_NEWTON,
-    "pcn": Cost(forward=_STEPS),
-    "mala": Cost(forward=_STEPS, gradients=_STEPS),
-    "es-mda": Cost(forward=1),
-    "es-mda-localised": Cost(forward=1),
-}
+from rockbank.matching.run import Run
+from rockbank.workflows.match_request import TERMS, MatchRequest, folder_of, prepare
 
 
-def about(path: Path, asked: Asked, workers: int) -> dict[str, str]:
+def about(path: Path, request: MatchRequest, workers: int) -> dict[str, str]:
     """What would be run, in words, with the time of one forward run; nothing is written."""
     case = load_match_case(path)
-    folder = folder_of(path, case, asked)
+    folder = folder_of(path, case, request)
     with tempfile.TemporaryDirectory() as temporary:
-        run = prepare(path, case, asked, Path(temporary))
+        run = prepare(path, case, request, Path(temporary))
         return {**_about_case(case), **_about_run(run), "time": _estimate(run, workers), "folder": str(folder)}
 
 
@@ -50,25 +36,34 @@ def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
     A row is number, status, iterations, objective, J, accuracy and cost.
     """
     run = Run(folder)
-    states, asked = run.states(), run.settings
-    counts = Counter("not begun" if state is None else state.status for state in states)
+    states, settings = run.states(), run.settings
+    counts = Counter(None if state is None else state.status for state in states)
     failed = [(i, state) for i, state in enumerate(states) if state is not None and state.status == FAILED]
-    return [_row(i, state) for i, state in enumerate(states) if state is not None], {
-        "run": f"{asked.method} of {Path(asked.case).name} with {asked.generator}, seed {asked.seed}",
-        "members": ", ".join(f"{n} {name}" for name, n in counts.items()),
+    return [_row(run, i, state) for i, state in enumerate(states) if state is not None], {
+        "run": f"{settings.method} of {Path(settings.case).name} with {settings.generator}, seed {settings.seed}",
+        "iterations": _limit(run),
+        "members": ", ".join(
+            f"{n} {'not begun' if name is None else status_in_words(name, n)}" for name, n in counts.items()
+        ),
         **{f"member {i} failed": state.reason for i, state in failed},
         "results": ", ".join(name for name in (POSTERIOR, TABLE, REPORT) if (folder / name).is_file()) or "none yet",
     }
 
 
-def _row(i: int, state: State) -> tuple[str, ...]:
+def _limit(run: Run) -> str:
+    """What a member may make at most."""
+    kind = run.spec.iteration
+    return "none" if kind is None else f"{counted(run.max_iterations, kind)} at most"
+
+
+def _row(run: Run, i: int, state: State) -> tuple[str, ...]:
+    status = status_in_words(state.status)
     if not state.records:
-        return str(i), state.status, "", "", "", "", ""
+        return str(i), status, "", "", "", "", ""
     parts = state.last.parts
-    n_iterations = len(state.records) - 1
     of_data = ("" if np.isnan(each) else f"{each:.3g}" for each in (parts.time_mean, parts.accuracy))
     numbers = (f"{parts.total:.5g}", *of_data, f"{state.last.cost.runs:.5g}")
-    return str(i), state.status, str(n_iterations), *numbers
+    return str(i), status, str(run.n_iterations(state)), *numbers
 
 
 def _about_case(case: MatchCase) -> dict[str, str]:
@@ -88,13 +83,14 @@ def _about_case(case: MatchCase) -> dict[str, str]:
 
 
 def _about_run(run: Run) -> dict[str, str]:
-    asked, card = run.settings, run.card
-    terms = [name for name, counts in zip(TERMS, (asked.flow, asked.wells), strict=True) if counts]
+    settings, card = run.settings, run.card
+    terms = [name for name, counts in zip(TERMS, (settings.flow, settings.wells), strict=True) if counts]
     return {
-        "generator": f"{asked.generator} ({card.generator}), a latent of {run.objective.n_latent} numbers",
-        "method": asked.method,
-        "members": f"{asked.members}, seed {asked.seed}",
-        "terms": f"{', '.join([*terms, 'prior'])}; scaling: {asked.scaling}",
+        "generator": f"{settings.generator} ({card.generator}), a latent of {run.objective.n_latent} numbers",
+        "method": f"{settings.method}: {run.spec.help}",
+        "iterations": _limit(run),
+        "members": f"{settings.members}, seed {settings.seed}",
+        "terms": f"{', '.join([*terms, 'prior'])}; scaling: {settings.scaling}",
     }
 
 
@@ -111,9 +107,10 @@ def _estimate(run: Run, workers: int) -> str:
         seconds = time.perf_counter() - begin
     # Without the flow only what is reported is simulated, start and end.
     has_flow = run.objective.has_flow
-    n_iterations = run.n_iterations if has_flow else 0
-    n_runs = 2 + has_flow + n_iterations * _ITERATION[run.settings.method].runs
+    n_iterations = run.max_iterations if has_flow else 0
+    n_runs = 2 + has_flow + n_iterations * run.iteration_cost.runs
     hours = run.settings.members * n_runs * seconds / workers / 3600
     on = "one core" if workers == 1 else f"{workers} cores"
-    until = f", if every member takes {n_iterations} iterations" if n_iterations > 1 else ""
+    kind = run.spec.iteration
+    until = f", if every member takes {counted(n_iterations, kind)}" if kind is not None and n_iterations > 1 else ""
     return f"a forward run takes {seconds:.2g} s; all of it about {hours:.2g} hours on {on}{until}"
