@@ -82,7 +82,7 @@ def main() -> None:
     one, two = members_per_second(case, N_MEMBERS // 4, 1), members_per_second(case, N_MEMBERS, 2)
     apart = apart_per_second(case, N_MEMBERS // 4)
     costs = {side: cost(side) for side in SIDES}
-    exponent, steep = power(costs), power({side: of for side, of in costs.items() if side >= LARGE})
+    exponent, steep = fitted_exponent(costs), fitted_exponent({side: of for side, of in costs.items() if side >= LARGE})
     rows = [
         _at_most("forward, sequential at 1e-4, of Flow's forward", times["forward, sequential at 1e-4"] / flow, 0.25),
         _at_most("forward + gradient, of Flow's forward", gradient / flow, 0.5),
@@ -96,7 +96,7 @@ def main() -> None:
         _at_most(f"exponent of forward + gradient against cells, {SIDES[0]}^2 to {SIDES[-1]}^2", exponent, 1.4),
         _at_most(f"the same without the small grids' overhead, {LARGE}^2 to {SIDES[-1]}^2", steep, 1.4),
     ]  # fmt: skip
-    draw(costs, exponent)
+    plot_scaling(costs, exponent)
     text = report(case, times, rows, costs)
     write_text(REPORT, text)
     print(text)
@@ -239,12 +239,12 @@ def cost(side: int) -> float:
     return cpu(lambda: gradient(case), 1 if side > 100 else 3)
 
 
-def power(costs: Mapping[int, float]) -> float:
+def fitted_exponent(costs: Mapping[int, float]) -> float:
     """The exponent b of costs ~ cells^b, by least squares of the logarithms."""
     return float(np.polyfit(np.log([side**2 for side in costs]), np.log(list(costs.values())), 1)[0])
 
 
-def draw(costs: Mapping[int, float], exponent: float) -> None:
+def plot_scaling(costs: Mapping[int, float], exponent: float) -> None:
     """Cost against cells, with the fitted power."""
     import matplotlib
 

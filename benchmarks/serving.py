@@ -127,7 +127,13 @@ def mlflow_rate(folder: Path, card: ModelCard, temporary: Path, seconds: float) 
 @contextmanager
 def service(model: str, threads: int, **settings: Any) -> Iterator[str]:
     """`python -m serving` on a free port; its URL."""
-    given = {"models": model, "port": 0, "threads": threads, "notice_seconds": 0, "log_level": "WARNING"} | settings
+    given = {
+        "models": model,
+        "port": 0,
+        "threads": threads,
+        "shutdown_delay_seconds": 0,
+        "log_level": "WARNING",
+    } | settings
     with tempfile.TemporaryDirectory() as cache:
         environment = {f"ROCKBANK_{key.upper()}": str(value) for key, value in ({"cache": cache} | given).items()}
         with process([sys.executable, "-m", "serving"], environment) as running:

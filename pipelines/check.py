@@ -2,11 +2,11 @@
 
 import sys
 
-from rockbank.core.terminal import errors_told
+from rockbank.core.terminal import report_user_errors
 from rockbank.params import load_params
 from rockbank.stages import data
 
 if __name__ == "__main__":
-    with errors_told():
+    with report_user_errors():
         family = sys.argv[1]
         data.check(family, load_params().check[family])

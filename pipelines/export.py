@@ -2,9 +2,9 @@
 
 import sys
 
-from rockbank.core.terminal import errors_told
+from rockbank.core.terminal import report_user_errors
 from rockbank.stages.export import export
 
 if __name__ == "__main__":
-    with errors_told():
+    with report_user_errors():
         export(sys.argv[1])

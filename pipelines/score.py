@@ -2,10 +2,10 @@
 
 import sys
 
-from rockbank.core.terminal import errors_told
+from rockbank.core.terminal import report_user_errors
 from rockbank.params import load_params
 from rockbank.stages.score import score
 
 if __name__ == "__main__":
-    with errors_told():
+    with report_user_errors():
         score(sys.argv[1], load_params().score)

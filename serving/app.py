@@ -21,9 +21,9 @@ from serving.base.settings import Settings, SettingsError, load_settings
 from serving.dashboard.gather import Dashboard
 from serving.http.middleware import Outermost, error_body
 from serving.http.routes import generate, health, infer, operate, page, tiles
+from serving.http.traces import start_traces
 from serving.protocol.schemas import GenerateRequest, InferRequest
 from serving.service import Service
-from serving.traces import start_traces
 
 if TYPE_CHECKING:
     from serving.grpc_server import GrpcServer

@@ -113,7 +113,7 @@ class GrpcServer:
         }
 
     def _counted(self, name: str, answer: Answer) -> Answer:
-        """`answer` with what every call has: an id, a key, its counts, its line in the log, its errors told."""
+        """`answer` with what every call has: an id, a key, its counts, its line in the log, its errors as statuses."""
         route, metrics = f"/{SERVICE}/{name}", self._service.metrics
 
         async def call(request: Any, context: Any) -> Any:
@@ -143,7 +143,7 @@ class GrpcServer:
                 status = 504 if is_late else 499
                 metrics.rejected("deadline" if is_late else "client_gone")
                 raise
-            # The outermost door, as over HTTP: its words may tell of the inside, so they go to the log alone.
+            # The outermost handler, as over HTTP: its words may reveal internals, so they go to the log alone.
             except Exception:
                 log.exception("a call failed in a way that was not foreseen")
                 text = "an error of the service; its log has it under the id in x-request-id"
@@ -153,18 +153,18 @@ class GrpcServer:
                 metrics.in_flight.dec()
                 metrics.requests_total.labels(route, "GRPC", str(status)).inc()
                 metrics.request_seconds.labels(route).observe(seconds)
-                told = {"route": route, "status": status, "milliseconds": round(seconds * 1e3, 3), "key": key}
-                log.info("GRPC %s %d", name, status, extra={**told, "client": _address(context.peer())})
+                fields = {"route": route, "status": status, "milliseconds": round(seconds * 1e3, 3), "key": key}
+                log.info("GRPC %s %d", name, status, extra={**fields, "client": _address(context.peer())})
                 REQUEST_ID.reset(token)
 
         return call
 
     def _admit(self, metadata: dict[str, str], peer: str) -> str:
-        """The name of the key that a call brings, whose rate it is counted against."""
+        """The name of the key that a call has, whose rate it is counted against."""
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         keys = self._service.keys
         key = keys.check(token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key"))
-        keys.spend(key, _address(peer))
+        keys.count(key, _address(peer))
         return key.name
 
     async def _live(self, request: Any, context: Any) -> Any:
@@ -188,12 +188,14 @@ class GrpcServer:
         return pb.ServerMetadataResponse(**server_metadata().model_dump())
 
     async def _model_metadata(self, request: Any, context: Any) -> Any:
-        told = metadata_of(self._service.models, request.name, request.version or None)
+        metadata = metadata_of(self._service.models, request.name, request.version or None)
         tensors = {
-            "inputs": [_tensor(each) for each in told.inputs],
-            "outputs": [_tensor(each) for each in told.outputs],
+            "inputs": [_tensor(each) for each in metadata.inputs],
+            "outputs": [_tensor(each) for each in metadata.outputs],
         }
-        return pb.ModelMetadataResponse(name=told.name, versions=told.versions, platform=told.platform, **tensors)
+        return pb.ModelMetadataResponse(
+            name=metadata.name, versions=metadata.versions, platform=metadata.platform, **tensors
+        )
 
     async def _infer(self, request: Any, context: Any) -> Any:
         start, settings, sampling = time.monotonic(), self._service.settings, self._service.sampling
@@ -208,7 +210,7 @@ class GrpcServer:
             images = await sampling.images(served, route, latents, start + seconds)
             raw = await sampling.in_thread(np.ascontiguousarray(images, dtype="<f4").tobytes, images.size)
         context.set_trailing_metadata(
-            tuple((name.lower(), value.encode("ascii", "replace").decode()) for name, value in _told(served))
+            tuple((name.lower(), value.encode("ascii", "replace").decode()) for name, value in _origin(served))
         )
         output = pb.ModelInferResponse.InferOutputTensor(name=OUTPUT, datatype="FP32", shape=images.shape)
         return pb.ModelInferResponse(
@@ -262,11 +264,11 @@ def _timeout(request: Any) -> float:
     return microseconds / 1e6 or float("inf")
 
 
-def _tensor(told: TensorMetadata) -> Any:
-    return pb.ModelMetadataResponse.TensorMetadata(name=told.name, datatype=told.datatype, shape=told.shape)
+def _tensor(metadata: TensorMetadata) -> Any:
+    return pb.ModelMetadataResponse.TensorMetadata(name=metadata.name, datatype=metadata.datatype, shape=metadata.shape)
 
 
-def _told(served: Served) -> Sequence[tuple[str, str]]:
+def _origin(served: Served) -> Sequence[tuple[str, str]]:
     return list(about_headers(about(served)).items())
 
 

@@ -132,7 +132,7 @@ class Keys:
             raise BadKey("the key is not known; ask the operator of this service for one")
         return found[0]
 
-    def spend(self, key: Key, address: str, now: float | None = None) -> None:
+    def count(self, key: Key, address: str, now: float | None = None) -> None:
         """Count one request of a key, or of an address where no key is asked for.
 
         The key's bucket holds a minute's requests, and fills at their rate.

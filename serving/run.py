@@ -1,4 +1,4 @@
-"""Run the service until it is told to stop."""
+"""Run the service until a signal stops it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from serving.http.server import bind, make_server
 from serving.service import Service
 
 
-def run(settings: Settings, says: Callable[[str], None]) -> None:
+def run(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, which are no failures.
 
     Args:
         settings: of the service.
-        says: is told what is served and where, once it is.
+        announce: is called with what is served and where, once it is.
 
     Raises:
         SettingsError: where a setting cannot be used, or the port is taken.
@@ -43,10 +43,10 @@ def run(settings: Settings, says: Callable[[str], None]) -> None:
                 loop.add_signal_handler(each, task.cancel)
             async with app.router.lifespan_context(app):
                 for line in about(service):
-                    says(line)
+                    announce(line)
                 if app.state.grpc_server is not None:
-                    says(f"serving gRPC on port {app.state.grpc_server.port}")
-                says(f"serving on http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
+                    announce(f"serving gRPC on port {app.state.grpc_server.port}")
+                announce(f"serving on http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
                 for each in signals:
                     loop.remove_signal_handler(each)
                 await make_server(app, service).serve(sockets=[listening])
@@ -55,7 +55,7 @@ def run(settings: Settings, says: Callable[[str], None]) -> None:
             try:
                 runner.run(serve())
             except asyncio.CancelledError:
-                says("ended before it served")
+                announce("ended before it served")
     finally:
         listening.close()
 

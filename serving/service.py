@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from serving.base.errors import NotReady
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
-from serving.base.settings import Settings, SettingsError, unknown_variables
+from serving.base.settings import Settings, SettingsError, renamed_variables, unknown_variables
 from serving.dataplane.sampling import Sampling
 from serving.inference.models import Models, Served
 from serving.keys import Keys
@@ -63,6 +63,8 @@ class Service:
         """
         for name in unknown_variables():
             log.warning("%s: no such setting, and ignored; the README has the table of settings", name)
+        for old, new in renamed_variables().items():
+            log.warning("%s: this setting is now %s; the next version reads the new name alone", old, new)
         await self.follower.start()
         self.watch.start()
         seconds = self.settings.golden_seconds
@@ -77,7 +79,7 @@ class Service:
             log.info("%s: %s", name, about)
 
     async def stop(self) -> None:
-        """Stop what was started; requests that still wait are told so."""
+        """Stop what was started; requests that still wait are refused."""
         self.is_draining = True
         for task in self._tasks:
             task.cancel()

@@ -23,7 +23,7 @@ from rockbank.generator.card import ModelCard
 from rockbank.generator.conditional import MAX_TRIES, TOLERANCE, Condition, accepted, parse_condition
 from rockbank.generator.sampler import Sampler
 from rockbank.metrics.features import Extractor, features, make_extractor
-from rockbank.metrics.kid import kernel_distance
+from rockbank.metrics.kid import kid
 from rockbank.params import load_params
 from rockbank.rock.bands import blocks_of
 from rockbank.rock.correlation import s2_distance, two_point_curves
@@ -150,13 +150,13 @@ class _Measurement:
         samples, n_tried = self._samples(condition, seed, N)
         pores = segment(samples, self._segmentation)
 
-        def kid(rock: Tensor) -> float:
-            return kernel_distance(self._of_test[real], rock, seed).mean
+        def kid_of(rock: Tensor) -> float:
+            return kid(self._of_test[real], rock, seed).mean
 
         curves = two_point_curves(segment(self._rock["test"][real], self._segmentation))
         return {
-            "kid": kid(features(samples, self._extractor)),
-            "kid_training": kid(features(self._rock["training"][learnt], self._extractor)),
+            "kid": kid_of(features(samples, self._extractor)),
+            "kid_training": kid_of(features(self._rock["training"][learnt], self._extractor)),
             "s2_distance": s2_distance(curves, two_point_curves(pores)),
             "porosity_real": float(self._porosity["test"][real].mean()),
             "porosity": float(porosity(pores).mean()),

@@ -22,7 +22,7 @@ PICTURE = Path("docs/pictures/flow_reference.png")
 
 
 def main() -> None:
-    """Simulate, draw and say how far the curves are apart."""
+    """Simulate, plot, and print how far apart the curves are."""
     case = load_case(CASE)
     result = simulate(case.rock, case.fluid, case.wells, case.schedule, initial=case.initial, options=case.options)
     days = result.time / DAY

@@ -22,8 +22,8 @@ from rockbank.data.regions import Region, n_holding, split_regions
 from rockbank.data.volumes import read_volumes
 from rockbank.metrics.diversity import coarse, nearest_distance
 from rockbank.metrics.features import Extractor, features, make_extractor
-from rockbank.metrics.fid import frechet_distance
-from rockbank.metrics.kid import kernel_distance
+from rockbank.metrics.fid import fid
+from rockbank.metrics.kid import kid
 from rockbank.params import PrepareParams, load_params
 from rockbank.rock.correlation import s2_distance, two_point_curves
 from rockbank.rock.crops import to_intensity
@@ -149,8 +149,8 @@ def _measure(folder: Path, params: PrepareParams, extractor: Extractor) -> Measu
         gap=float(abs(porosity(pores[0]).mean() - porosity(pores[1]).mean())),
         region_gaps=_region_gaps(volumes, crop_set.segmentation, params),
         s2=s2_distance(*(two_point_curves(each) for each in pores)),
-        kid=kernel_distance(embedded[0], embedded[1], 0).mean,
-        fid=frechet_distance(embedded[0], embedded[1]),
+        kid=kid(embedded[0], embedded[1], 0).mean,
+        fid=fid(embedded[0], embedded[1]),
         nearest=tuple(_nearest(volumes, manifest, replace(params, seed=seed)) for seed in SEEDS),
         n_regions=tuple(sum(len(each[split]) for each in regions) for split in regions[0]),
     )

@@ -9,7 +9,7 @@ from rockbank.core.errors import UserError
 
 
 class ServingError(RuntimeError):
-    """What a client is told: what is wrong, the value got, what to do.
+    """What a client reads: what is wrong, the value got, what to do.
 
     Attributes:
         status: of the HTTP response.
@@ -99,7 +99,7 @@ class QueueFull(ServingError):
 
 
 class RateLimited(QueueFull):
-    """A key has spent its requests of this minute."""
+    """A key has used up its requests of this minute."""
 
     reason = "rate_limit"
 

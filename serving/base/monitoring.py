@@ -82,12 +82,12 @@ class Metrics:
         self.rejections_total.labels(reason).inc()
 
     def loaded(self, model: str, version: str, *, generator: str, run_id: str, data_md5: str, provider: str) -> None:
-        """Tell of a version that is loaded."""
+        """Expose a version that is loaded."""
         self.model_info.labels(model, version, generator, run_id, data_md5).set(1)
         self.provider_info.labels(model, version, provider).set(1)
 
     def unloaded(self, model: str, version: str) -> None:
-        """Forget what is told of a version as long as it is loaded; its counts stay."""
+        """Remove what is exposed of a version while it is loaded; its counts stay."""
         for metric in (
             self.model_info, self.provider_info, self.statistic_wasserstein, self.statistic_ks,
             self.statistic_windows_over, self.diversity_ratio, self.saturated_fraction,

@@ -15,6 +15,8 @@ from rockbank.generator.windows import SIDE_MAX
 
 PREFIX = "ROCKBANK_"
 MIB = 1024**2
+# Old names of settings, which the environment may have for one version more.
+_RENAMED = {"notice_seconds": "shutdown_delay_seconds"}
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}@[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -23,7 +25,7 @@ class SettingsError(InputError):
 
 
 class Settings(BaseSettings):
-    """What the service is told, by `ROCKBANK_<NAME>` in the environment or by keyword."""
+    """What configures the service, by `ROCKBANK_<NAME>` in the environment or by keyword."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
@@ -40,8 +42,8 @@ class Settings(BaseSettings):
         Path(".serving"),
         description="folder of pulled versions, of this service alone; verified at a load, serves while MLflow is down",
     )
-    poll_seconds: float = Field(10.0, gt=0, description="between two looks at the aliases")
-    alias_timeout_seconds: float = Field(5.0, gt=0, description="after which a look at an alias is given up")
+    poll_seconds: float = Field(10.0, gt=0, description="between two reads of the aliases")
+    alias_timeout_seconds: float = Field(5.0, gt=0, description="after which a read of an alias is given up")
     load_timeout_seconds: float = Field(300.0, gt=0, description="after which a load of a version is given up")
     threads: int = Field(0, ge=0, le=1024, description="of onnxruntime for one batch; 0 for one a core")
     require_gpu: bool = Field(False, description="refuse a version whose session does not run on CUDA")
@@ -83,7 +85,7 @@ class Settings(BaseSettings):
     canary_alias: str = Field("candidate", description="whose version is the canary")
     shadow_fraction: float = Field(0.0, ge=0, le=1, description="part of the requests that the shadow computes too")
     shadow_alias: str = Field("candidate", description="whose version is the shadow")
-    notice_seconds: float = Field(
+    shutdown_delay_seconds: float = Field(
         1.0, ge=0, description="between SIGTERM, when `ready` turns 503, and the end of taking connections"
     )
     drain_seconds: float = Field(20.0, gt=0, description="for requests that are being answered when the service stops")
@@ -134,15 +136,20 @@ def load_settings(**given: Any) -> Settings:
     Raises:
         SettingsError: a line for each setting that cannot be used, with the value got.
     """
+    by_old_name = {
+        name: os.environ[_variable(old)]
+        for old, name in _RENAMED.items()
+        if _variable(old) in os.environ and _variable(name) not in os.environ
+    }
     try:
-        return Settings(**{key: value for key, value in given.items() if value is not None})
+        return Settings(**by_old_name | {key: value for key, value in given.items() if value is not None})
     except ValidationError as error:
         lines = []
         for each in error.errors(include_url=False):
             name = str(each["loc"][0]) if each["loc"] else ""
             about = Settings.model_fields[name].description if name in Settings.model_fields else "no such setting"
             got = "" if name in ("webhook_secret", "") else f", got {each['input']!r}"
-            lines.append(f"{PREFIX + name.upper() if name else 'settings'}: {each['msg'].lower()}{got} ({about})")
+            lines.append(f"{_variable(name) if name else 'settings'}: {each['msg'].lower()}{got} ({about})")
         raise SettingsError("; ".join(lines)) from error
 
 
@@ -150,5 +157,14 @@ def unknown_variables() -> list[str]:
     """Variables of the environment that look like settings and are none: a misspelt one would act by its silence."""
     # The client's own; see rockbank.client.
     others = {"ROCKBANK_URL", "ROCKBANK_API_KEY"}
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | others
+    known = {_variable(name) for name in (*Settings.model_fields, *_RENAMED)} | others
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known)
+
+
+def renamed_variables() -> dict[str, str]:
+    """Variables of the environment by old names of settings, each with its new name."""
+    return {_variable(old): _variable(name) for old, name in _RENAMED.items() if _variable(old) in os.environ}
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()

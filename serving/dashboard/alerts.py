@@ -1,4 +1,4 @@
-"""What an operator should know of now; deploy/prometheus has the same, with the patience of a pager."""
+"""What an operator should know of now; deploy/prometheus has the same, with longer delays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from serving.dashboard.render import number, span
 from serving.dashboard.status import AlertStatus
-from serving.dashboard.traffic import told
+from serving.dashboard.traffic import exposed
 from serving.inference.models import Served, Slot
 from serving.inference.session import GOLDEN_TOLERANCE
 from serving.watch.statistics import DIVERSITY, WindowReport
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 CRITICAL, WARNING = "critical", "warning"
 # A window over its limit may be chance; the second is not.
 N_WINDOWS = 2
-# Looks at the alias that may fail before it is told.
-_N_LOOKS = 6
+# Reads of the alias that may fail before an alert.
+_N_FAILED_READS = 6
 # Of the requests of the last minutes.
 _FAILING = 0.01
 
@@ -58,7 +58,7 @@ def _of_alias(slot: Slot, poll_seconds: float) -> Iterator[AlertStatus]:
     elif slot.behind_since is not None:
         text = f"{slot.reference} has named version {slot.alias_version} for {_since(slot.behind_since)}: {problem}"
         yield _alert(WARNING, f"{slot.name}: the alias is ahead", text)
-    if slot.current is not None and (slot.alias_read is None or _age(slot.alias_read) > _N_LOOKS * poll_seconds):
+    if slot.current is not None and (slot.alias_read is None or _age(slot.alias_read) > _N_FAILED_READS * poll_seconds):
         since = "since the start" if slot.alias_read is None else f"for {_since(slot.alias_read)}"
         text = f"{slot.reference} could not be read {since}; what is loaded goes on: {problem}"
         yield _alert(WARNING, f"{slot.name}: the registry does not answer", text)
@@ -66,7 +66,7 @@ def _of_alias(slot: Slot, poll_seconds: float) -> Iterator[AlertStatus]:
 
 def _of_versions(service: Service, slot: Slot) -> Iterator[AlertStatus]:
     metrics = service.metrics
-    if any(each.value for each in told(metrics.expected_provider_mismatch) if each.labels["model"] == slot.name):
+    if any(each.value for each in exposed(metrics.expected_provider_mismatch) if each.labels["model"] == slot.name):
         text = "a GPU is there, and the session does not run on it; look at the driver and the CUDA libraries"
         yield _alert(WARNING, f"{slot.name}: on the CPU", text)
     for served in {id(each): each for each in slot.loaded().values()}.values():
@@ -75,11 +75,11 @@ def _of_versions(service: Service, slot: Slot) -> Iterator[AlertStatus]:
 
 def _of_version(service: Service, served: Served) -> Iterator[AlertStatus]:
     name, metrics = f"{served.name}/{served.version}", service.metrics
-    golden = _value(told(metrics.golden_max_difference), served)
-    if _value(told(metrics.golden_mismatch), served):
+    golden = _value(exposed(metrics.golden_max_difference), served)
+    if _value(exposed(metrics.golden_mismatch), served):
         text = f"it differs by {number(golden)}, more than {number(GOLDEN_TOLERANCE)}; this machine no longer computes "
         yield _alert(CRITICAL, f"{name}: the golden sample does not hold", text + "what was exported: take it out")
-    n_nan = _value(told(metrics.nan_samples_total, "_total"), served)
+    n_nan = _value(exposed(metrics.nan_samples_total, "_total"), served)
     if n_nan:
         yield _alert(CRITICAL, f"{name}: samples that are not finite", f"{number(n_nan)} of those watched; roll back")
     report = service.watch.reports.get((served.name, served.version))

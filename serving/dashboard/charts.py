@@ -1,4 +1,4 @@
-"""Charts of the status page as SVG, drawn here: the page needs no script for them, and no library.
+"""Charts of the status page as SVG: the page needs no script for them, and no library.
 
 Colours and strokes are classes of static/page.css, so that they follow the reader's light or dark.
 """
@@ -15,7 +15,7 @@ from serving.dashboard.status import CorrelationStatus
 _WIDTH, _HEIGHT = 520, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 12, 38
 _SPARK_WIDTH, _SPARK_HEIGHT = 132, 30
-# The farthest lag that is drawn, pixels: beyond it S2 is flat.
+# The farthest lag of the chart, pixels: beyond it S2 is flat.
 _LAG_MAX = 64
 
 

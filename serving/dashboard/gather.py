@@ -1,4 +1,4 @@
-"""What the status page shows, gathered from the service when somebody looks."""
+"""What the status page shows, gathered from the service on request."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from serving.dashboard.status import (
     SwapStatus,
     VersionStatus,
 )
-from serving.dashboard.traffic import Traffic, told
+from serving.dashboard.traffic import Traffic, exposed
 from serving.inference.models import Served, Slot
-from serving.registry.versions import Registered
+from serving.registry.versions import VersionCache
 from serving.service import Service
 from serving.watch.statistics import DIVERSITY, WindowReport
 
-# However many look, the service is asked once in this time.
+# However many readers there are, the service is read once in this time.
 _KEPT_SECONDS = 1.0
 _N_VERSIONS = 6
 _N_SWAPS = 12
@@ -40,11 +40,11 @@ class Dashboard:
     """The status page of one service."""
 
     def __init__(self, service: Service) -> None:
-        """Nothing is gathered before somebody looks, but for the traffic."""
+        """Nothing is gathered before a request, but for the traffic."""
         self._service = service
         self._page = Page()
         self._traffic = Traffic(service.metrics)
-        self.registered = Registered(service.settings.names, service.settings.alias_timeout_seconds)
+        self.version_cache = VersionCache(service.settings.names, service.settings.alias_timeout_seconds)
         self._kept: tuple[float, Status] | None = None
         self._gathering = asyncio.Lock()
         self._parts: tuple[Status, dict[str, str]] | None = None
@@ -76,7 +76,7 @@ class Dashboard:
         async with self._gathering:
             now = time.monotonic()
             if self._kept is None or now - self._kept[0] > _KEPT_SECONDS:
-                self.registered.refresh()
+                self.version_cache.refresh()
                 # In a thread, as the rest of the page is made: nobody's samples wait for it.
                 self._kept = now, await asyncio.to_thread(self._gather)
             return self._kept[1]
@@ -124,7 +124,7 @@ class Dashboard:
 
     def _versions(self, slot: Slot) -> list[VersionStatus]:
         """Those that are loaded, the one that answers first, then the others of the registry."""
-        entries = {entry.version: entry for entry in self.registered.versions(slot.name)}
+        entries = {entry.version: entry for entry in self.version_cache.versions(slot.name)}
         roles: dict[Served, list[str]] = {}
         for role, served in slot.loaded().items():
             roles.setdefault(served, []).append(role)
@@ -139,7 +139,7 @@ class Dashboard:
         self, slot: Slot, entry: Entry, served: Served | None = None, roles: tuple[str, ...] = ()
     ) -> VersionStatus:
         followed = slot.reference.split("@", 1)[1]
-        # The follower looks more often than the registry's list is read.
+        # The follower reads the alias more often than the registry's list is read.
         aliases = {alias for alias in entry.aliases if alias != followed}
         if slot.alias_version == entry.version:
             aliases.add(followed)
@@ -165,18 +165,18 @@ class Dashboard:
             provider=served.generator.provider,
             batches=served.generator.buckets,
             n_samples=int(
-                sum(s.value for s in told(metrics.samples_total, "_total") if _version_of(s.labels) == version)
+                sum(s.value for s in exposed(metrics.samples_total, "_total") if _version_of(s.labels) == version)
             ),
-            golden=sum(s.value for s in told(metrics.golden_max_difference) if _version_of(s.labels) == version),
+            golden=sum(s.value for s in exposed(metrics.golden_max_difference) if _version_of(s.labels) == version),
             tile_side=tile_shape(served.card)[1] if served.card.lattice is not None else None,
-            golden_holds=not any(s.value for s in told(metrics.golden_mismatch) if _version_of(s.labels) == version),
+            golden_holds=not any(s.value for s in exposed(metrics.golden_mismatch) if _version_of(s.labels) == version),
         )
 
 
 def as_json(status: Status) -> dict[str, Any]:
     """The status as JSON has it: moments in ISO 8601, cards without what is not on the page."""
-    told: dict[str, Any] = _plain(asdict(status))
-    return told
+    plain: dict[str, Any] = _plain(asdict(status))
+    return plain
 
 
 def _plain(value: Any) -> Any:

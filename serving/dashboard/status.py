@@ -1,4 +1,4 @@
-"""What the status page tells: plain values, gathered from the service in serving/page.py."""
+"""What the status page shows: plain values, which `gather` takes from the service."""
 
 from __future__ import annotations
 

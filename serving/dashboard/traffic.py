@@ -20,7 +20,7 @@ TICK_SECONDS = 5.0
 N_HISTORY = 60
 # Of a value "now": a minute.
 N_NOW = 12
-# What samples; looks at the page, at the metrics and at the health are not traffic.
+# What samples; reads of the page, the metrics and the health are not traffic.
 _SAMPLING = ("generate", "infer", "ModelInfer")
 # The answers that are the service's own fault: HTTP's, and gRPC's.
 FAILURES = ("500", "502", "503", "504", "UNKNOWN", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
@@ -51,29 +51,29 @@ class Reading:
     queued: float = 0.0
 
 
-def told(metric: Counter | Gauge | Histogram, suffix: str = "") -> list[Sample]:
+def exposed(metric: Counter | Gauge | Histogram, suffix: str = "") -> list[Sample]:
     """What a metric exposes under names that end with `suffix`."""
     return [each for family in metric.collect() for each in family.samples if each.name.endswith(suffix)]
 
 
 def read(metrics: Metrics) -> Reading:
     """The counters now."""
-    answered = [each for each in told(metrics.requests_total, "_total") if _samples(each.labels["route"])]
+    answered = [each for each in exposed(metrics.requests_total, "_total") if _samples(each.labels["route"])]
     return Reading(
         at=time.monotonic(),
         requests=sum(each.value for each in answered),
         failures=sum(each.value for each in answered if each.labels["status"] in FAILURES),
-        samples=sum(each.value for each in told(metrics.samples_total, "_total")),
-        rejections={each.labels["reason"]: each.value for each in told(metrics.rejections_total, "_total")},
+        samples=sum(each.value for each in exposed(metrics.samples_total, "_total")),
+        rejections={each.labels["reason"]: each.value for each in exposed(metrics.rejections_total, "_total")},
         seconds=_sum(buckets for route, buckets in histograms(metrics).items() if _samples(route)),
-        queued=sum(each.value for each in told(metrics.queued_samples)),
+        queued=sum(each.value for each in exposed(metrics.queued_samples)),
     )
 
 
 def histograms(metrics: Metrics) -> dict[str, Buckets]:
-    """The latencies of each route that has been asked."""
+    """The latencies of each route that has had requests."""
     found: dict[str, list[tuple[float, float]]] = {}
-    for each in told(metrics.request_seconds, "_bucket"):
+    for each in exposed(metrics.request_seconds, "_bucket"):
         found.setdefault(each.labels["route"], []).append((float(each.labels["le"]), each.value))
     return {route: tuple(buckets) for route, buckets in found.items()}
 
@@ -136,7 +136,7 @@ class Traffic:
         return int(last.failures - first.failures), int(last.requests - first.requests)
 
     def routes(self) -> list[tuple[str, int, float | None, float | None]]:
-        """Of each route that has been asked: its requests, their median and 99th percentile in seconds."""
+        """Of each route that has had requests: its requests, their median and 99th percentile in seconds."""
         found = sorted(histograms(self._metrics).items(), key=lambda each: -each[1][-1][1])
         return [
             (route, int(buckets[-1][1]), quantile(buckets, 0.5), quantile(buckets, 0.99))
@@ -146,8 +146,8 @@ class Traffic:
 
     def rejections(self) -> dict[str, int]:
         """Requests not served since the start, by reason, where there are any."""
-        told = read(self._metrics).rejections
-        return {reason: int(count) for reason, count in sorted(told.items()) if count}
+        counts = read(self._metrics).rejections
+        return {reason: int(count) for reason, count in sorted(counts.items()) if count}
 
 
 def _samples(route: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from rockbank.core.errors import InputError
 from rockbank.generator.latents import latent_blocks
 from rockbank.generator.ranges import ValueRange, to_intensity
 from rockbank.generator.windows import Field, Tile, Window, bands, field_of
-from serving.base.errors import BadRequest, ClientGone, ServingError
+from serving.base.errors import BadRequest, ServingError
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
 from serving.base.settings import Settings
@@ -56,14 +56,14 @@ class Sampling:
         n: int,
         truncation: float | None,
         request_id: str,
-        is_own_law: bool,
+        is_unconditioned: bool,
         deadline: float | None = None,
     ) -> AsyncGenerator[Float32[np.ndarray, "b c h w"], None]:
         """`n` samples as intensity in [0, 1], a block at a time; sample i of a seed does not depend on `n`.
 
         Args:
             route: the part that `served` plays, for the counts.
-            is_own_law: whether nobody chose the seed or the truncation, so that the statistics may be watched.
+            is_unconditioned: whether nobody chose the seed or the truncation, so that the statistics may be watched.
             deadline: of all blocks, on the clock of `time.monotonic`; None for the settings' of each.
 
         Raises:
@@ -77,18 +77,18 @@ class Sampling:
         shadow = self._models.shadow(served.name, request_id) if route == CURRENT else None
         ahead: asyncio.Task[tuple[Any, Any]] | None = None
         try:
-            ahead = self._ask(served, latents, deadline)
+            ahead = self._submit(served, latents, deadline)
             while ahead is not None:
-                drawn, images = await ahead
+                block, images = await ahead
                 # The next block is computed while this one is encoded and sent.
-                ahead = self._ask(served, latents, deadline, is_begun=True)
+                ahead = self._submit(served, latents, deadline, is_begun=True)
                 self._metrics.samples_total.labels(served.name, served.version, route).inc(len(images))
                 convert = partial(_intensity, images, card.value_range)
                 intensity = await self.in_thread(convert, images.size)
-                if is_own_law:
+                if is_unconditioned:
                     self._watch.offer(served, intensity)
                 if shadow is not None:
-                    self._compare(shadow, drawn, intensity, is_own_law)
+                    self._compare(shadow, block, intensity, is_unconditioned)
                 yield intensity
         finally:
             if ahead is not None:
@@ -125,10 +125,10 @@ class Sampling:
         ahead: asyncio.Task[tuple[Tile, Float32[np.ndarray, "h w"]]] | None = None
         band = np.empty((1, 1, 0, 0), dtype=np.float32)
         try:
-            ahead = self._ask_tile(served, route, tiles)
+            ahead = self._submit_tile(served, route, tiles)
             while ahead is not None:
                 tile, image = await ahead
-                ahead = self._ask_tile(served, route, tiles, is_begun=True)
+                ahead = self._submit_tile(served, route, tiles, is_begun=True)
                 part = image[tile.rows, tile.columns]
                 if tile.left == 0:
                     band = np.empty((1, 1, len(part), window.width), dtype=np.float32)
@@ -166,7 +166,7 @@ class Sampling:
         self._metrics.encode_seconds.observe(time.perf_counter() - start)
         return result
 
-    def _ask(
+    def _submit(
         self,
         served: Served,
         latents: Iterator[Float32[np.ndarray, "b *latent"]],
@@ -178,11 +178,11 @@ class Sampling:
         if block is None:
             return None
         task = asyncio.create_task(self._run(served, block, deadline, is_begun))
-        # Its failure is told where it is awaited; where nobody does any more, there is nobody to tell.
+        # Its failure is raised where it is awaited; nobody else has to hear of it.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
 
-    def _ask_tile(
+    def _submit_tile(
         self, served: Served, route: str, tiles: Iterator[tuple[Field, Tile]], *, is_begun: bool = False
     ) -> asyncio.Task[tuple[Tile, Float32[np.ndarray, "h w"]]] | None:
         following = next(tiles, None)
@@ -209,12 +209,12 @@ class Sampling:
         shadow: Served,
         latents: Float32[np.ndarray, "b *latent"],
         intensity: Float32[np.ndarray, "b c h w"],
-        is_own_law: bool,
+        is_unconditioned: bool,
     ) -> None:
         """Have the shadow compute the same latents, where it has nothing else to do."""
         if len(self._shadows) >= _N_SHADOWS or latents.shape[1:] != shadow.card.latent_shape:
             return
-        task = asyncio.create_task(self._shadow(shadow, latents, intensity, is_own_law))
+        task = asyncio.create_task(self._shadow(shadow, latents, intensity, is_unconditioned))
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)
 
@@ -223,7 +223,7 @@ class Sampling:
         shadow: Served,
         latents: Float32[np.ndarray, "b *latent"],
         intensity: Float32[np.ndarray, "b c h w"],
-        is_own_law: bool,
+        is_unconditioned: bool,
     ) -> None:
         with shadow.used():
             try:
@@ -235,7 +235,7 @@ class Sampling:
             if other.shape == intensity.shape:
                 difference = float(np.abs(other - intensity).mean())
                 self._metrics.shadow_difference.labels(shadow.name).set(difference)
-            if is_own_law:
+            if is_unconditioned:
                 self._watch.offer(shadow, other)
 
 
@@ -249,34 +249,6 @@ def endless(served: Served, seed: int, sample: int = 0, truncation: float | None
         return field_of(served.card, seed, sample, truncation)
     except InputError as error:
         raise BadRequest(str(error)) from error
-
-
-async def unless_gone(receive: Callable[[], Awaitable[Any]], work: Awaitable[T]) -> T:
-    """The result of `work`, which is cancelled when the client goes.
-
-    Args:
-        receive: the request's ASGI channel, whose body has been read.
-
-    Raises:
-        ClientGone: where it went.
-    """
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_until_gone(receive))
-    try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientGone("the client went before its answer was ready")
-    finally:
-        gone.cancel()
-        working.cancel()
-        # It has to have let go of the queue before anything else is asked.
-        await asyncio.gather(working, gone, return_exceptions=True)
-
-
-async def _until_gone(receive: Callable[[], Awaitable[Any]]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _intensity(images: Float32[np.ndarray, "n c h w"], value_range: ValueRange) -> Float32[np.ndarray, "n c h w"]:

@@ -24,8 +24,8 @@ async def conditioned(
 ) -> tuple[list[int], Float32[np.ndarray, "n c h w"]]:
     """The first `n` samples of a seed that meet a condition as intensity in [0, 1], and their places among all of it.
 
-    They have the generator's own law, given the condition. What is tried is counted and watched like what is served;
-    a cancellation stops the computation.
+    They have the generator's own distribution, given the condition. What is tried is counted and watched like what is
+    served; a cancellation stops the computation.
 
     Args:
         service: whose settings bound what is tried.

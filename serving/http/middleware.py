@@ -58,18 +58,18 @@ class Outermost:
                 raise HeadersTooLarge(f"{n_bytes} bytes of headers; send at most {MAX_HEADER_BYTES}")
             await self._app(scope, receive, send_on)
         except Exception as error:
-            served = _told(error)
-            if served is None:
+            known = _cause_of_ours(error)
+            if known is None:
                 log.exception("a request failed in a way that was not foreseen")
-            elif served.reason is not None:
-                self._metrics.rejected(served.reason)
+            elif known.reason is not None:
+                self._metrics.rejected(known.reason)
             if not status:
                 await send_error(
-                    send_on, served or ServingError("an error of the service; its log has it under this id")
+                    send_on, known or ServingError("an error of the service; its log has it under this id")
                 )
-            elif served is not None:
-                log.warning("a response broke off: %s", served)
-                status = served.status
+            elif known is not None:
+                log.warning("a response broke off: %s", known)
+                status = known.status
             else:
                 # What was sent says 200; the connection is closed before the announced end, which every client sees.
                 status = 500
@@ -96,7 +96,7 @@ class Outermost:
 
 
 def request_id_of(given: str | None) -> str:
-    """The id that the client brings, where it can stand in a log; else a new one."""
+    """The id that the client sends, where it can stand in a log; else a new one."""
     return given if given is not None and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
@@ -114,7 +114,7 @@ def error_body(error: ServingError) -> bytes:
     return json.dumps({"error": error.message, "request_id": REQUEST_ID.get()}).encode()
 
 
-def _told(error: BaseException) -> ServingError | None:
+def _cause_of_ours(error: BaseException) -> ServingError | None:
     """The error of ours that is behind `error`: starlette wraps what comes after a response has begun."""
     cause: BaseException | None = error
     while cause is not None:
@@ -125,7 +125,7 @@ def _told(error: BaseException) -> ServingError | None:
 
 
 def _read_headers(scope: Scope) -> tuple[str | None, int]:
-    """The request's id, if it brings one, and the size of the headers in bytes."""
+    """The request's id, if it has one, and the size of the headers in bytes."""
     given, n_bytes = None, 0
     for name, value in scope["headers"]:
         n_bytes += len(name) + len(value) + 4

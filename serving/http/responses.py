@@ -11,14 +11,14 @@ from starlette.types import Receive, Scope, Send
 
 from rockbank.generator.card import headline
 from serving.dataplane.encode import Chunk
-from serving.dataplane.sampling import unless_gone
+from serving.http.disconnect import cancel_on_disconnect
 from serving.inference.models import Served
 
 
 def about(served: Served, seed: int | None = None, places: list[int] | None = None) -> dict[str, Any]:
     """What a sample has to be known by, so that it can be made again."""
     card = served.card
-    told: dict[str, Any] = {
+    origin: dict[str, Any] = {
         "model": served.name,
         "version": served.version,
         "run_id": served.entry.run_id,
@@ -27,20 +27,20 @@ def about(served: Served, seed: int | None = None, places: list[int] | None = No
         "scores": headline(card.scores),
     }
     if seed is not None:
-        told["seed"] = seed
+        origin["seed"] = seed
     if places is not None:
-        told["places"] = places
-    return told
+        origin["places"] = places
+    return origin
 
 
-def about_headers(told: Mapping[str, Any]) -> dict[str, str]:
+def about_headers(origin: Mapping[str, Any]) -> dict[str, str]:
     """The same as headers."""
     headers = {}
-    for key, value in told.items():
+    for key, value in origin.items():
         text = json.dumps(value, separators=(",", ":")) if isinstance(value, dict | list) else str(value or "")
         headers[f"X-Rockbank-{key.replace('_', '-').title()}"] = text
-    if "seed" in told:
-        headers["X-Rockbank-Seed"] = str(told["seed"])
+    if "seed" in origin:
+        headers["X-Rockbank-Seed"] = str(origin["seed"])
     return headers
 
 
@@ -57,7 +57,7 @@ class Streamed(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         try:
-            await unless_gone(receive, self._send(send))
+            await cancel_on_disconnect(receive, self._send(send))
         finally:
             await self._rest.aclose()
 

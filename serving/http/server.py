@@ -26,7 +26,7 @@ _TOO_LARGE = (
 
 
 class Server(uvicorn.Server):
-    """On SIGTERM or SIGINT: not ready, some notice, no new connections, what is being answered, exit 0."""
+    """On SIGTERM or SIGINT: not ready, a delay, no new connections, what is being answered, exit 0."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         """A server of `service`."""
@@ -35,7 +35,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle both signals, and do not raise them again afterwards as uvicorn does: the end is what was asked."""
+        """Handle both signals, and do not raise them again afterwards as uvicorn does: it ends as it should."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -47,20 +47,20 @@ class Server(uvicorn.Server):
                 signal.signal(each, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal begins the end; the second does not wait for the notice, a third for nothing."""
+        """The first signal begins the end; the second does not wait for the delay, a third for nothing."""
         if self.should_exit:
             self.force_exit = True
         elif self._service.is_draining:
             self.should_exit = True
         else:
             self._service.is_draining = True
-            asyncio.get_event_loop().call_soon_threadsafe(self._give_notice)
+            asyncio.get_event_loop().call_soon_threadsafe(self._delay_shutdown)
 
-    def _give_notice(self) -> None:
+    def _delay_shutdown(self) -> None:
         def stop() -> None:
             self.should_exit = True
 
-        asyncio.get_running_loop().call_later(self._service.settings.notice_seconds, stop)
+        asyncio.get_running_loop().call_later(self._service.settings.shutdown_delay_seconds, stop)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -128,7 +128,7 @@ class Batcher:
             self._forget(item)
 
     def close(self) -> None:
-        """Take nothing more; what waits is told so."""
+        """Take nothing more; what waits is refused."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

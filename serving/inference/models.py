@@ -61,7 +61,7 @@ class Served:
         return self.batcher.idle and (self.tiles is None or self.tiles.idle)
 
     def close(self) -> None:
-        """Take nothing more; what waits is told so."""
+        """Take nothing more; what waits is refused."""
         self.batcher.close()
         if self.tiles is not None:
             self.tiles.close()
@@ -215,7 +215,7 @@ class Models:
         """
         slot = self.slots[served.name]
         dropped, slot.previous, slot.current = slot.previous, slot.current, served
-        self._tell(slot, slot.previous, is_rollback=False)
+        self._record(slot, slot.previous, is_rollback=False)
         return dropped if dropped is not served else None
 
     def rollback(self, name: str) -> Served:
@@ -229,13 +229,13 @@ class Models:
             raise NothingToRollBack(
                 f"'{name}' has no previous version loaded; promote another with 'rockbank promote {name} --version N'"
             )
-        # The version that the alias names must not come back at the next look at it.
+        # The version that the alias names must not come back at the next read of it.
         slot.held_back = slot.current.version if slot.current.version == slot.alias_version else None
         slot.current, slot.previous = slot.previous, slot.current
-        self._tell(slot, slot.previous, is_rollback=True)
+        self._record(slot, slot.previous, is_rollback=True)
         return slot.current
 
-    def _tell(self, slot: Slot, before: Served | None, *, is_rollback: bool) -> None:
+    def _record(self, slot: Slot, before: Served | None, *, is_rollback: bool) -> None:
         if before is not None:
             self._metrics.swaps_total.labels(slot.name).inc()
         if slot.current is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32
@@ -14,6 +14,7 @@ from rockbank.generator.card import INPUT, ONNX, OUTPUT, ModelCard
 from rockbank.generator.latents import draw_latents
 from rockbank.generator.sampler import CUDA, has_gpu, open_session, provider
 from serving.base.errors import LoadRefused
+from serving.inference.runners import Runner, bound_runner, plain_runner
 
 # The export's own tolerance between onnxruntime and torch: the golden sample is torch's.
 GOLDEN_TOLERANCE = 2e-4
@@ -32,12 +33,6 @@ class Computes(Protocol):
     def run(self, latents: Float32[np.ndarray, "n *latent"]) -> Float32[np.ndarray, "n c h w"]:
         """Images in the network's range."""
         ...
-
-
-class Runner(Protocol):
-    """Runs one bucket: latents of its full size in, images out."""
-
-    def __call__(self, latents: Float32[np.ndarray, "b *latent"]) -> Float32[np.ndarray, "b c h w"]: ...
 
 
 class Generator:
@@ -78,7 +73,7 @@ class Generator:
             ) from error
         self.provider = provider(self._session)
         self._check_signature(folder / ONNX)
-        self._alone = _plain(self._session, without_graph=cuda_graphs and self.provider == CUDA)
+        self._alone = plain_runner(self._session, without_graph=cuda_graphs and self.provider == CUDA)
         self._runners: dict[int, Runner] = {}
         self.buckets: tuple[int, ...] = (max_batch,)
         try:
@@ -196,7 +191,11 @@ class Generator:
 
     def _add_runner(self, bucket: int, cuda_graphs: bool) -> Runner:
         on_gpu = self.provider == CUDA
-        runner = _bound(self._session, self.card, bucket, "cuda", cuda_graphs) if on_gpu else _plain(self._session)
+        runner = (
+            bound_runner(self._session, self.card, bucket, "cuda", cuda_graphs)
+            if on_gpu
+            else plain_runner(self._session)
+        )
         self._runners[bucket] = runner
         return runner
 
@@ -228,44 +227,3 @@ def dynamic_shapes(card: ModelCard) -> tuple[list[int], list[int]]:
 
 def _extents(shape: Sequence[int | str | None]) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else -1 for size in shape)
-
-
-def _plain(session: Any, *, without_graph: bool = False) -> Runner:
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
-    if without_graph:
-        # What is captured can be replayed for the extent only that it was captured with.
-        options.add_run_config_entry("gpu_graph_id", "-1")
-
-    def run(latents: Float32[np.ndarray, "b *latent"]) -> Float32[np.ndarray, "b c h w"]:
-        (image,) = session.run([OUTPUT], {INPUT: latents}, options)
-        return np.asarray(image)
-
-    return run
-
-
-def _bound(session: Any, card: ModelCard, bucket: int, device: str, cuda_graphs: bool) -> Runner:
-    """Input and output lie in the device's memory and are allocated once, which a CUDA graph asks for."""
-    import onnxruntime
-
-    allocate = onnxruntime.OrtValue.ortvalue_from_shape_and_type
-    latents_there = allocate((bucket, *card.latent_shape), np.float32, device, 0)
-    images_there = allocate((bucket, *card.image_shape), np.float32, device, 0)
-    binding = session.io_binding()
-    binding.bind_ortvalue_input(INPUT, latents_there)
-    binding.bind_ortvalue_output(OUTPUT, images_there)
-    options = onnxruntime.RunOptions()
-    if cuda_graphs:
-        options.add_run_config_entry("gpu_graph_id", str(bucket))
-
-    def run(latents: Float32[np.ndarray, "b *latent"]) -> Float32[np.ndarray, "b c h w"]:
-        latents_there.update_inplace(np.ascontiguousarray(latents))
-        binding.synchronize_inputs()
-        session.run_with_iobinding(binding, options)
-        binding.synchronize_outputs()
-        images = np.asarray(images_there.numpy())
-        # The next batch is computed into the same memory: from a GPU numpy() is a copy of it, on the CPU a view.
-        return images.copy() if device == "cpu" else images
-
-    return run

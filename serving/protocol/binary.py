@@ -21,7 +21,7 @@ _FP32 = np.dtype("<f4")
 
 @dataclass(frozen=True, kw_only=True)
 class Inference:
-    """What is asked for.
+    """A request for inference.
 
     Attributes:
         id: the client's own, given back.
@@ -41,7 +41,7 @@ def read_inference(body: bytes, header: str | None, card: ModelCard, n_max: int)
 
     Args:
         header: the header `Inference-Header-Content-Length`: bytes of JSON, after which the tensors follow.
-        card: of the version that is asked.
+        card: of the version that computes.
         n_max: samples, at most.
 
     Raises:
@@ -58,22 +58,22 @@ def read_inference(body: bytes, header: str | None, card: ModelCard, n_max: int)
         if len(request.outputs) != 1 or request.outputs[0].name != OUTPUT:
             names = [output.name[:40] for output in request.outputs[:5]]
             raise BadRequest(f"outputs: got {names}; ask for one tensor, '{OUTPUT}', or leave the outputs out")
-        asked = request.outputs[0].parameters
-        if asked.get("classification"):
+        parameters = request.outputs[0].parameters
+        if parameters.get("classification"):
             raise BadRequest("outputs: classification is for classifiers; leave it out")
-        is_binary = asked.get("binary_data", is_binary) is True
+        is_binary = parameters.get("binary_data", is_binary) is True
     return Inference(id=request.id, latents=latents, is_binary=is_binary, timeout=_timeout(request))
 
 
 def write_inference(
-    asked: Inference, images: Float32[np.ndarray, "n c h w"], name: str, version: str
+    inference: Inference, images: Float32[np.ndarray, "n c h w"], name: str, version: str
 ) -> tuple[list[bytes | memoryview], dict[str, str]]:
     """The response's body in parts, and its headers; must run in a thread where the images go as JSON."""
     output: dict[str, object] = {"name": OUTPUT, "datatype": "FP32", "shape": list(images.shape)}
     response: dict[str, object] = {"model_name": name, "model_version": version, "outputs": [output]}
-    if asked.id:
-        response["id"] = asked.id
-    if not asked.is_binary:
+    if inference.id:
+        response["id"] = inference.id
+    if not inference.is_binary:
         output["data"] = []
         before, after = json.dumps(response).split("[]", 1)
         parts: list[bytes | memoryview] = [before.encode() + b"[", *json_numbers(images), b"]" + after.encode()]
@@ -116,12 +116,12 @@ def read_latents(tensor: Tensor, rest: memoryview, card: ModelCard, n_max: int) 
     Raises:
         BadRequest, TooLarge: where they are not what the card's graph takes.
     """
-    wanted = f"FP32 of shape {_wanted(card)}"
+    expected = f"FP32 of shape {_expected_shape(card)}"
     if tensor.datatype != "FP32":
-        raise BadRequest(f"'{INPUT}' is {tensor.datatype[:20]}; send {wanted}")
+        raise BadRequest(f"'{INPUT}' is {tensor.datatype[:20]}; send {expected}")
     shape = tuple(tensor.shape)
     if not _fits(shape[1:], card) or not shape or shape[0] < 1:
-        raise BadRequest(f"'{INPUT}' has the shape {list(shape)}; send {wanted}, n at least 1")
+        raise BadRequest(f"'{INPUT}' has the shape {list(shape)}; send {expected}, n at least 1")
     if card.lattice is not None:
         # As many pixels as those of images of the card's own size.
         n_max = max(1, n_max * math.prod(card.image_shape) // math.prod(card.lattice.image(*shape[2:])))
@@ -150,7 +150,7 @@ def _fits(shape: tuple[int, ...], card: ModelCard) -> bool:
     return len(shape) == 3 and shape[0] == card.latent_shape[0] and all(least <= side <= most for side in shape[1:])
 
 
-def _wanted(card: ModelCard) -> str:
+def _expected_shape(card: ModelCard) -> str:
     if card.lattice is None:
         return f"[n, {', '.join(map(str, card.latent_shape))}]"
     least, most = _extents(card.lattice)

@@ -1,4 +1,4 @@
-"""What requests may say and what responses do, checked by pydantic and told in the OpenAPI document."""
+"""What requests may say and what responses do, checked by pydantic and described in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -63,7 +63,11 @@ class GenerateRequest(_Strict):
     n: Annotated[StrictInt, Field(ge=1, description="how many samples")] = 1
     seed: Annotated[
         StrictInt | None,
-        Field(ge=0, lt=2**64, description="the same seed gives the same samples; without one it is drawn and returned"),
+        Field(
+            ge=0,
+            lt=2**64,
+            description="the same seed gives the same samples; without one a random seed is used and returned",
+        ),
     ] = None
     truncation: Annotated[
         float | None,
@@ -96,12 +100,12 @@ class GenerateRequest(_Strict):
     ] = "npy"
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> GenerateRequest:
+    def _exclusive(self) -> GenerateRequest:
         if self.size is not None and self.window is not None:
             raise ValueError("size and window are both given; give one of them: a size is a window at (0, 0)")
         if self.porosity is not None and self.specific_surface is not None:
             raise ValueError("porosity and specific_surface are both given; give one of them")
-        if self.condition is not None and self.window_asked is not None:
+        if self.condition is not None and self.requested_window is not None:
             raise ValueError(
                 f"a {self.condition} is had of samples of the generator's own size; leave size and window out"
             )
@@ -113,8 +117,8 @@ class GenerateRequest(_Strict):
         return self.porosity if self.porosity is not None else self.specific_surface
 
     @property
-    def window_asked(self) -> Window | None:
-        """The part of an endless image that is asked for; None for samples of the card's size."""
+    def requested_window(self) -> Window | None:
+        """The requested part of an endless image; None for samples of the card's size."""
         if self.window is not None:
             x, y, width, height = self.window
             return Window(x=x, y=y, width=width, height=height)
@@ -134,7 +138,7 @@ class Tensor(BaseModel):
 
 
 class RequestedOutput(BaseModel):
-    """An output that is asked for."""
+    """A requested output."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -244,7 +248,7 @@ def parse(kind: type[M], body: bytes) -> M:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        raise BadRequest("; ".join(_told(kind, each) for each in error.errors(include_url=False)[:5])) from error
+        raise BadRequest("; ".join(_message(kind, each) for each in error.errors(include_url=False)[:5])) from error
 
 
 _EXAMPLES = {
@@ -257,7 +261,7 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON")
 
 
-def _told(kind: type[BaseModel], error: Any) -> str:
+def _message(kind: type[BaseModel], error: Any) -> str:
     place = ".".join(map(str, error["loc"])) or "body"
     field = kind.model_fields.get(str(error["loc"][0])) if error["loc"] else None
     if error["type"] == "extra_forbidden":

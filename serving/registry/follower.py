@@ -1,4 +1,4 @@
-"""Follows the registry: what an alias names is loaded, checked and swapped in; whatever fails, the old one goes on."""
+"""Follows the registry: what an alias names is loaded, checked and swapped in; on any failure the old one stays."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from rockbank.core.heap import trim_heap
 from rockbank.mlops import registry
 from serving.base.errors import LoadRefused, NothingToServe
 from serving.base.logs import log
@@ -13,11 +14,10 @@ from serving.base.monitoring import Metrics
 from serving.base.settings import Settings
 from serving.inference.models import Models, Served, Slot
 from serving.registry.loading import Loader
-from serving.registry.memory import give_back
 from serving.registry.threads import Threads
 
-# The first look opens the store, which for sqlite checks its schema.
-_FIRST_LOOK_SECONDS = 30.0
+# The first read opens the store, which for sqlite checks its schema.
+_FIRST_READ_SECONDS = 30.0
 # A version that was refused is tried again after this, then after twice that, up to the longest.
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 10.0, 300.0
 # A stream of many samples is answered to its end by the version that began it; who takes longer is cut off.
@@ -30,14 +30,14 @@ class Follower:
     def __init__(
         self, settings: Settings, models: Models, metrics: Metrics, loader: Loader, closed: Callable[[Served], None]
     ) -> None:
-        """A follower that has not looked yet; it calls `closed` with a version that is no longer loaded."""
+        """A follower that has read nothing yet; it calls `closed` with a version that is no longer loaded."""
         self._settings = settings
         self._models = models
         self._metrics = metrics
         self._loader = loader
         self._closed = closed
         self._threads = Threads()
-        self._hasten = {name: asyncio.Event() for name in models.slots}
+        self._poll_now = {name: asyncio.Event() for name in models.slots}
         self._following: list[asyncio.Task[None]] = []
         self._retiring: set[asyncio.Task[None]] = set()
         # (model, version) -> when it may be tried again, and the wait after that
@@ -53,7 +53,7 @@ class Follower:
         """
         registry.connect(self._settings.tracking_uri, timeout=self._settings.alias_timeout_seconds)
         for slot in self._models.slots.values():
-            await self._guarded(slot, _FIRST_LOOK_SECONDS)
+            await self._guarded(slot, _FIRST_READ_SECONDS)
             if slot.current is None:
                 await self._load_remembered(slot)
         if len(self._models.missing()) == len(self._models.slots):
@@ -69,28 +69,28 @@ class Follower:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def hasten(self) -> None:
-        """Look at the aliases now; refused versions are tried again too."""
+    def poll_now(self) -> None:
+        """Read the aliases now, and try refused versions again."""
         self._refused.clear()
-        for event in self._hasten.values():
+        for event in self._poll_now.values():
             event.set()
 
     async def _run(self, slot: Slot) -> None:
-        hasten = self._hasten[slot.name]
+        poll_now = self._poll_now[slot.name]
         while True:
             try:
                 async with asyncio.timeout(self._settings.poll_seconds):
-                    await hasten.wait()
+                    await poll_now.wait()
             except TimeoutError:
                 pass
-            hasten.clear()
+            poll_now.clear()
             await self._guarded(slot)
 
     async def _guarded(self, slot: Slot, timeout: float | None = None) -> None:
         before = set(slot.loaded().values())
         try:
             await self._follow(slot, timeout or self._settings.alias_timeout_seconds)
-        # The last door: whatever a version brings with it, the follower lives and the old one goes on.
+        # The last handler: whatever a version raises, the follower goes on, and so does the old version.
         except Exception as error:
             self._failed(slot, slot.reference, error, "unexpected")
             log.exception("following %s failed", slot.reference)
@@ -99,7 +99,7 @@ class Follower:
                 self._retire(dropped)
 
     async def _follow(self, slot: Slot, timeout: float) -> None:
-        entry = await self._look(slot, slot.reference, timeout)
+        entry = await self._resolve_alias(slot, slot.reference, timeout)
         if entry is not None:
             await self._follow_champion(slot, entry)
         for part, alias, is_on in (
@@ -109,11 +109,11 @@ class Follower:
             if is_on and slot.current is not None:
                 await self._follow_beside(slot, part, f"{slot.name}@{alias}", timeout)
 
-    async def _look(self, slot: Slot, reference: str, timeout: float) -> registry.Entry | None:
+    async def _resolve_alias(self, slot: Slot, reference: str, timeout: float) -> registry.Entry | None:
         """The version that `reference` names; None where the registry does not answer, or the champion is none."""
         is_own = reference == slot.reference
         try:
-            entry = await self._threads.run(f"look {reference}", lambda: registry.resolve(reference), timeout)
+            entry = await self._threads.run(f"resolve {reference}", lambda: registry.resolve(reference), timeout)
         except registry.NotRegistered as error:
             if not is_own:
                 raise
@@ -143,7 +143,7 @@ class Follower:
         if slot.held_back == entry.version:
             slot.problem = f"version {entry.version} was rolled back from, and is not served until the alias moves"
             return
-        served = await self._have(slot, entry)
+        served = await self._ensure_loaded(slot, entry)
         if served is None:
             return
         # What was rolled back by hand while this one was being loaded is not overruled.
@@ -160,7 +160,7 @@ class Follower:
 
     async def _follow_beside(self, slot: Slot, part: str, reference: str, timeout: float) -> None:
         try:
-            entry = await self._look(slot, reference, timeout)
+            entry = await self._resolve_alias(slot, reference, timeout)
         except registry.NotRegistered:
             setattr(slot, part, None)
             return
@@ -172,11 +172,11 @@ class Follower:
             return
         now: Served | None = getattr(slot, part)
         if now is None or now.version != entry.version:
-            served = await self._have(slot, entry)
+            served = await self._ensure_loaded(slot, entry)
             if served is not None:
                 setattr(slot, part, served)
 
-    async def _have(self, slot: Slot, entry: registry.Entry) -> Served | None:
+    async def _ensure_loaded(self, slot: Slot, entry: registry.Entry) -> Served | None:
         """The version, loaded already or now; None where it is refused."""
         for served in slot.loaded().values():
             if served.version == entry.version:
@@ -202,7 +202,7 @@ class Follower:
             return
         log.warning("%s: starting with version %s from the cache: %s", slot.name, entry.version, slot.problem)
         problem = slot.problem
-        served = await self._have(slot, entry)
+        served = await self._ensure_loaded(slot, entry)
         if served is not None:
             self._models.swap(served)
             self._metrics.has_champion.labels(slot.name).set(1)
@@ -244,7 +244,7 @@ class Follower:
         log.info("closed %s/%s", served.name, served.version)
         # Its session goes with the last name for it.
         del served
-        await asyncio.to_thread(give_back)
+        await asyncio.to_thread(trim_heap)
 
     def _expose(self, slot: Slot) -> None:
         started = time.monotonic()

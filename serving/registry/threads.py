@@ -26,7 +26,7 @@ class Threads:
         """The result of `call`.
 
         Args:
-            lane: one call at a time; so a registry that hangs costs one thread, not one for each look at it.
+            lane: one call at a time; so a registry that hangs costs one thread, not one for each read of it.
             timeout: seconds; the thread goes on after it.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What the registry has beside what is loaded, for the status page: read now and then, off the way of everything."""
+"""What the registry has beside what is loaded, for the status page: read now and then, aside from all requests."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rockbank.mlops import registry
 from serving.base.logs import log
 from serving.registry.threads import StillBusy, Threads
 
-# Between two reads of a model's versions, while somebody looks at the page.
+# Between two reads of a model's versions, while the page is open.
 FRESH_SECONDS = 10.0
 
 
-class Registered:
-    """The versions of each model as the registry last told them; empty until it has, and old while it is down."""
+class VersionCache:
+    """The versions of each model as the registry last listed them; empty until it has, and old while it is down."""
 
     def __init__(self, names: Sequence[str], timeout: float) -> None:
         """Nothing is read yet; a read is given up after `timeout` seconds."""
@@ -26,7 +26,7 @@ class Registered:
         self._reading: set[asyncio.Task[None]] = set()
 
     def versions(self, name: str) -> list[registry.Entry]:
-        """The versions of a model, newest first, as they were told last."""
+        """The versions of a model, newest first, as they were last listed."""
         return self._versions[name]
 
     def refresh(self) -> None:
@@ -45,6 +45,6 @@ class Registered:
             )
         except StillBusy:
             return
-        # Whatever the registry's client raises: the page goes on with what it was told before.
+        # Whatever the registry's client raises: the page goes on with what it had before.
         except Exception as error:
             log.info("the versions of %s could not be read: %s", name, error)

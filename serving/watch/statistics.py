@@ -79,8 +79,8 @@ class WindowReport:
 class SampleStatistics:
     """The window that fills, and how often in a row each statistic was over its limit.
 
-    Only samples of the version's own law belong here: with latents drawn by the service and no truncation. A seed that
-    is asked for again and again is one sample many times, which would read as a collapse.
+    Only samples of the version's own distribution belong here: with latents drawn by the service and no truncation. A
+    seed that is sent again and again is one sample many times, which would read as a collapse.
 
     Attributes:
         problem: why nothing is compared, and the remedy; None where all is well.
@@ -102,7 +102,7 @@ class SampleStatistics:
             card: of the version.
             window: samples.
             accepted: samples of the version, drawn when it was loaded, in [0, 1]. What a generator that passed the
-                gate is away from held-out rock is then allowed for, and a limit tells of a change. Without them the
+                gate is away from held-out rock is then allowed for, and a limit shows a change. Without them the
                 limits are those of rock itself, which a generator with visible faults is over from the first window.
             seed: of the resampling.
         """

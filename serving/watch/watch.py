@@ -20,7 +20,7 @@ from serving.watch.statistics import SampleStatistics, WindowReport
 
 # Blocks that wait for the statistics; what comes while they are full is left out.
 _N_WAITING = 16
-# Samples of a version's own law, against which a change of it shows, in windows.
+# Samples of a version's own distribution, against which a change of it shows, in windows.
 _N_ACCEPTED_WINDOWS = 2
 _ACCEPTED_SEED = 2019
 
@@ -36,7 +36,7 @@ class Watch:
         self._owed: dict[Served, float] = {}
         self._queue: queue.Queue[tuple[Served, Float32[np.ndarray, "n c h w"]] | None] = queue.Queue(_N_WAITING)
         self._statistics: dict[Served, SampleStatistics] = {}
-        self._thread = threading.Thread(target=self._work, name="statistics", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
         self.reports: dict[tuple[str, str], WindowReport] = {}
 
     def start(self) -> None:
@@ -72,13 +72,13 @@ class Watch:
         self._statistics.pop(served, None)
         self.reports.pop((served.name, served.version), None)
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             served, intensity = item
             if served.is_closed:
                 continue
             try:
-                report = self._of(served).add(intensity)
+                report = self._statistics_of(served).add(intensity)
             # A reference that the statistics cannot read must not end the watch over the other versions.
             except Exception:
                 log.exception("the statistics of %s/%s failed", served.name, served.version)
@@ -87,9 +87,9 @@ class Watch:
                 # While it was measured: what was forgotten must not be held again.
                 self._statistics.pop(served, None)
             elif report is not None:
-                self._tell(served, report)
+                self._expose(served, report)
 
-    def _of(self, served: Served) -> SampleStatistics:
+    def _statistics_of(self, served: Served) -> SampleStatistics:
         if served not in self._statistics:
             images = served.generator.sample(_ACCEPTED_SEED, _N_ACCEPTED_WINDOWS * self._window)
             accepted = np.clip(to_intensity(images, served.card.value_range), 0.0, 1.0)
@@ -99,7 +99,7 @@ class Watch:
             self._statistics[served] = statistics
         return self._statistics[served]
 
-    def _tell(self, served: Served, report: WindowReport) -> None:
+    def _expose(self, served: Served, report: WindowReport) -> None:
         version, metrics = (served.name, served.version), self._metrics
         self.reports[version] = report
         metrics.nan_samples_total.labels(*version).inc(report.n_nan)
@@ -114,7 +114,7 @@ class Watch:
 
 
 async def rerun_golden(models: Models, metrics: Metrics, executor: Executor) -> None:
-    """Run the golden latent of every loaded version again, and tell how far it is from its card."""
+    """Run the golden latent of every loaded version again, and expose how far it is from its card."""
     loop = asyncio.get_running_loop()
     for served in models.loaded():
         version = (served.name, served.version)

@@ -133,6 +133,7 @@ class EfficientNetLite(nn.Module):
         self.tapped = tuple(i - 1 for i, stride in enumerate(strides) if stride == 2)
         self._conv_head = SameConv2d(n_in, N_FEATURES, 1, bias=False)
         self._bn1 = nn.BatchNorm2d(N_FEATURES, eps=EPSILON)
+        # Not run here: the files have its weights, and are read strictly.
         self._fc = nn.Linear(N_FEATURES, 1000)
 
     def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1280"]:
@@ -151,11 +152,6 @@ class EfficientNetLite(nn.Module):
             if i_block in self.tapped:
                 levels.append(x)
         return levels
-
-    def logits(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1000"]:
-        """Scores of the ImageNet classes."""
-        scores: Tensor = self._fc(self(x))
-        return scores
 
 
 def load_efficientnet(name: str) -> EfficientNetLite:

@@ -1,5 +1,6 @@
 """What a person types, what is printed, and how it ends."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from rockbank.cli.main import app, main
+from rockbank.cli.models import table_of
 from rockbank.flow.results.netcdf import read_results
 from rockbank.mlops import registry
 
@@ -70,7 +73,7 @@ def test_a_dry_run_says_what_would_be_added_and_writes_nothing(scan: Path, tmp_p
     assert not data.exists()
 
 
-def test_after_adding_a_scan_the_next_commands_are_told(scan: Path, tmp_path: Path) -> None:
+def test_after_adding_a_scan_the_next_commands_are_reported(scan: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     printed = said("data", "add", scan, "--voxel-size", "60e-9", "--folder", data)
     assert f"dvc add {data}" in printed
@@ -101,6 +104,31 @@ def test_the_table_of_models_has_versions_aliases_scores_and_extractor(shale: Pa
     for shown in ("shale/1", "shale/2", "tiny", "@candidate", "0.1", "0.2", "Extractor: tiny"):
         assert shown in printed
     assert "rockbank sample shale@champion" in printed
+
+
+@pytest.mark.parametrize(("model", "generator"), [("channels", "channels-wgan-lp"), ("shale", "shale-texture")])
+def test_the_table_of_models_fits_80_columns(model: str, generator: str) -> None:
+    scores = {
+        "fid": "163.3",
+        "kid": "-0.000123",
+        "s2_distance": "0.00123",
+        "diversity": "0.0123",
+        "memorisation": "0.982",
+    }
+    entry = registry.Entry(
+        name=model,
+        version="112",
+        aliases=("candidate", "champion"),
+        run_id=None,
+        created=0.0,
+        tags={"generator": generator, **scores},
+    )
+    console = Console(width=80, file=io.StringIO())
+    console.print(table_of([entry]))
+    printed = console.file.getvalue()
+    assert "…" not in printed
+    for shown in (f"{model}/112", "@candidate", generator, "diversity", "S2 dist.", "memor.", "-0.000123", "0.982"):
+        assert shown in printed
 
 
 def test_one_generator_is_shown_with_its_scores_and_fingerprints(shale: Path) -> None:

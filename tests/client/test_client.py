@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rockbank.client import AsyncClient, Client, ClientError, Patience, Samples, Unreachable
-from rockbank.client.patience import retry_after
+import rockbank.client
+from rockbank.client import AsyncClient, Client, ClientError, RetryPolicy, Samples, Unreachable
+from rockbank.client.retry import retry_after
 
 ORIGIN = {
     "X-Rockbank-Model": "shale",
@@ -37,7 +38,7 @@ ORIGIN = {
     "X-Request-Id": "r-1",
 }
 SAMPLES = np.linspace(0, 1, 3 * 16 * 16, dtype=np.float32).reshape(3, 1, 16, 16)
-HASTY = Patience(retries=3, first=0.001, longest=0.01)
+HASTY = RetryPolicy(retries=3, first=0.001, longest=0.01)
 Reply = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -110,7 +111,7 @@ def playing(*replies: Reply) -> Iterator[Part]:
 
 @contextmanager
 def talking(*replies: Reply, **keywords: Any) -> Iterator[tuple[Part, Client]]:
-    with playing(*replies) as part, Client(part.url, **{"patience": HASTY} | keywords) as client:
+    with playing(*replies) as part, Client(part.url, **{"retry": HASTY} | keywords) as client:
         yield part, client
 
 
@@ -127,7 +128,7 @@ def test_samples_come_with_their_origin() -> None:
 
 def test_the_awaited_client_does_the_same() -> None:
     async def sample(url: str) -> list[Samples]:
-        async with AsyncClient(url, patience=HASTY) as client:
+        async with AsyncClient(url, retry=HASTY) as client:
             return list(await asyncio.gather(*(client.generate("shale", n=3, seed=7) for _ in range(4))))
 
     with playing(BUSY, CUT, WHOLE) as part:
@@ -143,7 +144,7 @@ def test_a_passing_refusal_is_waited_out(status: int) -> None:
     assert len(part.requests) == 3
 
 
-def test_patience_ends_and_tells_the_servers_words() -> None:
+def test_retries_end_and_report_the_servers_words() -> None:
     refused = pytest.raises(ClientError, match=r"429, 4 times: the queue is full; come back later")
     with talking(BUSY) as (part, client), refused as caught:
         client.generate("shale")
@@ -152,7 +153,7 @@ def test_patience_ends_and_tells_the_servers_words() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 413, 500, 504])
-def test_what_waiting_does_not_mend_is_not_asked_again(status: int) -> None:
+def test_what_waiting_does_not_mend_is_not_requested_again(status: int) -> None:
     refused = pytest.raises(ClientError, match="ask for at least one")
     with talking(refusal(status, "n: got 0; ask for at least one sample"), WHOLE) as (part, client), refused:
         client.generate("shale", n=0)
@@ -160,29 +161,29 @@ def test_what_waiting_does_not_mend_is_not_asked_again(status: int) -> None:
 
 
 def test_the_server_says_how_long_to_wait() -> None:
-    patience = Patience(retries=3, first=0.1, longest=30.0, rng=random.Random(0))
+    retry = RetryPolicy(retries=3, first=0.1, longest=30.0, rng=random.Random(0))
     for i_retry in range(3):
         # Never sooner than asked, and not with everyone else.
-        waits = {patience.wait(i_retry, asked=2.0) for _ in range(20)}
+        waits = {retry.wait(i_retry, retry_after=2.0) for _ in range(20)}
         assert len(waits) > 10
         assert all(2.0 <= wait <= 2.0 + 0.1 * 2**i_retry for wait in waits)
 
 
 def test_a_server_that_asks_for_too_long_is_not_waited_for() -> None:
     refused = pytest.raises(ClientError, match="503: draining")
-    with talking(refusal(503, "draining", {"Retry-After": "3600"}), patience=Patience()) as (part, client), refused:
+    with talking(refusal(503, "draining", {"Retry-After": "3600"}), retry=RetryPolicy()) as (part, client), refused:
         client.generate("shale")
     assert len(part.requests) == 1
 
 
 def test_waits_double_up_to_a_bound() -> None:
-    patience = Patience(retries=12, first=1.0, longest=20.0, rng=random.Random(0))
+    retry = RetryPolicy(retries=12, first=1.0, longest=20.0, rng=random.Random(0))
     for i_retry in range(12):
         ceiling = min(20.0, 2.0**i_retry)
-        wait = patience.wait(i_retry)
+        wait = retry.wait(i_retry)
         assert wait is not None
         assert ceiling / 2 <= wait <= ceiling
-    assert patience.wait(12) is None
+    assert retry.wait(12) is None
 
 
 def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
@@ -194,7 +195,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
         assert retry_after(useless) is None
 
 
-def test_an_answer_cut_short_is_asked_for_again() -> None:
+def test_an_answer_cut_short_is_requested_again() -> None:
     with talking(CUT, WHOLE) as (part, client):
         np.testing.assert_array_equal(client.generate("shale", n=3).array, SAMPLES)
     assert len(part.requests) == 2
@@ -227,7 +228,7 @@ def test_the_suffix_says_the_format(tmp_path: Path) -> None:
 def test_nobody_there_is_said_in_a_line() -> None:
     with playing(WHOLE) as part:
         url = part.url
-    with Client(url, patience=HASTY) as client, pytest.raises(Unreachable, match="is the server there"):
+    with Client(url, retry=HASTY) as client, pytest.raises(Unreachable, match="is the server there"):
         client.models()
 
 
@@ -290,8 +291,8 @@ def test_latents_go_and_images_come_as_binary_tensors() -> None:
 
 def test_a_silent_server_is_not_waited_for_for_ever() -> None:
     let_go = threading.Event()
-    patience = Patience(retries=1, first=0.001, longest=0.01)
-    with talking(lambda _: let_go.wait(30), timeout=0.05, patience=patience) as (_, client):
+    retry = RetryPolicy(retries=1, first=0.001, longest=0.01)
+    with talking(lambda _: let_go.wait(30), timeout=0.05, retry=retry) as (_, client):
         try:
             with pytest.raises(Unreachable, match="timed out"):
                 client.models()
@@ -306,3 +307,11 @@ def test_the_client_needs_neither_torch_nor_mlflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_old_names_of_the_retry_policy_hold_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match="now RetryPolicy"):
+        old = rockbank.client.Patience
+    assert old is RetryPolicy
+    with pytest.warns(DeprecationWarning, match="now retry="), Client("http://127.0.0.1:1", patience=HASTY) as client:
+        assert client._retry is HASTY

@@ -1,4 +1,4 @@
-"""A section of YAML is a dataclass: defaults fill in, everything else is told."""
+"""A section of YAML is a dataclass: defaults fill in, everything else is reported."""
 
 import re
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from rockbank.core.config import load_sections
+from rockbank.core.errors import InputError
 
 
 def read_even(raw: Any) -> int:
@@ -58,6 +59,20 @@ def test_keys_with_defaults_may_be_left_out(tmp_path: Path) -> None:
 def test_what_does_not_fit_names_file_section_and_key(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ValueError, match=re.escape(says)):
         load(tmp_path, text)
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        load(tmp_path, "{nmae: x, inner: {even: 3, kind: c}, many: [2, 3, 5]}")
+    told = [line.removeprefix(f"{tmp_path / 'some.yaml'}: ") for line in str(raised.value).splitlines()]
+    assert told == [
+        "unknown key 'nmae'; known are ['name', 'inner', 'many', 'rest']",
+        "missing key 'name'",
+        "inner.even: expected an even number, got 3",
+        "inner.kind: expected one of ['a', 'b'], got 'c'",
+        "many: expected an even number, got 3",
+        "many: expected an even number, got 5",
+    ]
 
 
 def test_a_missing_file_comes_with_its_remedy(tmp_path: Path) -> None:

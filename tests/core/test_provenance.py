@@ -13,7 +13,7 @@ def git(folder: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
-def test_the_commit_is_named_and_a_changed_file_is_told(tmp_path: Path) -> None:
+def test_the_commit_is_named_and_a_changed_file_is_reported(tmp_path: Path) -> None:
     assert git_commit(tmp_path) is None
     git(tmp_path, "init", "--quiet")
     (tmp_path / "a").write_text("1")

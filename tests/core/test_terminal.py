@@ -1,10 +1,10 @@
-"""What tells of the progress of long work."""
+"""Progress of long work, and errors that a user can mend."""
 
 import pytest
 
 from rockbank.core import terminal
 from rockbank.core.errors import InputError, UserError
-from rockbank.core.terminal import errors_told, progress
+from rockbank.core.terminal import progress, report_user_errors
 
 
 @pytest.mark.parametrize("parts", [[0.1] * 30, [0.3, 0.9, 2.0]])
@@ -38,7 +38,7 @@ def test_without_a_terminal_short_work_says_one_line(capsys: pytest.CaptureFixtu
     "error", [UserError("x"), InputError("seed: got -1"), FileNotFoundError("no such file: a.tif")]
 )
 def test_what_the_user_can_mend_is_one_line(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_, errors_told():
+    with pytest.raises(SystemExit) as exit_, report_user_errors():
         raise error
     assert exit_.value.code == 1
     assert capsys.readouterr().err == f"error {error}\n"
@@ -48,6 +48,6 @@ def test_what_the_user_can_mend_is_one_line(error: Exception, capsys: pytest.Cap
     "bug", [ValueError("operands could not be broadcast together"), RuntimeError("shape [3] is invalid")]
 )
 def test_a_bug_keeps_its_traceback(bug: Exception) -> None:
-    with pytest.raises(type(bug)) as raised, errors_told():
+    with pytest.raises(type(bug)) as raised, report_user_errors():
         raise bug
     assert raised.value is bug

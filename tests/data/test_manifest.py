@@ -51,7 +51,7 @@ def test_a_voxel_size_without_a_decimal_point_is_a_number(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"licence": None}, "missing key 'licence'"),
+        ({"licence": None}, "missing key 'licence' in section 'volumes[0]'"),
         ({"colour": "red"}, "unknown key 'colour'"),
         ({"voxel_size": 60.0}, "voxel_size: got 60.0; use metres"),
         ({"voxel_size": "sixty"}, "voxel_size: got 'sixty'"),
@@ -59,10 +59,10 @@ def test_a_voxel_size_without_a_decimal_point_is_a_number(tmp_path) -> None:
         ({"file": "../shale.tif"}, "use a plain name"),
         ({"source": "  "}, "source: got '  '"),
         ({"sha256": "abc"}, "use 64 hexadecimal digits"),
-        ({"segmentation": "otsu"}, "segmentation: got 'otsu'; use a mapping"),
-        ({"segmentation": {"smoothing": 1.0}}, "missing key 'segmentation.threshold'"),
-        ({"segmentation": {"smoothing": -1, "threshold": "otsu"}}, "segmentation.smoothing: got -1"),
-        ({"segmentation": {"smoothing": 1, "threshold": 118}}, "segmentation.threshold: got 118"),
+        ({"segmentation": "otsu"}, "volumes[0].segmentation: expected a mapping, got 'otsu'"),
+        ({"segmentation": {"smoothing": 1.0}}, "missing key 'threshold' in section 'volumes[0].segmentation'"),
+        ({"segmentation": {"smoothing": -1, "threshold": "otsu"}}, "volumes[0].segmentation.smoothing: got -1"),
+        ({"segmentation": {"smoothing": 1, "threshold": 118}}, "volumes[0].segmentation.threshold: got 118"),
         ({"segmentation": {"smoothing": 1, "threshold": "li"}}, "use 'otsu' or an intensity between 0 and 1"),
     ],
 )

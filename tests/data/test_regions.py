@@ -54,14 +54,14 @@ def test_the_regions_tile_a_slice_without_overlap(shape: tuple[int, int], seed: 
 
 @settings(deadline=None, max_examples=25)
 @given(shape=shapes, seed=st.integers(0, 99))
-def test_fractions_are_met_within_a_block_and_no_block_is_narrower_than_asked(
+def test_fractions_are_met_within_a_block_and_no_block_is_narrower_than_required(
     shape: tuple[int, int], seed: int
 ) -> None:
     regions = split_regions("a.tif", grey(shape), replace(BLOCKS, seed=seed), 0)
     blocks = [at for of_split in regions.values() for at in of_split]
     assert min(min(at.n_rows, at.n_columns) for at in blocks) >= SIDE
-    asked = {"validation": BLOCKS.validation_fraction, "test": BLOCKS.test_fraction}
-    for split, fraction in asked.items():
+    fractions = {"validation": BLOCKS.validation_fraction, "test": BLOCKS.test_fraction}
+    for split, fraction in fractions.items():
         assert len(regions[split]) >= 1
         assert abs(len(regions[split]) - fraction * len(blocks)) < 1
     # The blocks differ by a pixel a side.

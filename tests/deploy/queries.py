@@ -37,5 +37,5 @@ def dashboard_queries() -> list[str]:
 def template_queries() -> list[str]:
     """What the menus are filled from: the metric in label_values(metric, label)."""
     dashboard = json.loads(DASHBOARD.read_text())
-    asked = [each["query"]["query"] for each in dashboard["templating"]["list"]]
-    return [re.fullmatch(r"label_values\((\w+), \w+\)", each).group(1) for each in asked]  # type: ignore[union-attr]
+    queries = [each["query"]["query"] for each in dashboard["templating"]["list"]]
+    return [re.fullmatch(r"label_values\((\w+), \w+\)", each).group(1) for each in queries]  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""What deploy/ holds: rules that Prometheus accepts, each alert tried, no query for what the service does not tell."""
+"""What deploy/ holds: rules that Prometheus accepts, each alert tried, queries of exposed metrics alone."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def exposed() -> set[str]:
 
 @pytest.mark.parametrize("query", [rule["expr"] for rule in alert_rules()] + dashboard_queries() + template_queries())
 def test_every_query_asks_for_what_the_service_tells(query: str) -> None:
-    asked = set(re.findall(r"\b(?:rockbank|process)_\w+", query))
-    assert asked <= exposed()
-    assert asked or re.search(r"\b(up|ALERTS)\b", query)
+    named = set(re.findall(r"\b(?:rockbank|process)_\w+", query))
+    assert named <= exposed()
+    assert named or re.search(r"\b(up|ALERTS)\b", query)
 
 
 def test_every_metric_of_the_service_is_shown_or_watched() -> None:
@@ -78,8 +78,8 @@ def test_the_dashboard_asks_the_source_that_is_provisioned() -> None:
     (source,) = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
     dashboard = json.loads(DASHBOARD.read_text())
     panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
-    asked = [*panels, *(target for panel in panels for target in panel["targets"]), *dashboard["templating"]["list"]]
-    assert {(each["datasource"]["type"], each["datasource"]["uid"]) for each in asked} == {
+    parts = [*panels, *(target for panel in panels for target in panel["targets"]), *dashboard["templating"]["list"]]
+    assert {(each["datasource"]["type"], each["datasource"]["uid"]) for each in parts} == {
         ("prometheus", source["uid"])
     }
 

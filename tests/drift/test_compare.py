@@ -112,7 +112,7 @@ def test_a_change_of_exposure_alone_is_no_drift_as_adding_undoes_it(project: Pat
 
 
 @pytest.mark.slow
-def test_another_rock_is_over_the_limits_and_the_commands_that_retrain_are_told(project: Path) -> None:
+def test_another_rock_is_over_the_limits_and_the_commands_that_retrain_are_reported(project: Path) -> None:
     scan = write_scan(project / "coarse.tif", 2, grain=4.0)
     printed = said(scan, "--voxel-size", "60e-9", "--n", "300", status=OVER)
     assert "statistics are over a limit" in printed
@@ -186,7 +186,7 @@ def test_a_file_that_is_no_scan_is_not_compared(project: Path, fails: Callable[.
     assert "scan.tif: cannot be read as a TIFF" in fails("scan.tif", "--voxel-size", "60e-9")
 
 
-def test_without_training_crops_the_remedies_are_told(project: Path, fails: Callable[..., str]) -> None:
+def test_without_training_crops_the_remedies_are_reported(project: Path, fails: Callable[..., str]) -> None:
     shutil.rmtree(project / "artifacts")
     line = fails(write_scan(project / "again.tif", 2), "--voxel-size", "60e-9")
     assert "dvc repro prepare" in line

@@ -58,7 +58,7 @@ def test_one_distance_over_its_limit_is_enough():
 
 
 @pytest.mark.parametrize("law", LAWS)
-def test_windows_of_the_references_own_law_are_hardly_ever_over_the_limits(law: str) -> None:
+def test_windows_of_the_references_own_distribution_are_hardly_ever_over_the_limits(law: str) -> None:
     rng = np.random.default_rng(1)
     n_over = 0
     for _ in range(4):

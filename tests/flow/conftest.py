@@ -1,28 +1,26 @@
 """A small reservoir in all the variants that the equations know."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from rockbank.flow import (
     GRAVITY,
-    BrooksCorey,
     Control,
-    Corey,
     Fluid,
     Grid,
     Options,
     Phase,
     Result,
     Rock,
-    SaturationTable,
     Schedule,
     State,
     Well,
     simulate,
 )
+from tests.flow.saturation_functions import COREY, TABLE
 
 # Far below what is compared, so that differences are not the iteration's.
 TIGHT = Options(method="newton", solver="direct", cnv=1e-11, mb=1e-13)
@@ -82,18 +80,7 @@ class Reservoir:
         )
 
 
-CURVES = {
-    "corey": BrooksCorey(water_curve=Corey(residual=0.1, span=0.7), oil_curve=Corey(residual=0.2, span=0.7)),
-    "capillary": BrooksCorey(
-        water_curve=Corey(residual=0.1, span=0.7), oil_curve=Corey(residual=0.2, span=0.7), entry_pressure=2e4
-    ),
-    "table": SaturationTable(
-        saturation=(0.1, 0.3, 0.5, 0.8),
-        k_water=(0.0, 0.05, 0.2, 0.6),
-        k_oil=(0.9, 0.5, 0.15, 0.0),
-        p_capillary=(0.0, 0.0, 0.0, 0.0),
-    ),
-}
+CURVES = {"corey": COREY, "capillary": replace(COREY, entry_pressure=2e4), "table": TABLE}
 
 
 def reservoir(
@@ -129,19 +116,19 @@ def reservoir(
     )
 
 
-@pytest.fixture(name="reservoir")
+@pytest.fixture(name="reservoir", scope="session")
 def reservoir_fixture() -> Callable[..., Reservoir]:
     """Makes a small reservoir; keywords as those of `reservoir`."""
     return reservoir
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tight() -> Options:
     """Newton, converged to round-off."""
     return TIGHT
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """Threads that wait for each other take nine times as long on a few cells, where cores are shared."""
     before = torch.get_num_threads()

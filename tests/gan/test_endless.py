@@ -17,7 +17,7 @@ from rockbank.generator.ranges import to_intensity
 from rockbank.generator.sampler import Sampler
 from rockbank.generator.windows import Window
 from rockbank.rock.correlation import two_point_correlation
-from tests.conftest import write_generator
+from tests.tiny_generators import write_generator
 
 LATTICE = Lattice(cell=CELL, margin=MARGIN)
 LATENT = (N_LATENT, 12, 12)

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from rockbank.gan.batches import real_batch
 from rockbank.gan.checkpoint import FILE, CheckpointMismatch, load_checkpoint
-from rockbank.gan.training import Record, TrainingDiverged, fit, pick_device, real_batch
+from rockbank.gan.training import fit, pick_device
+from rockbank.gan.training_state import Record, TrainingDiverged
 from rockbank.params import GeneratorParams
 
 PARAMS = GeneratorParams(
@@ -70,7 +72,7 @@ CHILD = """
 import json, sys
 import numpy as np
 from pathlib import Path
-from rockbank.gan.fit import fit, pick_device
+from rockbank.gan.training import fit, pick_device
 from rockbank.params import GeneratorParams
 raw = json.loads(sys.argv[1])
 params = GeneratorParams(**{**raw, "latent": tuple(raw["latent"])})
@@ -119,7 +121,7 @@ def test_same_seed_gives_the_same_records(kind: str) -> None:
     assert_same(list(run(KINDS[kind])), list(run(KINDS[kind])))
 
 
-def test_rates_fall_linearly_from_where_they_are_told_to() -> None:
+def test_rates_fall_linearly_from_where_they_are_reported_to() -> None:
     def moves(params: GeneratorParams) -> list[torch.Tensor]:
         records = fit(crops_for(params), params, device=pick_device(), evaluate=None, n_samples=3, checkpoint=None)
         weights = [record.best["linear.weight"] for record in records]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, write_json
 from rockbank.generator.card import CARD, FORMAT, HASHED, CardMismatch, ModelCard
 from rockbank.generator.latents import Lattice
@@ -35,13 +36,18 @@ def test_a_missing_file_is_noticed(generator_folder: Callable[..., Path], name: 
         ModelCard.load(folder).verify(folder)
 
 
-def test_a_missing_key_is_named(generator_folder: Callable[..., Path]) -> None:
+def test_what_is_missing_or_wrong_is_named(generator_folder: Callable[..., Path]) -> None:
     folder = generator_folder()
     raw = read_json(folder / CARD)
     del raw["voxel_size"]
-    write_json(folder / CARD, {**raw, "pixel_size": 1.0})
-    with pytest.raises(ValueError, match=r"card\.json: not a model card, these keys are missing: \['voxel_size'\]"):
+    write_json(folder / CARD, {**raw, "pixel_size": 1.0, "image_shape": "1 x 16 x 16"})
+    with pytest.raises(InputError) as raised:
         ModelCard.load(folder)
+    path = folder / CARD
+    assert str(raised.value) == (
+        f"{path}: no model card: missing key 'voxel_size'\n"
+        f"{path}: no model card: image_shape: expected a list, got '1 x 16 x 16'; export again"
+    )
 
 
 def test_a_card_without_a_format_is_read_as_the_first(generator_folder: Callable[..., Path]) -> None:
@@ -82,6 +88,6 @@ def test_a_lattice_that_does_not_give_the_card_s_image_is_refused(generator_fold
             replace(endless, image_shape=image)
 
 
-def test_scores_with_another_extractor_count_or_data_are_told_apart(generator_folder: Callable[..., Path]) -> None:
+def test_scores_with_another_extractor_count_or_data_are_distinguished(generator_folder: Callable[..., Path]) -> None:
     one, other = ModelCard.load(generator_folder()), ModelCard.load(generator_folder(extractor="inception"))
-    assert one.judged().measured_with != other.judged().measured_with
+    assert one.gate_scores().measured_with != other.gate_scores().measured_with

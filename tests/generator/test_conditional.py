@@ -77,16 +77,16 @@ def test_what_is_kept_are_the_samples_that_meet_the_condition_in_their_order(sta
 
 
 def test_nothing_is_drawn_beyond_the_last_that_is_wanted() -> None:
-    drawn: list[int] = []
+    sampled: list[int] = []
 
     def batches():  # type: ignore[no-untyped-def]
         for i in range(100):
-            drawn.append(i)
+            sampled.append(i)
             yield rock(16, seed=i)
 
     condition = Condition(statistic="porosity", low=0.1, high=0.4)
     assert len(list(accepted(batches(), condition, SEGMENTATION, 8))) == 8
-    assert drawn == [0]
+    assert sampled == [0]
 
 
 def test_too_rare_a_condition_says_what_there_is() -> None:

@@ -16,7 +16,7 @@ from rockbank.generator.sampler import Sampler
 from rockbank.generator.windows import PLACE_MAX, SIDE_MAX, Window, bands, n_tiles, parse_size, parse_window
 from rockbank.generator.writers import write_images
 from rockbank.rock.crops import to_bytes
-from tests.conftest import LATTICE, endless_images
+from tests.tiny_generators import LATTICE, endless_images
 
 VOXEL_SIZE = 60e-9
 Make = Callable[..., Path]
@@ -28,7 +28,7 @@ def sampler(generator_folder: Make) -> Sampler:
     return Sampler(folder, ModelCard.load(folder))
 
 
-def drawn(sampler: Sampler, x: int, y: int, width: int, height: int, seed: int = 7, sample: int = 0) -> np.ndarray:
+def window_of(sampler: Sampler, x: int, y: int, width: int, height: int, seed: int = 7, sample: int = 0) -> np.ndarray:
     return np.concatenate(list(sampler.window(seed, Window(x=x, y=y, width=width, height=height), sample)))
 
 
@@ -36,7 +36,7 @@ def test_a_window_is_what_the_naive_reference_gives_of_the_whole_field(sampler: 
     rows, columns = range(-21, 31), range(-31, 41)
     whole = endless_images(field_latents(7, 2, rows, columns, 8)[None])[0, 0]
     # The whole's first pixel lies a margin of one cell within the field.
-    got = drawn(sampler, x=-50, y=-33, width=101, height=77, sample=2)
+    got = window_of(sampler, x=-50, y=-33, width=101, height=77, sample=2)
     expected = (whole[40 - 33 : 40 - 33 + 77, 60 - 50 : 60 - 50 + 101] + 1) / 2
     # Sums of 40 products of order 1 in float32.
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6)
@@ -47,9 +47,9 @@ def test_a_window_is_what_the_naive_reference_gives_of_the_whole_field(sampler: 
     [(0, 0, 1, 1), (-40, -40, 200, 150), (31, 31, 2, 2), (-1, 60, 33, 50), (100, -40, 60, 3), (-32, 0, 32, 32)],
 )
 def test_windows_agree_with_the_whole_to_the_bit(sampler: Sampler, x: int, y: int, width: int, height: int) -> None:
-    whole = drawn(sampler, -40, -40, 200, 150)
+    whole = window_of(sampler, -40, -40, 200, 150)
     np.testing.assert_array_equal(
-        drawn(sampler, x, y, width, height), whole[y + 40 : y + 40 + height, x + 40 : x + 40 + width]
+        window_of(sampler, x, y, width, height), whole[y + 40 : y + 40 + height, x + 40 : x + 40 + width]
     )
 
 
@@ -57,7 +57,7 @@ def test_a_sample_without_a_size_is_the_window_at_the_origin(sampler: Sampler) -
     samples = sampler.sample(seed=7, n=3)
     for i, sample in enumerate(samples):
         # Another extent of the call: up to its last bits.
-        np.testing.assert_allclose(sample[0], drawn(sampler, 0, 0, 16, 16, sample=i), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(sample[0], window_of(sampler, 0, 0, 16, 16, sample=i), rtol=0, atol=1e-6)
     assert np.abs(samples[0] - samples[1]).mean() > 0.1
 
 
@@ -118,7 +118,7 @@ def test_a_window_out_of_bounds_is_refused(window: tuple[int, int, int, int], sa
 
 
 def test_the_farthest_window_can_be_had(sampler: Sampler) -> None:
-    assert drawn(sampler, PLACE_MAX, -PLACE_MAX, 3, 2).shape == (2, 3)
+    assert window_of(sampler, PLACE_MAX, -PLACE_MAX, 3, 2).shape == (2, 3)
 
 
 def ramp(n: int, height: int, width: int) -> Iterator[np.ndarray]:

@@ -26,7 +26,7 @@ from rockbank.matching.problem.observations import Observations
 from rockbank.matching.run import GENERATOR, Run
 from rockbank.matching.settings import Settings
 from rockbank.mlops import registry
-from tests.conftest import IMAGE, LATENT, write_generator
+from tests.tiny_generators import IMAGE, LATENT, write_generator
 
 GEOLOGY = {"porosity": None, "least_permeability": 1e-14, "least_porosity": 0.2}
 DAY = 86400.0

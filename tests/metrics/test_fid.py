@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from rockbank.metrics.fid import frechet_distance, frechet_distance_by_svd, frechet_infinity
+from rockbank.metrics.fid import fid, fid_by_svd, fid_infinity
 
 # torch-fidelity takes the mean of float32 features in single precision and eigenvalues of a product.
 SINGLE = 1e-5
@@ -27,13 +27,13 @@ def gaussians():
     return torch.from_numpy(f_1), torch.from_numpy(f_2), closed_form
 
 
-@pytest.mark.parametrize("distance", [frechet_distance, frechet_distance_by_svd])
+@pytest.mark.parametrize("distance", [fid, fid_by_svd])
 def test_between_gaussians_it_is_the_closed_form(gaussians, distance):
     f_1, f_2, closed_form = gaussians
     assert distance(f_1, f_2) == pytest.approx(closed_form, rel=1e-10)  # round-off of the eigenvalues
 
 
-@pytest.mark.parametrize("distance", [frechet_distance, frechet_distance_by_svd])
+@pytest.mark.parametrize("distance", [fid, fid_by_svd])
 def test_it_is_symmetric_and_blind_to_order_shift_and_rotation(gaussians, distance):
     f_1, f_2, closed_form = gaussians
     rotation = torch.linalg.qr(torch.randn(12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))[0]
@@ -48,7 +48,7 @@ def test_it_is_symmetric_and_blind_to_order_shift_and_rotation(gaussians, distan
 
 def test_it_scales_with_the_square_of_the_features(gaussians):
     f_1, f_2, closed_form = gaussians
-    assert frechet_distance(2 * f_1, 2 * f_2) == pytest.approx(4 * closed_form, rel=1e-10)
+    assert fid(2 * f_1, 2 * f_2) == pytest.approx(4 * closed_form, rel=1e-10)
 
 
 @pytest.mark.parametrize(("n", "m", "d"), [(60, 80, 20), (40, 30, 100)], ids=["n > d", "n < d"])
@@ -56,30 +56,30 @@ def test_the_svd_gives_what_torch_fidelity_gives(n, m, d):
     generator = torch.Generator().manual_seed(2)
     f_1 = torch.rand(n, d, generator=generator)
     f_2 = 0.2 + torch.rand(m, d, generator=generator) ** 2
-    assert frechet_distance_by_svd(f_1, f_2) == pytest.approx(frechet_distance(f_1, f_2), rel=SINGLE)
+    assert fid_by_svd(f_1, f_2) == pytest.approx(fid(f_1, f_2), rel=SINGLE)
 
 
 def test_a_set_is_at_no_distance_from_itself():
     f = torch.rand(50, 8, generator=torch.Generator().manual_seed(4))
-    assert frechet_distance_by_svd(f, f) == pytest.approx(0.0, abs=1e-12)
+    assert fid_by_svd(f, f) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_the_extrapolation_takes_away_the_bias_of_two_sets_of_one_distribution():
     generator = torch.Generator().manual_seed(5)
     f_1, f_2 = (torch.randn(2000, 10, generator=generator) for _ in range(2))
-    biased = frechet_distance(f_1, f_2)
+    biased = fid(f_1, f_2)
     # Where N is far above d nearly all of the bias goes.
-    assert abs(frechet_infinity(f_1, f_2, seed=1)) < 0.5 * biased
+    assert abs(fid_infinity(f_1, f_2, seed=1)) < 0.5 * biased
 
 
 def test_the_extrapolation_keeps_a_true_distance_and_its_seed():
     generator = torch.Generator().manual_seed(6)
     f_1, f_2 = (torch.randn(1500, 10, generator=generator) for _ in range(2))
     # Chance moves the mean's squared distance, 10, by about 2 * sqrt(10) * sqrt(2 / 1500).
-    assert frechet_infinity(f_1, f_2 + 1.0, seed=1) == pytest.approx(10.0, abs=0.7)
-    assert frechet_infinity(f_1, f_2 + 1.0, seed=1) == frechet_infinity(f_1, f_2 + 1.0, seed=1)
+    assert fid_infinity(f_1, f_2 + 1.0, seed=1) == pytest.approx(10.0, abs=0.7)
+    assert fid_infinity(f_1, f_2 + 1.0, seed=1) == fid_infinity(f_1, f_2 + 1.0, seed=1)
 
 
 def test_two_samples_are_enough_for_a_number():
     f = torch.rand(2, 3, generator=torch.Generator().manual_seed(7))
-    assert np.isfinite(frechet_infinity(f, f + 1.0, seed=1))
+    assert np.isfinite(fid_infinity(f, f + 1.0, seed=1))

@@ -100,7 +100,7 @@ def test_samples_of_the_same_law_are_inside_the_bands_but_for_chance_and_a_worse
         assert bad["network_free"][name] > 2 * good["network_free"][name]
 
 
-def test_rock_that_is_too_bright_is_told_by_its_grey_values():
+def test_rock_that_is_too_bright_is_seen_by_its_grey_values():
     found = run(generated=np.clip(rock(70, 3) + np.float32(0.1), 0, 1))["network_free"]
     assert found["grey_distance"] == pytest.approx(0.1, abs=0.01)
     assert found["porosity_ratio"] < 0.5
@@ -154,7 +154,7 @@ def test_a_worse_generator_scores_worse_in_every_way():
     assert bad["specific_surface"]["generated"] < good["specific_surface"]["generated"]
 
 
-def test_collapse_and_copies_are_told_apart():
+def test_collapse_and_copies_are_distinguished():
     collapsed = np.repeat(rock(1, 9), 70, axis=0)
     copies = rock(150, 1)[:70]
     assert run(generated=collapsed)["diversity"] == pytest.approx(0.0, abs=1e-3)  # single precision
@@ -162,7 +162,7 @@ def test_collapse_and_copies_are_told_apart():
     assert run(generated=copies)["diversity"] > 0.8
 
 
-def test_fewer_samples_than_asked_for_are_counted():
+def test_fewer_samples_than_requested_are_counted():
     found = run(test=rock(15, 2))
     assert found["paper"]["n"] == found["large"]["n"] == 15
 

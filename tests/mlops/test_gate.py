@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from rockbank.generator.card import Judged
+from rockbank.generator.card import GateScores
 from rockbank.mlops.gate import judge
 from rockbank.params import GateParams
 
@@ -16,11 +16,11 @@ GOOD = {"fid": 40.0, "kid": 0.1, "s2_distance": 0.01, "diversity": 0.9, "memoris
 WITH = {"extractor": "tiny", "samples": 1000, "data": "abc"}
 
 
-def verdict(metrics: dict[str, float], champion: Judged | None = None, limits: GateParams = LIMITS):
+def verdict(metrics: dict[str, float], champion: GateScores | None = None, limits: GateParams = LIMITS):
     return judge(
         "shale-dcgan",
         "shale",
-        Judged(metrics=metrics, measured_with=WITH),
+        GateScores(metrics=metrics, measured_with=WITH),
         limits,
         card_sha256="00",
         champion=None if champion is None else ("3", champion),
@@ -67,21 +67,21 @@ def test_a_missing_score_is_refused() -> None:
 
 @pytest.mark.parametrize(("best", "passes"), [(0.2, True), (0.1, True), (0.099, False), (-0.01, False)])
 def test_a_candidate_is_held_against_the_champion(best: float, passes: bool) -> None:
-    said = verdict(GOOD, Judged(metrics={**GOOD, "kid": best}, measured_with=WITH))
+    said = verdict(GOOD, GateScores(metrics={**GOOD, "kid": best}, measured_with=WITH))
     assert said.passed is passes
     assert passes or "of the champion, version 3" in said.reasons[0]
 
 
-def test_a_gain_can_be_asked_of_a_candidate() -> None:
+def test_a_gain_can_be_required_of_a_candidate() -> None:
     limits = dataclasses.replace(LIMITS, kid_gain_min=0.1)
-    champion = Judged(metrics={**GOOD, "kid": 0.105}, measured_with=WITH)
+    champion = GateScores(metrics={**GOOD, "kid": 0.105}, measured_with=WITH)
     assert verdict(GOOD, champion).passed
     assert not verdict(GOOD, champion, limits).passed
 
 
 @pytest.mark.parametrize("key", list(WITH))
 def test_scores_measured_otherwise_are_not_compared_and_it_is_said(key: str) -> None:
-    champion = Judged(metrics={**GOOD, "kid": 0.0}, measured_with={**WITH, key: "other"})
+    champion = GateScores(metrics={**GOOD, "kid": 0.0}, measured_with={**WITH, key: "other"})
     said = verdict(GOOD, champion)
     assert said.passed
     assert f"{key} is {WITH[key]} here and other there" in said.notes[0]

@@ -8,9 +8,9 @@ import mlflow
 import pytest
 
 from rockbank.core.files import read_json, sha256, write_json
-from rockbank.core.paths import Layout
+from rockbank.core.paths import ProjectPaths
 from rockbank.generator.card import CARD, ONNX, VERDICT, CardMismatch, ModelCard
-from rockbank.mlops import registry, tracking
+from rockbank.mlops import promotion, registry, tracking
 from rockbank.params import GateParams
 from rockbank.stages.judge import gate
 
@@ -78,7 +78,7 @@ def test_a_file_changed_in_the_store_is_neither_pulled_nor_promoted(store: Path,
         registry.pull("shale/1", store / "pulled")
     assert not (store / "pulled").exists()
     with pytest.raises(CardMismatch, match=ONNX):
-        registry.promote("shale", LIMITS, "1")
+        promotion.promote("shale", LIMITS, "1")
     assert registry.champion("shale") is None
 
 
@@ -94,49 +94,49 @@ def test_a_forged_card_is_noticed(store: Path, generator_folder: Make) -> None:
 def test_promotion_moves_the_alias_and_remembers_the_champion_before(store: Path, generator_folder: Make) -> None:
     for kid in (0.3, 0.2, 0.1):
         registry.push("shale", generator_folder(kid=kid))
-    assert registry.promote("shale", LIMITS, "1")[1] is None
-    assert registry.promote("shale", LIMITS, "2")[1].version == "1"  # type: ignore[union-attr]
+    assert promotion.promote("shale", LIMITS, "1")[1] is None
+    assert promotion.promote("shale", LIMITS, "2")[1].version == "1"  # type: ignore[union-attr]
     registry.set_alias("shale", registry.CANDIDATE, "3")
-    assert registry.promote("shale", LIMITS)[0].version == "3"
+    assert promotion.promote("shale", LIMITS)[0].version == "3"
     assert registry.resolve("shale@champion").version == "3"
-    assert registry.rollback("shale")[0].version == "2"
-    assert registry.rollback("shale")[0].version == "1"
+    assert promotion.rollback("shale")[0].version == "2"
+    assert promotion.rollback("shale")[0].version == "1"
     with pytest.raises(registry.RegistryError, match="no earlier champion"):
-        registry.rollback("shale")
+        promotion.rollback("shale")
     assert registry.resolve("shale").version == "1"
 
 
 def test_a_worse_generator_is_not_promoted(store: Path, generator_folder: Make) -> None:
     for kid in (0.1, 0.2):
         registry.push("shale", generator_folder(kid=kid))
-    registry.promote("shale", LIMITS, "1")
+    promotion.promote("shale", LIMITS, "1")
     with pytest.raises(registry.PromotionRefused, match=r"kid 0\.2 against 0\.1 of the champion, version 1"):
-        registry.promote("shale", LIMITS, "2")
+        promotion.promote("shale", LIMITS, "2")
     assert registry.resolve("shale@champion").version == "1"
 
 
 def test_scores_of_another_extractor_are_not_compared(store: Path, generator_folder: Make) -> None:
     registry.push("shale", generator_folder(kid=0.1))
     registry.push("shale", generator_folder(kid=0.2, extractor="inception"))
-    registry.promote("shale", LIMITS, "1")
-    assert registry.promote("shale", LIMITS, "2")[0].version == "2"
+    promotion.promote("shale", LIMITS, "1")
+    assert promotion.promote("shale", LIMITS, "2")[0].version == "2"
 
 
 def test_promoting_the_champion_changes_nothing(store: Path, generator_folder: Make) -> None:
     registry.push("shale", generator_folder())
-    registry.promote("shale", LIMITS, "1")
-    registry.promote("shale", LIMITS, "1")
+    promotion.promote("shale", LIMITS, "1")
+    promotion.promote("shale", LIMITS, "1")
     with pytest.raises(registry.RegistryError, match="no earlier champion"):
-        registry.rollback("shale")
+        promotion.rollback("shale")
 
 
 def test_the_limits_are_those_of_the_cards_family_whatever_the_model_is_called(
     store: Path, generator_folder: Make
 ) -> None:
     registry.push("mine", generator_folder())
-    assert registry.promote("mine", LIMITS, "1")[0].name == "mine"
+    assert promotion.promote("mine", LIMITS, "1")[0].name == "mine"
     with pytest.raises(ValueError, match=r"a generator of 'shale', which .* known are \['channels'\]"):
-        registry.promote("mine", {"channels": LIMITS["shale"]}, "1")
+        promotion.promote("mine", {"channels": LIMITS["shale"]}, "1")
 
 
 def test_a_registry_that_does_not_answer_is_not_taken_for_one_without_a_champion(
@@ -148,11 +148,11 @@ def test_a_registry_that_does_not_answer_is_not_taken_for_one_without_a_champion
     with pytest.raises(registry.RegistryError, match="does not answer"):
         registry.champion("shale")
     export = generator_folder()
-    layout = Layout(artifacts=store / "artifacts")
-    shutil.copytree(export, layout.export("tiny"))
+    paths = ProjectPaths(artifacts=store / "artifacts")
+    shutil.copytree(export, paths.export("tiny"))
     with pytest.raises(registry.RegistryError, match="does not answer"):
-        gate("tiny", LIMITS, layout, against="shale")
-    assert not layout.verdict("shale", "tiny").exists()
+        gate("tiny", LIMITS, paths, against="shale")
+    assert not paths.verdict("shale", "tiny").exists()
 
 
 @pytest.mark.parametrize(

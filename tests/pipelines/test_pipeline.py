@@ -143,7 +143,7 @@ def test_after_a_pull_nothing_differs_and_a_module_that_does_is_named(pulled: Cl
     was = losses.read_text()
     losses.write_text(was + "# Another one.\n")
     printed = pulled.run("python", ".ci/status", fails=True)
-    assert "train@shale-dcgan: changed deps: src/rockbank/gan modified" in printed
+    assert "train@shale-dcgan: changed deps: src/rockbank/gan/losses.py modified" in printed
     losses.write_text(was)
     weights = pulled.folder / "artifacts" / "train" / "shale-dcgan" / "weights.safetensors"
     weights.rename(weights.with_suffix(".away"))
@@ -200,7 +200,7 @@ def test_mlflow_has_a_run_of_each_with_the_steps_and_times_of_its_training(pulle
 
 
 def test_a_file_of_another_part_retrains_nothing(made: Clone) -> None:
-    residual = made.folder / "src" / "rockbank" / "flow" / "residual.py"
+    residual = made.folder / "src" / "rockbank" / "flow" / "equations" / "residual.py"
     residual.write_text(residual.read_text() + "# Nothing of the GANs.\n")
     # The history match's members are data that this clone did not pull, and no stage's.
     assert "changed deps" not in made.run("dvc", "status")

@@ -12,19 +12,19 @@ def rock(n, c=1, h=16, w=24):
 
 def test_a_grid_holds_each_sample_in_reading_order():
     samples = rock(5)
-    sheet = grid(samples, 3)
-    assert sheet.dtype == np.uint8
-    assert sheet.shape == (2 * 18 - 2, 3 * 26 - 2)
-    np.testing.assert_array_equal(sheet[18:34, 26:50], np.round(samples[4, 0] * 255))
-    assert np.all(sheet[18:, 52:] == 255)  # no sixth sample
+    tiled = grid(samples, 3)
+    assert tiled.dtype == np.uint8
+    assert tiled.shape == (2 * 18 - 2, 3 * 26 - 2)
+    np.testing.assert_array_equal(tiled[18:34, 26:50], np.round(samples[4, 0] * 255))
+    assert np.all(tiled[18:, 52:] == 255)  # no sixth sample
 
 
 def test_a_grid_of_sections_has_facies_porosity_and_density():
     samples = rock(2, c=3)
     samples[:, 0] = [[[0.0]], [[1.0]]]
-    sheet = grid(samples, 2)
-    assert sheet.shape == (3 * 16 + 4 * 2, 2 * 26 - 2, 3)
-    shale, sand = sheet[0, 0], sheet[0, 26]
+    tiled = grid(samples, 2)
+    assert tiled.shape == (3 * 16 + 4 * 2, 2 * 26 - 2, 3)
+    shale, sand = tiled[0, 0], tiled[0, 26]
     assert np.ptp(shale.astype(int)) < 20  # grey
     assert sand[0] > sand[2] + 100  # yellow
 

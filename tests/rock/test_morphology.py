@@ -14,7 +14,6 @@ from rockbank.rock.correlation import (
     s2_spread,
     two_point_correlation,
     two_point_curves,
-    two_point_map,
 )
 from rockbank.rock.descriptors import connectivity, describe, difference, lineal_path, porosity, specific_surface
 from rockbank.rock.segmentation import Segmentation, otsu_threshold, segment, smooth
@@ -39,14 +38,6 @@ def counted(pore):
 
 def noise(*shape, fraction=0.4, seed=1):
     return np.random.default_rng(seed).random(shape) < fraction
-
-
-@settings(max_examples=40, deadline=None)
-@given(images)
-def test_the_two_point_map_is_what_counting_pairs_gives(pore):
-    hits, tries = counted(pore)
-    wanted = np.array([hits[r] / tries[r] for r in hits]).reshape([2 * size - 1 for size in pore.shape])
-    np.testing.assert_allclose(two_point_map(pore), wanted, rtol=0, atol=ROUND_OFF)
 
 
 @settings(max_examples=40, deadline=None)
@@ -84,7 +75,7 @@ def test_three_dimensions_are_counted_the_same_way():
 @pytest.mark.parametrize("size", [256, 300], ids=["single precision", "double precision"])
 def test_counts_of_a_large_image_are_exact(size):
     everywhere = np.ones((size, size), dtype=bool)
-    assert np.all(two_point_map(everywhere) == 1.0)
+    assert np.all(radial_correlation(everywhere) == 1.0)
     assert np.all(two_point_correlation(everywhere) == 1.0)
     pore = noise(size, size)
     r = size // 2

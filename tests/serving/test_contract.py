@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.conftest import Process
+from tests.serving.processes import Process
 
 # No 5xx, no undocumented status, media type or body.
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"

@@ -93,16 +93,16 @@ def test_the_protocol_is_that_of_tritonclient(shale: Path, start_process: Start)
         assert result.get_response().model_version == "1"
         # The very bits of HTTP.
         np.testing.assert_array_equal(images, http.infer("shale", latents))
-        asked = client.infer("shale", latent(latents), "1", outputs=[triton.InferRequestedOutput("image")])
-        np.testing.assert_array_equal(asked.as_numpy("image"), images)
+        answer = client.infer("shale", latent(latents), "1", outputs=[triton.InferRequestedOutput("image")])
+        np.testing.assert_array_equal(answer.as_numpy("image"), images)
 
-        told = running.metrics()
+        metrics = running.metrics()
         served = f"rockbank_requests_total{{method=GRPC,route={METHOD},status=200}}"
-        assert told[served] == 2
-        assert told["rockbank_samples_total{model=shale,route=current,version=1}"] == 3 * 37
-        assert told[f"rockbank_request_seconds_count{{route={METHOD}}}"] == 2
+        assert metrics[served] == 2
+        assert metrics["rockbank_samples_total{model=shale,route=current,version=1}"] == 3 * 37
+        assert metrics[f"rockbank_request_seconds_count{{route={METHOD}}}"] == 2
         # The scrape itself.
-        assert told["rockbank_in_flight"] == 1
+        assert metrics["rockbank_in_flight"] == 1
 
 
 def test_awaited_requests_are_answered_together(shale: Path, start_process: Start) -> None:
@@ -129,7 +129,7 @@ def test_typed_values_are_read_like_raw_ones(shale: Path, start_process: Start) 
     assert raw_infer(running.grpc, typed).raw_output_contents == raw.raw_output_contents
 
 
-def test_what_is_wrong_is_told_with_a_remedy(shale: Path, start_process: Start) -> None:
+def test_what_is_wrong_is_reported_with_a_remedy(shale: Path, start_process: Start) -> None:
     running = start_process(grpc_port=0, max_n=64)
     good = draw_latents(7, 2, LATENT)
     with triton_at(running) as client:
@@ -210,9 +210,9 @@ def test_keys_and_rates_are_those_of_http(shale: Path, start_process: Start, tmp
         with refused("RESOURCE_EXHAUSTED", "has used up its 6 requests a minute"):
             for _ in range(7):
                 client.infer("shale", good, headers={"authorization": f"Bearer {key}"})
-    told = running.metrics()
-    assert told["rockbank_rejections_total{reason=bad_key}"] == 3
-    assert told["rockbank_rejections_total{reason=rate_limit}"] == 1
+    metrics = running.metrics()
+    assert metrics["rockbank_rejections_total{reason=bad_key}"] == 3
+    assert metrics["rockbank_rejections_total{reason=rate_limit}"] == 1
 
 
 def test_a_response_says_what_made_it(shale: Path, start_process: Start) -> None:
@@ -226,9 +226,9 @@ def test_a_response_says_what_made_it(shale: Path, start_process: Start) -> None
         request = infer_request(bytes(16), [1, 4])
         _, done = call.with_call(request, timeout=30, metadata=(("x-request-id", "mine-1"),))
     assert dict(done.initial_metadata())["x-request-id"] == "mine-1"
-    told = dict(done.trailing_metadata())
-    assert told["x-rockbank-version"] == "1"
-    assert told["x-rockbank-data-md5"] == "d41d8cd98f00b204e9800998ecf8427e.dir"
+    metrics = dict(done.trailing_metadata())
+    assert metrics["x-rockbank-version"] == "1"
+    assert metrics["x-rockbank-data-md5"] == "d41d8cd98f00b204e9800998ecf8427e.dir"
     end = time.monotonic() + 30
     while not any('"request_id": "mine-1"' in line for line in running.lines):
         assert time.monotonic() < end, "the log does not have the request"
@@ -247,10 +247,10 @@ def test_deadlines_of_either_side_hold(shale: Path, start_process: Start) -> Non
         assert client.infer("shale", latent(draw_latents(7, 1, LATENT))).as_numpy("image").shape == (1, 1, 16, 16)
     end = time.monotonic() + 30
     # What was given up on leaves the queue.
-    while (told := running.metrics())["rockbank_queued_samples"] and time.monotonic() < end:
+    while (metrics := running.metrics())["rockbank_queued_samples"] and time.monotonic() < end:
         time.sleep(0.05)
-    assert told["rockbank_queued_samples"] == 0
-    assert told["rockbank_rejections_total{reason=deadline}"] == 2
+    assert metrics["rockbank_queued_samples"] == 0
+    assert metrics["rockbank_rejections_total{reason=deadline}"] == 2
 
 
 def test_a_call_that_is_given_up_is_counted_and_computed_no_further(shale: Path, start_process: Start) -> None:
@@ -267,10 +267,10 @@ def test_a_call_that_is_given_up_is_counted_and_computed_no_further(shale: Path,
             time.sleep(0.01)
         waiting.cancel()
         name = "rockbank_rejections_total{reason=client_gone}"
-        while not (told := running.metrics()).get(name) and time.monotonic() < end:
+        while not (metrics := running.metrics()).get(name) and time.monotonic() < end:
             time.sleep(0.05)
-    assert told[name] == 1
-    assert told["rockbank_queued_samples"] == 0
+    assert metrics[name] == 1
+    assert metrics["rockbank_queued_samples"] == 0
 
 
 def test_the_end_is_bounded_and_no_failure(shale: Path, start_process: Start) -> None:
@@ -291,7 +291,7 @@ def test_without_a_port_nothing_listens_and_grpc_is_not_imported(shale: Path, st
     assert done.stdout.strip() == "[]"
 
 
-def test_a_port_that_is_taken_is_told(shale: Path, start_process: Start) -> None:
+def test_a_port_that_is_taken_is_reported(shale: Path, start_process: Start) -> None:
     running = start_process(grpc_port=0)
     port = running.grpc.rpartition(":")[2]
     with pytest.raises(AssertionError, match="choose another by ROCKBANK_GRPC_PORT"):

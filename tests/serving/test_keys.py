@@ -41,12 +41,12 @@ def test_lines_are_read(file: Path) -> None:
 )  # fmt: skip
 def test_a_line_that_cannot_be_read_is_named_and_not_shown(file: Path, line: str) -> None:
     file.write_text(f"\n{line}\n")
-    with pytest.raises(SettingsError, match=r"line 2: ") as told:
+    with pytest.raises(SettingsError, match=r"line 2: ") as caught:
         read_keys(file)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_or_empty_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_or_empty_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="ROCKBANK_KEYS_FILE"):
         read_keys(tmp_path / "none")
     (tmp_path / "empty").write_text("# nobody\n")
@@ -80,27 +80,27 @@ def test_without_a_file_everybody_may() -> None:
 def test_a_rate_is_a_buckets_that_fills_with_time(file: Path) -> None:
     keys = Keys(file, 60.0)
     bob, ann = keys.check("b"), keys.check("a")
-    keys.spend(bob, "x", now=0.0)
-    keys.spend(bob, "x", now=0.0)
-    with pytest.raises(RateLimited, match="key bob has used up its 2 requests a minute") as told:
-        keys.spend(bob, "x", now=0.0)
-    assert told.value.headers["Retry-After"] == "30"
+    keys.count(bob, "x", now=0.0)
+    keys.count(bob, "x", now=0.0)
+    with pytest.raises(RateLimited, match="key bob has used up its 2 requests a minute") as caught:
+        keys.count(bob, "x", now=0.0)
+    assert caught.value.headers["Retry-After"] == "30"
     # Another's is untouched, and the setting's where the line has none.
     for _ in range(60):
-        keys.spend(ann, "x", now=0.0)
+        keys.count(ann, "x", now=0.0)
     with pytest.raises(RateLimited):
-        keys.spend(ann, "x", now=0.0)
-    keys.spend(bob, "x", now=30.1)
+        keys.count(ann, "x", now=0.0)
+    keys.count(bob, "x", now=30.1)
     with pytest.raises(RateLimited):
-        keys.spend(bob, "x", now=30.2)
+        keys.count(bob, "x", now=30.2)
 
 
 def test_an_open_service_counts_addresses() -> None:
     keys = Keys(None, 1.0)
-    keys.spend(OPEN, "10.0.0.1", now=0.0)
-    keys.spend(OPEN, "10.0.0.2", now=0.0)
+    keys.count(OPEN, "10.0.0.1", now=0.0)
+    keys.count(OPEN, "10.0.0.2", now=0.0)
     with pytest.raises(RateLimited, match=r"address 10\.0\.0\.1"):
-        keys.spend(OPEN, "10.0.0.1", now=1.0)
+        keys.count(OPEN, "10.0.0.1", now=1.0)
 
 
 def test_a_changed_file_is_read_again_and_a_broken_one_is_not(file: Path) -> None:

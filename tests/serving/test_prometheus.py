@@ -19,7 +19,7 @@ from tests.deploy.queries import DEPLOY, alert_rules, dashboard_queries, templat
 WAIT_SECONDS = 90
 WINDOW = 32
 # What has to be there after a few requests; the rest is empty while all is well.
-TOLD = (
+EXPOSED = (
     'up{job="rockbank"}',
     'sum(rate(rockbank_requests_total{route=~"/v2/models/.+", status="200"}[1m])) > 0',
     "histogram_quantile(0.99, sum by (le) (rate(rockbank_request_seconds_bucket[1m]))) > 0",
@@ -100,10 +100,10 @@ def scrape(tmp_path: Path) -> Iterator[Callable[[str], Prometheus]]:
         process.wait(WAIT_SECONDS)
 
 
-def wait_until(holds: Callable[[], bool], tell: Callable[[], object]) -> None:
+def wait_until(holds: Callable[[], bool], describe: Callable[[], object]) -> None:
     end = time.monotonic() + WAIT_SECONDS
     while not holds():
-        assert time.monotonic() < end, tell()
+        assert time.monotonic() < end, describe()
         time.sleep(0.5)
 
 
@@ -121,15 +121,15 @@ def test_every_query_of_alerts_and_dashboard_answers_from_the_real_service(
         assert httpx.post(f"{service.url}/v2/models/shale/generate", json={"n": -1}).status_code == 400
 
     def missing() -> list[str]:
-        return [expression for expression in TOLD if not prometheus.query(expression)]
+        return [expression for expression in EXPOSED if not prometheus.query(expression)]
 
-    def told() -> bool:
+    def all_exposed() -> bool:
         # A rate needs a scrape before the requests that it counts.
         generate()
         return not missing()
 
     wait_until(lambda: bool(prometheus.query('up{job="rockbank"} == 1')), lambda: "no scrape of the service")
-    wait_until(told, missing)
+    wait_until(all_exposed, missing)
     for expression in [rule["expr"] for rule in alert_rules()] + dashboard_queries():
         prometheus.query(expression)
     for expression in template_queries():

@@ -14,16 +14,16 @@ import pytest
 from safetensors.numpy import load_file
 
 from rockbank.core.files import sha256
-from rockbank.core.paths import Layout
+from rockbank.core.paths import ProjectPaths
 from rockbank.rock.crops import CropSet, save_crops
 from rockbank.rock.segmentation import Segmentation
 
 pytestmark = pytest.mark.slow
-LAYOUT = Layout()
+PATHS = ProjectPaths()
 STEPS = 40
 TRAIN = f"""
 from rockbank.params import GeneratorParams, ScoreParams
-from rockbank.steps.train import train
+from rockbank.stages.train import train
 
 train(
     "tiny",
@@ -61,7 +61,7 @@ def with_crops(folder: Path, test_seed: int = 1) -> Path:
     table = pd.DataFrame({"split": ["train"] * 24 + ["validation"] * 8 + ["test"] * 8})
     segmentation = Segmentation(smoothing=1.0, threshold=0.5, phase="below")
     crop_set = CropSet(family="shale", crops=crops, table=table, voxel_size=60e-9, segmentation=segmentation)
-    save_crops(folder / LAYOUT.crops("shale"), crop_set)
+    save_crops(folder / PATHS.crops("shale"), crop_set)
     return folder
 
 
@@ -78,10 +78,10 @@ def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(tmp_pa
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert not (killed / LAYOUT.train("tiny")).exists()
+    assert not (killed / PATHS.train("tiny")).exists()
     finish(start(killed))
 
-    one, other = (load_file(each / LAYOUT.train("tiny") / "weights.safetensors") for each in (whole, killed))
+    one, other = (load_file(each / PATHS.train("tiny") / "weights.safetensors") for each in (whole, killed))
     assert one.keys() == other.keys()
     for name, values in one.items():
         np.testing.assert_array_equal(values, other[name])
@@ -89,7 +89,7 @@ def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(tmp_pa
 
     client = mlflow.MlflowClient(f"sqlite:///{killed}/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("shale").experiment_id])
-    folder = killed / LAYOUT.train("tiny")
+    folder = killed / PATHS.train("tiny")
     assert run.data.tags["weights_sha256"] == sha256(folder / "weights.safetensors")
     steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "critic_loss")]
     assert sorted(steps) == list(range(1, STEPS + 1))
@@ -106,9 +106,9 @@ def test_the_test_crops_have_no_part_in_a_training(tmp_path: Path) -> None:
     one, other = with_crops(tmp_path / "one"), with_crops(tmp_path / "other", test_seed=2)
     for folder in (one, other):
         finish(start(folder))
-    weights = [(each / LAYOUT.train("tiny") / "weights.safetensors").read_bytes() for each in (one, other)]
+    weights = [(each / PATHS.train("tiny") / "weights.safetensors").read_bytes() for each in (one, other)]
     assert weights[0] == weights[1]
-    histories = [pd.read_csv(each / LAYOUT.train("tiny") / "history.csv") for each in (one, other)]
+    histories = [pd.read_csv(each / PATHS.train("tiny") / "history.csv") for each in (one, other)]
     measured = [each.drop(columns=["time", "images_per_second"]) for each in histories]
     pd.testing.assert_frame_equal(*measured, check_exact=True)
     assert measured[0]["kid"].notna().any()

@@ -13,14 +13,15 @@ import pytest
 from PIL import Image
 
 from rockbank.core.files import read_json, sha256, write_json
-from rockbank.core.paths import HISTORY, TRAINING_PICTURE, Layout
+from rockbank.core.paths import HISTORY, TRAINING_PICTURE, ProjectPaths
 from rockbank.generator.card import VERDICT, WEIGHTS
 from rockbank.mlops import registry, tracking
+from rockbank.mlops.gate import REMEDY
 from rockbank.stages.blueprint import Blueprint
 from rockbank.stages.register import NonePassed, register
 from rockbank.stages.training_run import TrainingAbout, find_or_make_run, find_run, log_scores, samples_file
 
-LAYOUT = Layout()
+PATHS = ProjectPaths()
 STEPS, BEGAN = [1, 2, 3], 1_700_000_000.0
 TIMES = [BEGAN + 0.5, BEGAN + 1.25, BEGAN + 60.0]
 KIDS = [float("nan"), 0.5, 0.25]
@@ -28,14 +29,14 @@ KIDS = [float("nan"), 0.5, 0.25]
 
 def write_pulled(name: str, folder: Path) -> None:
     """What `dvc pull` brings of a generator: its training, scores, pictures, export and verdict."""
-    train = LAYOUT.train(name)
+    train = PATHS.train(name)
     train.mkdir(parents=True)
     shutil.copyfile(folder / WEIGHTS, train / WEIGHTS)
     Blueprint(generator=name, family="shale", network="tiny", loss="wgan-gp", latent=(2,), image=(1, 32, 32)).save(
         train
     )
     about = {"params": {"batch": 4}, "git_commit": "abc", "data_md5": "0" * 32, "best_step": 3}
-    TrainingAbout(**about, description="as it was told").save(train)
+    TrainingAbout(**about, description="as it was written").save(train)
     losses = {"step": STEPS, "time": TIMES, "generator_loss": [3.0, 2.0, 1.0], "kid": KIDS}
     pd.DataFrame(losses).to_csv(train / HISTORY, index=False)
     for step in STEPS[1:]:
@@ -43,31 +44,31 @@ def write_pulled(name: str, folder: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(np.full((8, 8), step, np.uint8)).save(path)
     (train / TRAINING_PICTURE).write_bytes(b"picture")
-    LAYOUT.score(name).mkdir(parents=True)
-    (LAYOUT.score(name) / "s2.png").write_bytes(b"picture")
-    shutil.copytree(folder, LAYOUT.export(name))
+    PATHS.score(name).mkdir(parents=True)
+    (PATHS.score(name) / "s2.png").write_bytes(b"picture")
+    shutil.copytree(folder, PATHS.export(name))
     scores = {**read_json(folder / "card.json")["scores"], "real_against_real": {"large": {"kid": 0.0, "fid": 1.0}}}
     scores["real_against_real"]["s2_distance"] = 0.0
-    write_json(LAYOUT.scores(name), scores)
+    write_json(PATHS.scores(name), scores)
     judged = read_json(folder / VERDICT)
     verdict = {**judged, "generator": name, "family": "shale", "metrics": {"kid": scores["large"]["kid"]}}
-    write_json(LAYOUT.verdict("shale", name), verdict)
+    write_json(PATHS.verdict("shale", name), verdict)
 
 
 def test_a_run_is_made_once_with_the_steps_and_times_of_the_training(
     store: Path, generator_folder: Callable[..., Path]
 ) -> None:
     write_pulled("tiny", generator_folder())
-    assert find_run("tiny", LAYOUT) is None
-    run = find_or_make_run("tiny", LAYOUT)
-    assert find_or_make_run("tiny", LAYOUT) == find_run("tiny", LAYOUT) == run
+    assert find_run("tiny", PATHS) is None
+    run = find_or_make_run("tiny", PATHS)
+    assert find_or_make_run("tiny", PATHS) == find_run("tiny", PATHS) == run
 
     client = mlflow.MlflowClient()
     seen = client.get_run(run.run_id)
     assert seen.info.status == "FINISHED"
     assert (seen.info.start_time, seen.info.end_time) == (round(1000 * TIMES[0]), round(1000 * TIMES[-1]))
     assert seen.data.params == {"batch": "4"}
-    tags = {"pulled": "true", "git_commit": "abc", "best_step": "3", "mlflow.note.content": "as it was told"}
+    tags = {"pulled": "true", "git_commit": "abc", "best_step": "3", "mlflow.note.content": "as it was written"}
     assert tags.items() <= seen.data.tags.items()
     history = client.get_metric_history(run.run_id, "generator_loss")
     logged = sorted((each.step, each.value, each.timestamp / 1000) for each in history)
@@ -82,19 +83,19 @@ def test_a_run_is_made_once_with_the_steps_and_times_of_the_training(
 def test_a_run_that_trained_here_is_found_by_its_weights(store: Path, generator_folder: Callable[..., Path]) -> None:
     write_pulled("tiny", generator_folder())
     with tracking.start("shale", "tiny", {}) as run:
-        run.has_weights(sha256(LAYOUT.train("tiny") / WEIGHTS))
+        run.has_weights(sha256(PATHS.train("tiny") / WEIGHTS))
     with tracking.start("shale", "another", {}) as another:
         another.has_weights("0" * 64)
-    assert find_or_make_run("tiny", LAYOUT) == run
+    assert find_or_make_run("tiny", PATHS) == run
     assert "pulled" not in run.tags()
 
 
 def test_half_a_record_is_not_taken_for_the_run(store: Path, generator_folder: Callable[..., Path]) -> None:
     write_pulled("tiny", generator_folder())
-    samples_file(LAYOUT.train("tiny"), 3).write_bytes(b"no picture")
+    samples_file(PATHS.train("tiny"), 3).write_bytes(b"no picture")
     with pytest.raises(OSError, match="cannot identify"):
-        find_or_make_run("tiny", LAYOUT)
-    assert find_run("tiny", LAYOUT) is None
+        find_or_make_run("tiny", PATHS)
+    assert find_run("tiny", PATHS) is None
     assert mlflow.search_runs(experiment_names=["shale"]).empty
 
 
@@ -102,18 +103,18 @@ def test_scores_and_pictures_are_added_once_and_again_where_they_are_others(
     store: Path, generator_folder: Callable[..., Path]
 ) -> None:
     write_pulled("tiny", generator_folder(kid=0.1))
-    run, client = find_or_make_run("tiny", LAYOUT), mlflow.MlflowClient()
+    run, client = find_or_make_run("tiny", PATHS), mlflow.MlflowClient()
     for _ in range(2):
-        log_scores(run, "tiny", LAYOUT)
+        log_scores(run, "tiny", PATHS)
     assert [each.value for each in client.get_metric_history(run.run_id, "final/kid")] == [0.1]
     artifacts = {file.path for file in client.list_artifacts(run.run_id)}
     assert {"s2.png", "training.png", "scores.json"} <= artifacts
-    scores = read_json(LAYOUT.scores("tiny"))
+    scores = read_json(PATHS.scores("tiny"))
     scores["large"]["kid"] = 0.2
-    write_json(LAYOUT.scores("tiny"), scores)
-    log_scores(run, "tiny", LAYOUT)
+    write_json(PATHS.scores("tiny"), scores)
+    log_scores(run, "tiny", PATHS)
     assert [each.value for each in client.get_metric_history(run.run_id, "final/kid")] == [0.1, 0.2]
-    assert run.tags()["mlflow.note.content"].endswith("as it was told")
+    assert run.tags()["mlflow.note.content"].endswith("as it was written")
 
 
 def test_one_that_was_refused_has_its_run_and_does_not_stop_the_others(
@@ -121,20 +122,33 @@ def test_one_that_was_refused_has_its_run_and_does_not_stop_the_others(
 ) -> None:
     write_pulled("good", generator_folder(kid=0.1))
     write_pulled("bad", generator_folder(kid=0.2, passed=False))
-    register("shale", ["good", "bad", "not made yet"], LAYOUT)
-    assert "refused bad: kid is too large" in capsys.readouterr().err
+    path = PATHS.verdict("shale", "bad")
+    reasons = [
+        f"fid 163.3 > 65 (params.yaml: gate.shale.fid_max); {REMEDY}",
+        f"diversity 0.6282 < 0.85 (params.yaml: gate.shale.diversity_min); {REMEDY}",
+        "memorisation is nan: it could not be measured; look at the scores and score again",
+        f"kid 0.2 against 0.1 of the champion, version 3; a relative gain of at least 0.05 is required; {REMEDY}",
+    ]
+    write_json(path, read_json(path) | {"reasons": reasons})
+    register("shale", ["good", "bad", "not made yet"], PATHS)
+    assert (
+        "refused bad: fid 163.3 > 65, diversity 0.6282 < 0.85, memorisation is nan: it could not be measured, "
+        "kid 0.2 against 0.1 of the champion, version 3; artifacts/gate/shale/bad.json has what to do\n"
+    ) in capsys.readouterr().err
     (entry,) = registry.versions("shale")
     assert (entry.tags["kid"], entry.aliases) == ("0.1", ("candidate",))
-    runs = {name: find_run(name, LAYOUT) for name in ("good", "bad")}
+    runs = {name: find_run(name, PATHS) for name in ("good", "bad")}
     assert runs["good"] is not None
     assert runs["bad"] is not None
     assert entry.run_id == runs["good"].run_id
     assert runs["bad"].last_step("final/kid") == 0
 
 
-def test_where_none_passed_every_reason_is_told(store: Path, generator_folder: Callable[..., Path]) -> None:
+def test_where_none_passed_every_missed_limit_is_named(store: Path, generator_folder: Callable[..., Path]) -> None:
     write_pulled("bad", generator_folder(passed=False))
-    with pytest.raises(NonePassed, match="bad: kid is too large"):
-        register("shale", ["bad"], LAYOUT)
+    with pytest.raises(
+        NonePassed, match=r"refused bad: kid is too large; artifacts/gate/shale/bad\.json has what to do"
+    ):
+        register("shale", ["bad"], PATHS)
     with pytest.raises(NonePassed, match="no generator of 'shale' has a verdict; run 'dvc pull'"):
-        register("shale", ["another"], LAYOUT)
+        register("shale", ["another"], PATHS)

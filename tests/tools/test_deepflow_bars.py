@@ -22,7 +22,7 @@ def duel(docs: Mapping[str, ModuleType], n: int, fast: float, note: str = "") ->
     runs, found = docs["runs"], {}
     i = np.arange(n)[:, None]
     for method in ("adam", "gauss-newton"):
-        of = matched(n_members=n, n_latent=N_LATENT, n_iterations=4, seed=6, has_legs=False)
+        of = matched(n_members=n, n_latent=N_LATENT, n_iterations=4, seed=6, has_segments=False)
         start = np.repeat(of.z.values[0][:, None], of.sizes["iterate"], axis=1)
         if method == "adam":
             flow = np.array([4000.0, 2000, 1000, 500, 100]) + i

@@ -9,7 +9,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from rockbank.mlops import registry, tracking
+from rockbank.mlops import promotion, registry, tracking
 from rockbank.params import GateParams
 from tools import mlflow_ui as ui
 from tools.browser import CHROMEDRIVER, CHROMIUM
@@ -60,7 +60,7 @@ def test_two_runs_are_compared_one_is_read_and_the_champion_is_seen(
 ) -> None:
     ids = {name: write_run(name, tmp_path) for name in RUNS}
     registry.push("shale", generator_folder(kid=0.321), ids["shale-wgan-gp"])
-    registry.promote("shale", {"shale": LIMITS}, "1")
+    promotion.promote("shale", {"shale": LIMITS}, "1")
     experiment = mlflow.get_experiment_by_name("shale").experiment_id
     assert registry.pull("shale@champion", tmp_path / "pulled")[0].version == "1"
 

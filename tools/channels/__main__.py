@@ -18,7 +18,7 @@ from torch import nn
 
 from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, replacing, write_json
-from rockbank.core.terminal import errors_told, terminal
+from rockbank.core.terminal import report_user_errors, terminal
 from rockbank.gan.networks import find_network
 from rockbank.gan.weights import load_foreign, load_generator, sample
 from rockbank.generator.card import CARD, WEIGHTS, ModelCard
@@ -171,5 +171,5 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    with errors_told():
+    with report_user_errors():
         main()

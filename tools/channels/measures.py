@@ -15,12 +15,12 @@ from rockbank.core.errors import InputError
 from rockbank.data.synthetic.channels import FACIES, POROSITY, channel_sections
 from rockbank.matching.io.case_file import MatchCase
 from rockbank.metrics.features import Extractor, features
-from rockbank.metrics.fid import frechet_distance
-from rockbank.metrics.kid import kernel_distance
+from rockbank.metrics.fid import fid
+from rockbank.metrics.kid import kid
 from rockbank.rock.bands import Band, Curves, bootstrap_band
-from rockbank.rock.connectivity import are_connected
 from rockbank.rock.correlation import directional_correlation
 from rockbank.rock.descriptors import porosity
+from rockbank.rock.percolation import are_columns_connected
 from tools.channels.flow import Responses, chance, distances, flow_responses, parts_of
 
 # Of a section, rows down.
@@ -104,7 +104,7 @@ def find_law(
     has_flow = case is not None and settings.n_runs > 0
     return Law(
         bands=bands,
-        connected=float(are_connected(sand, *COLUMNS).mean()),
+        connected=float(are_columns_connected(sand, *COLUMNS).mean()),
         porosity=porosities(centre[:n_samples]),
         features=real_features[:n_samples],
         extractor=extractor,
@@ -117,7 +117,7 @@ def measure(sections: Sections, law: Law, settings: Settings, name: str) -> tupl
     """Every measure of one generator's sections, JSON-ready, and the flow's responses."""
     sand = is_sand(sections)
     embedded = features(sections, law.extractor)
-    kid = kernel_distance(law.features, embedded, settings.seed)
+    distance = kid(law.features, embedded, settings.seed)
     proportion = porosity(sand)
     responses, flow = None, None
     if law.case is not None and law.responses is not None:
@@ -126,11 +126,11 @@ def measure(sections: Sections, law: Law, settings: Settings, name: str) -> tupl
     found = {
         "sand": {"mean": float(proportion.mean()), "std": float(proportion.std())},
         "s2": s2_against(law.bands, sand),
-        "connected": float(are_connected(sand, *COLUMNS).mean()),
+        "connected": float(are_columns_connected(sand, *COLUMNS).mean()),
         "ks": ks_statistics(law.porosity, porosities(sections)),
-        "kid": kid.mean,
-        "kid_std": kid.std,
-        "fid": frechet_distance(law.features, embedded),
+        "kid": distance.mean,
+        "kid_std": distance.std,
+        "fid": fid(law.features, embedded),
         "flow": flow,
     }
     return found, responses

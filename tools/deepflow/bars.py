@@ -24,7 +24,7 @@ _SENSES = {"≤": operator.le, "≥": operator.ge}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bar:
+class AcceptanceCriterion:
     """One number that must be reached.
 
     Attributes:
@@ -59,12 +59,12 @@ class Bar:
         return "met" if _SENSES[self.sense](self.got, self.limit) else "**not met**"
 
 
-def good_members(run: Found) -> Bar:
+def good_members(run: Found) -> AcceptanceCriterion:
     """Part of the members that end well; failed ones do not."""
     got, n = None, run.ended + run.failed
     if run.results is not None:
         got = 100 * (1 - len(members_off_the_bar(run.results)) / n)
-    return Bar(
+    return AcceptanceCriterion(
         what=f"members of {run.plan.name} that end with {GOOD}, %",
         sense="≥",
         limit=95,
@@ -86,13 +86,13 @@ def compared(adam: Found, newton: Found) -> pd.DataFrame | None:
     return None if rows.empty else rows
 
 
-def equal_cost(adam: Found, newton: Found) -> Bar:
+def equal_cost(adam: Found, newton: Found) -> AcceptanceCriterion:
     """Gauss-newton's cost to Adam's last objective as a part of Adam's, in the median."""
     rows = compared(adam, newton)
     n = 0 if rows is None else len(rows)
     missing = f"{n} of {N_COMPARED} members have ended in both from the same start" if n < N_COMPARED else ""
     missing = missing or "; ".join(f"{run.plan.name} is {run.note}" for run in (adam, newton) if run.note)
-    return Bar(
+    return AcceptanceCriterion(
         what=f"cost at which {newton.plan.name} reaches the objective that {adam.plan.name} ends with, as a part of "
         "its cost, median",
         sense="≤",
@@ -114,10 +114,10 @@ def read_times(path: Path) -> Mapping[str, Any]:
     return {**times, "member_cpu_seconds": [np.inf if of is None else of for of in times["member_cpu_seconds"]]}
 
 
-def core_minutes(times: Mapping[str, Any]) -> Bar:
+def core_minutes(times: Mapping[str, Any]) -> AcceptanceCriterion:
     """Of a member with flow and wells, in the median."""
     seconds = times.get("member_cpu_seconds")
-    return Bar(
+    return AcceptanceCriterion(
         what=f"core-minutes of a member with flow and wells to J ≤ {TIME_MEAN_THRESHOLD:g}, median",
         sense="≤",
         limit=3,
@@ -126,11 +126,11 @@ def core_minutes(times: Mapping[str, Any]) -> Bar:
     )
 
 
-def scaling(times: Mapping[str, Any]) -> Bar:
+def scaling(times: Mapping[str, Any]) -> AcceptanceCriterion:
     """Of members side by side."""
     of = times.get("scaling")
     n = "" if of is None else f"{of['members']} "
-    return Bar(
+    return AcceptanceCriterion(
         what=f"speed of {n}members on 2 cores, of that on 1",
         sense="≥",
         limit=1.9,

@@ -14,7 +14,7 @@ from rockbank.core.files import read_json
 from rockbank.matching.results.calibration import expected_coverage
 from rockbank.matching.results.diagnostics import LOSS_THRESHOLD, TIME_MEAN_THRESHOLD, forecast_coverage, has
 from rockbank.matching.results.plots.style import last, to_text
-from tools.deepflow.bars import GOOD, Bar, compared
+from tools.deepflow.bars import GOOD, AcceptanceCriterion, compared
 from tools.deepflow.numbers import (
     ACCURACY_BAR,
     ACCURACY_PUBLISHED,
@@ -104,7 +104,7 @@ def reached_table(runs: Sequence[Found], *, with_paper: bool) -> str:
     return _table(head, rows, n_text=2) + f"\n\n{note}"
 
 
-def bars_table(bars: Sequence[Bar]) -> str:
+def bars_table(bars: Sequence[AcceptanceCriterion]) -> str:
     """What must be reached, and whether it is."""
     rows = [(bar.what, bar.value, bar.target, bar.verdict) for bar in bars]
     return _table(("", "got", "bar", "met"), rows)

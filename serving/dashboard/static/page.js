@@ -37,11 +37,11 @@ async function refresh() {
   try {
     const response = await fetch("status.json?parts=1", { cache: "no-store", signal: AbortSignal.timeout(10000) });
     if (!response.ok) throw new Error(`the server says ${response.status}`);
-    const told = await response.json();
-    put(told.parts);
-    const alerts = told.status.alerts.length;
+    const fresh = await response.json();
+    put(fresh.parts);
+    const alerts = fresh.status.alerts.length;
     document.title = alerts ? `rockbank (${alerts})` : "rockbank";
-    say(link, `as of ${told.status.now.slice(11, 19)} UTC`, "");
+    say(link, `as of ${fresh.status.now.slice(11, 19)} UTC`, "");
   } catch (error) {
     say(link, "No answer from the server; this is how things stood last", "lost");
   }
@@ -83,7 +83,7 @@ function pan(model) {
 
 async function generate(model) {
   const form = model.querySelector("form");
-  const told = model.querySelector(".told");
+  const caption = model.querySelector(".caption");
   const figure = model.querySelector("figure.grid");
   if (!form.reportValidity() || figure.ariaBusy === "true") return;
   const wanted = { seed: Number(form.elements.seed.value), n: Number(form.elements.n.value), format: "png" };
@@ -100,9 +100,9 @@ async function generate(model) {
     if (!response.ok) throw new Error(await refusal(response));
     const name = `${response.headers.get("X-Rockbank-Model")}/${response.headers.get("X-Rockbank-Version")}`;
     show(model, await response.blob(), `${wanted.n} of ${name}, seed ${response.headers.get("X-Rockbank-Seed")}`);
-    say(told, `${told.dataset.of}, in ${Math.round(performance.now() - since)} ms`, "");
+    say(caption, `${caption.dataset.of}, in ${Math.round(performance.now() - since)} ms`, "");
   } catch (error) {
-    say(told, error.name === "TimeoutError" ? "The server did not answer in time" : error.message, "refused");
+    say(caption, error.name === "TimeoutError" ? "The server did not answer in time" : error.message, "refused");
   } finally {
     figure.ariaBusy = "false";
   }
@@ -124,7 +124,7 @@ function show(model, blob, of) {
   image.alt = `Generated rock: ${of}`;
   image.hidden = false;
   model.querySelector(".hint").hidden = true;
-  model.querySelector(".told").dataset.of = of;
+  model.querySelector(".caption").dataset.of = of;
   keep.href = image.src;
   keep.download = `${of.replace(/[^A-Za-z0-9.-]+/g, "-")}.png`;
   keep.hidden = false;

@@ -12,7 +12,7 @@ class Pan {
     this.section = section;
     this.name = name;
     this.canvas = section.querySelector("canvas");
-    this.told = section.querySelector("output");
+    this.caption = section.querySelector("output");
     this.source = null;
     this.tiles = new Map();
     this.loading = new Map();
@@ -102,12 +102,12 @@ class Pan {
     }
     this.load(wanted.sort(([one], [other]) => one - other).map(([, place]) => place));
     canvas.dataset.missing = wanted.length;
-    if (Date.now() >= this.waitUntil) this.tell(width, height);
+    if (Date.now() >= this.waitUntil) this.describe(width, height);
   }
 
-  tell(width, height) {
+  describe(width, height) {
     const across = `${(width * this.source.voxel * 1e6).toPrecision(3)} \u00b5m`;
-    say(this.told, `Seed ${this.source.seed}, from pixel (${this.x}, ${this.y}), ${width} \u00d7 ${height} pixels, ${across} across`, "");
+    say(this.caption, `Seed ${this.source.seed}, from pixel (${this.x}, ${this.y}), ${width} \u00d7 ${height} pixels, ${across} across`, "");
   }
 
   load(places) {
@@ -144,9 +144,9 @@ class Pan {
     if (this.tiles.size > Math.max(TILES_KEPT, 2 * this.inView)) this.tiles.delete(this.tiles.keys().next().value);
   }
 
-  // After a refusal nothing is asked for a while: as long as the service says, or until the reader comes back to it.
+  // After a refusal no request is made for a while: as long as the service says, or until the reader comes back to it.
   pause(error) {
-    say(this.told, error.name === "TimeoutError" ? "The server did not answer in time" : error.message, "refused");
+    say(this.caption, error.name === "TimeoutError" ? "The server did not answer in time" : error.message, "refused");
     const seconds = Number(error.wait) || 10;
     this.waitUntil = Date.now() + seconds * 1000;
     setTimeout(() => this.redraw(), seconds * 1000 + 50);

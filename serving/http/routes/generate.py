@@ -15,9 +15,10 @@ from starlette.responses import Response
 from rockbank.generator.windows import Window
 from serving.base.errors import BadRequest, TooLarge
 from serving.dataplane.encode import ENCODERS, WHOLE, WINDOW_ENCODERS, Chunk, Encoder, joined
-from serving.dataplane.sampling import Sampling, endless, unless_gone
+from serving.dataplane.sampling import Sampling, endless
 from serving.http.bodies import check_media_type, read_body
 from serving.http.conditioned import conditioned
+from serving.http.disconnect import cancel_on_disconnect
 from serving.http.responses import Streamed, about, about_headers
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
 from serving.inference.models import Served
@@ -60,7 +61,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @router.post("/v2/models/{name}/generate", response_class=Response, responses=_RESPONSES, openapi_extra=_BODY)
 async def generate(request: Request, name: Name) -> Response:
-    """Samples of a model; without a seed, of one that is drawn and returned."""
+    """Samples of a model; without a seed, of a random one that is returned."""
     return await _answer(request, name, None)
 
 
@@ -79,89 +80,89 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     service = service_of(request)
     service.models.find(name, version)
     check_media_type(request, "application/json")
-    asked = parse(GenerateRequest, await read_body(request, service.settings, MAX_JSON_BYTES))
+    body = parse(GenerateRequest, await read_body(request, service.settings, MAX_JSON_BYTES))
     served, route = service.models.route(name, version, request.state.request_id)
-    seed = secrets.randbits(_SEED_BITS) if asked.seed is None else asked.seed
-    told, encoder, blocks = await _begin(request, service, asked, served, route, seed)
+    seed = secrets.randbits(_SEED_BITS) if body.seed is None else body.seed
+    origin, encoder, blocks = await _prepare(request, service, body, served, route, seed)
     chunks = _chunks(service.sampling, served, encoder, blocks)
     try:
         # The first samples are there before the status is sent: what may go wrong still has a status of its own.
-        first = await unless_gone(request.receive, anext(chunks))
+        first = await cancel_on_disconnect(request.receive, anext(chunks))
     except BaseException:
         await chunks.aclose()
         raise
-    headers = {"Content-Type": encoder.media_type, **about_headers(told)}
+    headers = {"Content-Type": encoder.media_type, **about_headers(origin)}
     headers["Content-Disposition"] = f'inline; filename="{served.name}-{served.version}-{seed}.{encoder.suffix}"'
     if encoder.size is not None:
         headers["Content-Length"] = str(encoder.size)
     return Streamed(first, chunks, headers)
 
 
-async def _begin(
-    request: Request, service: Service, asked: GenerateRequest, served: Served, route: str, seed: int
+async def _prepare(
+    request: Request, service: Service, body: GenerateRequest, served: Served, route: str, seed: int
 ) -> tuple[dict[str, Any], Encoder, AsyncGenerator[Any, None]]:
-    """What is told of the samples, their format, and their blocks; those that meet a condition are all there."""
-    told = about(served, seed)
+    """The samples' origin, their format, and their blocks; those that meet a condition are all there."""
+    origin = about(served, seed)
     encoder: Encoder
-    if (window := asked.window_asked) is not None:
+    if (window := body.requested_window) is not None:
         endless(served, seed)
-        _check_window(service, asked, window)
-        shape = (asked.n, 1, window.height, window.width)
-        encoder = WINDOW_ENCODERS[asked.format](shape, served.card.voxel_size, told)
-        blocks = service.sampling.bands(served, route, window, seed=seed, n=asked.n, truncation=asked.truncation)
+        _check_window(service, body, window)
+        shape = (body.n, 1, window.height, window.width)
+        encoder = WINDOW_ENCODERS[body.format](shape, served.card.voxel_size, origin)
+        blocks = service.sampling.bands(served, route, window, seed=seed, n=body.n, truncation=body.truncation)
     else:
-        _check_size(service, served, asked)
-        wanted: dict[str, Any] = {
+        _check_size(service, served, body)
+        options: dict[str, Any] = {
             "seed": seed,
-            "n": asked.n,
-            "truncation": asked.truncation,
+            "n": body.n,
+            "truncation": body.truncation,
             "request_id": request.state.request_id,
-            "is_own_law": asked.seed is None and asked.truncation is None,
+            "is_unconditioned": body.seed is None and body.truncation is None,
         }
-        if asked.condition is None:
-            blocks = service.sampling.blocks(served, route, **wanted)
+        if body.condition is None:
+            blocks = service.sampling.blocks(served, route, **options)
         else:
             with served.used():
-                finding = conditioned(service, served, route, asked.condition, **wanted)
-                places, samples = await unless_gone(request.receive, finding)
-            told = about(served, seed, places)
+                finding = conditioned(service, served, route, body.condition, **options)
+                places, samples = await cancel_on_disconnect(request.receive, finding)
+            origin = about(served, seed, places)
             blocks = _whole(samples)
-        encoder = ENCODERS[asked.format]((asked.n, *served.card.image_shape), served.card.voxel_size, told)
-    return told, encoder, blocks
+        encoder = ENCODERS[body.format]((body.n, *served.card.image_shape), served.card.voxel_size, origin)
+    return origin, encoder, blocks
 
 
-def _check_size(service: Service, served: Served, asked: GenerateRequest) -> None:
+def _check_size(service: Service, served: Served, body: GenerateRequest) -> None:
     settings = service.settings
-    if asked.n > settings.max_n:
-        raise BadRequest(f"n: got {asked.n}; ask for at most {settings.max_n} at once, with several seeds")
+    if body.n > settings.max_n:
+        raise BadRequest(f"n: got {body.n}; ask for at most {settings.max_n} at once, with several seeds")
     most = max(1, settings.max_buffered_bytes // (4 * served.n_values))
-    if asked.condition is not None and asked.n > min(most, _N_CONDITIONED):
+    if body.condition is not None and body.n > min(most, _N_CONDITIONED):
         raise TooLarge(
-            f"n: got {asked.n} with a {asked.condition}; ask for at most {min(most, _N_CONDITIONED)} at once, with "
+            f"n: got {body.n} with a {body.condition}; ask for at most {min(most, _N_CONDITIONED)} at once, with "
             "several seeds"
         )
-    if asked.format in WHOLE and asked.n > most:
-        raise TooLarge(f"n: got {asked.n} for a {asked.format}; ask for at most {most}, or for zip, npy or tiff")
+    if body.format in WHOLE and body.n > most:
+        raise TooLarge(f"n: got {body.n} for a {body.format}; ask for at most {most}, or for zip, npy or tiff")
 
 
-def _check_window(service: Service, asked: GenerateRequest, window: Window) -> None:
+def _check_window(service: Service, body: GenerateRequest, window: Window) -> None:
     settings, n_pixels = service.settings, window.width * window.height
     if max(window.width, window.height) > settings.max_side:
         raise BadRequest(
             f"size: got {window.width} x {window.height}; ask for sides of at most {settings.max_side} pixels, "
             "by several windows"
         )
-    if asked.n * n_pixels > settings.max_side**2:
+    if body.n * n_pixels > settings.max_side**2:
         raise BadRequest(
-            f"n: got {asked.n} of {window.width} x {window.height} pixels; ask for at most "
+            f"n: got {body.n} of {window.width} x {window.height} pixels; ask for at most "
             f"{settings.max_side**2 // n_pixels} at once, with several seeds"
         )
-    if asked.format not in WINDOW_ENCODERS:
-        raise BadRequest(f"format: got {asked.format} with a size; ask for one of {sorted(WINDOW_ENCODERS)}")
+    if body.format not in WINDOW_ENCODERS:
+        raise BadRequest(f"format: got {body.format} with a size; ask for one of {sorted(WINDOW_ENCODERS)}")
     most = settings.max_buffered_bytes // 4
-    if asked.format in WHOLE and (asked.n > 1 or n_pixels > most):
+    if body.format in WHOLE and (body.n > 1 or n_pixels > most):
         raise TooLarge(
-            f"size: got {asked.n} of {window.width} x {window.height} pixels as {asked.format}; ask for one of at most "
+            f"size: got {body.n} of {window.width} x {window.height} pixels as {body.format}; ask for one of at most "
             f"{most} pixels, or for npy or tiff"
         )
 

@@ -9,8 +9,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from serving.dataplane.sampling import unless_gone
 from serving.http.bodies import check_media_type, read_body
+from serving.http.disconnect import cancel_on_disconnect
 from serving.http.responses import Whole, about, about_headers
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
 from serving.protocol.binary import HEADER, read_inference, write_inference
@@ -65,10 +65,10 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     n_max = max(1, min(service.settings.max_n, service.settings.max_buffered_bytes // (4 * served.n_values)))
     with served.used():
         read = partial(read_inference, body, request.headers.get(HEADER), served.card, n_max)
-        asked = await service.sampling.in_thread(read, 0 if len(body) <= _INLINE_BYTES else len(body))
-        seconds = min(service.settings.deadline_seconds, asked.timeout or service.settings.deadline_seconds)
-        work = service.sampling.images(served, route, asked.latents, start + seconds)
-        images = await unless_gone(request.receive, work)
-        write = partial(write_inference, asked, images, served.name, served.version)
-        parts, headers = await service.sampling.in_thread(write, 0 if asked.is_binary else images.size)
+        inference = await service.sampling.in_thread(read, 0 if len(body) <= _INLINE_BYTES else len(body))
+        seconds = min(service.settings.deadline_seconds, inference.timeout or service.settings.deadline_seconds)
+        work = service.sampling.images(served, route, inference.latents, start + seconds)
+        images = await cancel_on_disconnect(request.receive, work)
+        write = partial(write_inference, inference, images, served.name, served.version)
+        parts, headers = await service.sampling.in_thread(write, 0 if inference.is_binary else images.size)
     return Whole(parts, headers | about_headers(about(served)))

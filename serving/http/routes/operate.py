@@ -44,14 +44,14 @@ async def rollback(request: Request, name: Name) -> dict[str, str]:
 
 @router.post("/v2/repository/poll", dependencies=[ADMIN], status_code=202, responses=errors(401, 403, 429))
 async def poll(request: Request) -> dict[str, bool]:
-    """Look at the aliases now."""
-    service_of(request).follower.hasten()
+    """Read the aliases now."""
+    service_of(request).follower.poll_now()
     return {"polled": True}
 
 
 @router.post("/webhooks/registry", status_code=202, responses=errors(403, 408, 413, 415))
 async def webhook(request: Request) -> dict[str, bool]:
-    """MLflow's webhook: the aliases are looked at now, whatever it says; its signature has to hold."""
+    """MLflow's webhook: the aliases are read now, whatever it says; its signature has to hold."""
     service = service_of(request)
     secret = service.settings.webhook_secret
     if secret is None:
@@ -60,11 +60,11 @@ async def webhook(request: Request) -> dict[str, bool]:
     delivery, moment = request.headers.get("x-mlflow-delivery-id", ""), request.headers.get("x-mlflow-timestamp", "")
     signed = f"{delivery}.{moment}.".encode("latin-1", "replace") + body
     digest = hmac.new(secret.get_secret_value().encode(), signed, hashlib.sha256).digest()
-    wanted = b"v1," + base64.b64encode(digest)
+    expected = b"v1," + base64.b64encode(digest)
     given = request.headers.get("x-mlflow-signature", "").encode("latin-1", "replace")
-    if not hmac.compare_digest(wanted, given):
+    if not hmac.compare_digest(expected, given):
         raise Forbidden("the signature does not hold; sign with ROCKBANK_WEBHOOK_SECRET as MLflow's webhooks do")
     if not moment.isdigit() or abs(time.time() - int(moment)) > _SIGNED_SECONDS:
         raise Forbidden(f"the signature is of '{moment[:20]}'; send within {_SIGNED_SECONDS} s, with a right clock")
-    service.follower.hasten()
+    service.follower.poll_now()
     return {"polled": True}

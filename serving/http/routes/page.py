@@ -41,8 +41,8 @@ async def status(request: Request, response: Response, parts: bool = False) -> d
     """How things stand; with `parts`, also the pieces of the page that change."""
     dashboard = _dashboard(request)
     response.headers.update(_NOT_KEPT)
-    told: dict[str, Any] = {"status": as_json(await dashboard.status())}
-    return told | {"parts": await dashboard.parts()} if parts else told
+    body: dict[str, Any] = {"status": as_json(await dashboard.status())}
+    return body | {"parts": await dashboard.parts()} if parts else body
 
 
 def _dashboard(request: Request) -> Dashboard:

@@ -1,4 +1,4 @@
-"""What every endpoint asks first: which service this is, who asks, and how errors are told."""
+"""What every endpoint shares: its service, its keys, and its errors' documentation."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ async def admit(request: Request) -> Key:
     service = service_of(request)
     key = service.keys.check(_given(request))
     request.state.key_name = key.name
-    service.keys.spend(key, request.client.host if request.client else "")
+    service.keys.count(key, request.client.host if request.client else "")
     return key
 
 
 async def admit_admin(request: Request) -> Key:
     """The same, for what only an admin may do."""
     key = await admit(request)
-    # An open service knows nobody: a page that its operator looks at elsewhere could send this too.
+    # An open service knows nobody: a page that its operator has open elsewhere could send this too.
     origin = request.headers.get("origin") if service_of(request).keys.is_open else None
     if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
         raise Forbidden(f"sent by a page of '{origin[:80]}'; this takes the service's own, or no browser")

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from rockbank.core.terminal import errors_told, print_rows, stdout
+from rockbank.core.terminal import print_rows, report_user_errors, stdout
 
 
 def drift(
@@ -33,13 +33,13 @@ def drift(
     Takes what 'data add' takes. Exit status: 0 within the limits, 3 over one, 1 where nothing could be compared.
     """
     from rockbank.drift import compare as step
-    from rockbank.drift.scans import Asked, about, load, retrain_commands
+    from rockbank.drift.scans import DriftRequest, about, load, retrain_commands
 
-    asked = Asked(paths=tuple(paths), voxel_size=voxel_size, dataset=dataset, model=model, n=n, seed=seed)
+    request = DriftRequest(paths=tuple(paths), voxel_size=voxel_size, dataset=dataset, model=model, n=n, seed=seed)
     # Typer would end a Ctrl-C without a word.
-    with errors_told():
+    with report_user_errors():
         plan = load(
-            asked,
+            request,
             track=lambda each: track(each, "reading scans", console=Console(stderr=True)),
         )
         print_rows(about(plan))

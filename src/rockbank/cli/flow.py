@@ -9,7 +9,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from rockbank.core.terminal import errors_told, print_rows, stdout
+from rockbank.core.terminal import print_rows, report_user_errors, stdout
 
 
 def simulate(
@@ -37,7 +37,7 @@ def simulate(
         print_rows(step.about_case(loaded))
         return
     # Typer would end a Ctrl-C without a word.
-    with errors_told():
+    with report_user_errors():
         done = step.run(loaded, outputs)
     if verbose:
         table = Table(box=SIMPLE_HEAD, padding=(0, 1))
@@ -79,6 +79,6 @@ def observe(
     if dry_run:
         return
     # Typer would end a Ctrl-C without a word.
-    with errors_told():
+    with report_user_errors():
         step.run(loaded, plan)
     stdout.print(f"wrote {output}")

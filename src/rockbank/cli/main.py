@@ -11,7 +11,7 @@ from rockbank.cli.match import match_app
 from rockbank.cli.models import import_, models, promote, register, rollback, show
 from rockbank.cli.sample import sample
 from rockbank.cli.serve import serve
-from rockbank.core.terminal import errors_told
+from rockbank.core.terminal import report_user_errors
 
 _SCANS, _GENERATORS, _FLOW = "Scans", "Generators", "Flow"
 
@@ -26,8 +26,8 @@ app.command(rich_help_panel=_SCANS)(drift)
 for command in (models, show, register, promote, rollback, sample, serve):
     app.command(rich_help_panel=_GENERATORS)(command)
 app.command("import", rich_help_panel=_GENERATORS)(import_)
-for command in (simulate, observe):
-    app.command(rich_help_panel=_FLOW)(command)
+app.command(rich_help_panel=_FLOW)(simulate)
+app.command(rich_help_panel=_FLOW)(observe)
 app.add_typer(
     match_app,
     name="match",
@@ -38,7 +38,7 @@ app.add_typer(
 
 def main() -> None:
     """Run the command; what the user can mend is one line on standard error, and exit status 1."""
-    with errors_told():
+    with report_user_errors():
         app()
 
 

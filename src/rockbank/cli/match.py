@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from typer.core import TyperCommand, TyperGroup
 
-from rockbank.core.terminal import errors_told, print_rows, stdout
+from rockbank.core.terminal import print_rows, report_user_errors, stdout
 from rockbank.matching.methods.table import iterations_in_words, methods_in_words
 
 
@@ -82,7 +82,7 @@ def match(
         iterations=iterations,
         name=name,
     )
-    with errors_told():
+    with report_user_errors():
         if dry_run:
             from rockbank.workflows.match_about import about
 
@@ -114,7 +114,7 @@ def match_resume(run: RunFolder, workers: Workers = _CORES) -> None:
     """Go on with a run that was stopped or killed."""
     from rockbank.workflows import match as step
 
-    with errors_told():
+    with report_user_errors():
         step.go_on(run, workers)
     _print_results(run)
 
@@ -124,7 +124,7 @@ def match_report(run: RunFolder, workers: Workers = _CORES) -> None:
     """Write the report of a run's members as they are now."""
     from rockbank.workflows import match as step
 
-    with errors_told():
+    with report_user_errors():
         step.report(run, workers)
     _print_results(run)
 

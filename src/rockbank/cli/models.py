@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -15,7 +16,10 @@ from rockbank.core.errors import InputError
 from rockbank.core.terminal import stdout
 from rockbank.params import PARAMS, load_params
 
-# As short as they have to be for a terminal of 80 columns; in the order of card.HEADLINE.
+if TYPE_CHECKING:
+    from rockbank.mlops.registry import Entry
+
+# In the order of card.HEADLINE.
 _HEADS = ("FID", "KID", "S2 dist.", "diversity", "memor.")
 Name = Annotated[str, typer.Argument(help="a registered model, such as shale", metavar="NAME")]
 
@@ -25,28 +29,16 @@ def models(
     next_commands: Annotated[bool, typer.Option("--next", help="and what to type next")] = False,
 ) -> None:
     """List the registered generators with their scores."""
-    from rockbank.generator.card import HEADLINE
     from rockbank.mlops import registry
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
-    for column in ("model", "generator", *_HEADS):
-        table.add_column(column, no_wrap=True)
-    extractors = set()
-    for model in [name] if name else registry.names():
-        for entry in registry.versions(model):
-            extractors.add(entry.tags.get("extractor", "unknown"))
-            table.add_row(
-                "\n".join((f"{entry.name}/{entry.version}", *(f"@{alias}" for alias in entry.aliases))),
-                entry.tags.get("generator", ""),
-                *(_short(entry.tags.get(metric)) for metric in HEADLINE),
-            )
-    if not table.row_count:
+    entries = [entry for model in ([name] if name else registry.names()) for entry in registry.versions(model)]
+    if not entries:
         stdout.print("no generator is registered yet; 'dvc repro' makes and registers them")
         return
-    stdout.print(table)
+    stdout.print(table_of(entries))
     stdout.print("FID, KID, S2 distance to held-out rock: the less the better. Diversity: 1 is the rock's.")
     stdout.print("Memorisation (memor.): 1 is as far from the training crops as rock never seen, 0 is a copy of them.")
-    for extractor in sorted(extractors):
+    for extractor in sorted({entry.tags.get("extractor", "unknown") for entry in entries}):
         stdout.print(f"Extractor: {extractor}; scores of different ones are not comparable.")
     if next_commands:
         stdout.print(
@@ -55,6 +47,23 @@ def models(
             "  make ui                                                       compare the runs in the MLflow UI\n"
             "  rockbank data add SCAN.tif --voxel-size 60e-9 --replace       train on your own scan"
         )
+
+
+def table_of(entries: Sequence[Entry]) -> Table:
+    """A row for each version, with its aliases and scores; it fits a terminal of 80 columns."""
+    from rockbank.generator.card import HEADLINE
+
+    # A space on one side of a column is enough: the box has another.
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("model", "generator", *_HEADS):
+        table.add_column(column, no_wrap=True)
+    for entry in entries:
+        table.add_row(
+            "\n".join((f"{entry.name}/{entry.version}", *(f"@{alias}" for alias in entry.aliases))),
+            entry.tags.get("generator", ""),
+            *(_short(entry.tags.get(metric)) for metric in HEADLINE),
+        )
+    return table
 
 
 def _short(value: str | None) -> str:
@@ -118,21 +127,21 @@ def promote(
     first: Annotated[bool, typer.Option("--first", help="do nothing where there is a champion")] = False,
 ) -> None:
     """Make a version the champion, if its files, its verdict and its scores hold."""
-    from rockbank.mlops import registry
+    from rockbank.mlops import promotion, registry
 
     if first and (champion := registry.champion(name)) is not None:
         stdout.print(f"{name}@champion is version {champion.version} already")
         return
-    entry, before = registry.promote(name, load_params(PARAMS).gate, version)
+    entry, before = promotion.promote(name, load_params(PARAMS).gate, version)
     was = f"; before, it was version {before.version}" if before else ""
     stdout.print(f"{name}@champion is version {entry.version}, {entry.tags['generator']}{was}")
 
 
 def rollback(name: Name) -> None:
     """Give the title back to the champion before this one."""
-    from rockbank.mlops import registry
+    from rockbank.mlops import promotion
 
-    entry, left = registry.rollback(name)
+    entry, left = promotion.rollback(name)
     stdout.print(f"{name}@champion is version {entry.version} again; it was version {left.version}")
 
 
@@ -145,14 +154,14 @@ def import_(
     register_as: Annotated[str | None, typer.Option("--as", help="the registered model; else the family's")] = None,
     source: Annotated[str, typer.Option(help="where the weights come from")] = "not stated",
 ) -> None:
-    """Bring a foreign generator through the same score, export, gate and registration."""
-    from rockbank.stages.import_weights import bring
+    """Import a foreign generator: the same score, export, gate and registration as of our own."""
+    from rockbank.stages.import_weights import import_weights
 
     try:
         shape = tuple(int(size) for size in latent.split(","))
     except ValueError:
         raise InputError(f"--latent: got '{latent}'; use whole numbers, such as 50,1,2") from None
-    bring(
+    import_weights(
         path,
         network=network,
         latent=shape,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rockbank.core.errors import InputError
-from rockbank.core.terminal import errors_told, stdout
+from rockbank.core.terminal import report_user_errors, stdout
 
 _N_MAX = 100_000
 Model = Annotated[str, typer.Argument(help="NAME@ALIAS such as shale@champion, or NAME/VERSION", metavar="MODEL")]
@@ -55,18 +55,18 @@ def sample(
     if size is not None and window is not None:
         raise InputError(f"--size {size} and --window {window}: give one of them; a size is a window at (0, 0)")
     if size is not None or window is not None:
-        asked = parse_size(size) if size is not None else parse_window(str(window))
+        part = parse_size(size) if size is not None else parse_window(str(window))
         # Typer would end a Ctrl-C without a word.
-        with errors_told():
+        with report_user_errors():
             stdout.print(
-                step.window_here(model, output, asked, n or 1, seed, truncation)
+                step.window_here(model, output, part, n or 1, seed, truncation)
                 if url is None
-                else step.window_there(url, model, output, asked, n or 1, seed, truncation)
+                else step.window_there(url, model, output, part, n or 1, seed, truncation)
             )
         return
     n = 16 if n is None else n
     if url is None:
-        with errors_told():
+        with report_user_errors():
             stdout.print(step.sample_here(model, output, n, seed, truncation, condition))
     else:
         stdout.print(step.sample_there(url, model, output, n, seed, truncation, condition))

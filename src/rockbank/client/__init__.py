@@ -6,10 +6,21 @@
 `AsyncClient` has the same methods, awaited.
 """
 
+import warnings
+from typing import Any
+
 from rockbank.client.asynchronous import AsyncClient
 from rockbank.client.blocking import Client
 from rockbank.client.errors import ClientError, Unreachable
-from rockbank.client.patience import Patience
+from rockbank.client.retry import RetryPolicy
 from rockbank.client.samples import Origin, Samples
 
-__all__ = ["AsyncClient", "Client", "ClientError", "Origin", "Patience", "Samples", "Unreachable"]
+__all__ = ["AsyncClient", "Client", "ClientError", "Origin", "RetryPolicy", "Samples", "Unreachable"]
+
+
+def __getattr__(name: str) -> Any:
+    """The old name of RetryPolicy, for one version."""
+    if name == "Patience":
+        warnings.warn("Patience is now RetryPolicy; 0.2 has the new name alone", DeprecationWarning, stacklevel=2)
+        return RetryPolicy
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rockbank.client import exchange
-from rockbank.client.patience import Patience
+from rockbank.client.retry import RetryPolicy, choose_policy
 from rockbank.client.samples import Body, Origin, Progress, Samples, read_origin, read_samples
 from rockbank.core.files import replacing
 
@@ -27,20 +27,22 @@ class AsyncClient:
         *,
         key: str | None = None,
         timeout: float = exchange.TIMEOUT,
-        patience: Patience | None = None,
+        retry: RetryPolicy | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
-        """Open a client; the server is not asked yet.
+        """Open a client; no request is made yet.
 
         Args:
             url: such as http://127.0.0.1:8000.
             key: for a server that wants one; None for the environment's ROCKBANK_API_KEY, if it is there.
             timeout: seconds without a byte after which a connection counts as broken.
-            patience: how often and after how long a request is made again.
+            retry: how often and after how long a request is made again.
             transport: httpx's, for what its own cannot do.
+            patience: the old name of `retry`; deprecated.
         """
         self.url = exchange.address(url)
-        self._patience = patience or Patience()
+        self._retry = choose_policy(retry, patience)
         self._http = httpx.AsyncClient(transport=transport, **exchange.open_options(key, timeout))
 
     async def models(self) -> list[dict[str, Any]]:
@@ -72,7 +74,7 @@ class AsyncClient:
             size: width and height in pixels, of images of an endless generator; None for its own size.
             window: x, y, width and height in pixels of the seed's endless images, in place of a size.
             porosity: of the samples that are wanted, such as 0.12, which means 0.11 to 0.13, or (0.05, 0.15): the first
-                `n` of the seed that have it, whose `places` among all of its samples are told.
+                `n` of the seed that have it, whose `places` among all of its samples they carry.
             specific_surface: likewise, 1/pixel; one of both.
             progress: called with the count of samples that have come, or of rows where a size or a window is given.
 
@@ -145,7 +147,7 @@ class AsyncClient:
 
     async def _fetch(self, call: exchange.Call, body: Body) -> httpx.Headers:
         """Make the call until it is answered; the answer's headers, when its body is whole."""
-        tries = exchange.Tries(call, self.url, self._patience)
+        tries = exchange.Tries(call, self.url, self._retry)
         while True:
             try:
                 async with self._http.stream(

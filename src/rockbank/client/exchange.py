@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rockbank.client.errors import ClientError, Unreachable
-from rockbank.client.patience import PASSING, Patience, retry_after
+from rockbank.client.retry import PASSING, RetryPolicy, retry_after
 from rockbank.core.errors import InputError
 
 KEY = "ROCKBANK_API_KEY"
@@ -40,7 +40,7 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What is asked for of all that a seed gives: a part of its endless images, or samples that meet a condition.
+    """The requested part of all that a seed gives: a part of its endless images, or samples that meet a condition.
 
     Attributes:
         size: width and height, pixels; the window at (0, 0).
@@ -67,10 +67,10 @@ MODELS = Call(method="GET", path="/v2/models")
 class Tries:
     """Of one call: after each try that failed, how long to wait, or the error to give up with."""
 
-    def __init__(self, call: Call, address: str, patience: Patience) -> None:
+    def __init__(self, call: Call, address: str, retry: RetryPolicy) -> None:
         self._call = call
         self._address = address
-        self._patience = patience
+        self._retry = retry
         self._n_failed = 0
 
     def after_answer(self, response: httpx.Response) -> float:
@@ -81,7 +81,7 @@ class Tries:
         """
         wait = None
         if response.status_code in PASSING:
-            wait = self._patience.wait(self._n_failed, retry_after(response.headers))
+            wait = self._retry.wait(self._n_failed, retry_after(response.headers))
         self._n_failed += 1
         if wait is None:
             raise self._refusal(response)
@@ -93,7 +93,7 @@ class Tries:
         Raises:
             Unreachable: where it has happened too often.
         """
-        wait = self._patience.wait(self._n_failed)
+        wait = self._retry.wait(self._n_failed)
         self._n_failed += 1
         if wait is None:
             reason = str(error) or type(error).__name__
@@ -103,7 +103,7 @@ class Tries:
         return wait
 
     def _refusal(self, response: httpx.Response) -> ClientError:
-        message, request_id = _told(response)
+        message, request_id = _message(response)
         tries = f", {self._n_failed} times" if self._n_failed > 1 else ""
         return ClientError(
             f"{self._address}{self._call.path}: {response.status_code}{tries}: {message}",
@@ -226,11 +226,11 @@ def _model(name: str, version: str | None) -> str:
     return f"/v2/models/{quote(name, safe='')}" + ("" if version is None else f"/versions/{quote(version, safe='')}")
 
 
-def _told(response: httpx.Response) -> tuple[str, str | None]:
+def _message(response: httpx.Response) -> tuple[str, str | None]:
     """The server's message and request id; a proxy's page is cut short."""
     request_id = response.headers.get("x-request-id")
     try:
-        told = response.json()
-        return str(told["error"]), told.get("request_id", request_id)
+        body = response.json()
+        return str(body["error"]), body.get("request_id", request_id)
     except (ValueError, KeyError, TypeError, AttributeError):
         return response.text.strip()[:200] or response.reason_phrase or "no message", request_id

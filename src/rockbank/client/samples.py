@@ -63,7 +63,7 @@ class Samples(Origin):
 
 
 def read_origin(headers: Mapping[str, str]) -> Origin:
-    """The origin that a response's headers tell.
+    """The origin in a response's headers.
 
     Raises:
         ClientError: where they do not: the server is not one of ours.
@@ -86,8 +86,8 @@ def read_origin(headers: Mapping[str, str]) -> Origin:
         ) from error
 
 
-def _places(told: str | None) -> tuple[int, ...] | None:
-    return None if told is None else tuple(int(place) for place in json.loads(told))
+def _places(header: str | None) -> tuple[int, ...] | None:
+    return None if header is None else tuple(int(place) for place in json.loads(header))
 
 
 class Body:
@@ -106,13 +106,13 @@ class Body:
         self._row_bytes = row_bytes
         self._start = 0
         self._sample_bytes = 0
-        self._n_told = 0
+        self._n_counted = 0
 
     def begin(self) -> None:
         """Throw away what an earlier try has written."""
         self._file.seek(0)
         self._file.truncate()
-        self._sample_bytes = self._n_told = 0
+        self._sample_bytes = self._n_counted = 0
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes."""
@@ -125,8 +125,8 @@ class Body:
         self._file.write(chunk)
         if self._progress is not None and self._sample_bytes:
             n_come = (self._file.tell() - self._start) // self._sample_bytes
-            if n_come > self._n_told:
-                self._n_told = n_come
+            if n_come > self._n_counted:
+                self._n_counted = n_come
                 self._progress(n_come)
 
     def _measure(self, chunk: bytes) -> None:

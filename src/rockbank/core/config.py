@@ -1,10 +1,13 @@
-"""Sections of a YAML file as frozen dataclasses: every key known, every value of its type, or an InputError."""
+"""Sections of a YAML or JSON file as frozen dataclasses: every key known, every value of its type, or an InputError.
+
+What is wrong is collected, so that one error names all of it, a line each.
+"""
 
 from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +17,7 @@ import yaml
 from rockbank.core.errors import InputError
 
 Kind = TypeVar("Kind")
+Key = TypeVar("Key")
 
 
 def load_sections(path: Path, kind: type[Kind], remedy: str) -> Kind:
@@ -28,8 +32,8 @@ def load_sections(path: Path, kind: type[Kind], remedy: str) -> Kind:
         remedy: what to do where there is no such file.
 
     Raises:
-        InputError: for a missing file, an unknown or missing key, a wrong type or an impossible
-            combination, naming file, section and key.
+        InputError: for a missing file, and for unknown or missing keys, wrong types and impossible combinations, with
+            file, section and key of each.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; {remedy}")
@@ -40,11 +44,15 @@ def load_sections(path: Path, kind: type[Kind], remedy: str) -> Kind:
     try:
         return typing.cast(Kind, convert(raw, kind, ""))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
 
 
 def convert(raw: Any, kind: Any, where: str) -> Any:
-    """`raw` from YAML as the annotated type `kind`, or an InputError that starts with its key, `where`."""
+    """`raw` from YAML as the annotated type `kind`.
+
+    Raises:
+        InputError: with a line for each value that does not fit, which starts with its key, within `where`.
+    """
     origin = typing.get_origin(kind)
     if origin is typing.Annotated:
         return _named(where, typing.get_args(kind)[1], raw)
@@ -53,14 +61,18 @@ def convert(raw: Any, kind: Any, where: str) -> Any:
     if origin is dict:
         expect(isinstance(raw, Mapping), where, raw, "a mapping")
         value_kind = typing.get_args(kind)[1]
-        return {str(key): convert(value, value_kind, f"{where}.{key}") for key, value in raw.items()}
+        return _each({str(key): (value, value_kind, f"{where}.{key}") for key, value in raw.items()})
     if origin is tuple:
         expect(isinstance(raw, list), where, raw, "a list")
         kinds = typing.get_args(kind)
         if kinds[-1] is Ellipsis:
             kinds = (kinds[0],) * len(raw)
         expect(len(raw) == len(kinds), where, raw, f"a list of {len(kinds)} values")
-        return tuple(convert(value, each, where) for value, each in zip(raw, kinds, strict=True))
+        each = {
+            i: (value, of, f"{where}[{i}]" if is_dataclass(of) else where)
+            for i, (value, of) in enumerate(zip(raw, kinds, strict=True))
+        }
+        return tuple(_each(each).values())
     if origin in (typing.Union, types.UnionType):
         if raw is None:
             return None
@@ -85,17 +97,39 @@ def convert(raw: Any, kind: Any, where: str) -> Any:
     return raw
 
 
+def expect(holds: bool, where: str, got: Any, wanted: str) -> None:
+    """An InputError that starts with the key `where`, unless the condition holds."""
+    if not holds:
+        raise InputError(f"{where}: expected {wanted}, got {got!r}")
+
+
+def _each(values: Mapping[Key, tuple[Any, Any, str]]) -> dict[Key, Any]:
+    """`convert` of each, or one InputError with the lines of all that do not fit."""
+    found, problems = {}, []
+    for key, arguments in values.items():
+        try:
+            found[key] = convert(*arguments)
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
+    return found
+
+
 def _convert_section(raw: Any, kind: type, where: str) -> Any:
     expect(isinstance(raw, Mapping), where or "the file", raw, "a mapping")
     hints = typing.get_type_hints(kind, include_extras=True)
     required = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
-    for key in raw:
-        if key not in required:
-            raise InputError(f"unknown key '{key}'{_within(where)}; known are {list(required)}")
-    for key, is_required in required.items():
-        if is_required and key not in raw:
-            raise InputError(f"missing key '{key}'{_within(where)}")
-    values = {key: convert(value, hints[key], f"{where}.{key}".lstrip(".")) for key, value in raw.items()}
+    within = f" in section '{where}'" if where else ""
+    problems = [f"unknown key '{key}'{within}; known are {list(required)}" for key in raw if key not in required]
+    problems += [f"missing key '{key}'{within}" for key, needed in required.items() if needed and key not in raw]
+    known = {key: (raw[key], hints[key], f"{where}.{key}".lstrip(".")) for key in required if key in raw}
+    try:
+        values = _each(known)
+    except InputError as error:
+        problems.append(str(error))
+    if problems:
+        raise InputError("\n".join(problems))
     try:
         return kind(**values)
     except InputError as error:
@@ -103,18 +137,8 @@ def _convert_section(raw: Any, kind: type, where: str) -> Any:
         raise InputError(said if said.startswith(f"{where}:") else f"{where}.{said}".lstrip(".")) from error
 
 
-def _within(where: str) -> str:
-    return f" in section '{where}'" if where else ""
-
-
-def _named(where: str, read: Any, raw: Any) -> Any:
+def _named(where: str, read: Callable[[Any], Any], raw: Any) -> Any:
     try:
         return read(raw)
     except ValueError as error:
         raise InputError(f"{where}: {error}") from error
-
-
-def expect(holds: bool, where: str, got: Any, wanted: str) -> None:
-    """An InputError that starts with the key `where`, unless the condition holds."""
-    if not holds:
-        raise InputError(f"{where}: expected {wanted}, got {got!r}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from rockbank.core.provenance import data_md5
 
 DATA = Path("data")
-# The family whose crops are cut from data/; the others are drawn from a law.
+# The family whose crops are cut from data/; the others are synthetic.
 SCANNED = "shale"
 CHECKPOINTS = Path(".checkpoints")
 HISTORY = "history.csv"
@@ -16,7 +16,7 @@ TRAINING_PICTURE = "training.png"
 
 
 @dataclass(frozen=True)
-class Layout:
+class ProjectPaths:
     """The folders of one pipeline: the project's own, or those of a test."""
 
     artifacts: Path = Path("artifacts")
@@ -65,9 +65,9 @@ class Layout:
 
 
 # The project's own.
-PIPELINE = Layout()
+PIPELINE = ProjectPaths()
 
 
-def origin(family: str, layout: Layout) -> str | None:
-    """DVC's md5 of the raw data of a family, or of its crops where they come from a law."""
-    return data_md5(str(DATA if family == SCANNED else layout.crops(family)))
+def origin(family: str, paths: ProjectPaths) -> str | None:
+    """DVC's md5 of the raw data of a family, or of its crops where they are synthetic."""
+    return data_md5(str(DATA if family == SCANNED else paths.crops(family)))

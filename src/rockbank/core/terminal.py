@@ -1,4 +1,4 @@
-"""What a command says: results on standard output; progress and errors on standard error."""
+"""Output of commands: results on standard output, progress and errors on standard error."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rockbank.core.errors import UserError
 
 # Between two lines of progress where there is no terminal to draw a bar on.
 LINE_SECONDS = 30.0
-# What a command has to say goes to standard output; how it is at work, and what went wrong, to standard error.
+# `stdout` is for results; `terminal`, on standard error, for progress and errors.
 stdout = Console(highlight=False, soft_wrap=True)
 terminal = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def errors_told() -> Iterator[None]:
-    """Tell what the user can mend in a line on standard error, and exit with status 1; 130 for Ctrl-C.
+def report_user_errors() -> Iterator[None]:
+    """Report what the user can mend in a line on standard error, and exit with status 1; 130 for Ctrl-C.
 
     Any other error is a bug, and keeps its traceback.
     """
@@ -67,11 +67,11 @@ def progress(what: str, total: int, done: float = 0) -> Iterator[Advance]:
             if says:
                 bar.update(task, says=says)
             if not terminal.is_terminal:
-                line.tell(min(round(done, 6), total), says)
+                line.write(min(round(done, 6), total), says)
 
         yield advance
         if not terminal.is_terminal:
-            line.tell(min(round(done, 6), total), "", is_last=True)
+            line.write(min(round(done, 6), total), "", is_last=True)
 
 
 class _Lines:
@@ -81,7 +81,7 @@ class _Lines:
         self._what, self._total, self._says = what, total, ""
         self._start = self._last = time.monotonic()
 
-    def tell(self, done: float, says: str, *, is_last: bool = False) -> None:
+    def write(self, done: float, says: str, *, is_last: bool = False) -> None:
         self._says = says or self._says
         now = time.monotonic()
         if is_last or now - self._last >= LINE_SECONDS:

@@ -1,1 +1,1 @@
-"""From raw scans, or from a law, to crops."""
+"""From raw scans, or from object models, to crops."""

@@ -1,16 +1,17 @@
-"""data/manifest.yaml: what the raw volumes are, and how their phase of interest is told from the rest."""
+"""data/manifest.yaml: what the raw volumes are, and how their phase of interest is segmented from the rest."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 
+from rockbank.core.config import load_sections
 from rockbank.core.errors import InputError
 from rockbank.core.files import write_text
 
@@ -24,6 +25,14 @@ class VolumeError(InputError):
     """A raw volume, or its entry in the manifest, cannot be used; the message names the file and the remedy."""
 
 
+def _number(raw: Any) -> Any:
+    """YAML 1.1 takes 60e-9 for text: it wants 6.0e-8."""
+    if isinstance(raw, str):
+        with suppress(ValueError):
+            return float(raw)
+    return float(raw) if isinstance(raw, int) and not isinstance(raw, bool) else raw
+
+
 @dataclass(frozen=True, kw_only=True)
 class SegmentationRule:
     """How the dark phase of a volume is found.
@@ -33,20 +42,16 @@ class SegmentationRule:
         threshold: intensity in [0, 1], or "otsu", which prepare resolves on the training region.
     """
 
-    smoothing: float
-    threshold: float | Literal["otsu"]
+    smoothing: Annotated[float, _number]
+    threshold: Annotated[float | Literal["otsu"], _number]
 
     def __post_init__(self) -> None:
         if not _is_number(self.smoothing) or not 0 <= self.smoothing <= SMOOTHING_MAX:
-            raise VolumeError(
-                f"segmentation.smoothing: got {self.smoothing!r}; use pixels in [0, {SMOOTHING_MAX:g}], such as 1.5"
-            )
+            raise VolumeError(f"smoothing: got {self.smoothing!r}; use pixels in [0, {SMOOTHING_MAX:g}], such as 1.5")
         if self.threshold == "otsu":
             return
         if not _is_number(self.threshold) or not 0 < self.threshold < 1:
-            raise VolumeError(
-                f"segmentation.threshold: got {self.threshold!r}; use 'otsu' or an intensity between 0 and 1"
-            )
+            raise VolumeError(f"threshold: got {self.threshold!r}; use 'otsu' or an intensity between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +68,7 @@ class VolumeEntry:
     """
 
     file: str
-    voxel_size: float
+    voxel_size: Annotated[float, _number]
     segmentation: SegmentationRule
     licence: str
     source: str
@@ -125,64 +130,19 @@ def load_manifest(folder: Path) -> Manifest:
     """Read and check manifest.yaml in `folder`.
 
     Raises:
-        VolumeError: for a missing or malformed file, naming it, the entry and the key.
+        VolumeError: for a missing or malformed file, naming it, and the entry and the key of all that is wrong.
     """
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise VolumeError(
-            f"{path}: no such file; run 'dvc pull' for the sample, or 'rockbank data add' for a volume of yours"
-        )
+    remedy = "run 'dvc pull' for the sample, or 'rockbank data add' for a volume of yours"
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise VolumeError(f"{path}: not YAML: {error}; correct it or make it again") from error
-    try:
-        section = _section(raw, ("volumes",))
-        if not isinstance(section["volumes"], list):
-            raise VolumeError(f"volumes: got {section['volumes']!r}; use a list of entries")
-        return Manifest(volumes=tuple(_entry(each, i) for i, each in enumerate(section["volumes"])))
-    except VolumeError as error:
-        raise VolumeError(f"{path}: {error}") from error
+        return load_sections(folder / MANIFEST, Manifest, remedy)
+    except InputError as error:
+        raise VolumeError(str(error)) from error
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.yaml into `folder`, whole or not at all."""
     entries = [asdict(entry) for entry in manifest.volumes]
     write_text(folder / MANIFEST, yaml.safe_dump({"volumes": entries}, sort_keys=False, width=120))
-
-
-def _entry(raw: Any, index: int) -> VolumeEntry:
-    name = raw.get("file", index) if isinstance(raw, Mapping) else index
-    try:
-        values = dict(_section(raw, tuple(VolumeEntry.__dataclass_fields__)))
-        rule = dict(_section(values["segmentation"], tuple(SegmentationRule.__dataclass_fields__), "segmentation."))
-        # YAML 1.1 reads 60e-9 as text: it wants 6.0e-8.
-        values["voxel_size"] = _number(values["voxel_size"])
-        values["segmentation"] = SegmentationRule(**{key: _number(value) for key, value in rule.items()})
-        return VolumeEntry(**values)
-    except VolumeError as error:
-        raise VolumeError(f"volumes[{name}]: {error}") from error
-
-
-def _section(raw: Any, known: tuple[str, ...], where: str = "") -> Mapping[str, Any]:
-    if not isinstance(raw, Mapping):
-        raise VolumeError(f"{where.rstrip('.') or 'the entry'}: got {raw!r}; use a mapping with the keys {list(known)}")
-    for key in raw:
-        if key not in known:
-            raise VolumeError(f"unknown key '{where}{key}'; known are {list(known)}")
-    for key in known:
-        if key not in raw:
-            raise VolumeError(f"missing key '{where}{key}'; add it")
-    return raw
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _is_number(value: Any) -> bool:

@@ -112,7 +112,7 @@ class Drift:
 
 def run(plan: Plan) -> Drift:
     """Measure both, and how far apart they are."""
-    reference, rng = plan.reference, np.random.default_rng(plan.asked.seed)
+    reference, rng = plan.reference, np.random.default_rng(plan.request.seed)
     n = len(plan.new.crops) + (0 if reference.crops is None else len(reference.crops.crops))
     with progress("measuring crops", n) as advance:
         profile = _profile(plan.new.crops, plan.new.segmentation, advance)

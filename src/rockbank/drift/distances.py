@@ -1,6 +1,6 @@
 """Drift: how far samples of rock are from a reference, and how far two sets of one and the same rock would be.
 
-Distances between distributions are told from chance by resampling: a limit is a high quantile of the distances that
+Distances between distributions are held against chance by resampling: a limit is a high quantile of the distances that
 sets of the same size drawn from one distribution have, times a margin. `calibrate` takes samples as independent, which
 those of a generator are. Crops of a scan are not, as neighbours share pixels and their surroundings: for them
 `patches` parts a reference into a region and the rest.
@@ -22,8 +22,8 @@ from rockbank.rock.descriptors import LAGS, porosity, specific_surface
 N_RESAMPLES = 400
 QUANTILE = 0.99
 # A monitor compares some eight statistics hundreds of times a day. Of 10,000 windows of 256 of a normal, a skewed and
-# a two-valued law this margin leaves 3 to 5 over a limit, 1.25 left 9 to 63; a mean 0.4 standard deviations off is
-# still seen in every window.
+# a two-valued distribution this margin leaves 3 to 5 over a limit, 1.25 left 9 to 63; a mean 0.4 standard deviations
+# off is still seen in every window.
 MARGIN = 1.5
 # What a region of fewer crops says is mostly chance.
 N_PATCH_MIN = 32
@@ -143,19 +143,19 @@ def calibrate(
         rng: of the resampling.
     """
     ordered = np.sort(reference)
-    drawn = []
+    resampled = []
     for _ in range(N_RESAMPLES):
         # Once because the source is itself a sample, and once more for the window.
         again = rng.choice(source, len(source))
-        drawn.append(quick_distances(rng.choice(again, size), ordered))
-    return limits(drawn)
+        resampled.append(quick_distances(rng.choice(again, size), ordered))
+    return limits(resampled)
 
 
-def limits(drawn: list[Distances]) -> Distances:
+def limits(resampled: list[Distances]) -> Distances:
     """The quantile of distances between sets of one distribution, times the margin."""
     return Distances(
-        wasserstein=MARGIN * float(np.quantile([each.wasserstein for each in drawn], QUANTILE)),
-        ks=min(1.0, MARGIN * float(np.quantile([each.ks for each in drawn], QUANTILE))),
+        wasserstein=MARGIN * float(np.quantile([each.wasserstein for each in resampled], QUANTILE)),
+        ks=min(1.0, MARGIN * float(np.quantile([each.ks for each in resampled], QUANTILE))),
     )
 
 
@@ -212,8 +212,8 @@ def calibrate_by_patches(
     parted: Iterator[tuple[Int[np.ndarray, " inside"], Int[np.ndarray, " outside"]]],
 ) -> dict[str, Distances]:
     """The limits of each statistic, from what `compare` finds between regions of one reference and their rests."""
-    drawn: dict[str, list[Distances]] = {}
+    resampled: dict[str, list[Distances]] = {}
     for inside, outside in parted:
         for name, each in compare(inside, outside).items():
-            drawn.setdefault(name, []).append(each)
-    return {name: limits(each) for name, each in drawn.items()}
+            resampled.setdefault(name, []).append(each)
+    return {name: limits(each) for name, each in resampled.items()}

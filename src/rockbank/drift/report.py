@@ -59,7 +59,7 @@ def to_html(drift: Drift) -> str:
         *_pictures(drift),
         f"<section><h2>What was compared</h2>\n<dl>{origin}</dl></section>",
     ]
-    return page(f"Drift: {', '.join(path.name for path in drift.plan.asked.paths)}", body)
+    return page(f"Drift: {', '.join(path.name for path in drift.plan.request.paths)}", body)
 
 
 _NOTE = (
@@ -106,22 +106,22 @@ def _pictures(drift: Drift) -> Iterator[str]:
 
 def _draw_crops(new: UInt[np.ndarray, "n 1 h w"], reference: UInt[np.ndarray, "m 1 h w"] | None) -> bytes:
     shown = {NEW: new} if reference is None else {NEW: new, REFERENCE: reference}
-    drawn = empty_figure((WIDTH, WIDTH / 2 + 0.3))
-    axes = drawn.subplots(1, 2, gridspec_kw={"wspace": 0.04})
+    picture = empty_figure((WIDTH, WIDTH / 2 + 0.3))
+    axes = picture.subplots(1, 2, gridspec_kw={"wspace": 0.04})
     for axis in axes:
         axis.set_axis_off()
     for axis, (name, crops) in zip(axes, shown.items(), strict=False):
         # Evenly through the set, which is ordered by region.
         chosen = np.linspace(0, len(crops) - 1, min(N_SHOWN, len(crops))).astype(int)
-        sheet = grid(to_intensity(np.asarray(crops[chosen])), N_COLUMNS)
-        axis.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        tiled = grid(to_intensity(np.asarray(crops[chosen])), N_COLUMNS)
+        axis.imshow(tiled, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axis.set_title(name, fontsize=11)
-    return to_png(drawn)
+    return to_png(picture)
 
 
 def _draw_grey(new: Profile, reference: Profile, plan: Plan) -> bytes:
-    drawn = empty_figure((WIDTH, 3.4))
-    axis = drawn.subplots()
+    picture = empty_figure((WIDTH, 3.4))
+    axis = picture.subplots()
     thresholds = (plan.reference.segmentation.threshold, plan.new.segmentation.threshold)
     for (profile, name, colour), threshold in zip(_both(new, reference), thresholds, strict=True):
         _, scale = profile.on_its_scale()
@@ -133,7 +133,7 @@ def _draw_grey(new: Profile, reference: Profile, plan: Plan) -> bytes:
     axis.set_ylim(bottom=0)
     tidy(axis)
     axis.legend(frameon=False, fontsize=9)
-    return to_png(drawn)
+    return to_png(picture)
 
 
 def _both(new: Profile, reference: Profile) -> tuple[tuple[Profile, str, str], ...]:
@@ -142,9 +142,9 @@ def _both(new: Profile, reference: Profile) -> tuple[tuple[Profile, str, str], .
 
 def _draw_distributions(new: Profile, reference: Profile) -> bytes:
     shown = {"mean": "", "std": "", "porosity": "", "specific_surface": ", 1/pixel"}
-    drawn = empty_figure((WIDTH, 5.2))
+    picture = empty_figure((WIDTH, 5.2))
     all_values = [(profile.on_its_scale()[0], name, colour) for profile, name, colour in _both(new, reference)]
-    for axis, (name, unit) in zip(drawn.subplots(2, 2).ravel(), shown.items(), strict=True):
+    for axis, (name, unit) in zip(picture.subplots(2, 2).ravel(), shown.items(), strict=True):
         both = np.concatenate([values[name] for values, _, _ in all_values])
         # A constant has no range to divide.
         edges = np.linspace(both.min(), both.max() + 1e-6, 31)
@@ -154,8 +154,8 @@ def _draw_distributions(new: Profile, reference: Profile) -> bytes:
         axis.set(xlabel=STATISTICS[name] + unit, ylabel="% of crops")
         axis.set_ylim(bottom=0)
         tidy(axis)
-    drawn.axes[0].legend(frameon=False, fontsize=9)
-    return to_png(drawn)
+    picture.axes[0].legend(frameon=False, fontsize=9)
+    return to_png(picture)
 
 
 def _steps(
@@ -166,8 +166,8 @@ def _steps(
 
 
 def _draw_s2(drift: Drift) -> bytes:
-    drawn = empty_figure((WIDTH, 4.0))
-    axis = drawn.subplots()
+    picture = empty_figure((WIDTH, 4.0))
+    axis = picture.subplots()
     curves = drift.profile.curves
     mean, std = _reference_band(drift.reference, drift.plan.reference.described)
     lags = np.arange(len(mean))
@@ -181,7 +181,7 @@ def _draw_s2(drift: Drift) -> bytes:
     axis.set_ylim(bottom=0)
     tidy(axis)
     axis.legend(frameon=False, fontsize=9)
-    return to_png(drawn)
+    return to_png(picture)
 
 
 def _reference_band(

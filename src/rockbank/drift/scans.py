@@ -15,7 +15,7 @@ import pandas as pd
 
 from rockbank.core.errors import InputError
 from rockbank.core.files import read_json
-from rockbank.core.paths import DATA, PIPELINE, SCANNED, Layout
+from rockbank.core.paths import DATA, PIPELINE, SCANNED, ProjectPaths
 from rockbank.data.cutting import cut_whole
 from rockbank.data.manifest import MANIFEST, SegmentationRule
 from rockbank.data.volumes import add_volumes, load_manifest, read_volumes
@@ -29,7 +29,7 @@ REFERENCE_CROPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class DriftRequest:
     """What is to be compared, and with what.
 
     Attributes:
@@ -57,8 +57,8 @@ class Reference:
         name: what it is, in words.
         size: pixels a side of a crop.
         voxel_size: metres.
-        segmentation: how its phase was told, with the threshold as a number.
-        rule: how that of a new scan is told: the one in data/, or that number where there is none.
+        segmentation: how its phase was segmented, with the threshold as a number.
+        rule: how that of a new scan is segmented: the one in data/, or that number where there is none.
         crops: a sample of the training crops; None where only statistics are there.
         n_voxels: of the regions that the training crops were cut from.
         described: reference.json, where there are no crops.
@@ -79,47 +79,47 @@ class Plan:
     """Scans that were read and cut, and their reference.
 
     Attributes:
-        asked: by the user.
+        request: of the user.
         reference: that they are held against.
         new: their crops; where the rule is Otsu's, its segmentation has the threshold of the new scans themselves.
         n_voxels: of the new scans.
     """
 
-    asked: Asked
+    request: DriftRequest
     reference: Reference
     new: CropSet
     n_voxels: int
 
 
 def load(
-    asked: Asked,
-    layout: Layout = PIPELINE,
+    request: DriftRequest,
+    paths: ProjectPaths = PIPELINE,
     track: Callable[[Iterable[Path]], Iterable[Path]] = iter,
 ) -> Plan:
     """Read the scans, cut crops of the reference's size from all over them, and find their reference.
 
     Args:
-        asked: by the user.
-        layout: where the training crops lie.
+        request: of the user.
+        paths: where the training crops lie.
         track: wraps the loop over paths, for a progress bar.
 
     Raises:
         InputError: for a scan that `rockbank data add` would refuse, or that has voxels of another size, naming it.
     """
-    reference = _from_registry(asked.model) if asked.model else _from_crops(asked, layout)
+    reference = _from_registry(request.model) if request.model else _from_crops(request, paths)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "scans"
         entries = add_volumes(
-            asked.paths,
+            request.paths,
             folder,
-            voxel_size=asked.voxel_size,
+            voxel_size=request.voxel_size,
             segmentation=reference.rule,
             licence="not stated",
             source="not stated",
-            dataset=asked.dataset,
+            dataset=request.dataset,
             track=track,
         )
-        for path, entry in zip(asked.paths, entries, strict=True):
+        for path, entry in zip(request.paths, entries, strict=True):
             if not math.isclose(entry.voxel_size, reference.voxel_size, rel_tol=1e-6):
                 raise InputError(
                     f"{path}: voxels of {entry.voxel_size:g} m, but {reference.name} has voxels of "
@@ -128,39 +128,39 @@ def load(
                 )
         manifest = load_manifest(folder)
         volumes = read_volumes(folder, manifest)
-    new = cut_whole(volumes, manifest, size=reference.size, n=asked.n, seed=asked.seed, family=SCANNED)
-    return Plan(asked=asked, reference=reference, new=new, n_voxels=sum(each.size for each in volumes.values()))
+    new = cut_whole(volumes, manifest, size=reference.size, n=request.n, seed=request.seed, family=SCANNED)
+    return Plan(request=request, reference=reference, new=new, n_voxels=sum(each.size for each in volumes.values()))
 
 
 def about(plan: Plan) -> dict[str, str]:
     """What is compared with what, for people."""
-    reference, asked = plan.reference, plan.asked
+    reference, request = plan.reference, plan.request
     own = plan.new.segmentation.threshold
-    told = "Otsu on the new scans" if reference.rule.threshold == "otsu" else "as given"
+    origin = "Otsu on the new scans" if reference.rule.threshold == "otsu" else "as given"
     return {
-        "new scans": ", ".join(map(str, asked.paths)),
-        "crops": f"{len(plan.new.crops)} of {reference.size} x {reference.size} pixels, seed {asked.seed}",
+        "new scans": ", ".join(map(str, request.paths)),
+        "crops": f"{len(plan.new.crops)} of {reference.size} x {reference.size} pixels, seed {request.seed}",
         "voxel size": f"{reference.voxel_size:g} m",
         "reference": reference.name,
         "phase": f"at most {own:.3f} of the grey scale after a Gaussian of {reference.rule.smoothing:g} pixels "
-        f"({told}); {reference.segmentation.threshold:.3f} in the reference",
+        f"({origin}); {reference.segmentation.threshold:.3f} in the reference",
         "limits": "from regions of the reference held against the rest of it"
         if reference.crops is not None
-        else "from the reference's values drawn again; where its crops lay is not known, so that rock which varies "
+        else "from the reference's values resampled; where its crops lay is not known, so that rock which varies "
         "from place to place may be over them",
     }
 
 
 def retrain_commands(plan: Plan) -> list[str]:
     """What makes the generators learn from the new scans as well."""
-    added = ["rockbank", "data", "add", *map(str, plan.asked.paths), "--voxel-size", f"{plan.new.voxel_size:g}"]
-    if plan.asked.dataset is not None:
-        added += ["--dataset", plan.asked.dataset]
+    added = ["rockbank", "data", "add", *map(str, plan.request.paths), "--voxel-size", f"{plan.new.voxel_size:g}"]
+    if plan.request.dataset is not None:
+        added += ["--dataset", plan.request.dataset]
     return [shlex.join(added), "dvc add data", "dvc repro", f"rockbank promote {SCANNED}"]
 
 
-def _from_crops(asked: Asked, layout: Layout) -> Reference:
-    folder = layout.crops(SCANNED)
+def _from_crops(request: DriftRequest, paths: ProjectPaths) -> Reference:
+    folder = paths.crops(SCANNED)
     if not folder.is_dir():
         raise InputError(
             f"{folder}: no training crops to compare with; run 'dvc repro prepare', or name a registered generator: "
@@ -169,8 +169,8 @@ def _from_crops(asked: Asked, layout: Layout) -> Reference:
     crop_set = load_crops(folder)
     is_train = crop_set.table["split"].to_numpy() == "train"
     table = crop_set.table[is_train].reset_index(drop=True)
-    n = min(len(table), REFERENCE_CROPS * asked.n)
-    chosen = np.sort(np.random.default_rng(asked.seed).choice(len(table), n, replace=False))
+    n = min(len(table), REFERENCE_CROPS * request.n)
+    chosen = np.sort(np.random.default_rng(request.seed).choice(len(table), n, replace=False))
     size = crop_set.crops.shape[-1]
     return Reference(
         name=f"{n} of the {len(table)} training crops in {folder}",

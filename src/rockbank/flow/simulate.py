@@ -12,7 +12,8 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from rockbank.core.errors import InputError
-from rockbank.flow.adjoint import Run, jacobian, observe
+from rockbank.flow.adjoint.observables import jacobian, observe
+from rockbank.flow.adjoint.sweep import Run
 from rockbank.flow.equations.fluid import Fluid
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, Parameters, Problem, State, discretise
@@ -76,7 +77,7 @@ def simulate(
         initial: what the cells hold at first.
         options: method and tolerances; None is `Options()`.
         workers: threads that share the members out among them, of the run and of its gradients.
-        progress: is told of the report steps done, of all members together, since it was told last.
+        progress: called with the number of report steps done since its last call, of all members together.
 
     Raises:
         InputError: the input does not fit together, or no pressure is given where nothing is compressible.
@@ -146,7 +147,7 @@ def _has_members(rock: Rock, wells: Sequence[Well], schedule: Schedule, initial:
 
 
 def _require_pressure_level(problem: Problem) -> None:
-    """InputError where nothing tells how high the pressure is: nothing gives way and no well holds it."""
+    """InputError where the level of the pressure is undetermined: nothing is compressible, no well holds a pressure."""
     fluid, grid = problem.fluid, problem.grid
     if problem.rock_compressibility or fluid.water.compressibility or fluid.oil.compressibility:
         return

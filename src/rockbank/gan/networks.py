@@ -230,11 +230,6 @@ def build_critic(
     return _initialised(module, rng, is_generator=False)
 
 
-def n_parameters(module: nn.Module) -> int:
-    """How many numbers are learnt."""
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def _initialised(module: nn.Module, rng: torch.Generator, *, is_generator: bool) -> nn.Module:
     """`module`, built without storage, on the CPU with weights drawn from `rng`.
 

@@ -1,4 +1,4 @@
-"""A generator without padding: every pixel has the same law, so that a larger latent makes a larger image.
+"""A generator without padding: every pixel has the same distribution, so that a larger latent makes a larger image.
 
 The latent is one tensor on a lattice of cells, a cell for CELL x CELL pixels of the image. A cell's first N_COARSE
 numbers are what the coarsest layer reads; the others are the noise of the finer layers, packed into the cell whose
@@ -32,7 +32,7 @@ class Convolution(nn.Conv2d):
 
     w gain / |w|: activations neither grow nor die however long the weights have been learnt (Karras et al. 2024,
     sec. 2.3). Without it a training at rates of 1e-3 ended with all outputs at the ends of tanh after 500 steps; pixel
-    norm does as much for twice the time, most of it spent in moving memory.
+    norm does as much for twice the time, most of it for moving memory.
     """
 
     def __init__(self, n_in: int, n_out: int) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+from rockbank.core.config import convert
 from rockbank.core.errors import InputError, UserError
 from rockbank.core.files import read_json, sha256, write_json
 from rockbank.generator.latents import Lattice
@@ -32,7 +33,7 @@ class CardMismatch(UserError, RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class GateScores:
     """The scores that the gate weighs, and what they were measured with.
 
     Attributes:
@@ -57,7 +58,7 @@ class ModelCard:
         image_shape: channels, height, width of one sample.
         value_range: [low, high] of each channel as the network gives it; (x - low) / (high - low) is the intensity.
         voxel_size: metres.
-        segmentation: how the phase of interest is told from the rest.
+        segmentation: how the phase of interest is segmented from the rest.
         data_md5: DVC's md5 of the raw data, or of the crops where there is no raw data.
         git_commit: of the code that trained it.
         scores: as `score` wrote them; the extractor and the sample counts stand inside.
@@ -95,14 +96,14 @@ class ModelCard:
                 "an endless generator has one channel, and sides of cell x (cells - 2 margin)"
             )
 
-    def judged(self) -> Judged:
+    def gate_scores(self) -> GateScores:
         """The card's scores as the gate weighs them."""
         measured_with = {
             "extractor": self.scores["extractor"],
             "samples": self.scores["large"]["n"],
             "data": self.data_md5,
         }
-        return Judged(metrics=headline(self.scores), measured_with=measured_with)
+        return GateScores(metrics=headline(self.scores), measured_with=measured_with)
 
     def save(self, folder: Path) -> None:
         """Write card.json into `folder`."""
@@ -114,7 +115,7 @@ class ModelCard:
         """The card in `folder`, of this format or of an older one.
 
         Raises:
-            InputError: naming the file, and the key that is missing or the format that is too new.
+            InputError: naming the file, and every key that is missing or wrong or the format that is too new.
         """
         path = folder / CARD
         raw = read_json(path)
@@ -127,17 +128,13 @@ class ModelCard:
                 f"{path}: a card of the newer format {format_!r}; formats up to {FORMAT} are known here: "
                 "use a newer rockbank, or export again with this one"
             )
-        names = {each.name for each in fields(cls)} - {"unknown"}
-        needed = {each.name for each in fields(cls) if each.default is each.default_factory is MISSING}
-        if missing := sorted(needed - set(raw)):
-            raise InputError(f"{path}: not a model card, these keys are missing: {missing}; export again")
-        known = {name: raw.pop(name) for name in names & set(raw)}
-        known["latent_shape"] = tuple(known["latent_shape"])
-        known["image_shape"] = tuple(known["image_shape"])
-        known["value_range"] = tuple((float(low), float(high)) for low, high in known["value_range"])
-        known["segmentation"] = Segmentation(**known["segmentation"])
-        known["lattice"] = Lattice(**known["lattice"]) if known.get("lattice") else None
-        return cls(**known, unknown=raw)
+        known = {each.name: raw.pop(each.name) for each in fields(cls) if each.name in raw}
+        try:
+            card: Self = convert(known, cls, "")
+        except InputError as error:
+            raise InputError("\n".join(f"{path}: no model card: {line}" for line in str(error).splitlines())
+                             + "; export again") from error  # fmt: skip
+        return replace(card, unknown=raw)
 
     def verify(self, folder: Path) -> None:
         """Compare every file beside the card with its fingerprint.

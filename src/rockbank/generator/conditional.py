@@ -1,8 +1,8 @@
 """Samples of a wanted porosity or specific surface, by rejection.
 
 Samples of a seed are drawn in their order, and those are kept whose statistic lies in an interval. So what is kept has
-the generator's own law, given that interval: nothing is searched in the latent space, and nothing is made less likely
-or more by it. The price is the samples that are thrown away.
+the generator's own distribution, given that interval: nothing is searched in the latent space, and nothing is made
+less likely or more by it. The price is the samples that are thrown away.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def accepted(
     segmentation: Segmentation,
     n: int,
     *,
-    told: Callable[[int, int], None] = lambda n_found, n_tried: None,
+    on_batch: Callable[[int, int], None] = lambda n_found, n_tried: None,
 ) -> Iterator[tuple[int, Float32[np.ndarray, "c h w"]]]:
     """The first `n` samples that meet the condition, each with its place among the seed's samples.
 
@@ -181,7 +181,7 @@ def accepted(
         condition: what is kept.
         segmentation: how the phase of interest is found.
         n: how many.
-        told: called after each batch with what was found and tried.
+        on_batch: called after each batch with what was found and tried.
 
     Raises:
         TooRare: where they run out before; with what the samples had instead.
@@ -189,7 +189,7 @@ def accepted(
     rejection = Rejection(condition, segmentation, n)
     for batch in batches:
         yield from rejection.take(batch)
-        told(rejection.n_found, rejection.n_tried)
+        on_batch(rejection.n_found, rejection.n_tried)
         if rejection.is_done:
             return
     raise rejection.too_rare()

@@ -53,7 +53,7 @@ class Sampler:
         sample: int = 0,
         truncation: float | None = None,
         *,
-        told: Callable[[], None] = lambda: None,
+        on_tile: Callable[[], None] = lambda: None,
     ) -> Iterator[Float32[np.ndarray, "rows width"]]:
         """A window of the endless image `sample` of a seed, as intensity in [0, 1], rows of tiles at a time.
 
@@ -65,7 +65,7 @@ class Sampler:
             window: what of it.
             sample: which of the seed's images.
             truncation: scale of the latents.
-            told: called for each tile that is computed.
+            on_tile: called for each tile that is computed.
 
         Raises:
             InputError: where the generator is not endless, before anything is computed.
@@ -78,7 +78,7 @@ class Sampler:
                 for tile in tiles:
                     image = self._intensity(field.of_tile(tile.row, tile.column))[0, 0, tile.rows, tile.columns]
                     band[:, tile.left : tile.left + image.shape[1]] = image
-                    told()
+                    on_tile()
                 yield band
 
         return computed()

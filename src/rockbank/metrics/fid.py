@@ -1,4 +1,4 @@
-"""The Fréchet distance between two sets of features: FID."""
+"""The Fréchet inception distance between two sets of features: FID."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics
 N_POINTS = 15
 
 
-def frechet_distance(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
+def fid(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
     """Fréchet distance between the Gaussians fitted to two sets of features, by torch-fidelity.
 
         d^2 = |mu_1 - mu_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2))      (Heusel et al. 2017, eq. 6)
@@ -22,7 +22,7 @@ def frechet_distance(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]
     return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
 
 
-def frechet_distance_by_svd(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
+def fid_by_svd(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
     """The same distance, from the centred samples and without a covariance.
 
         tr (C_1 C_2)^(1/2) = sum of the singular values of X_1 X_2^T / sqrt((n - 1)(m - 1))
@@ -37,7 +37,7 @@ def frechet_distance_by_svd(real: Float[Tensor, "n d"], generated: Float[Tensor,
     return float(((mu_1 - mu_2) ** 2).sum() + (x_1**2).sum() + (x_2**2).sum() - 2 * shared)
 
 
-def frechet_infinity(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"], seed: int) -> float:
+def fid_infinity(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"], seed: int) -> float:
     """The Fréchet distance extrapolated to infinitely many samples.
 
         FID(N) = FID_inf + b / N,   a least-squares line in 1/N      (Chong and Forsyth 2020, sec. 3)
@@ -49,7 +49,7 @@ def frechet_infinity(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]
     rng = np.random.default_rng(seed)
     n = min(len(real), len(generated))
     sizes = np.unique(np.linspace(max(2, n // 2), n, N_POINTS).astype(int))
-    distances = [frechet_distance_by_svd(_draw(real, size, rng), _draw(generated, size, rng)) for size in sizes]
+    distances = [fid_by_svd(_draw(real, size, rng), _draw(generated, size, rng)) for size in sizes]
     if len(sizes) < 2:
         return distances[0]
     _, at_infinity = np.polyfit(1.0 / sizes, distances, deg=1)

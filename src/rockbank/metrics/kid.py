@@ -1,4 +1,4 @@
-"""The kernel distance between two sets of features: KID."""
+"""The kernel inception distance between two sets of features: KID."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ N_SUBSETS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class KernelDistance:
+class KidEstimate:
     """Unbiased squared MMD over random subsets: raw, not multiplied by 1000.
 
     Attributes:
@@ -26,8 +26,8 @@ class KernelDistance:
     subset_size: int
 
 
-def kernel_distance(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"], seed: int) -> KernelDistance:
-    """Kernel distance of two sets of features, by torch-fidelity, over N_SUBSETS subsets of half the samples.
+def kid(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"], seed: int) -> KidEstimate:
+    """KID of two sets of features, by torch-fidelity, over N_SUBSETS subsets of half the samples.
 
         MMD^2 with k(x, y) = (x.y / d + 1)^3, unbiased      (Binkowski et al. 2018, sec. 4)
 
@@ -37,6 +37,6 @@ def kernel_distance(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"],
     found = kid_features_to_metric(
         real, generated, kid_subsets=N_SUBSETS, kid_subset_size=subset_size, rng_seed=seed, verbose=False
     )
-    return KernelDistance(
+    return KidEstimate(
         mean=float(found[KEY_METRIC_KID_MEAN]), std=float(found[KEY_METRIC_KID_STD]), subset_size=subset_size
     )

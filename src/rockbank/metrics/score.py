@@ -12,8 +12,8 @@ from torch import Tensor
 from rockbank.core.errors import InputError
 from rockbank.metrics.diversity import diversity, memorisation
 from rockbank.metrics.features import Extractor, features
-from rockbank.metrics.fid import frechet_distance, frechet_infinity
-from rockbank.metrics.kid import kernel_distance
+from rockbank.metrics.fid import fid, fid_infinity
+from rockbank.metrics.kid import kid
 from rockbank.metrics.network_free import Statistics, bands, compare, mean_curves
 from rockbank.rock.correlation import s2_distance, s2_spread, two_point_curves
 from rockbank.rock.crops import to_intensity
@@ -143,7 +143,7 @@ def progress_evaluator(
     def evaluate(generated: Float[np.ndarray, "n c h w"]) -> dict[str, float]:
         fake_curves = two_point_curves(segment(generated, segmentation))
         return {
-            "kid": kernel_distance(real, features(generated, extractor), seed).mean,
+            "kid": kid(real, features(generated, extractor), seed).mean,
             "s2_distance": s2_distance(curves, fake_curves),
         }
 
@@ -181,18 +181,18 @@ def _distances(real: Float[Tensor, "n d"], other: Float[Tensor, "n d"], n_paper:
     return {
         "paper": _protocol(real[:n_paper], other[:n_paper], seed),
         "large": _protocol(real, other, seed),
-        "fid_infinity": frechet_infinity(real, other, seed),
+        "fid_infinity": fid_infinity(real, other, seed),
     }
 
 
 def _protocol(real: Float[Tensor, "n d"], other: Float[Tensor, "n d"], seed: int) -> dict[str, Any]:
-    kid = kernel_distance(real, other, seed)
+    distance = kid(real, other, seed)
     return {
         "n": len(real),
-        "fid": frechet_distance(real, other),
-        "kid": kid.mean,
-        "kid_std": kid.std,
-        "kid_subset_size": kid.subset_size,
+        "fid": fid(real, other),
+        "kid": distance.mean,
+        "kid_std": distance.std,
+        "kid_subset_size": distance.subset_size,
     }
 
 

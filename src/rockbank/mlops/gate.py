@@ -12,7 +12,7 @@ from mlflow import validate_evaluation_results
 from mlflow.models import EvaluationResult, MetricThreshold
 from mlflow.models.evaluation.validation import ModelValidationFailedException
 
-from rockbank.generator.card import Judged
+from rockbank.generator.card import GateScores
 from rockbank.params import GateParams
 
 logging.getLogger("mlflow.models.evaluation.validation").setLevel(logging.WARNING)
@@ -58,11 +58,11 @@ class Verdict:
 def judge(
     generator: str,
     family: str,
-    candidate: Judged,
+    candidate: GateScores,
     params: GateParams,
     *,
     card_sha256: str,
-    champion: tuple[str, Judged] | None = None,
+    champion: tuple[str, GateScores] | None = None,
 ) -> Verdict:
     """Weigh `candidate` against the limits and against the champion's scores.
 
@@ -94,7 +94,9 @@ def judge(
     )
 
 
-def beats_champion(family: str, candidate: Judged, champion: tuple[str, Judged], params: GateParams) -> str | None:
+def beats_champion(
+    family: str, candidate: GateScores, champion: tuple[str, GateScores], params: GateParams
+) -> str | None:
     """Why the candidate's KID does not beat the champion's; None where it does, or where they cannot be compared."""
     version, scores = champion
     kid, best = candidate.metrics.get("kid", math.nan), scores.metrics["kid"]
@@ -103,7 +105,7 @@ def beats_champion(family: str, candidate: Judged, champion: tuple[str, Judged],
         return None
     return (
         f"kid {kid:.4g} against {best:.4g} of the champion, version {version}; a relative gain of at least "
-        f"{params.kid_gain_min:g} is asked (params.yaml: gate.{family}.kid_gain_min); {REMEDY}"
+        f"{params.kid_gain_min:g} is required (params.yaml: gate.{family}.kid_gain_min); {REMEDY}"
     )
 
 

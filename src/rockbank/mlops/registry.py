@@ -1,4 +1,4 @@
-"""The one door to the MLflow model registry: push, pull, promote, roll back."""
+"""The one door to the MLflow model registry: push, resolve, pull; `promotion` moves its champions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 import re
 import shutil
 import tempfile
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from rockbank.core.errors import InputError, UserError
 from rockbank.core.files import read_json, replacing_folder, sha256
 from rockbank.generator.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headline
 from rockbank.mlops.tracking import FINAL
-from rockbank.params import GateParams
 
 CHAMPION = "champion"
 CANDIDATE = "candidate"
@@ -31,9 +28,8 @@ MAX_FOLDER_BYTES = 2 * 1024**3
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 # An alias that is not there is to MLflow a parameter of no value.
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-_HISTORY = "earlier_champions"
 _ABOUT = (
-    "Generators of {family} that passed the gate, a version each. `rockbank show {name}@champion` tells of the "
+    "Generators of {family} that passed the gate, a version each. `rockbank show {name}@champion` shows the "
     "champion, `rockbank sample {name}@champion` samples it, `rockbank promote {name}` makes the candidate champion."
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -179,7 +175,7 @@ def resolve(reference: str) -> Entry:
 
 
 def pull(reference: str, folder: Path) -> tuple[Entry, ModelCard]:
-    """Bring a version's files into `folder`, verified against its card and its verdict.
+    """Download a version's files into `folder`, verified against its card and its verdict.
 
     Raises:
         NotRegistered: where the registry has no such version.
@@ -222,62 +218,6 @@ def set_alias(name: str, alias: str, version: str) -> None:
     mlflow.MlflowClient().set_registered_model_alias(name, alias, version)
 
 
-def promote(name: str, gates: Mapping[str, GateParams], version: str | None = None) -> tuple[Entry, Entry | None]:
-    """Make a version champion, after reading its files, verdict and scores again.
-
-    Args:
-        name: the registered model, whatever its family.
-        gates: of each family; the candidate's KID is compared with today's champion's by that of its card.
-        version: the candidate's; None for the one with the alias `candidate`.
-
-    Returns:
-        The new champion and the one before it.
-
-    Raises:
-        PromotionRefused: where the version is ungated, or no better than the champion.
-        CardMismatch: where its files are not what its card says.
-        RegistryError: where the registry does not answer.
-        InputError: where the gate knows nothing of its family.
-    """
-    # Here, since the judge needs the whole of MLflow, and a server that only pulls does with mlflow-skinny.
-    from rockbank.mlops.gate import beats_champion
-
-    reference = f"{name}@{CANDIDATE}" if version is None else f"{name}/{version}"
-    with tempfile.TemporaryDirectory() as temporary:
-        entry, card = pull(reference, Path(temporary) / "candidate")
-        if card.family not in gates:
-            raise InputError(
-                f"{reference}: a generator of '{card.family}', which 'gate' of the params has not; "
-                f"known are {sorted(gates)}"
-            )
-        before = champion(name)
-        if before is not None and before.version == entry.version:
-            return entry, before
-        if before is not None:
-            _, champion_card = pull(f"{name}/{before.version}", Path(temporary) / "champion")
-            refusal = beats_champion(name, card.judged(), (before.version, champion_card.judged()), gates[card.family])
-            if refusal is not None:
-                raise PromotionRefused(f"'{name}' version {entry.version} is not promoted: {refusal}")
-    _record(name, entry, [*_history(name), *([before.version] if before else [])])
-    return entry, before
-
-
-def rollback(name: str) -> tuple[Entry, Entry]:
-    """Give the alias back to the champion before this one, after verifying its files.
-
-    Returns:
-        The champion restored, and the one that it replaces.
-    """
-    now = champion(name)
-    history = _history(name)
-    if now is None or not history:
-        raise RegistryError(f"'{name}' has no earlier champion to go back to; see 'rockbank models {name}'")
-    with tempfile.TemporaryDirectory() as temporary:
-        entry, _ = pull(f"{name}/{history[-1]}", Path(temporary) / "previous")
-    _record(name, entry, history[:-1])
-    return entry, now
-
-
 def champion(name: str) -> Entry | None:
     """Today's champion, or None where the registry has none.
 
@@ -306,19 +246,6 @@ def versions(name: str) -> list[Entry]:
     found = client.search_model_versions(f"name = '{name}'", max_results=1000)
     entries = [_entry(each, aliases.get(str(each.version), [])) for each in found]
     return sorted(entries, key=lambda entry: int(entry.version), reverse=True)
-
-
-def _record(name: str, entry: Entry, history: list[str]) -> None:
-    client = mlflow.MlflowClient()
-    # The history goes first: a crash between the two leaves an alias that still points at the old champion.
-    client.set_registered_model_tag(name, _HISTORY, ",".join(history))
-    client.set_model_version_tag(name, entry.version, "promoted", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-    set_alias(name, CHAMPION, entry.version)
-
-
-def _history(name: str) -> list[str]:
-    tags = mlflow.MlflowClient().get_registered_model(name).tags
-    return [version for version in str(tags.get(_HISTORY, "")).split(",") if version]
 
 
 def _known(name: str) -> bool:

@@ -85,8 +85,8 @@ class Run:
         """The run of that name nested in this one, or a new one; it has to be ended."""
         client = mlflow.MlflowClient()
         experiment = client.get_run(self.run_id).info.experiment_id
-        asked = f"tags.`{_PARENT}` = '{self.run_id}' and attributes.run_name = '{name}'"
-        found = client.search_runs([experiment], asked, max_results=1)
+        query = f"tags.`{_PARENT}` = '{self.run_id}' and attributes.run_name = '{name}'"
+        found = client.search_runs([experiment], query, max_results=1)
         run = found[0] if found else client.create_run(experiment, tags={_PARENT: self.run_id}, run_name=name)
         return Run(run.info.run_id)
 
@@ -178,7 +178,7 @@ def start(
     Args:
         experiment: the family of rock, so that its generators can be compared.
         name: the generator.
-        params: what the run was asked to do.
+        params: the run's settings.
         resume: the id of an interrupted run; a new run starts where the store does not have it.
         note: what a new experiment says of itself; `{family}` stands for its name.
     """
@@ -202,7 +202,7 @@ def record_pulled(
     Args:
         experiment: the family of rock.
         name: the generator.
-        params: what the training was asked to do.
+        params: the training's settings.
         began: seconds since 1970.
         ended: likewise.
     """

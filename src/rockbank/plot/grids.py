@@ -45,11 +45,11 @@ def grid(intensity: Float[np.ndarray, "n c h w"], n_columns: int) -> UInt8[np.nd
     h = tiles.shape[1]
     n_columns = min(n_columns, n)
     n_rows = -(-n // n_columns)
-    sheet = np.full((n_rows * (h + GAP) - GAP, n_columns * (w + GAP) - GAP, tiles.shape[3]), WHITE, dtype=np.uint8)
+    tiled = np.full((n_rows * (h + GAP) - GAP, n_columns * (w + GAP) - GAP, tiles.shape[3]), WHITE, dtype=np.uint8)
     for i, tile in enumerate(tiles):
         top, left = (i // n_columns) * (h + GAP), (i % n_columns) * (w + GAP)
-        sheet[top : top + h, left : left + w] = tile
-    return np.asarray(sheet[..., 0] if c == 1 else sheet)
+        tiled[top : top + h, left : left + w] = tile
+    return np.asarray(tiled[..., 0] if c == 1 else tiled)
 
 
 def save_grid(path: Path, intensity: Float[np.ndarray, "n c h w"], n_columns: int = 4) -> None:
@@ -79,12 +79,12 @@ def save_real_against_generated(
     """
     n_columns, n_rows = (4, 4) if real.shape[1] == 1 else (4, 2)
     n_shown = min(n_shown, len(real), len(generated), n_columns * n_rows)
-    sheets = [grid(samples[:n_shown], n_columns) for samples in (real, generated)]
-    height, width = sheets[0].shape[:2]
+    both = [grid(samples[:n_shown], n_columns) for samples in (real, generated)]
+    height, width = both[0].shape[:2]
     with drawing(path, (10.0, 4.9 * height / width + 0.9)) as figure:
         axes = figure.subplots(1, 2, gridspec_kw={"wspace": 0.04})
-        for axis, name, sheet in zip(axes, ("real, held out", "generated"), sheets, strict=True):
-            axis.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        for axis, name, tiled in zip(axes, ("real, held out", "generated"), both, strict=True):
+            axis.imshow(tiled, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axis.set_title(name, fontsize=11)
             axis.set_axis_off()
         about = "" if real.shape[1] == 1 else "each: facies (sand yellow), porosity, density"

@@ -111,8 +111,8 @@ def bootstrap_band(
         n_bootstraps: resamplings.
     """
     n_learnt = len(learnt.values)
-    drawn = rng.multinomial(n_samples, np.full(n_learnt, 1 / n_learnt), size=n_bootstraps)
-    misses = drawn @ learnt.values / n_samples - learnt.values.mean(axis=0)
+    weights = rng.multinomial(n_samples, np.full(n_learnt, 1 / n_learnt), size=n_bootstraps)
+    misses = weights @ learnt.values / n_samples - learnt.values.mean(axis=0)
     misses += _block_errors(learnt, rng, n_bootstraps) - _block_errors(real, rng, n_bootstraps)
     error = misses.std(axis=0)
     # Where no curve differs from another the error is 0, and the band is the one value that all have.
@@ -137,6 +137,6 @@ def _block_errors(curves: Curves, rng: np.random.Generator, n_bootstraps: int) -
     n_blocks = len(counts)
     sums = np.zeros((n_blocks, curves.values.shape[1]))
     np.add.at(sums, i_block, curves.values)
-    drawn = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=n_bootstraps)
-    means = drawn @ sums / (drawn @ counts)[:, None]
+    weights = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=n_bootstraps)
+    means = weights @ sums / (weights @ counts)[:, None]
     return np.asarray((means - curves.values.mean(axis=0)) * np.sqrt(n_blocks / (n_blocks - 1)))

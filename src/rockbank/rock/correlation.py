@@ -1,4 +1,4 @@
-"""Two-point correlation S2 of a phase: by lag vector, by axis, radially; and distances between its curves."""
+"""Two-point correlation S2 of a phase: by axis, radially; and distances between its curves."""
 
 from __future__ import annotations
 
@@ -11,18 +11,6 @@ from jaxtyping import Bool, Float, Int
 from scipy import fft
 
 from rockbank.core.errors import InputError
-
-
-def two_point_map(pore: Bool[np.ndarray, "*dims"]) -> Float[np.ndarray, "*lags"]:
-    """Two-point probability of the phase at every lag vector, not periodic.
-
-        S2(r) = #{x : x and x + r in pore} / #{x : x and x + r in the image}
-
-    Returns:
-        S2 at lags -(dims - 1) .. dims - 1 of each axis; the middle is lag 0.
-    """
-    lags = [np.arange(1 - size, size) for size in pore.shape]
-    return np.asarray(_pair_counts(pore, lags) / _pairs_possible(pore.shape, lags))
 
 
 def directional_correlation(pore: Bool[np.ndarray, "*dims"]) -> Float[np.ndarray, "axes r"]:

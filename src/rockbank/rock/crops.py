@@ -27,7 +27,7 @@ class CropSet:
         crops: unsigned integers whose full scale is intensity 1.
         table: a row a crop: split, volume, slice, row, column, seed.
         voxel_size: metres.
-        segmentation: how the phase of interest is told from the rest.
+        segmentation: how the phase of interest is segmented from the rest.
     """
 
     family: str

@@ -15,7 +15,7 @@ PHASES = ("below", "above")
 
 @dataclass(frozen=True, kw_only=True)
 class Segmentation:
-    """How the phase of interest is told from the rest.
+    """How the phase of interest is segmented from the rest.
 
     Attributes:
         smoothing: sigma of a Gaussian before the threshold, pixels; 0 smooths nothing.

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from rockbank.core.errors import UserError
 from rockbank.core.files import write_json
-from rockbank.core.paths import DATA, PIPELINE, SCANNED, Layout
+from rockbank.core.paths import DATA, PIPELINE, SCANNED, ProjectPaths
 from rockbank.core.terminal import terminal
 from rockbank.data.checks.suite import check_crops, write_report
 from rockbank.data.cutting import cut_crops
@@ -23,25 +23,25 @@ class CheckFailed(UserError, RuntimeError):
     """A data set has a critical fault."""
 
 
-def prepare(params: PrepareParams, layout: Layout = PIPELINE) -> None:
+def prepare(params: PrepareParams, paths: ProjectPaths = PIPELINE) -> None:
     """Cut the crops of data/ and write them with the split, seed and source of each."""
     manifest = load_manifest(DATA)
-    _save(cut_crops(read_volumes(DATA, manifest), manifest, params, SCANNED), layout)
+    _save(cut_crops(read_volumes(DATA, manifest), manifest, params, SCANNED), paths)
 
 
-def prepare_channels(params: ChannelsParams, layout: Layout = PIPELINE) -> None:
+def prepare_channels(params: ChannelsParams, paths: ProjectPaths = PIPELINE) -> None:
     """Draw the channel sections."""
-    _save(channel_crops(params), layout)
+    _save(channel_crops(params), paths)
 
 
-def check(family: str, params: CheckParams, layout: Layout = PIPELINE) -> None:
+def check(family: str, params: CheckParams, paths: ProjectPaths = PIPELINE) -> None:
     """Hold a crop set, and the volumes behind it, against the expectations.
 
     Raises:
         CheckFailed: with every reason; result and Data Docs are written all the same.
     """
-    result = check_crops(load_crops(layout.crops(family)), _volumes(family), params)
-    folder = layout.check(family)
+    result = check_crops(load_crops(paths.crops(family)), _volumes(family), params)
+    folder = paths.check(family)
     write_report(result, folder / "docs")
     write_json(folder / "result.json", result.to_json())
     for warning in result.warnings:
@@ -60,8 +60,8 @@ def _volumes(family: str) -> Mapping[str, UInt8[np.ndarray, "slices rows columns
     return read_volumes(DATA, load_manifest(DATA)) if family == SCANNED else None
 
 
-def _save(crop_set: CropSet, layout: Layout) -> None:
-    save_crops(layout.crops(crop_set.family), crop_set)
+def _save(crop_set: CropSet, paths: ProjectPaths) -> None:
+    save_crops(paths.crops(crop_set.family), crop_set)
     size = " x ".join(map(str, crop_set.crops.shape[1:]))
     n_train, n_validation, n_test = len(crop_set.train), len(crop_set.validation), len(crop_set.test)
     terminal.print(

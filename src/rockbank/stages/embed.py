@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, replacing, sha256, write_json
-from rockbank.core.paths import PIPELINE, Layout
+from rockbank.core.paths import PIPELINE, ProjectPaths
 from rockbank.core.terminal import terminal
 from rockbank.metrics.features import Extractor, make_extractor
 from rockbank.metrics.score import embed_real
@@ -32,13 +32,13 @@ def extractors(params: ScoreParams) -> tuple[Extractor, Extractor | None]:
     return first, None if second is None else make_extractor(second, params.inception_weights)
 
 
-def embed(family: str, params: ScoreParams, layout: Layout = PIPELINE) -> None:
+def embed(family: str, params: ScoreParams, paths: ProjectPaths = PIPELINE) -> None:
     """Write the features of the crops that `score` chooses, and what they are features of.
 
     They are kept as float16, since every clone pulls them: KID moves by 1e-7, FID by 1e-4.
     """
-    crop_set = load_crops(layout.crops(family))
-    folder = layout.embedded(family)
+    crop_set = load_crops(paths.crops(family))
+    folder = paths.embedded(family)
     # Half written, they must not pass for whole.
     (folder / EMBEDDED).unlink(missing_ok=True)
     for extractor in extractors(params):
@@ -56,32 +56,32 @@ def embed(family: str, params: ScoreParams, layout: Layout = PIPELINE) -> None:
                 np.save(file, values.half().numpy(), allow_pickle=False)
         said = ", ".join(f"{len(values)} {name} crops" for name, values in found.items())
         terminal.print(f"{family}: features of {said} by {extractor.name}")
-    write_json(folder / EMBEDDED, _about(family, params, layout))
+    write_json(folder / EMBEDDED, _about(family, params, paths))
 
 
 def load_embedded(
-    family: str, params: ScoreParams, layout: Layout = PIPELINE
+    family: str, params: ScoreParams, paths: ProjectPaths = PIPELINE
 ) -> dict[str, dict[str, Float[Tensor, "n d"]]]:
     """The features of a family's crops, by the extractor's name and the set's.
 
     Raises:
         InputError: where they are absent, or of other crops, choices or another extractor.
     """
-    folder = layout.embedded(family)
+    folder = paths.embedded(family)
     remedy = f"run 'dvc repro embed@{family}'"
     if not (folder / EMBEDDED).is_file():
         raise InputError(f"{folder / EMBEDDED}: no such file; {remedy}")
-    about, wanted = read_json(folder / EMBEDDED), _about(family, params, layout)
+    about, wanted = read_json(folder / EMBEDDED), _about(family, params, paths)
     differing = sorted(key for key in {*about, *wanted} if about.get(key) != wanted.get(key))
     if differing:
         raise InputError(f"{folder / EMBEDDED}: features of something else, these differ: {differing}; {remedy}")
-    paths = {name: {each: _file(folder, name, each) for each in FILES} for name in wanted["extractors"]}
-    missing = [str(path) for files in paths.values() for path in files.values() if not path.is_file()]
+    feature_files = {name: {each: _file(folder, name, each) for each in FILES} for name in wanted["extractors"]}
+    missing = [str(path) for files in feature_files.values() for path in files.values() if not path.is_file()]
     if missing:
         raise InputError(f"{folder}: {missing} not there; {remedy}")
     return {
         name: {each: torch.from_numpy(np.load(path, allow_pickle=False)).float() for each, path in files.items()}
-        for name, files in paths.items()
+        for name, files in feature_files.items()
     }
 
 
@@ -89,10 +89,10 @@ def _file(folder: Path, extractor: str, name: str) -> Path:
     return folder / "features" / extractor.partition("/")[0] / FILES[name]
 
 
-def _about(family: str, params: ScoreParams, layout: Layout) -> dict[str, Any]:
+def _about(family: str, params: ScoreParams, paths: ProjectPaths) -> dict[str, Any]:
     return {
         "extractors": [each.name for each in extractors(params) if each is not None],
-        "crops_sha256": sha256(layout.crops(family) / "crops.npy"),
+        "crops_sha256": sha256(paths.crops(family) / "crops.npy"),
         "n_large": params.n_large,
         "seed": params.seed,
     }

@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from rockbank.core.files import read_json, replacing_folder
-from rockbank.core.paths import PIPELINE, Layout, origin
+from rockbank.core.paths import PIPELINE, ProjectPaths, origin
 from rockbank.core.provenance import git_commit
 from rockbank.core.terminal import terminal
 from rockbank.gan.networks import find_network
@@ -26,21 +26,21 @@ GOLDEN_SEED = 2019
 N_GOLDEN = 64
 
 
-def export(generator: str, layout: Layout = PIPELINE) -> ModelCard:
+def export(generator: str, paths: ProjectPaths = PIPELINE) -> ModelCard:
     """Write generator.onnx, weights.safetensors, reference.json, samples.png and the card that answers for them.
 
     Raises:
         ParityError: where ONNX and torch differ; then nothing is written.
     """
-    source = layout.train(generator)
+    source = paths.train(generator)
     blueprint = Blueprint.load(source)
-    crop_set = load_crops(layout.crops(blueprint.family))
+    crop_set = load_crops(paths.crops(blueprint.family))
     module = load_generator(source / WEIGHTS, network=blueprint.network, latent=blueprint.latent, image=blueprint.image)
     network = find_network(blueprint.network)
-    with replacing_folder(layout.export(generator)) as folder:
+    with replacing_folder(paths.export(generator)) as folder:
         export_onnx(module, blueprint.latent, folder / ONNX, network.lattice)
         shutil.copyfile(source / WEIGHTS, folder / WEIGHTS)
-        shutil.copyfile(layout.score(generator) / REFERENCE, folder / REFERENCE)
+        shutil.copyfile(paths.score(generator) / REFERENCE, folder / REFERENCE)
         pictured = sample(module, draw_latents(GOLDEN_SEED, 16, blueprint.latent, lattice=network.lattice))
         save_grid(folder / SAMPLES, to_intensity(pictured, network.value_range))
         card = ModelCard(
@@ -53,9 +53,9 @@ def export(generator: str, layout: Layout = PIPELINE) -> ModelCard:
             value_range=network.value_range,
             voxel_size=crop_set.voxel_size,
             segmentation=crop_set.segmentation,
-            data_md5=origin(blueprint.family, layout),
+            data_md5=origin(blueprint.family, paths),
             git_commit=git_commit(),
-            scores=read_json(layout.scores(generator)),
+            scores=read_json(paths.scores(generator)),
             parity=parity(module, folder / ONNX, blueprint.latent, network.lattice),
             golden=_golden(module, blueprint),
             files=fingerprints(folder),

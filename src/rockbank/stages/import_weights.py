@@ -1,11 +1,11 @@
-"""Bring a foreign generator through the same score, export, gate and registration as our own."""
+"""Import a foreign generator's weights: the same score, export, gate and registration as of our own."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from rockbank.core.files import sha256
-from rockbank.core.paths import Layout, origin
+from rockbank.core.paths import ProjectPaths, origin
 from rockbank.gan.weights import load_foreign, save_weights
 from rockbank.generator.card import WEIGHTS
 from rockbank.mlops import tracking
@@ -18,10 +18,10 @@ from rockbank.stages.register import register
 from rockbank.stages.score import score
 
 # Apart from the pipeline's own folders, which belong to DVC; the crops are the pipeline's.
-IMPORTED = Layout(artifacts=Path("artifacts/imported"), reports=Path("artifacts/imported/reports"))
+IMPORTED = ProjectPaths(artifacts=Path("artifacts/imported"), reports=Path("artifacts/imported/reports"))
 
 
-def bring(
+def import_weights(
     path: Path,
     *,
     network: str,
@@ -31,7 +31,7 @@ def bring(
     register_as: str | None,
     source: str,
     params: Params,
-    layout: Layout = IMPORTED,
+    paths: ProjectPaths = IMPORTED,
 ) -> None:
     """Score, export, gate and register the generator whose state dict lies in `path`.
 
@@ -44,25 +44,25 @@ def bring(
         register_as: the registered model; None for the family's.
         source: where the weights come from.
         params: of the pipeline.
-        layout: where the steps write, and where the family's crops lie.
+        paths: where the steps write, and where the family's crops lie.
 
     Raises:
         WeightsMismatch: where the file is not a state dict of the network.
         NonePassed: with the gate's reasons.
     """
-    crop_set = load_crops(layout.crops(family))
+    crop_set = load_crops(paths.crops(family))
     _, n_channels, height, width = crop_set.crops.shape
     image = (n_channels, height, width)
     module = load_foreign(path, network=network, latent=latent, image=image)
     about = {"network": network, "latent": latent, "source": source, "file": path.name, "sha256": sha256(path)}
-    folder = layout.train(name)
+    folder = paths.train(name)
     save_weights(module.state_dict(), folder / WEIGHTS)
     Blueprint(generator=name, family=family, network=network, loss="imported", latent=latent, image=image).save(folder)
     with tracking.start(family, name, about) as run:
-        run.tag({"family": family, "generator": name, "imported": "true", "data_md5": origin(family, layout)})
+        run.tag({"family": family, "generator": name, "imported": "true", "data_md5": origin(family, paths)})
         run.describe(f"**{name}**: imported from {path.name}; source: {source}")
         run.has_weights(sha256(folder / WEIGHTS))
-    score(name, params.score, layout)
-    export(name, layout)
-    gate(name, params.gate, layout, against=register_as or family)
-    register(family, [name], layout, name=register_as)
+    score(name, params.score, paths)
+    export(name, paths)
+    gate(name, params.gate, paths, against=register_as or family)
+    register(family, [name], paths, name=register_as)

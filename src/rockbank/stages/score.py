@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Float32, Int
 
 from rockbank.core.files import read_json, replacing, write_json, write_text
-from rockbank.core.paths import PIPELINE, SCANNED, Layout
+from rockbank.core.paths import PIPELINE, SCANNED, ProjectPaths
 from rockbank.core.terminal import terminal
 from rockbank.gan.networks import find_network
 from rockbank.gan.weights import load_generator, sample
@@ -34,13 +34,13 @@ from rockbank.stages.training_run import find_run, log_scores
 TABLE2_FAMILY = "shale"
 
 
-def score(generator: str, params: ScoreParams, layout: Layout = PIPELINE) -> None:
+def score(generator: str, params: ScoreParams, paths: ProjectPaths = PIPELINE) -> None:
     """Write the scores of `generator`, its reference statistics, its S2 curves and its pictures."""
-    folder = layout.train(generator)
+    folder = paths.train(generator)
     blueprint = Blueprint.load(folder)
-    crop_set = load_crops(layout.crops(blueprint.family))
+    crop_set = load_crops(paths.crops(blueprint.family))
     first, second = extractors(params)
-    generated = _sample(blueprint, layout, params)
+    generated = _sample(blueprint, paths, params)
     scores = score_samples(
         train=crop_set.train,
         test=crop_set.test,
@@ -52,33 +52,33 @@ def score(generator: str, params: ScoreParams, layout: Layout = PIPELINE) -> Non
         n_paper=params.n_paper,
         n_large=params.n_large,
         seed=params.seed,
-        real_features=load_embedded(blueprint.family, params, layout),
+        real_features=load_embedded(blueprint.family, params, paths),
     )
     curves = scores.pop("curves")
-    save_statistics(layout.score(generator) / "statistics.png", curves, voxel_size=crop_set.voxel_size, title=generator)
-    write_json(layout.scores(generator), scores)
+    save_statistics(paths.score(generator) / "statistics.png", curves, voxel_size=crop_set.voxel_size, title=generator)
+    write_json(paths.scores(generator), scores)
     measured_with = {"extractor": scores["extractor"], "samples": scores["large"]["n"]}
-    write_json(layout.metrics(generator), {**measured_with, **headline(scores)})
-    _draw(generator, crop_set, generated, layout)
-    run = find_run(generator, layout)
+    write_json(paths.metrics(generator), {**measured_with, **headline(scores)})
+    _draw(generator, crop_set, generated, paths)
+    run = find_run(generator, paths)
     if run is not None:
-        log_scores(run, generator, layout)
+        log_scores(run, generator, paths)
     said = "  ".join(f"{metric} {value:.4g}" for metric, value in headline(scores).items())
     terminal.print(f"{generator}: {said}  ({scores['extractor']}, {scores['large']['n']} samples)")
 
 
-def table2(generators: dict[str, GeneratorParams], layout: Layout = PIPELINE) -> None:
+def table2(generators: dict[str, GeneratorParams], paths: ProjectPaths = PIPELINE) -> None:
     """Write the paper's Table 2 with a row for each scored generator of the shale."""
     rows = {
-        f"{params.loss.upper()} ({name})": read_json(layout.scores(name))
+        f"{params.loss.upper()} ({name})": read_json(paths.scores(name))
         for name, params in generators.items()
         if params.family == TABLE2_FAMILY
     }
-    write_text(layout.reports / "table2.md", write_table2(rows))
+    write_text(paths.reports / "table2.md", write_table2(rows))
 
 
 def _blocks(crop_set: CropSet) -> dict[str, Int[np.ndarray, " n"]] | None:
-    """Of crops that were cut from a scan; those of a law are independent of each other."""
+    """Of crops that were cut from a scan; synthetic ones are independent of each other."""
     if crop_set.family != SCANNED:
         return None
     table, size = crop_set.table, max(crop_set.crops.shape[2:])
@@ -88,9 +88,9 @@ def _blocks(crop_set: CropSet) -> dict[str, Int[np.ndarray, " n"]] | None:
     }
 
 
-def _sample(blueprint: Blueprint, layout: Layout, params: ScoreParams) -> Float32[np.ndarray, "n c h w"]:
+def _sample(blueprint: Blueprint, paths: ProjectPaths, params: ScoreParams) -> Float32[np.ndarray, "n c h w"]:
     module = load_generator(
-        layout.train(blueprint.generator) / WEIGHTS,
+        paths.train(blueprint.generator) / WEIGHTS,
         network=blueprint.network,
         latent=blueprint.latent,
         image=blueprint.image,
@@ -100,8 +100,8 @@ def _sample(blueprint: Blueprint, layout: Layout, params: ScoreParams) -> Float3
     return np.asarray(np.clip(to_intensity(image, network.value_range), 0.0, 1.0))
 
 
-def _draw(generator: str, crop_set: CropSet, generated: Float32[np.ndarray, "n c h w"], layout: Layout) -> None:
-    folder = layout.score(generator)
+def _draw(generator: str, crop_set: CropSet, generated: Float32[np.ndarray, "n c h w"], paths: ProjectPaths) -> None:
+    folder = paths.score(generator)
     real = crop_intensity(crop_set.test[: len(generated)])
     pores, fake_pores = segment(real, crop_set.segmentation), segment(generated, crop_set.segmentation)
     write_json(folder / REFERENCE, describe(pores))

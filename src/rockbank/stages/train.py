@@ -15,12 +15,13 @@ import pandas as pd
 from jaxtyping import UInt8
 from PIL import Image
 
-from rockbank.core.allocator import keep_freed_memory
 from rockbank.core.files import read_json, replacing, replacing_folder, sha256, write_json
-from rockbank.core.paths import CHECKPOINTS, HISTORY, PIPELINE, TRAINING_PICTURE, Layout, origin
+from rockbank.core.heap import keep_freed_memory
+from rockbank.core.paths import CHECKPOINTS, HISTORY, PIPELINE, TRAINING_PICTURE, ProjectPaths, origin
 from rockbank.core.provenance import git_commit
 from rockbank.core.terminal import progress
-from rockbank.gan.training import Record, fit, pick_device
+from rockbank.gan.training import fit, pick_device
+from rockbank.gan.training_state import Record
 from rockbank.gan.weights import save_weights
 from rockbank.generator.card import WEIGHTS
 from rockbank.metrics.features import make_extractor
@@ -39,23 +40,23 @@ N_PICTURED = 16
 N_GRIDS = 8
 
 
-def train(generator: str, params: GeneratorParams, score: ScoreParams, layout: Layout = PIPELINE) -> None:
+def train(generator: str, params: GeneratorParams, score: ScoreParams, paths: ProjectPaths = PIPELINE) -> None:
     """Train `generator`, or go on from where a killed training was, in the same MLflow run.
 
     Its checkpoints lie under .checkpoints, in a folder named after the parameters and the data, so that
     changed ones start anew; the folder goes when the training has ended.
     """
     keep_freed_memory()
-    crop_set = load_crops(layout.crops(params.family))
+    crop_set = load_crops(paths.crops(params.family))
     device = pick_device()
-    asked = {**asdict(params), "extractor": score.extractor, "n_progress": score.n_progress}
-    checkpoint = CHECKPOINTS / f"{generator}-{_fingerprint(asked, layout.crops(params.family))}"
+    settings = {**asdict(params), "extractor": score.extractor, "n_progress": score.n_progress}
+    checkpoint = CHECKPOINTS / f"{generator}-{_fingerprint(settings, paths.crops(params.family))}"
     extractor = make_extractor(score.extractor, score.inception_weights, device.type)
     validation = crop_set.validation[: score.n_progress]
-    with tracking.start(params.family, generator, asked, resume=_run_id(checkpoint)) as run:
+    with tracking.start(params.family, generator, settings, resume=_run_id(checkpoint)) as run:
         write_json(checkpoint / RUN, {"run_id": run.run_id})
-        commit, md5 = git_commit(), origin(params.family, layout)
-        run.data(f"{params.family} crops", layout.crops(params.family), md5)
+        commit, md5 = git_commit(), origin(params.family, paths)
+        run.data(f"{params.family} crops", paths.crops(params.family), md5)
         run.tag({"git_commit": commit, "data_md5": md5})
         run.describe(description := _description(generator, params, crop_set, len(validation)))
         records = fit(
@@ -73,22 +74,22 @@ def train(generator: str, params: GeneratorParams, score: ScoreParams, layout: L
                 times[record.step] = run.log(record.step, record.metrics)
             history.append({"step": record.step, "time": times[record.step], **record.metrics})
             if record.samples is not None:
-                sheet = grid(record.samples[:N_PICTURED], 4)
-                run.picture("samples", sheet, record.step)
-                _save_png(samples_file(checkpoint, record.step), sheet)
+                tiled = grid(record.samples[:N_PICTURED], 4)
+                run.picture("samples", tiled, record.step)
+                _save_png(samples_file(checkpoint, record.step), tiled)
         run.tag({"best_step": str(record.best_step)})
-        _write(generator, params, crop_set, record, history, layout)
+        _write(generator, params, crop_set, record, history, paths)
         about = TrainingAbout(
-            params=asked, git_commit=commit, data_md5=md5, best_step=record.best_step, description=description
+            params=settings, git_commit=commit, data_md5=md5, best_step=record.best_step, description=description
         )
-        about.save(layout.train(generator))
-        _keep_samples(checkpoint / SAMPLES, layout.train(generator) / SAMPLES)
-        run.has_weights(sha256(layout.train(generator) / WEIGHTS))
+        about.save(paths.train(generator))
+        _keep_samples(checkpoint / SAMPLES, paths.train(generator) / SAMPLES)
+        run.has_weights(sha256(paths.train(generator) / WEIGHTS))
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def _shown(generator: str, n_steps: int, records: Iterable[Record]) -> Iterator[Record]:
-    """The records, with a progress bar that tells the last scores."""
+    """The records, with a progress bar that shows the last scores."""
     with progress(f"training {generator}", n_steps) as advance:
         for record in records:
             kid = record.metrics.get("kid")
@@ -113,9 +114,9 @@ def _write(
     crop_set: CropSet,
     last: Record,
     history: list[dict[str, float]],
-    layout: Layout,
+    paths: ProjectPaths,
 ) -> None:
-    folder = layout.train(generator)
+    folder = paths.train(generator)
     _, n_channels, height, width = crop_set.crops.shape
     save_weights(last.best, folder / WEIGHTS)
     Blueprint(
@@ -146,8 +147,8 @@ def _keep_samples(source: Path, folder: Path) -> None:
             shutil.copyfile(grids[i], beside / grids[i].name)
 
 
-def _fingerprint(asked: dict[str, Any], crops: Path) -> str:
-    parts = json.dumps(asked, sort_keys=True, default=str) + sha256(crops / "crops.npy")
+def _fingerprint(settings: dict[str, Any], crops: Path) -> str:
+    parts = json.dumps(settings, sort_keys=True, default=str) + sha256(crops / "crops.npy")
     return hashlib.sha256(parts.encode()).hexdigest()[:12]
 
 

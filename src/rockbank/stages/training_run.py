@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from rockbank.core.files import read_json, sha256, write_json
-from rockbank.core.paths import HISTORY, TRAINING_PICTURE, Layout
+from rockbank.core.paths import HISTORY, TRAINING_PICTURE, ProjectPaths
 from rockbank.generator.card import WEIGHTS, headline
 from rockbank.mlops import tracking
 from rockbank.stages.blueprint import Blueprint
@@ -27,7 +27,7 @@ class TrainingAbout:
     """What an MLflow run says of a training beside its metrics; training.json beside the weights.
 
     Attributes:
-        params: what it was asked to do.
+        params: its settings.
         git_commit: of the code.
         data_md5: DVC's, of the raw data or the crops.
         best_step: whose weights were kept.
@@ -55,27 +55,27 @@ def samples_file(folder: Path, step: int) -> Path:
     return folder / SAMPLES / f"{_STEP}{step:06d}.png"
 
 
-def find_run(generator: str, layout: Layout) -> tracking.Run | None:
+def find_run(generator: str, paths: ProjectPaths) -> tracking.Run | None:
     """The run whose weights are the generator's; None where the tracking store has none."""
-    folder = layout.train(generator)
+    folder = paths.train(generator)
     return tracking.find_by_weights(Blueprint.load(folder).family, sha256(folder / WEIGHTS))
 
 
-def find_or_make_run(generator: str, layout: Layout) -> tracking.Run:
+def find_or_make_run(generator: str, paths: ProjectPaths) -> tracking.Run:
     """The run whose weights are the generator's; where they were pulled, one made of what travelled with them."""
-    return find_run(generator, layout) or _make_run(generator, layout)
+    return find_run(generator, paths) or _make_run(generator, paths)
 
 
-def log_scores(run: tracking.Run, generator: str, layout: Layout) -> None:
+def log_scores(run: tracking.Run, generator: str, paths: ProjectPaths) -> None:
     """Add scores and pictures to the run; the same scores are added once."""
-    path = layout.scores(generator)
+    path = paths.scores(generator)
     fingerprint = sha256(path)
     if run.tags().get("scores_sha256") == fingerprint:
         return
     scores = read_json(path)
     run.score(headline(scores))
     run.tag({"extractor": scores["extractor"], "n_samples": str(scores["large"]["n"])})
-    pictures = [*layout.score(generator).glob("*.png"), layout.train(generator) / TRAINING_PICTURE]
+    pictures = [*paths.score(generator).glob("*.png"), paths.train(generator) / TRAINING_PICTURE]
     for picture in sorted(filter(Path.is_file, pictures)):
         run.file(picture)
     run.json("scores.json", scores)
@@ -83,8 +83,8 @@ def log_scores(run: tracking.Run, generator: str, layout: Layout) -> None:
     run.tag({"scores_sha256": fingerprint})
 
 
-def _make_run(generator: str, layout: Layout) -> tracking.Run:
-    folder = layout.train(generator)
+def _make_run(generator: str, paths: ProjectPaths) -> tracking.Run:
+    folder = paths.train(generator)
     family, about = Blueprint.load(folder).family, TrainingAbout.load(folder)
     history = pd.read_csv(folder / HISTORY, float_precision="round_trip")
     steps = history.pop("step").tolist()
@@ -98,7 +98,7 @@ def _make_run(generator: str, layout: Layout) -> tracking.Run:
             step = int(path.stem.removeprefix(_STEP))
             with Image.open(path) as picture:
                 run.picture("samples", np.asarray(picture), step, times[step])
-        run.data(f"{family} crops", layout.crops(family), about.data_md5)
+        run.data(f"{family} crops", paths.crops(family), about.data_md5)
         run.tag({"git_commit": about.git_commit, "data_md5": about.data_md5, "best_step": str(about.best_step)})
         run.describe(about.description)
         run.has_weights(sha256(folder / WEIGHTS))

@@ -29,7 +29,7 @@ def effective_sample_size(chains: Float[np.ndarray, "c m"]) -> float:
     pairs = rho[: m // 2 * 2].reshape(-1, 2).sum(axis=1)
     is_over = pairs < 0
     pairs = np.minimum.accumulate(pairs[: is_over.argmax() if is_over.any() else len(pairs)])
-    # Chains that swing to the other side and back beat independent ones, but not by more than can be told.
+    # Chains that swing to the other side and back beat independent ones, but not by more than can be estimated.
     tau = max(2 * pairs.sum() - 1, 1 / np.log10(halves.size))
     return float(halves.size / tau)
 

@@ -50,7 +50,7 @@ def sample_here(
             for place, sample in accepted(batches, condition, card.segmentation, n):
                 places.append(place)
                 samples.append(sample)
-                advance(1, f"{place + 1} drawn")
+                advance(1, f"{place + 1} sampled")
         write_samples(path, np.stack(samples), card.voxel_size)
     return f"wrote {path}: {n}{_met(condition, places)} of {origin}"
 
@@ -75,7 +75,9 @@ def window_here(model: str, path: Path, window: Window, n: int, seed: int, trunc
         sampler = Sampler(Path(temporary) / "pulled", card)
         with progress(f"sampling {model}, tiles", n * n_tiles(window, lattice)) as advance:
             bands = (
-                band for i in range(n) for band in sampler.window(seed, window, i, truncation, told=lambda: advance())
+                band
+                for i in range(n)
+                for band in sampler.window(seed, window, i, truncation, on_tile=lambda: advance())
             )
             write_images(path, bands, n=n, height=window.height, width=window.width, voxel_size=card.voxel_size)
     return f"wrote {path}: {_about(window, n)} of {entry.name}/{entry.version} ({card.generator}), seed {seed}"
@@ -113,7 +115,7 @@ def sample_there(
         served, about = _find(client.models(), name, version, f"{model}: not served at {client.url}")
         n_done = 0
 
-        def told(n_come: int) -> None:
+        def on_progress(n_come: int) -> None:
             nonlocal n_done
             if advance is not None:
                 advance(n_come - n_done)
@@ -122,9 +124,9 @@ def sample_there(
         wanted: dict[str, Any] = {} if condition is None else {condition.statistic: (condition.low, condition.high)}
         if path.suffix == ".npy":
             # What the server streams is what numpy writes, so memory need not hold it.
-            origin = client.save(path, name, n, seed, truncation, served, progress=told, **wanted)
+            origin = client.save(path, name, n, seed, truncation, served, progress=on_progress, **wanted)
         else:
-            samples = client.generate(name, n, seed, truncation, served, progress=told, **wanted)
+            samples = client.generate(name, n, seed, truncation, served, progress=on_progress, **wanted)
             write_samples(path, samples.array, about["voxel_size"])
             origin = samples
     met = "" if condition is None else _met(condition, origin.places)
@@ -157,13 +159,13 @@ def window_there(
         served, about = _find(client.models(), name, version, f"{model}: not served at {client.url}")
         n_done = 0
 
-        def told(n_come: int) -> None:
+        def on_progress(n_come: int) -> None:
             nonlocal n_done
             advance(min(n_come, n_rows) - n_done)
             n_done = min(n_come, n_rows)
 
         part = (window.x, window.y, window.width, window.height)
-        origin = client.save(path, name, n, seed, truncation, served, window=part, progress=told)
+        origin = client.save(path, name, n, seed, truncation, served, window=part, progress=on_progress)
     of = f"{origin.model}/{origin.version} ({about['generator']})"
     return f"wrote {path}: {_about(window, n)} of {of}, seed {origin.seed}, by {url}"
 
@@ -178,7 +180,7 @@ def _split(model: str) -> tuple[str, str | None]:
 
 
 def _find(models: list[dict[str, Any]], name: str, wanted: str | None, refusal: str) -> tuple[str, dict[str, Any]]:
-    """The version of a served model that NAME, NAME@ALIAS or NAME/VERSION means, and what the server tells of it."""
+    """The version of a served model that NAME, NAME@ALIAS or NAME/VERSION means, and what the server has of it."""
     model = next((each for each in models if each["name"] == name), None)
     if model is None:
         raise InputError(f"{refusal}; served are {sorted(each['name'] for each in models)}")

@@ -153,7 +153,7 @@ def about_run(done: Simulated) -> dict[str, str]:
         "method (report steps)": counts,
         "steps taken": f"{len(trajectory.steps)}, {cut} report steps were cut",
         "iterations": str(sum(report.iterations for report in reports)),
-        "volume made or lost": f"{done.volumes.error:.1e} of the pore volume",
+        "mass-balance error": f"{done.volumes.mass_balance_error:.1e} of the pore volume",
         "oil recovered": f"{100 * done.volumes.recovery:.1f} % of {done.volumes.in_place[0, 1]:.4g} m3",
         "CPU time": f"{done.seconds:.2f} s",
         **({"notes (report steps)": "\n".join(f"{note} ({n})" for note, n in notes.items())} if notes else {}),

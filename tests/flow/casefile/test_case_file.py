@@ -16,7 +16,6 @@ import yaml
 
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
-from rockbank.flow.casefile.synthetic import draw_channels, draw_layers
 from rockbank.flow.eclipse.writer import write_deck
 from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
 from rockbank.flow.equations.problem import discretise
@@ -285,21 +284,3 @@ def test_the_published_rock_that_is_absent_is_named(tmp_path: Path) -> None:
     path.write_text((CASES / "deepflow_published.yaml").read_text())
     with pytest.raises(ValueError, match=r"published\.yaml: rock: .*reference_vertcase3\.nc: no such file"):
         load_case(path)
-
-
-def test_drawn_rocks_are_those_of_their_seed_and_law() -> None:
-    k, phi = draw_channels(7)
-    assert k.shape == phi.shape == (128, 64)
-    # DeepFlow's map: a thousandth of a darcy is left in shale, and 1.001 in sand; float32 facies are 0 or 1 exactly.
-    np.testing.assert_allclose(np.unique(k), [1e-15, 1.001e-12], rtol=1e-12)
-    assert 0.1 <= phi.min() < phi.max() <= 0.4
-    np.testing.assert_array_equal(draw_channels(7)[0], k)
-    assert not np.array_equal(draw_channels(8)[0], k)
-    law = {"permeability": 1e-13, "log_deviation": 1.5, "porosity": 0.2, "porosity_deviation": 0.03}
-    k, phi = draw_layers((50, 1, 40), 3, lengths=(8, 0, 1), **law)
-    # Y has mean 0 and deviation 1 over the cells, to round-off.
-    assert np.log(k).mean() == pytest.approx(np.log(1e-13), rel=1e-12)
-    assert np.log(k).std() == pytest.approx(1.5, rel=1e-12)
-    assert phi.mean() == pytest.approx(0.2, rel=1e-9)
-    with pytest.raises(ValueError, match="lengths: got 2 for the 3 axes"):
-        draw_layers((50, 1, 40), 3, lengths=(8, 1), **law)

@@ -6,13 +6,14 @@ import torch
 
 from rockbank.flow.equations.fluid import Fluid, Phase
 from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, State, discretise
 from rockbank.flow.equations.relperm import BrooksCorey, Corey
-from rockbank.flow.equations.residual import Equations, Step, Unknowns
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Control, Schedule, Well
-from rockbank.flow.kernels.slabs import invert
+from rockbank.flow.kernels.inversion import invert
 from rockbank.flow.linear.block import BlockSolver
 from rockbank.flow.linear.choose import WIDEST_SLAB, solver_for
 from rockbank.flow.linear.direct import DirectSolver

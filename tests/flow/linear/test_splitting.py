@@ -9,37 +9,28 @@ import pytest
 import torch
 
 from rockbank.flow import (
-    BrooksCorey,
     Control,
-    Corey,
     Fluid,
     Grid,
     Options,
     Phase,
     Rock,
-    SaturationTable,
     Schedule,
     State,
     Well,
     jacobian,
 )
+from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.problem import discretise
-from rockbank.flow.equations.residual import Equations, Step, Unknowns
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.linear.choose import solver_for
 from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.linear.slab import SlabSolver
 from rockbank.flow.linear.splitting import FEW, SplittingSolver
 from rockbank.flow.steppers import sequential
+from tests.flow.saturation_functions import COREY, POWERS, TABLE
 
 DAY = 86400.0
-COREY = BrooksCorey(water_curve=Corey(residual=0.1, span=0.7), oil_curve=Corey(residual=0.2, span=0.7))
-POWERS = BrooksCorey(
-    water_curve=Corey(residual=0.1, span=0.6, exponent=3.0, end=0.4),
-    oil_curve=Corey(residual=0.25, span=0.65, exponent=1.5, end=0.9),
-)
-TABLE = SaturationTable(
-    saturation=(0.1, 0.3, 0.5, 0.8), k_water=(0.0, 0.05, 0.2, 0.6), k_oil=(0.9, 0.5, 0.15, 0.0), p_capillary=(0.0,) * 4
-)
 ragged = np.ones((9, 7), dtype=bool)
 ragged[4, 1:6] = ragged[7:, :2] = False
 RATE, LIQUID = Control(kind="rate", target=100 / DAY), Control(kind="rate", target=50 / DAY)

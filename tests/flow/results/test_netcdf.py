@@ -1,4 +1,4 @@
-"""Results: balanced, whole in their file, and drawn."""
+"""Results: balanced, whole in their file, and plotted."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def dataset(case: Case, done: tuple[Result, Balance]) -> xr.Dataset:
 def test_what_went_in_and_out_is_what_is_gained(done: tuple[Result, Balance]) -> None:
     result, volumes = done
     # Newton's mb for each of three steps.
-    assert volumes.error < 3e-10
+    assert volumes.mass_balance_error < 3e-10
     oil = volumes.in_place[:, 1]
     assert volumes.recovery == pytest.approx((oil[0] - oil[-1]) / oil[0], rel=1e-8)
     # No step was cut, so that volumes are rates times report steps.
@@ -95,7 +95,7 @@ def test_cut_steps_are_counted_as_they_were_taken() -> None:
     result, volumes = run(replace(case, options=Options(method="newton", cnv=1e-8, mb=1e-10, max_iterations=8)))
     n_steps = result.reports[0][0].n_steps
     assert n_steps > 1
-    assert volumes.error < n_steps * 1e-10
+    assert volumes.mass_balance_error < n_steps * 1e-10
 
 
 def test_the_dataset_holds_curves_and_fields_in_si(
@@ -139,6 +139,13 @@ def test_a_file_comes_back_whole(dataset: xr.Dataset, tmp_path: Path) -> None:
         assert stored.pressure.encoding["zlib"]
 
 
+def test_the_mass_balance_error_is_read_under_its_older_name(dataset: xr.Dataset, tmp_path: Path) -> None:
+    older = dataset.copy()
+    older.attrs["volume_error"] = older.attrs.pop("mass_balance_error")
+    write_results(tmp_path / "older.nc", older)
+    assert read_results(tmp_path / "older.nc").identical(dataset)
+
+
 def test_a_failed_write_leaves_the_old_file(dataset: xr.Dataset, tmp_path: Path) -> None:
     path = tmp_path / "results.nc"
     path.write_text("old")
@@ -161,7 +168,7 @@ def test_what_holds_no_results_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (5, 1, 2), (5, 4, 2)])
-def test_a_picture_is_drawn_of_every_kind_of_grid(shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_a_picture_is_made_of_every_kind_of_grid(shape: tuple[int, ...], tmp_path: Path) -> None:
     case = small_case(shape)
     save_picture(tmp_path / "results.png", to_dataset(case, *run(case)))
     with Image.open(tmp_path / "results.png") as picture:

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from rockbank.flow import Control, NewtonError, Options
+from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.problem import BHP, RATE, SHUT, State, discretise
-from rockbank.flow.equations.residual import Equations, Step, Unknowns
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.wells import Schedule
 from rockbank.flow.steppers import newton
 

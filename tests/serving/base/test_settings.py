@@ -1,10 +1,10 @@
-"""Settings come from the environment, and what cannot be used is told with its variable, value and meaning."""
+"""Settings come from the environment, and what cannot be used is reported with its variable, value and meaning."""
 
 from pathlib import Path
 
 import pytest
 
-from serving.base.settings import Settings, SettingsError, load_settings, unknown_variables
+from serving.base.settings import Settings, SettingsError, load_settings, renamed_variables, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def test_the_environment_is_read_and_a_keyword_takes_precedence(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("PORT", "-1", "greater than or equal to 0, got '-1'"),
         ("PORT", "eighty", "valid integer"),
@@ -48,20 +48,22 @@ def test_the_environment_is_read_and_a_keyword_takes_precedence(monkeypatch: pyt
         ("MAX_QUEUE", "4", "less than max_batch 16"),
     ],
 )
-def test_what_cannot_be_used_is_told_with_its_variable(
-    name: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+def test_what_cannot_be_used_is_reported_with_its_variable(
+    name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"ROCKBANK_{name}", value)
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         load_settings()
 
 
-def test_a_secret_is_told_neither_in_an_error_nor_in_the_settings_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_reported_neither_in_an_error_nor_in_the_settings_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("ROCKBANK_WEBHOOK_SECRET", "open sesame")
     assert "sesame" not in repr(load_settings())
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(SettingsError) as caught:
         load_settings(webhook_secret=["sesame"])
-    assert "sesame" not in str(told.value)
+    assert "sesame" not in str(caught.value)
 
 
 def test_a_misspelt_variable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,3 +74,13 @@ def test_a_misspelt_variable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_an_old_name_is_read_and_the_new_one_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROCKBANK_NOTICE_SECONDS", "3")
+    assert load_settings().shutdown_delay_seconds == 3.0
+    assert load_settings(shutdown_delay_seconds=0).shutdown_delay_seconds == 0.0
+    assert renamed_variables() == {"ROCKBANK_NOTICE_SECONDS": "ROCKBANK_SHUTDOWN_DELAY_SECONDS"}
+    assert unknown_variables() == []
+    monkeypatch.setenv("ROCKBANK_SHUTDOWN_DELAY_SECONDS", "4")
+    assert load_settings().shutdown_delay_seconds == 4.0

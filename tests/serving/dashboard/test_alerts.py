@@ -36,47 +36,47 @@ def window(n_over: int = 0, n_alike: int = 0, ratio: float = 1.0) -> WindowRepor
     )
 
 
-def told(service: Service, failing: tuple[int, int] = (0, 100)) -> list[AlertStatus]:
+def alerts_of(service: Service, failing: tuple[int, int] = (0, 100)) -> list[AlertStatus]:
     return alerts(service, failing)
 
 
 async def test_nothing_is_an_alert_where_all_is_well(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         running.service.watch.reports["shale", "1"] = window(n_over=1)
-        assert told(running.service) == []
+        assert alerts_of(running.service) == []
         # Nor are a few failures among many requests.
-        assert told(running.service, (1, 1000)) == []
+        assert alerts_of(running.service, (1, 1000)) == []
 
 
-async def test_a_version_that_is_not_served_is_told_with_its_reason(shale: Path, serve: Serve) -> None:
+async def test_a_version_that_is_not_served_is_reported_with_its_reason(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         slot = running.service.models.slots["shale"]
         slot.alias_version, slot.behind_since = "2", time.monotonic() - 61
         slot.problem = "shale/2 is not served: sha256 is ab.., the card says cd.."
-        (alert,) = told(running.service)
+        (alert,) = alerts_of(running.service)
         assert alert.severity == "warning"
         assert alert.text.startswith("shale@champion has named version 2 for 1 min 1 s: shale/2 is not served: sha256")
 
 
-async def test_no_champion_is_told_and_the_last_one_goes_on(shale: Path, serve: Serve) -> None:
+async def test_no_champion_is_reported_and_the_last_one_goes_on(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         mlflow.MlflowClient().delete_registered_model_alias("shale", registry.CHAMPION)
-        running.service.follower.hasten()
+        running.service.follower.poll_now()
         end = time.monotonic() + 30
-        while not (found := told(running.service)):
+        while not (found := alerts_of(running.service)):
             assert time.monotonic() < end
             await asyncio.sleep(0.05)
         assert [alert.title for alert in found] == ["shale: no champion"]
         assert "version 1 goes on until one is promoted" in found[0].text
 
 
-async def test_a_registry_that_does_not_answer_is_told_after_some_looks(shale: Path, serve: Serve) -> None:
+async def test_a_registry_that_does_not_answer_is_reported_after_some_looks(shale: Path, serve: Serve) -> None:
     async with serve(poll_seconds=10.0) as running:
         slot = running.service.models.slots["shale"]
         slot.alias_read = time.monotonic() - 59
-        assert told(running.service) == []
+        assert alerts_of(running.service) == []
         slot.alias_read = time.monotonic() - 61
-        (alert,) = told(running.service)
+        (alert,) = alerts_of(running.service)
         assert alert.title == "shale: the registry does not answer"
         assert "what is loaded goes on" in alert.text
 
@@ -86,19 +86,19 @@ async def test_a_golden_sample_that_does_not_hold_is_critical(shale: Path, serve
         metrics = running.service.metrics
         metrics.golden_max_difference.labels("shale", "1").set(0.25)
         metrics.golden_mismatch.labels("shale", "1").set(1)
-        (alert,) = told(running.service)
+        (alert,) = alerts_of(running.service)
         assert (alert.severity, alert.title) == ("critical", "shale/1: the golden sample does not hold")
         assert "0.25" in alert.text
 
 
-async def test_statistics_are_told_from_the_second_window_on(shale: Path, serve: Serve) -> None:
+async def test_statistics_are_reported_from_the_second_window_on(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         reports = running.service.watch.reports
         reports["shale", "1"] = window(n_over=2)
-        (alert,) = told(running.service)
+        (alert,) = alerts_of(running.service)
         assert (alert.severity, alert.text) == ("warning", "porosity (2 windows)")
         reports["shale", "1"] = window(n_over=3, n_alike=2, ratio=0.4)
-        alike, over = told(running.service)
+        alike, over = alerts_of(running.service)
         assert (alike.severity, over.severity) == ("critical", "warning")
         assert "samples differ 0.4 times as much as the rock's, in 2 windows less than 0.8" in alike.text
 
@@ -106,17 +106,17 @@ async def test_statistics_are_told_from_the_second_window_on(shale: Path, serve:
 async def test_samples_that_are_not_finite_are_critical(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         running.service.metrics.nan_samples_total.labels("shale", "1").inc(3)
-        (alert,) = told(running.service)
+        (alert,) = alerts_of(running.service)
         assert alert.severity == "critical"
         assert alert.text.startswith("3 of those watched")
 
 
-async def test_failing_requests_and_the_end_are_told_first(shale: Path, serve: Serve) -> None:
+async def test_failing_requests_and_the_end_are_reported_first(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         slot = running.service.models.slots["shale"]
         slot.behind_since, slot.alias_version = time.monotonic(), "2"
         running.service.is_draining = True
-        found = told(running.service, (20, 1000))
+        found = alerts_of(running.service, (20, 1000))
         assert [alert.title for alert in found] == [
             "the service is stopping",
             "requests fail",

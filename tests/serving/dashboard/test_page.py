@@ -40,16 +40,16 @@ def page(shale: Path, start_process: Callable[..., Any]) -> Iterator[Pages]:
 def until(what: str, holds: Callable[[], Any]) -> Any:
     """What `holds` gives once it is true."""
     end = time.monotonic() + PAGE_SECONDS
-    while not (told := holds()):
+    while not (held := holds()):
         assert time.monotonic() < end, f"not in {PAGE_SECONDS} s: {what}"
         time.sleep(0.1)
-    return told
+    return held
 
 
 def picture(page: Pages) -> tuple[int, int, str]:
     """Width, height and description of the samples on show; the width is 0 until they are drawn."""
-    told = page.browser.execute_script(f"let p = {PICTURE}; return [p.naturalWidth, p.naturalHeight, p.alt]")
-    return int(told[0]), int(told[1]), str(told[2])
+    shape = page.browser.execute_script(f"let p = {PICTURE}; return [p.naturalWidth, p.naturalHeight, p.alt]")
+    return int(shape[0]), int(shape[1]), str(shape[2])
 
 
 def press(page: Pages, **fields: str) -> None:
@@ -178,7 +178,7 @@ def part(url: str, x: int, y: int, seed: int = 7) -> np.ndarray:
 
 
 @needs_chromium
-def test_what_the_service_refuses_is_told_in_its_words(page: Pages) -> None:
+def test_what_the_service_refuses_is_reported_in_its_words(page: Pages) -> None:
     page.open("", "16 of shale/1, seed 7")
     page.browser.execute_script("document.querySelector('input[name=n]').max = 100000")
     press(page, n="20000")
@@ -188,7 +188,7 @@ def test_what_the_service_refuses_is_told_in_its_words(page: Pages) -> None:
 
 
 @needs_chromium
-def test_where_keys_are_asked_for_the_page_asks_for_one(
+def test_where_keys_are_required_the_page_asks_for_one(
     shale: Path, start_process: Callable[..., Any], tmp_path: Path
 ) -> None:
     key, line = make_key("somebody")
@@ -206,7 +206,7 @@ def test_where_keys_are_asked_for_the_page_asks_for_one(
 
 
 @needs_chromium
-def test_a_service_that_goes_is_told_and_what_it_said_stays(shale: Path, start_process: Callable[..., Any]) -> None:
+def test_a_service_that_goes_is_reported_and_what_it_said_stays(shale: Path, start_process: Callable[..., Any]) -> None:
     running = start_process()
     with pages(running.url) as page:
         page.open("", "16 of shale/1, seed 7")

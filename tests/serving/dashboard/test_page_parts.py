@@ -165,10 +165,10 @@ def test_the_chart_is_the_correlation() -> None:
 def test_the_chart_keeps_within_itself() -> None:
     chart = ElementTree.fromstring(correlation_chart(CORRELATION, "S2"))
     width, height = map(float, chart.get("viewBox", "").split()[2:])
-    drawn = [point for each in chart.iter() for point in numbers(each.get("points", ""))]
-    drawn += [(float(each.get("x1", "")), float(each.get(y, ""))) for each in chart.iter("line") for y in ("y1", "y2")]
-    assert len(drawn) > 20
-    assert all(0 <= x <= width and 0 <= y <= height for x, y in drawn)
+    points = [point for each in chart.iter() for point in numbers(each.get("points", ""))]
+    points += [(float(each.get("x1", "")), float(each.get(y, ""))) for each in chart.iter("line") for y in ("y1", "y2")]
+    assert len(points) > 20
+    assert all(0 <= x <= width and 0 <= y <= height for x, y in points)
 
 
 def test_an_empty_correlation_draws_nothing() -> None:
@@ -208,12 +208,12 @@ def test_rates_are_differences_over_time(monkeypatch: pytest.MonkeyPatch) -> Non
         metrics.rejections_total.labels("queue_full").inc(2)
         metrics.request_seconds.labels("/v2/models/{name}/generate").observe(0.02)
         traffic.tick()
-    told = {measure.name: measure.value for measure in traffic.measures()}
-    assert told["Requests"] == pytest.approx(2.0)
-    assert told["Samples"] == pytest.approx(16.0)
-    assert told["Not served"] == pytest.approx(24.0)
+    measured = {measure.name: measure.value for measure in traffic.measures()}
+    assert measured["Requests"] == pytest.approx(2.0)
+    assert measured["Samples"] == pytest.approx(16.0)
+    assert measured["Not served"] == pytest.approx(24.0)
     # 20 ms falls into the bucket of 10 to 25 ms.
-    assert told["Median latency"] == pytest.approx(17.5, abs=7.5)
+    assert measured["Median latency"] == pytest.approx(17.5, abs=7.5)
     assert traffic.rejections() == {"queue_full": 8}
     ((route, count, *_),) = traffic.routes()
     assert (route, count) == ("/v2/models/{name}/generate", 4)

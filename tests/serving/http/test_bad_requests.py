@@ -1,5 +1,5 @@
 # ruff: noqa: E501  (a line for each bad request, whatever its length)
-"""Whatever is wrong with a request is told with its 4xx, the value got and what to do; and it is counted."""
+"""Whatever is wrong with a request is answered with its 4xx, the value got and what to do; and it is counted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.serving.conftest import Process, service_process
+from tests.serving.processes import Process, service_process
 
 GENERATE, INFER = "/v2/models/shale/generate", "/v2/models/shale/infer"
 KEY = "a-key-of-the-tests"
@@ -149,14 +149,14 @@ BAD: dict[str, tuple[str, str, dict[str, Any], bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_request_is_told_with_its_status_and_its_remedy_and_is_counted(process: Process, name: str) -> None:
-    method, path, headers, body, status, told = BAD[name]
+def test_a_bad_request_is_reported_with_its_status_and_its_remedy_and_is_counted(process: Process, name: str) -> None:
+    method, path, headers, body, status, message = BAD[name]
     before = process.metrics()
     response = httpx.request(method, process.url + path, headers={"X-API-Key": KEY} | headers, content=body)
     assert response.status_code == status, response.text
     if method != "BREW":  # refused by the parser of HTTP, before there is a request
         answer = response.json()
-        assert told in answer["error"]
+        assert message in answer["error"]
         assert answer["request_id"] == response.headers["x-request-id"]
         after = process.metrics()
         reasons = {

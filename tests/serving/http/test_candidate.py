@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rockbank.mlops import registry
-from tests.conftest import tiny_images
 from tests.serving.conftest import Serve
 from tests.serving.registry.test_follower import SECONDS, follow, value, version_of
+from tests.tiny_generators import tiny_images
 
 
 async def test_the_canary_answers_its_part_and_the_same_request_the_same_way(shale: Path, serve: Serve) -> None:

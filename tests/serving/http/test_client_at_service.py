@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rockbank.cli.main import app
-from rockbank.client import AsyncClient, Client, ClientError, Patience, Samples
+from rockbank.client import AsyncClient, Client, ClientError, RetryPolicy, Samples
 from rockbank.core.files import read_json
 from rockbank.generator.card import REFERENCE
 from rockbank.generator.latents import draw_latents
@@ -54,8 +54,8 @@ def test_samples_are_those_of_the_local_sampler(shale: Path, start_process: Star
         assert samples.request_id
         assert counts[-1] == 37
 
-        drawn = client.generate("shale", 2)
-        np.testing.assert_array_equal(client.generate("shale", 2, drawn.seed).array, drawn.array)
+        samples = client.generate("shale", 2)
+        np.testing.assert_array_equal(client.generate("shale", 2, samples.seed).array, samples.array)
 
         latents = draw_latents(7, 5, card.latent_shape)
         images = client.infer("shale", latents)
@@ -92,9 +92,9 @@ def test_samples_of_a_wanted_porosity_are_those_of_the_local_command(
         here = said("sample", "shale@champion", *wanted, f"here-{name}")
         there = said("sample", "shale", *wanted, f"there-{name}", "--url", running.url)
         assert Path(f"there-{name}").read_bytes() == Path(f"here-{name}").read_bytes()
-        told = f"9 with a porosity of {low:g} to {high:g}, the first among "
-        assert told in there
-        assert there.split(told)[1].split(" samples")[0] == here.split(told)[1].split(" samples")[0]
+        condition = f"9 with a porosity of {low:g} to {high:g}, the first among "
+        assert condition in there
+        assert there.split(condition)[1].split(" samples")[0] == here.split(condition)[1].split(" samples")[0]
     with Client(running.url) as client:
         kept = client.generate("shale", 9, 7, porosity=(low, high))
         np.testing.assert_array_equal(kept.array, np.load("here-samples.npy", allow_pickle=False))
@@ -129,11 +129,11 @@ def test_the_awaited_client_gives_the_same_among_others(shale: Path, start_proce
             np.testing.assert_array_equal(client.generate("shale", 3, seed).array, samples.array)
 
 
-def test_a_spent_rate_is_waited_out(shale: Path, start_process: Start) -> None:
+def test_a_used_up_rate_is_waited_out(shale: Path, start_process: Start) -> None:
     # A bucket of 30 requests that fills by one in two seconds.
     running = start_process(rate_per_minute=30)
     refused = pytest.raises(ClientError, match=r"429.*requests a minute")
-    with Client(running.url, patience=Patience(retries=0)) as hasty, refused as caught:
+    with Client(running.url, retry=RetryPolicy(retries=0)) as hasty, refused as caught:
         for _ in range(100):
             hasty.generate("shale", 1, 7)
     assert caught.value.status == 429

@@ -1,4 +1,4 @@
-"""Samples of a wanted porosity are those of the command line, told by their places; what cannot be had is refused."""
+"""Samples of a wanted porosity are those of the command line, named by their places; what cannot be had is refused."""
 
 import asyncio
 import io
@@ -30,7 +30,7 @@ async def refused(running: InProcess, status: int, **body: Any) -> str:
     return str(response.json()["error"])
 
 
-async def asked(running: InProcess, **body: Any) -> httpx.Response:
+async def generate(running: InProcess, **body: Any) -> httpx.Response:
     response = await running.client.post(PATH, json={"seed": 7, **body})
     assert response.status_code == 200, response.text
     return response
@@ -67,7 +67,7 @@ def between(running: InProcess, statistic: str, *quantiles: float) -> tuple[floa
 async def test_they_are_those_of_the_command_line_to_the_bit(shale: Path, serve: Serve, statistic: str) -> None:
     async with serve() as running:
         low, high = between(running, statistic, 0.4, 0.6)
-        response = await asked(running, n=20, truncation=1.1, **{statistic: [low, high]})
+        response = await generate(running, n=20, truncation=1.1, **{statistic: [low, high]})
         condition = Condition(statistic=statistic, low=low, high=high)
         places, samples = local(running, condition, 20, 1.1)
         assert json.loads(response.headers["x-rockbank-places"]) == places
@@ -78,7 +78,7 @@ async def test_the_places_make_them_again(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         response = await running.client.post(PATH, json={"n": 3, "porosity": between(running, "porosity", 0.3, 0.5)})
         places = json.loads(response.headers["x-rockbank-places"])
-        again = array(await asked(running, n=places[-1] + 1, seed=int(response.headers["x-rockbank-seed"])))
+        again = array(await generate(running, n=places[-1] + 1, seed=int(response.headers["x-rockbank-seed"])))
         np.testing.assert_array_equal(again[places], array(response))
 
 
@@ -87,7 +87,7 @@ async def test_a_number_a_text_and_a_pair_ask_for_the_same(shale: Path, serve: S
         middle = round(float(np.mean(between(running, "porosity", 0.4, 0.6))), 3)
         low, high = middle - 0.01, middle + 0.01
         forms = (middle, str(middle), f"{low!r}..{high!r}", [low, high])
-        answers = [await asked(running, n=2, porosity=wanted) for wanted in forms]
+        answers = [await generate(running, n=2, porosity=wanted) for wanted in forms]
         assert len({answer.content for answer in answers}) == 1
         served = running.service.models.find("shale")
         found = porosity(segment(array(answers[0]), served.card.segmentation))
@@ -98,7 +98,7 @@ async def test_a_number_a_text_and_a_pair_ask_for_the_same(shale: Path, serve: S
 async def test_every_format_is_that_of_the_same_samples(shale: Path, serve: Serve, kind: str) -> None:
     async with serve() as running:
         wanted = between(running, "porosity", 0.25, 0.75)
-        response = await asked(running, n=6, porosity=wanted, format=kind)
+        response = await generate(running, n=6, porosity=wanted, format=kind)
         places, samples = local(running, Condition(statistic="porosity", low=wanted[0], high=wanted[1]), 6)
         encoder = ENCODERS[kind](samples.shape, 60e-9, {})
         expected = b"".join([*encoder.head(), *encoder.block(samples), *encoder.tail()])
@@ -113,9 +113,9 @@ async def test_every_format_is_that_of_the_same_samples(shale: Path, serve: Serv
             assert response.content == expected
 
 
-async def test_without_a_condition_no_places_are_told(shale: Path, serve: Serve) -> None:
+async def test_without_a_condition_no_places_are_reported(shale: Path, serve: Serve) -> None:
     async with serve() as running:
-        assert "x-rockbank-places" not in (await asked(running, n=2, porosity=None)).headers
+        assert "x-rockbank-places" not in (await generate(running, n=2, porosity=None)).headers
 
 
 async def test_what_the_rock_has_not_is_refused_with_its_range_before_anything_is_drawn(
@@ -174,7 +174,7 @@ async def test_a_client_that_goes_ends_the_search(shale: Path, serve: Serve) -> 
             while not value("rockbank_tried_samples_total", VERSION | {"is_kept": "false"}):
                 await asyncio.sleep(0.01)
             # Others are answered between its blocks.
-            await asked(running, n=2)
+            await generate(running, n=2)
         assert not asking.done()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
@@ -221,9 +221,9 @@ async def test_more_than_a_header_can_tell_the_places_of_are_refused(shale: Path
 async def test_the_document_tells_of_the_conditions_and_their_refusal(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         document = (await running.client.get("/openapi.json")).json()
-        told = document["components"]["schemas"]["GenerateRequest"]["properties"]["porosity"]
-        assert {each["type"] for each in told["anyOf"]} == {"number", "array", "string", "null"}
-        assert "0.05..0.15" in told["description"]
+        field = document["components"]["schemas"]["GenerateRequest"]["properties"]["porosity"]
+        assert {each["type"] for each in field["anyOf"]} == {"number", "array", "string", "null"}
+        assert "0.05..0.15" in field["description"]
         for path, operations in document["paths"].items():
             for operation in operations.values():
                 assert ("422" in operation["responses"]) == path.endswith("generate")

@@ -19,8 +19,8 @@ from rockbank.generator.windows import Window
 from rockbank.mlops import registry
 from rockbank.rock.crops import to_bytes
 from serving.dataplane.sampling import endless
-from tests.conftest import ENDLESS_LATENT, LATTICE, endless_images
 from tests.serving.conftest import InProcess, Serve
+from tests.tiny_generators import ENDLESS_LATENT, LATTICE, endless_images
 
 Make = Callable[..., Path]
 PATH = "/v2/models/shale/generate"
@@ -42,7 +42,7 @@ def local(running: InProcess, window: Window, sample: int = 0, truncation: float
     return np.concatenate(list(sampler.window(7, window, sample, truncation)))
 
 
-async def asked(running: InProcess, **body: Any) -> httpx.Response:
+async def generate(running: InProcess, **body: Any) -> httpx.Response:
     response = await running.client.post(PATH, json={"seed": 7, **body})
     assert response.status_code == 200, response.text
     return response
@@ -50,12 +50,12 @@ async def asked(running: InProcess, **body: Any) -> httpx.Response:
 
 async def test_an_array_is_what_the_command_line_writes_to_the_bit(rocks: Path, serve: Serve) -> None:
     async with serve() as running:
-        response = await asked(running, size=[150, 70])
+        response = await generate(running, size=[150, 70])
         got = np.load(io.BytesIO(response.content), allow_pickle=False)
         assert int(response.headers["content-length"]) == len(response.content)
         expected = local(running, Window(x=0, y=0, width=150, height=70))
         np.testing.assert_array_equal(got, expected[None, None])
-        response = await asked(running, window=[-9, 20, 100, 50], n=2, truncation=0.5)
+        response = await generate(running, window=[-9, 20, 100, 50], n=2, truncation=0.5)
         window = Window(x=-9, y=20, width=100, height=50)
         for i, image in enumerate(np.load(io.BytesIO(response.content), allow_pickle=False)):
             np.testing.assert_array_equal(image[0], local(running, window, i, 0.5))
@@ -65,22 +65,22 @@ async def test_each_format_holds_the_same_window(rocks: Path, serve: Serve) -> N
     async with serve() as running:
         expected = to_bytes(local(running, Window(x=5, y=-40, width=90, height=300)))
         window = [5, -40, 90, 300]
-        with Image.open(io.BytesIO((await asked(running, window=window, format="png")).content)) as picture:
+        with Image.open(io.BytesIO((await generate(running, window=window, format="png")).content)) as picture:
             np.testing.assert_array_equal(np.asarray(picture), expected)
-        response = await asked(running, window=window, format="tiff", n=3)
+        response = await generate(running, window=window, format="tiff", n=3)
         assert int(response.headers["content-length"]) == len(response.content)
         with tifffile.TiffFile(io.BytesIO(response.content)) as tif:
             assert len(tif.pages) == 3
             np.testing.assert_array_equal(tif.pages[0].asarray(), expected)
-        body = (await asked(running, window=window, format="json")).json()
+        body = (await generate(running, window=window, format="json")).json()
         assert body["shape"] == [1, 1, 300, 90]
         np.testing.assert_array_equal(to_bytes(np.asarray(body["data"], np.float32).reshape(300, 90)), expected)
 
 
 async def test_samples_without_a_size_are_windows_at_the_origin(rocks: Path, serve: Serve) -> None:
     async with serve() as running:
-        samples = np.load(io.BytesIO((await asked(running, n=3)).content))
-        windows = np.load(io.BytesIO((await asked(running, n=3, size=[16, 16])).content))
+        samples = np.load(io.BytesIO((await generate(running, n=3)).content))
+        windows = np.load(io.BytesIO((await generate(running, n=3, size=[16, 16])).content))
         # Another extent of the call: up to its last bits.
         np.testing.assert_allclose(samples, windows, rtol=0, atol=1e-6)
 
@@ -144,7 +144,7 @@ async def test_samples_of_others_go_between_the_tiles_of_a_huge_image(rocks: Pat
         await asyncio.sleep(0.05)
         for _ in range(5):
             before = value("rockbank_tiles_total", {"model": "shale", "version": "1", "route": "current"}) or 0
-            await asked(running, n=1)
+            await generate(running, n=1)
             after = value("rockbank_tiles_total", {"model": "shale", "version": "1", "route": "current"}) or 0
             # The one that is computed, the one that waits, and what comes back while this one is encoded.
             assert after - before <= 4
@@ -198,9 +198,9 @@ async def test_a_tile_is_a_picture_that_a_browser_keeps(rocks: Path, serve: Serv
 
 async def test_the_metadata_say_which_extents_are_free(rocks: Path, serve: Serve) -> None:
     async with serve() as running:
-        told = (await running.client.get("/v2/models/shale")).json()
-        assert told["inputs"][0]["shape"] == [-1, 8, -1, -1]
-        assert told["outputs"][0]["shape"] == [-1, 1, -1, -1]
+        metadata = (await running.client.get("/v2/models/shale")).json()
+        assert metadata["inputs"][0]["shape"] == [-1, 8, -1, -1]
+        assert metadata["outputs"][0]["shape"] == [-1, 1, -1, -1]
         (model,) = (await running.client.get("/v2/models")).json()
         assert [version["is_endless"] for version in model["versions"]] == [True]
         document = (await running.client.get("/openapi.json")).json()

@@ -20,8 +20,8 @@ from rockbank.plot.grids import grid
 from rockbank.rock.crops import to_bytes
 from serving.dataplane.encode import ENCODERS
 from serving.watch.watch import rerun_golden
-from tests.conftest import tiny_images
 from tests.serving.conftest import InProcess, Serve
+from tests.tiny_generators import tiny_images
 
 VOXEL_SIZE = 60e-9
 PATH = "/v2/models/shale/generate"
@@ -52,11 +52,11 @@ async def test_they_are_those_of_the_command_line_to_the_bit(shale: Path, serve:
         )
 
 
-async def test_a_sample_depends_on_the_seed_and_its_place_whatever_else_is_asked(shale: Path, serve: Serve) -> None:
+async def test_a_sample_depends_on_the_seed_and_its_place_whatever_else_is_requested(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         alone = await samples(running, n=50, seed=7)
-        asked = [samples(running, n=n, seed=seed) for n, seed in ((3, 7), (1, 8), (50, 7), (17, 9), (50, 7), (2, 7))]
-        together = await asyncio.gather(*asked)
+        pending = [samples(running, n=n, seed=seed) for n, seed in ((3, 7), (1, 8), (50, 7), (17, 9), (50, 7), (2, 7))]
+        together = await asyncio.gather(*pending)
         for got, n in ((together[0], 3), (together[2], 50), (together[4], 50), (together[5], 2)):
             np.testing.assert_array_equal(got, alone[:n])
 
@@ -165,7 +165,7 @@ async def test_a_large_request_is_computed_no_further_than_one_block_ahead(shale
     async with serve() as running:
         served = running.service.models.find("shale")
         blocks = running.service.sampling.blocks(
-            served, "current", seed=1, n=10_000, truncation=None, request_id="r", is_own_law=False
+            served, "current", seed=1, n=10_000, truncation=None, request_id="r", is_unconditioned=False
         )
         await anext(blocks)
         await anext(blocks)
@@ -240,10 +240,10 @@ async def test_samples_of_a_chosen_seed_are_not_taken_for_the_models_law(shale: 
 
 async def test_a_cross_origin_page_gets_no_permission(shale: Path, serve: Serve) -> None:
     async with serve() as running:
-        asked = await running.client.options(
+        refused = await running.client.options(
             PATH, headers={"Origin": "http://evil", "Access-Control-Request-Method": "POST"}
         )
         got = await running.client.post(PATH, headers={"Origin": "http://evil"})
-        for response in (asked, got):
+        for response in (refused, got):
             assert not [name for name in response.headers if name.startswith("access-control")]
-        assert asked.status_code == 405
+        assert refused.status_code == 405

@@ -16,8 +16,9 @@ from rockbank.generator.card import ONNX
 from rockbank.generator.latents import draw_latents
 from rockbank.generator.sampler import open_session
 from rockbank.mlops import registry
-from tests.conftest import write_generator
-from tests.serving.conftest import Process, Serve, service_process
+from tests.serving.conftest import Serve
+from tests.serving.processes import Process, service_process
+from tests.tiny_generators import write_generator
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_the_metadata_describe_server_and_model(client: triton.InferenceServerCl
 
 @pytest.mark.parametrize("binary_in", [True, False], ids=["bytes in", "json in"])
 @pytest.mark.parametrize("binary_out", [True, False, None], ids=["bytes out", "json out", "left open"])
-def test_images_come_back_to_the_bit_however_they_are_asked(
+def test_images_come_back_to_the_bit_however_they_are_requested(
     client: triton.InferenceServerClient,
     expected: Callable[[np.ndarray], np.ndarray],
     binary_in: bool,
@@ -104,14 +105,14 @@ def test_a_compressed_request_is_read(
 
 def test_requests_at_once_get_each_its_own(process: Process, expected: Callable[[np.ndarray], np.ndarray]) -> None:
     with triton.InferenceServerClient(process.address, concurrency=8) as client:
-        asked = [(draw_latents(seed, 1 + seed % 5, (4,))) for seed in range(40)]
-        pending = [client.async_infer("shale", [latent(latents)]) for latents in asked]
-        for latents, each in zip(asked, pending, strict=True):
+        batches = [(draw_latents(seed, 1 + seed % 5, (4,))) for seed in range(40)]
+        pending = [client.async_infer("shale", [latent(latents)]) for latents in batches]
+        for latents, each in zip(batches, pending, strict=True):
             np.testing.assert_array_equal(each.get_result().as_numpy("image"), expected(latents))
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         (np.zeros((1, 5), np.float32), r"shape \[1, 5\]; send FP32 of shape \[n, 4\]"),
         (np.full((2, 4), np.nan, np.float32), "latent 0 has NaN or infinity"),
@@ -119,21 +120,21 @@ def test_requests_at_once_get_each_its_own(process: Process, expected: Callable[
     ],
     ids=["shape", "NaN", "too many"],
 )
-def test_what_is_wrong_is_told_as_triton_tells_it(
-    client: triton.InferenceServerClient, values: np.ndarray, told: str
+def test_what_is_wrong_is_reported_as_by_triton(
+    client: triton.InferenceServerClient, values: np.ndarray, message: str
 ) -> None:
-    with pytest.raises(triton.InferenceServerException, match=told):
+    with pytest.raises(triton.InferenceServerException, match=message):
         client.infer("shale", [latent(values)])
 
 
-def test_another_type_is_told(client: triton.InferenceServerClient) -> None:
+def test_another_type_is_reported(client: triton.InferenceServerClient) -> None:
     tensor = triton.InferInput("latent", [1, 4], "FP64")
     tensor.set_data_from_numpy(np.zeros((1, 4)))
     with pytest.raises(triton.InferenceServerException, match="'latent' is FP64; send FP32"):
         client.infer("shale", [tensor])
 
 
-def test_an_unknown_model_is_told_with_those_that_there_are(client: triton.InferenceServerClient) -> None:
+def test_an_unknown_model_is_reported_with_those_that_there_are(client: triton.InferenceServerClient) -> None:
     with pytest.raises(triton.InferenceServerException, match=r"'granite' is not served here; served are \['shale'\]"):
         client.infer("granite", [latent(np.zeros((1, 4), np.float32))])
 

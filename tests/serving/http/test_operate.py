@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 from rockbank.cli.main import app
 from rockbank.mlops import registry
 from serving.run import about
-from tests.serving.conftest import Serve, read_metrics
+from tests.serving.conftest import Serve
+from tests.serving.processes import read_metrics
 
 SECRET = "open sesame"
 HOOK = "/webhooks/registry"
@@ -39,7 +40,7 @@ def signed(body: bytes, moment: int, secret: str = SECRET) -> dict[str, str]:
     }
 
 
-async def test_a_signed_webhook_hastens_the_look_at_the_alias(shale: Path, serve: Serve) -> None:
+async def test_a_signed_webhook_has_the_alias_read_at_once(shale: Path, serve: Serve) -> None:
     body = json.dumps({"entity": "model_version_alias", "action": "created"}).encode()
     async with serve(webhook_secret=SECRET) as running:
         registry.set_alias("shale", registry.CHAMPION, "2")
@@ -62,15 +63,15 @@ async def test_a_webhook_whose_signature_does_not_hold_does_nothing(shale: Path,
         digest = hmac.new(SECRET.encode(), b"delivery-1.." + body, hashlib.sha256).digest()
         headers |= {"X-MLflow-Timestamp": "", "X-MLflow-Signature": "v1," + base64.b64encode(digest).decode()}
     async with serve(webhook_secret=SECRET) as running:
-        hastened: list[bool] = []
-        running.service.follower.hasten = lambda: hastened.append(True)  # type: ignore[method-assign]
+        polled: list[bool] = []
+        running.service.follower.poll_now = lambda: polled.append(True)  # type: ignore[method-assign]
         response = await running.client.post(HOOK, content=body + (b" " if wrong == "body" else b""), headers=headers)
         assert response.status_code == 403
         assert "signature" in response.json()["error"]
-        assert hastened == []
+        assert polled == []
 
 
-async def test_a_poll_can_be_asked_for(shale: Path, serve: Serve) -> None:
+async def test_a_poll_can_be_requested(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         registry.set_alias("shale", registry.CHAMPION, "2")
         assert (await running.client.post("/v2/repository/poll")).status_code == 202
@@ -122,7 +123,7 @@ async def test_requests_are_counted_by_their_route_and_never_by_what_a_client_ma
     assert metrics["rockbank_provider_info{model=shale,provider=CPUExecutionProvider,version=1}"] == 1
 
 
-async def test_an_error_that_nobody_foresaw_is_told_without_its_inside(
+async def test_an_error_that_nobody_foresaw_is_reported_without_its_inside(
     shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with serve() as running:
@@ -146,12 +147,12 @@ async def test_a_service_over_its_queue_answers_429_and_recovers(
         generator = running.service.models.find("shale").generator
         gate, right = threading.Event(), generator.run
         monkeypatch.setattr(generator, "run", lambda latents: (gate.wait(30), right(latents))[1])
-        asked = [asyncio.create_task(running.client.post(PATH, json={"n": 4})) for _ in range(30)]
+        tasks = [asyncio.create_task(running.client.post(PATH, json={"n": 4})) for _ in range(30)]
         async with asyncio.timeout(30):
-            while sum(task.done() for task in asked) < 21:
+            while sum(task.done() for task in tasks) < 21:
                 await asyncio.sleep(0.01)
         gate.set()
-        responses = await asyncio.gather(*asked)
+        responses = await asyncio.gather(*tasks)
         refused = [response for response in responses if response.status_code == 429]
         assert {response.status_code for response in responses} == {200, 429}
         assert all(int(response.headers["retry-after"]) >= 1 for response in refused)

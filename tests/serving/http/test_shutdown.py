@@ -20,8 +20,8 @@ import pytest
 
 from serving.base.settings import SettingsError
 from serving.http.server import bind
-from tests.conftest import tiny_images
-from tests.serving.conftest import START_SECONDS, Process
+from tests.serving.processes import START_SECONDS, Process
+from tests.tiny_generators import tiny_images
 
 Start = Callable[..., Process]
 PATH = "/v2/models/shale/generate"
@@ -67,8 +67,8 @@ def test_a_signal_ends_it_with_status_0_after_what_is_being_answered(start_proce
 
 
 @pytest.mark.slow
-def test_after_the_signal_it_is_not_ready_and_still_answers_until_the_notice_is_over(start_process: Start) -> None:
-    process = start_process(notice_seconds=3)
+def test_after_the_signal_it_is_not_ready_and_still_answers_until_the_delay_is_over(start_process: Start) -> None:
+    process = start_process(shutdown_delay_seconds=3)
     with httpx.Client(base_url=process.url) as client:
         assert client.get("/v2/health/ready").status_code == 200
         process.process.terminate()
@@ -93,14 +93,14 @@ def test_a_client_that_takes_nothing_does_not_keep_it_from_ending(start_process:
 
 @pytest.mark.slow
 def test_under_load_no_request_is_lost_where_clients_heed_that_it_is_not_ready(start_process: Start) -> None:
-    process = start_process(notice_seconds=10)
+    process = start_process(shutdown_delay_seconds=10)
     failed: list[str] = []
     n_answered = [0]
-    told = threading.Event()
+    signalled = threading.Event()
 
     def ask() -> None:
         with httpx.Client(base_url=process.url, timeout=START_SECONDS) as client:
-            while not told.is_set():
+            while not signalled.is_set():
                 try:
                     response = client.post(PATH, json={"n": 4})
                 except httpx.HTTPError as error:
@@ -119,7 +119,7 @@ def test_under_load_no_request_is_lost_where_clients_heed_that_it_is_not_ready(s
     until(lambda: httpx.get(process.url + "/v2/health/ready").status_code == 503)
     n_then = n_answered[0]
     until(lambda: n_answered[0] > n_then + 20)
-    told.set()
+    signalled.set()
     assert process.process.wait(START_SECONDS) == 0
     for client in clients:
         client.join(START_SECONDS)
@@ -214,20 +214,20 @@ def test_a_signal_while_it_starts_ends_it_with_status_0(tmp_path: Path, number: 
 
 @pytest.mark.slow
 def test_nothing_to_serve_is_one_line_and_status_1(store: Path) -> None:
-    from tests.serving.conftest import launch
+    from tests.serving.processes import launch
 
-    with pytest.raises(AssertionError, match=r"ended with 1: (.|\n)*error nothing to serve: shale@champion") as told:
+    with pytest.raises(AssertionError, match=r"ended with 1: (.|\n)*error nothing to serve: shale@champion") as caught:
         launch(store)
-    assert "Traceback" not in str(told.value)
+    assert "Traceback" not in str(caught.value)
 
 
-def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_reported(tmp_path: Path) -> None:
     with bind("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=f"127.0.0.1:{port} cannot be listened on: .* by --port"):
             bind("127.0.0.1", port)
 
 
-def test_a_host_that_is_none_is_told() -> None:
+def test_a_host_that_is_none_is_reported() -> None:
     with pytest.raises(SettingsError, match="or by --host"):
         bind("no.such.host.invalid", 0)

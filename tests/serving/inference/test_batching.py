@@ -79,10 +79,10 @@ async def test_every_request_gets_its_own_images_to_the_bit(make: Callable[..., 
     sizes = [1, 5, 16, 3, 40, 7]
     # Others are there first, so that the requests after them are cut and put together.
     generator.gate.clear()
-    asked = [asyncio.create_task(batcher.run(latents(i, n), soon())) for i, n in enumerate(sizes)]
+    tasks = [asyncio.create_task(batcher.run(latents(i, n), soon())) for i, n in enumerate(sizes)]
     await asyncio.sleep(0)
     generator.gate.set()
-    images = await asyncio.gather(*asked)
+    images = await asyncio.gather(*tasks)
     for i, n in enumerate(sizes):
         np.testing.assert_array_equal(images[i], generator.sample(i, n))
 
@@ -92,10 +92,10 @@ async def test_what_comes_while_a_batch_is_computed_is_computed_together(
 ) -> None:
     batcher = make()
     generator.gate.clear()
-    asked = [asyncio.create_task(batcher.run(latents(i, 2), soon())) for i in range(9)]
+    tasks = [asyncio.create_task(batcher.run(latents(i, 2), soon())) for i in range(9)]
     await asyncio.sleep(0)
     generator.gate.set()
-    await asyncio.gather(*asked)
+    await asyncio.gather(*tasks)
     # The first goes alone, since nothing else was there when it came; the others fill one batch.
     assert generator.sizes == [2, 16]
 
@@ -105,10 +105,10 @@ async def test_after_a_shared_batch_the_next_one_waits_for_companions(
 ) -> None:
     batcher = make(max_wait=LONG / 2)
     generator.gate.clear()
-    asked = [asyncio.create_task(batcher.run(latents(i, 1), soon())) for i in range(3)]
+    tasks = [asyncio.create_task(batcher.run(latents(i, 1), soon())) for i in range(3)]
     await asyncio.sleep(0)
     generator.gate.set()
-    await asyncio.gather(*asked)
+    await asyncio.gather(*tasks)
     assert generator.sizes == [1, 2]
     one = asyncio.create_task(batcher.run(latents(0, 8), soon()))
     await asyncio.sleep(0.05)
@@ -128,26 +128,26 @@ async def test_a_full_queue_refuses_with_the_time_to_come_back(make: Callable[..
     batcher = make(max_queue=16)
     generator.gate.clear()
     # One is computed, four are the full batch that goes next, four fill the queue.
-    asked = [asyncio.create_task(batcher.run(latents(i, 4), soon())) for i in range(9)]
+    tasks = [asyncio.create_task(batcher.run(latents(i, 4), soon())) for i in range(9)]
     await asyncio.sleep(0)
     with pytest.raises(QueueFull, match="16 samples are waiting and the queue takes 16") as refused:
         await batcher.run(latents(9, 1), soon())
     assert int(refused.value.headers["Retry-After"]) >= 1
     generator.gate.set()
-    assert [len(images) for images in await asyncio.gather(*asked)] == [4] * 9
+    assert [len(images) for images in await asyncio.gather(*tasks)] == [4] * 9
 
 
 async def test_what_has_begun_is_not_broken_off_by_a_full_queue(make: Callable[..., Batcher], generator: Gated) -> None:
     batcher = make(max_queue=16)
     generator.gate.clear()
-    asked = [asyncio.create_task(batcher.run(latents(i, 4), soon())) for i in range(9)]
+    tasks = [asyncio.create_task(batcher.run(latents(i, 4), soon())) for i in range(9)]
     await asyncio.sleep(0)
     begun = asyncio.create_task(batcher.run(latents(9, 4), soon(), is_begun=True))
     await asyncio.sleep(0)
     with pytest.raises(QueueFull, match="20 samples are waiting"):
         await batcher.run(latents(10, 1), soon())
     generator.gate.set()
-    assert [len(images) for images in await asyncio.gather(*asked, begun)] == [4] * 10
+    assert [len(images) for images in await asyncio.gather(*tasks, begun)] == [4] * 10
 
 
 async def test_a_request_larger_than_the_queue_is_taken_where_nothing_waits(make: Callable[..., Batcher]) -> None:

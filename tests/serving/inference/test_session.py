@@ -12,8 +12,9 @@ from rockbank.generator.card import ONNX, ModelCard
 from rockbank.generator.latents import draw_latents, latent_blocks
 from rockbank.generator.sampler import has_gpu, open_session
 from serving.base.errors import LoadRefused
-from serving.inference.session import GOLDEN_TOLERANCE, Generator, _bound
-from tests.conftest import tiny_golden, tiny_images
+from serving.inference.runners import bound_runner
+from serving.inference.session import GOLDEN_TOLERANCE, Generator
+from tests.tiny_generators import tiny_golden, tiny_images
 
 Make = Callable[..., Path]
 
@@ -84,7 +85,7 @@ def test_the_largest_batch_is_the_settings(generator_folder: Make) -> None:
 def test_bound_memory_gives_the_same_images_call_after_call(tiny: Generator, generator_folder: Make) -> None:
     """The way of a GPU, as far as a CPU goes: memory bound once, and results that the next call leaves alone."""
     folder = generator_folder()
-    run = _bound(open_session(folder / ONNX), ModelCard.load(folder), 4, "cpu", cuda_graphs=False)
+    run = bound_runner(open_session(folder / ONNX), ModelCard.load(folder), 4, "cpu", cuda_graphs=False)
     first, second = draw_latents(1, 4, (4,)), draw_latents(2, 4, (4,))
     images = run(first)
     run(second)
@@ -107,7 +108,7 @@ def test_a_gpu_gives_the_processors_images_call_after_call(generator_folder: Mak
 
 
 @pytest.mark.skipif(has_gpu(), reason="it gets its GPU")
-def test_a_gpu_that_is_asked_for_and_not_got_is_refused_by_what_the_session_says(tiny: Generator) -> None:
+def test_a_gpu_that_is_required_and_not_had_is_refused_by_what_the_session_says(tiny: Generator) -> None:
     assert tiny.provider == "CPUExecutionProvider"
     with pytest.raises(LoadRefused, match=r"runs it on CPUExecutionProvider.*ROCKBANK_REQUIRE_GPU=false") as refused:
         tiny.require_gpu()

@@ -1,4 +1,4 @@
-"""What the alias names is loaded, checked and swapped in; whatever fails, the old one goes on and it is told."""
+"""What the alias names is loaded, checked and swapped in; whatever fails, the old one goes on and says why."""
 
 import asyncio
 import errno
@@ -16,8 +16,8 @@ from rockbank.core.files import read_json, sha256, write_json
 from rockbank.generator.card import CARD, ONNX, VERDICT
 from rockbank.mlops import registry
 from serving.base.errors import NothingToServe
-from tests.conftest import tiny_golden, tiny_images
 from tests.serving.conftest import InProcess, Make, Serve
+from tests.tiny_generators import tiny_golden, tiny_images
 
 SECONDS = 30.0
 
@@ -235,7 +235,7 @@ async def test_a_full_disk_while_pulling_leaves_the_old_one_and_nothing_half_wri
         assert "ROCKBANK_CACHE" in (running.service.models.slot("shale").problem or "")
         assert sorted(path.name for path in (shale / "cache" / "shale").iterdir()) == ["1", "champion.json"]
         # Where there is room again, it is served.
-        running.service.follower.hasten()
+        running.service.follower.poll_now()
         async with asyncio.timeout(SECONDS):
             while await version_of(running) != "2":
                 await asyncio.sleep(0.02)
@@ -369,7 +369,7 @@ async def test_a_model_without_a_champion_is_named_and_the_others_are_served(sha
         assert value(running, "has_champion", model="channels") == 0
 
 
-async def test_an_alias_that_is_taken_away_is_told_and_the_version_goes_on(shale: Path, serve: Serve) -> None:
+async def test_an_alias_that_is_taken_away_is_reported_and_the_version_goes_on(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         mlflow.MlflowClient().delete_registered_model_alias("shale", "champion")
         await follow(running)

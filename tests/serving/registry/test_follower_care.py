@@ -91,10 +91,10 @@ async def test_a_load_that_hangs_keeps_no_other_model_from_being_followed(
 
         monkeypatch.setattr(registry, "pull", pull)
         registry.set_alias("shale", registry.CHAMPION, "2")
-        running.service.follower.hasten()
+        running.service.follower.poll_now()
         await asyncio.sleep(0.2)
         registry.set_alias("other", registry.CHAMPION, "2")
-        running.service.follower.hasten()
+        running.service.follower.poll_now()
         async with asyncio.timeout(SECONDS):
             while running.service.models.find("other").version != "2":
                 await asyncio.sleep(0.02)

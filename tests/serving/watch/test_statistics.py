@@ -76,7 +76,7 @@ def test_distances_are_those_of_scipy_between_the_window_and_the_values_of_the_r
 
 
 @pytest.mark.slow
-def test_a_window_of_the_references_own_law_is_within_every_limit():
+def test_a_window_of_the_references_own_distribution_is_within_every_limit():
     reference = described(rock(0, 600))
     for seed in range(1, 7):
         report = SampleStatistics(reference, card(), window=WINDOW, seed=seed).add(rock(seed, WINDOW))

@@ -11,7 +11,7 @@ from rockbank.data.manifest import VOXEL_SIZES
 from rockbank.params import CheckParams
 from rockbank.rock.crops import SPLITS
 
-# One crop in a hundred may be odd, such as one that lies wholly in a grain.
+# One crop in a hundred may be an outlier, such as one that lies wholly in a grain.
 MOSTLY = 0.99
 SIDES = [16 * k for k in range(1, 129)]
 DTYPES = ["uint8", "uint16"]
@@ -83,7 +83,7 @@ def crop_rules(params: CheckParams) -> list[Rule]:
 
 
 def set_rules(params: CheckParams, *, is_scan: bool) -> list[Rule]:
-    """What the set must be as a whole; `is_scan` tells a scan's voxel sizes from a reservoir model's cells."""
+    """What the set must be as a whole; `is_scan` where its voxels are a scan's, and not a reservoir model's cells."""
     voxel_sizes = VOXEL_SIZES if is_scan else CELL_SIZES
     recut = "cut them again with 'dvc repro -f prepare', or add another volume"
     return [

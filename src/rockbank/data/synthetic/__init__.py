@@ -1,1 +1,1 @@
-"""Rock drawn from a law."""
+"""Synthetic rock, from object models."""

@@ -60,8 +60,8 @@ def channel_crops(params: ChannelsParams) -> CropSet:
     sections = []
     tables = []
     for split, n in zip(SPLITS, (params.n_train, params.n_validation, params.n_test), strict=True):
-        drawn = channel_sections(n, np.random.default_rng([params.seed, STREAMS[split]]), params.sand_proportion)
-        sections.append(np.round(drawn * np.float32(65535)).astype(np.uint16))
+        values = channel_sections(n, np.random.default_rng([params.seed, STREAMS[split]]), params.sand_proportion)
+        sections.append(np.round(values * np.float32(65535)).astype(np.uint16))
         tables.append(pd.DataFrame({"split": [split] * n}))
     table = pd.concat(tables, ignore_index=True)
     table = table.assign(volume="synthetic", slice=np.arange(len(table)), row=0, column=0, seed=params.seed)
@@ -121,5 +121,5 @@ def _draw_properties(
 ) -> Float32[np.ndarray, "n 2 m"]:
     """Porosity and density variable of `shape` = (sections, layers or bodies); the scale [0, 1] clips them."""
     mean, deviation = np.array(facies).T
-    drawn = mean[:, None] + deviation[:, None] * rng.standard_normal((shape[0], 2, shape[1]))
-    return np.asarray(np.clip(drawn, 0.0, 1.0), dtype=np.float32)
+    values = mean[:, None] + deviation[:, None] * rng.standard_normal((shape[0], 2, shape[1]))
+    return np.asarray(np.clip(values, 0.0, 1.0), dtype=np.float32)

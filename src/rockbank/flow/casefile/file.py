@@ -101,19 +101,19 @@ def _build(file: CaseFile, path: Path, folder: Path) -> Case:
         cast(FluidSection, file.fluid),
     )
     schedule_of, initial_of = cast(ScheduleSection, file.schedule), cast(InitialSection, file.initial)
-    with told(path, "grid"):
+    with error_context(path, "grid"):
         grid = grid_of.build(folder)
-    with told(path, "rock"):
+    with error_context(path, "rock"):
         rock = rock_of.build(grid, folder)
-    with told(path, "fluid"):
+    with error_context(path, "fluid"):
         fluid = fluid_of.build()
-    with told(path, "wells"):
+    with error_context(path, "wells"):
         wells = tuple(section.build(name) for name, section in (file.wells or {}).items())
         for well in wells:
             well.perforations(grid)
-    with told(path, "schedule"):
+    with error_context(path, "schedule"):
         schedule = schedule_of.build(wells)
-    with told(path, "initial"):
+    with error_context(path, "initial"):
         initial = initial_of.build(grid, fluid, folder)
     return Case(
         title=file.title or path.stem,
@@ -128,7 +128,7 @@ def _build(file: CaseFile, path: Path, folder: Path) -> Case:
 
 
 @contextmanager
-def told(path: Path, section: str) -> Iterator[None]:
+def error_context(path: Path, section: str) -> Iterator[None]:
     """Makes an InputError name file and section."""
     try:
         yield

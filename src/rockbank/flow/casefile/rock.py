@@ -12,7 +12,7 @@ import torch
 
 from rockbank.core.errors import InputError
 from rockbank.flow.casefile.fields import FieldOf, FieldSource
-from rockbank.flow.casefile.synthetic import draw_channels, draw_layers
+from rockbank.flow.casefile.synthetic import synthetic_channels, synthetic_layers
 from rockbank.flow.casefile.wells import Cells, read_cells
 from rockbank.flow.equations.equilibrium import equilibrium
 from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
@@ -55,7 +55,7 @@ class GridSection:
 
     shape: tuple[int, ...]
     spacing: tuple[Annotated[Any, _numbers(Quantity("length"))], ...]
-    top: Length = 0.0
+    top: Length = Grid.top
     active: Annotated[FieldSource, FieldOf("fraction")] | None = None
     inactive: Annotated[Cells, read_cells] = ()
 
@@ -73,7 +73,7 @@ class GridSection:
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelsSection:
-    """See draw_channels."""
+    """See synthetic_channels."""
 
     seed: int
     sand_proportion: Fraction = 0.5
@@ -81,7 +81,7 @@ class ChannelsSection:
 
 @dataclass(frozen=True, kw_only=True)
 class LayersSection:
-    """See draw_layers; `vertical` is the permeability along z by that along x and y."""
+    """See synthetic_layers; `vertical` is the permeability along z by that along x and y."""
 
     seed: int
     permeability: Permeability
@@ -94,14 +94,14 @@ class LayersSection:
 
 @dataclass(frozen=True, kw_only=True)
 class RockSection:
-    """See Rock; permeability and porosity, or a law that draws both."""
+    """See Rock; permeability and porosity, or a law of both."""
 
     permeability: Annotated[tuple[FieldSource, ...], _permeability] | None = None
     porosity: Annotated[FieldSource, FieldOf("fraction")] | None = None
     channels: ChannelsSection | None = None
     layers: LayersSection | None = None
-    compressibility: Compressibility = 0.0
-    reference_pressure: Pressure = 1.0e5
+    compressibility: Compressibility = Rock.compressibility
+    reference_pressure: Pressure = Rock.reference_pressure
 
     def __post_init__(self) -> None:
         given = [name for name in ("permeability", "porosity", "channels", "layers") if getattr(self, name) is not None]
@@ -122,10 +122,10 @@ class RockSection:
 
     def _fields(self, grid: Grid, folder: Path) -> tuple[list[np.ndarray], np.ndarray]:
         if self.channels is not None:
-            k, phi = draw_channels(self.channels.seed, self.channels.sand_proportion)
+            k, phi = synthetic_channels(self.channels.seed, self.channels.sand_proportion)
             return [k], phi
         if (law := self.layers) is not None:
-            k, phi = draw_layers(
+            k, phi = synthetic_layers(
                 grid.shape,
                 law.seed,
                 permeability=law.permeability,
@@ -146,8 +146,8 @@ class PhaseSection:
 
     viscosity: Viscosity
     density: Density
-    compressibility: Compressibility = 0.0
-    reference_pressure: Pressure = 1.0e5
+    compressibility: Compressibility = Phase.compressibility
+    reference_pressure: Pressure = Phase.reference_pressure
 
     def build(self) -> Phase:
         """The phase."""
@@ -160,8 +160,8 @@ class CoreySection:
 
     residual: Fraction
     span: Fraction
-    exponent: float = 2.0
-    end: Fraction = 1.0
+    exponent: float = Corey.exponent
+    end: Fraction = Corey.end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +169,8 @@ class CapillarySection:
     """See BrooksCorey."""
 
     entry_pressure: Pressure
-    pore_index: float = 2.0
-    floor: Fraction = 0.01
+    pore_index: float = BrooksCorey.pore_index
+    floor: Fraction = BrooksCorey.floor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +218,7 @@ class FluidSection:
     oil: PhaseSection
     curves: CurvesSection | None = None
     table: TableSection | None = None
-    gravity: Annotated[float, read_gravity] = 0.0
+    gravity: Annotated[float, read_gravity] = Fluid.gravity
 
     def __post_init__(self) -> None:
         if (self.curves is None) == (self.table is None):

@@ -1,4 +1,4 @@
-"""Rocks drawn from a law and a seed: river channels, and layers of log-normal permeability."""
+"""Synthetic rocks, from a law and a seed: river channels, and layers of log-normal permeability."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def channel_rock(section: Float[np.ndarray, "3 nz nx"]) -> tuple[Field, Field]:
     return _SAND * facies + _SHALE, _POROSITY_RANGE * porosity + _LEAST_POROSITY
 
 
-def draw_channels(seed: int, sand_proportion: float = 0.5) -> tuple[Field, Field]:
+def synthetic_channels(seed: int, sand_proportion: float = 0.5) -> tuple[Field, Field]:
     """Permeability (m^2) and porosity, 128 x 64, of a section of river channels."""
     return channel_rock(channel_sections(1, np.random.default_rng(seed), sand_proportion)[0])
 
 
-def draw_layers(
+def synthetic_layers(
     shape: tuple[int, ...],
     seed: int,
     *,

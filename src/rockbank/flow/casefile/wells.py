@@ -75,8 +75,8 @@ class WellSection:
     kind: Literal["injector", "producer"]
     cells: Annotated[Cells, read_cells]
     axis: Literal["x", "y", "z"] = "z"
-    radius: Length = 0.1
-    skin: float = 0.0
+    radius: Length = Well.radius
+    skin: float = Well.skin
     index: Annotated[tuple[float, ...], _index] | None = None
     datum: Length | None = None
     head_density: Density | None = None

@@ -43,7 +43,7 @@ class Record:
     Attributes:
         keyword: to which it belongs.
         place: of its first item.
-        items: as they stand, without quotes; repeats drawn out.
+        items: as they stand, without quotes; repeats expanded.
         units: of the deck.
     """
 

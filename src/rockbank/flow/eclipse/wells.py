@@ -33,7 +33,7 @@ class _Perforation:
 
 
 @dataclass
-class _Bore:
+class _DeckWell:
     """One well as far as the deck has come."""
 
     record: Record
@@ -53,7 +53,7 @@ class DeckWells:
         self._grid = grid
         self._now = self._start = start
         self._steps: list[float] = []
-        self._bores: dict[str, _Bore] = {}
+        self._by_name: dict[str, _DeckWell] = {}
 
     def take(self, keyword: Keyword) -> None:
         """Do what the keyword says."""
@@ -73,24 +73,24 @@ class DeckWells:
 
     def wells(self, rock: Rock) -> list[Well]:
         """The wells in the order of the deck."""
-        return [self._well(name, bore, rock) for name, bore in self._bores.items()]
+        return [self._well(name, well, rock) for name, well in self._by_name.items()]
 
     def schedule(self) -> Schedule:
         """The report steps and what holds each well."""
         if not self._steps:
             raise DeckError("the deck has no report step; give TSTEP or DATES")
         controls: dict[str, Control | list[Control]] = {}
-        for name, bore in self._bores.items():
-            same = all(control is bore.controls[0] for control in bore.controls)
-            controls[name] = bore.controls[0] if same else bore.controls
+        for name, well in self._by_name.items():
+            same = all(control is well.controls[0] for control in well.controls)
+            controls[name] = well.controls[0] if same else well.controls
         return Schedule(steps=tuple(self._steps), controls=controls)
 
     def _advance(self, seconds: float, record: Record) -> None:
         if not seconds > 0:
             raise record.error(f"got a step of {seconds:g} s; times have to increase")
         self._steps.append(seconds)
-        for bore in self._bores.values():
-            bore.controls.append(bore.control)
+        for well in self._by_name.values():
+            well.controls.append(well.control)
 
     def _date(self, record: Record) -> None:
         date = read_date(record)
@@ -99,32 +99,32 @@ class DeckWells:
 
     def _specify(self, record: Record) -> None:
         name = record.text(1)
-        if name in self._bores:
+        if name in self._by_name:
             raise record.error(f"well '{name}' is specified twice")
         head = (record.whole(3) - 1, record.whole(4) - 1)
         datum = record.number(5, "length") if record.has(5) else None
-        self._bores[name] = _Bore(record, datum, head, controls=[_SHUT] * len(self._steps))
+        self._by_name[name] = _DeckWell(record, datum, head, controls=[_SHUT] * len(self._steps))
         if record.text(10, "YES").upper() != "NO":
             self.notes.append(f"{record.place}: well '{name}': a perforation that would flow the wrong way is shut; "
                               "say NO in item 10 of WELSPECS for the same in other simulators")  # fmt: skip
 
-    def _named(self, record: Record) -> Iterator[_Bore]:
+    def _named(self, record: Record) -> Iterator[_DeckWell]:
         """The wells of the record's first item, which may be a template such as P*."""
         template = record.text(1)
-        found = [bore for name, bore in self._bores.items() if fnmatchcase(name, template)]
+        found = [well for name, well in self._by_name.items() if fnmatchcase(name, template)]
         if not found:
-            raise record.error(f"no well '{template}'; known are {list(self._bores)}")
+            raise record.error(f"no well '{template}'; known are {list(self._by_name)}")
         yield from found
 
     def _perforate(self, record: Record) -> None:
         record.refuse((7,), "there is one table of saturation functions")
-        for bore in self._named(record):
-            if self._steps and bore.controls and any(control is not _SHUT for control in bore.controls):
+        for well in self._named(record):
+            if self._steps and well.controls and any(control is not _SHUT for control in well.controls):
                 raise record.error(f"well '{record.text(1)}' flows already; perforations cannot change later")
             if record.text(6, "OPEN").upper() == "OPEN":
-                bore.perforations += self._perforations(record, bore)
+                well.perforations += self._perforations(record, well)
 
-    def _perforations(self, record: Record, bore: _Bore) -> Iterator[_Perforation]:
+    def _perforations(self, record: Record, well: _DeckWell) -> Iterator[_Perforation]:
         axis = record.text(13, "Z").upper()
         if axis not in _AXES:
             raise record.error(f"item 13: got '{axis}'; use X, Y or Z")
@@ -134,7 +134,7 @@ class DeckWells:
         radius = record.number(9, "length") / 2 if record.has(9) or index <= 0 else Well.radius
         nz = self._grid.box[2]
         i, j = (record.whole(item, 0) - 1 if record.whole(item, 0) else head
-                for item, head in zip((2, 3), bore.head, strict=True))  # fmt: skip
+                for item, head in zip((2, 3), well.head, strict=True))  # fmt: skip
         for k in range(record.whole(4) - 1, record.whole(5)):
             if not (0 <= k < nz and 0 <= i < self._grid.box[0] and 0 <= j < self._grid.box[1]):
                 raise record.error(f"cell ({i + 1}, {j + 1}, {k + 1}) is outside the grid of {self._grid.box} cells")
@@ -148,20 +148,20 @@ class DeckWells:
             raise record.error(f"item 2: got '{record.text(2)}'; only WATER can be injected")
         record.refuse((6,), "rates are at surface conditions")
         record.refuse((8, 9), "there is no tubing-head pressure")
-        for bore in self._named(record):
-            self._become(bore, "injector", record)
-            if self._is_shut(bore, record, 3):
+        for well in self._named(record):
+            self._become(well, "injector", record)
+            if self._is_shut(well, record, 3):
                 continue
             mode = record.text(4).upper()
             if mode == "RATE":
-                bore.control = Control(
+                well.control = Control(
                     kind="rate",
                     target=record.number(5, "rate"),
                     limit=record.number(7, "pressure", MOST_OF_INJECTORS),
                 )
             elif mode == "BHP":
                 limit = record.number(5, "rate") if record.has(5) else None
-                bore.control = Control(kind="bhp", target=record.number(7, "pressure"), limit=limit)
+                well.control = Control(kind="bhp", target=record.number(7, "pressure"), limit=limit)
             else:
                 raise record.error(f"item 4: control by '{mode}' is not supported; use RATE or BHP")
 
@@ -170,9 +170,9 @@ class DeckWells:
         record.refuse((8,), "rates are at surface conditions")
         record.refuse((10, 11, 12), "there is no tubing-head pressure")
         rates: dict[str, tuple[int, Kind]] = {"ORAT": (4, "oil"), "WRAT": (5, "water"), "LRAT": (7, "rate")}
-        for bore in self._named(record):
-            self._become(bore, "producer", record)
-            if self._is_shut(bore, record, 2):
+        for well in self._named(record):
+            self._become(well, "producer", record)
+            if self._is_shut(well, record, 2):
                 continue
             mode = record.text(3).upper()
             if mode in rates:
@@ -180,52 +180,52 @@ class DeckWells:
                 record.refuse([other for other, _ in rates.values() if other != item],
                               f"under {mode}, only a bottom-hole pressure can be the limit")  # fmt: skip
                 limit = record.number(9, "pressure", LEAST_OF_PRODUCERS)
-                bore.control = Control(kind=kind, target=record.number(item, "rate"), limit=limit)
+                well.control = Control(kind=kind, target=record.number(item, "rate"), limit=limit)
             elif mode == "BHP":
                 record.refuse((4, 5), "under BHP, only the liquid rate (item 7) can be the limit")
                 limit_of_rate = record.number(7, "rate") if record.has(7) else None
-                bore.control = Control(kind="bhp", target=record.number(9, "pressure"), limit=limit_of_rate)
+                well.control = Control(kind="bhp", target=record.number(9, "pressure"), limit=limit_of_rate)
             else:
                 raise record.error(f"item 3: control by '{mode}' is not supported; use ORAT, WRAT, LRAT or BHP")
 
     @staticmethod
-    def _become(bore: _Bore, kind: Literal["injector", "producer"], record: Record) -> None:
-        if bore.kind not in (None, kind):
-            raise record.error(f"well '{bore.record.text(1)}' is {bore.kind} already; it cannot change")
-        bore.kind = kind
+    def _become(well: _DeckWell, kind: Literal["injector", "producer"], record: Record) -> None:
+        if well.kind not in (None, kind):
+            raise record.error(f"well '{well.record.text(1)}' is {well.kind} already; it cannot change")
+        well.kind = kind
 
     @staticmethod
-    def _is_shut(bore: _Bore, record: Record, item: int) -> bool:
+    def _is_shut(well: _DeckWell, record: Record, item: int) -> bool:
         status = record.text(item, "OPEN").upper()
         if status not in ("OPEN", "SHUT", "STOP"):
             raise record.error(f"item {item}: got '{status}'; use OPEN, SHUT or STOP")
         if status != "OPEN":
-            bore.control = _SHUT
+            well.control = _SHUT
         return status != "OPEN"
 
-    def _well(self, name: str, bore: _Bore, rock: Rock) -> Well:
-        if bore.kind is None:
-            raise bore.record.error(f"well '{name}' has no WCONINJE or WCONPROD")
-        if not bore.perforations:
-            raise bore.record.error(f"well '{name}' has no open perforation; give COMPDAT")
-        if len({each.cell for each in bore.perforations}) < len(bore.perforations):
-            raise bore.record.error(f"well '{name}' perforates a cell twice")
-        first = bore.perforations[0]
-        depths = [float(rock.grid.depth[rock.grid.cell(each.cell)]) for each in bore.perforations]
+    def _well(self, name: str, given: _DeckWell, rock: Rock) -> Well:
+        if given.kind is None:
+            raise given.record.error(f"well '{name}' has no WCONINJE or WCONPROD")
+        if not given.perforations:
+            raise given.record.error(f"well '{name}' has no open perforation; give COMPDAT")
+        if len({each.cell for each in given.perforations}) < len(given.perforations):
+            raise given.record.error(f"well '{name}' perforates a cell twice")
+        first = given.perforations[0]
+        depths = [float(rock.grid.depth[rock.grid.cell(each.cell)]) for each in given.perforations]
         # The shallowest perforation is Eclipse's datum, the first one ours.
-        datum = bore.datum if bore.datum is not None or depths[0] == min(depths) else min(depths)
+        datum = given.datum if given.datum is not None or depths[0] == min(depths) else min(depths)
         well = Well(
             name=name,
-            kind=bore.kind,
-            cells=[each.cell for each in bore.perforations],
+            kind=given.kind,
+            cells=[each.cell for each in given.perforations],
             axis=first.axis,
             radius=first.radius,
             skin=first.skin,
             datum=datum,
         )
-        if all(replace(each, cell=first.cell) == replace(first, index=None) for each in bore.perforations):
+        if all(replace(each, cell=first.cell) == replace(first, index=None) for each in given.perforations):
             return well
-        indices = [self._index(well, each, rock) for each in bore.perforations]
+        indices = [self._index(well, each, rock) for each in given.perforations]
         return replace(well, index=torch.tensor(indices, dtype=torch.float64))
 
     @staticmethod

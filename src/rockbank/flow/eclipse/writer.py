@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 from textwrap import wrap
 
@@ -16,12 +16,12 @@ from jaxtyping import Float
 from rockbank.core.errors import InputError
 from rockbank.core.files import write_text
 from rockbank.flow.case import Case
+from rockbank.flow.eclipse.tables import as_table
 from rockbank.flow.eclipse.text import deck_name
 from rockbank.flow.eclipse.wells import MONTHS
 from rockbank.flow.equations.fluid import Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem, discretise
-from rockbank.flow.equations.relperm import BrooksCorey, SaturationFunctions, SaturationTable
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Schedule
 from rockbank.flow.simulate import simulate
@@ -29,8 +29,6 @@ from rockbank.flow.units import BAR, METRIC, exact_text
 
 # OPM Flow cannot take exact incompressibility; 1e-9 per bar changes a volume by 1e-7 over 100 bar.
 LEAST_COMPRESSIBILITY = 1e-9 / BAR
-# About how many rows SWOF has; k_r to the second power is then straight to 3e-6.
-N_ROWS = 600
 # A second moves no front.
 _INSTANT = 1.0
 _VECTORS = ("WBHP", "WWPR", "WOPR", "WLPR", "WWCT", "WWIR", "WWPT", "WOPT", "WWIT")
@@ -42,14 +40,14 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
     """Write the deck of a case, whole or not at all.
 
     The deck is METRIC, with the initial state cell by cell, well indices as connection factors and no cross-flow.
-    Numbers come back from it to the last bit where their unit lets them. Curves that are no table are sampled,
-    N_ROWS of them. A deck cannot leave gravity out: `flow_options` tells OPM Flow.
+    Numbers come back from it to the last bit where their unit lets them. Curves that are no table are
+    sampled (`as_table`). A deck cannot leave gravity out: `flow_options` leave it out of OPM Flow's run.
 
     Args:
         path: of the deck.
         case: of one member.
         least_compressibility: 1/Pa, in place of less in the fluids; 0 leaves them as they are. Where nothing was
-            compressible before, the initial pressure is then that of the first instant (`settled`).
+            compressible before, the initial pressure is then that of the first instant (`at_first_instant`).
 
     Raises:
         InputError: for a batch of several members.
@@ -58,7 +56,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
     n_members = len(parameters.pore_volume)
     if n_members != 1:
         raise InputError(f"{path}: got {n_members} members; a deck has one, write each by itself")
-    case = settled(case) if least_compressibility else case
+    case = at_first_instant(case) if least_compressibility else case
     problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
     parts = [
         *_runspec(case, problem),
@@ -71,7 +69,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
     write_text(path, "\n".join(parts) + "\n")
 
 
-def settled(case: Case) -> Case:
+def at_first_instant(case: Case) -> Case:
     """The case with the pressure of its first instant, where nothing in it is compressible; else the case itself.
 
     What is not compressible forgets its initial pressure at once. OPM Flow, to which it has to be slightly
@@ -96,7 +94,7 @@ def _first(target: float | torch.Tensor) -> float | torch.Tensor:
 
 
 def flow_options(case: Case) -> list[str]:
-    """What OPM Flow has to be told beside the deck, so that it solves the same equations, and stiff ones too."""
+    """Options of OPM Flow with which it solves the deck's equations as this simulator does, stiff ones too."""
     return ["--linear-solver=cpr", *(["--enable-gravity=false"] if case.fluid.gravity == 0 else [])]
 
 
@@ -104,9 +102,9 @@ def _runspec(case: Case, problem: Problem) -> Iterator[str]:
     nx, ny, nz = problem.grid.box
     per_well = np.bincount(problem.perforation_well).max()
     date = case.start
-    n_rows = len(_table(case.fluid.curves).saturation)
+    n_rows = len(as_table(case.fluid.curves).saturation)
     yield from (f"-- {note}" for note in _notes(case))
-    # OPM Flow stumbles over a single quote even here, and two dashes begin a comment.
+    # OPM Flow fails at a single quote even here, and two dashes begin a comment.
     title = re.sub(r"['\"/]|--+", "", case.title).strip() or "untitled"
     yield from ("RUNSPEC", "TITLE", f"  {title}", "DIMENS", f"  {nx} {ny} {nz} /", "OIL", "WATER")
     yield from ("METRIC", "START", f"  {date.day} '{MONTHS[date.month - 1]}' {date.year} {date:%H:%M:%S} /")
@@ -137,7 +135,7 @@ def _grid(rock: Rock) -> Iterator[str]:
 
 def _props(case: Case, least_compressibility: float) -> Iterator[str]:
     fluid, rock = case.fluid, case.rock
-    table = _table(fluid.curves)
+    table = as_table(fluid.curves)
     yield from ("PROPS", "SWOF")
     scales = (1.0, 1.0, 1.0, METRIC.scale("pressure"))
     columns = (table.saturation, table.k_water, table.k_oil, table.p_capillary)
@@ -158,38 +156,6 @@ def _liquid(phase: Phase, least_compressibility: float) -> str:
     compressibility = max(phase.compressibility, least_compressibility)
     return (f"{reference} 1 {exact_text(compressibility, METRIC.scale('compressibility'))} "
             f"{exact_text(phase.viscosity, METRIC.scale('viscosity'))} 0")  # fmt: skip
-
-
-def _table(curves: SaturationFunctions) -> SaturationTable:
-    """The curves as a table: as they are, or sampled between the water's least saturation and 1."""
-    if isinstance(curves, SaturationTable):
-        return curves
-    low, ends = curves.connate, {curves.connate, 1.0}
-    if isinstance(curves, BrooksCorey):
-        water, oil = curves.water_curve, curves.oil_curve
-        kinks = [water.residual + water.span, 1 - oil.residual, 1 - oil.residual - oil.span]
-        kinks += [water.residual + curves.floor * water.span] if curves.has_capillary_pressure else []
-        ends |= {kink for kink in kinks if low < kink < 1.0}
-    # Round-off would tell apart what is one point.
-    corners = np.unique(np.array(sorted(ends)).round(12))
-    s = np.unique(
-        np.concatenate(
-            [_rows(*piece, n=round(N_ROWS * (piece[1] - piece[0]) / (1 - low))) for piece in pairwise(corners)]
-        )
-    )
-    at = torch.as_tensor(s)
-    return SaturationTable(
-        saturation=tuple(map(float, s)),
-        k_water=tuple(curves.water(at)[0].tolist()),
-        k_oil=tuple(curves.oil(at)[0].tolist()),
-        p_capillary=tuple(curves.capillary(at)[0].tolist()),
-    )
-
-
-def _rows(low: float, high: float, *, n: int) -> Float[np.ndarray, " m"]:
-    """From low to high, closer at the ends: there a mobility comes from nothing, and straight pieces overrate it."""
-    s = low + (high - low) * (1 - np.cos(np.linspace(0, np.pi, max(n, 2)))) / 2
-    return np.asarray(np.concatenate([[low], s[1:-1].round(9), [high]]))
 
 
 def _solution(problem: Problem) -> Iterator[str]:

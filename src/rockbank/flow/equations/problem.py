@@ -166,15 +166,15 @@ def _index(rock: Rock, well: Well) -> Float[Tensor, "b p"]:
 
 
 def _targets(controls: Sequence[Control], device: torch.device) -> Float[Tensor, "b t"]:
-    n_steps, drawn_out = len(controls), {}
+    n_steps, expanded = len(controls), {}
     for control in controls:
         target = torch.as_tensor(control.target, dtype=torch.float64, device=device)
         if target.ndim > 2 or (target.ndim and target.shape[-1] not in (1, n_steps)):
             raise InputError(f"control '{control.kind}': got targets of shape {tuple(target.shape)} for {n_steps} "
                              "steps; give one number, or one for each step, after one axis of members at "
                              "most")  # fmt: skip
-        drawn_out[id(control)] = target.expand(*target.shape[:-1], n_steps).reshape(-1, n_steps)
-    columns = [drawn_out[id(control)][:, i] for i, control in enumerate(controls)]
+        expanded[id(control)] = target.expand(*target.shape[:-1], n_steps).reshape(-1, n_steps)
+    columns = [expanded[id(control)][:, i] for i, control in enumerate(controls)]
     return torch.stack(_same_members(columns), dim=1)
 
 
@@ -215,10 +215,10 @@ def _field(rock: Rock, name: str, value: float | Tensor) -> Float[Tensor, "b n"]
 
 
 def _same_members(fields: Sequence[Tensor]) -> list[Tensor]:
-    """The fields with their axis of members drawn out to the longest."""
+    """The fields with their axis of members expanded to the longest."""
     n = max(len(field) for field in fields)
-    odd = {len(field) for field in fields} - {1, n}
-    if odd:
-        raise InputError(f"members: got {sorted(odd | {n})} of rock, well indices, controls or initial state; "
+    unequal = {len(field) for field in fields} - {1, n}
+    if unequal:
+        raise InputError(f"members: got {sorted(unequal | {n})} of rock, well indices, controls or initial state; "
                          "give one for all, or the same number of each")  # fmt: skip
     return [field.expand(n, *field.shape[1:]) for field in fields]

@@ -36,7 +36,12 @@ class SaturationFunctions(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Corey:
-    """One phase's curve: k_r = end * clamp((s - residual) / span, 0, 1)^exponent, s its own saturation."""
+    """One phase's relative permeability as a power law of its own saturation s (Corey 1954).
+
+        k_r = end * clamp((s - residual) / span, 0, 1)^exponent
+
+    The compiled loops have it in `kernels.curves`; tests/flow/kernels/test_curves.py holds both together.
+    """
 
     residual: float
     span: float

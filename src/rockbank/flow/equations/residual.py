@@ -2,119 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from rockbank.flow.equations.linearised import Jacobian, Linearised, Members, Step, Unknowns
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem
-
-Members = Sequence[int]
-
-
-class _OfMembers:
-    """A dataclass of tensors whose first axis is that of the members."""
-
-    def take(self, members: Members) -> Self:
-        """That of some members."""
-        at, held = list(members), vars(self)
-        if all(at == list(range(len(of))) for of in held.values()):
-            return self
-        return type(self)(**{name: of[at] for name, of in held.items()})
-
-    def put(self, members: Members, some: Self) -> Self:
-        """The same with some members in the place of those that were."""
-        at, held, new = list(members), vars(self), vars(some)
-        if all(at == list(range(len(of))) for of in held.values()):
-            return some
-        place = torch.as_tensor(at)
-        return type(self)(**{name: of.index_copy(0, place.to(of.device), new[name]) for name, of in held.items()})
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Unknowns(_OfMembers):
-    """What a step solves for.
-
-    Attributes:
-        pressure: of the oil in the cells, Pa.
-        saturation: of water.
-        bhp: bottom-hole pressure of the wells, Pa.
-    """
-
-    pressure: Float[Tensor, "b n"]
-    saturation: Float[Tensor, "b n"]
-    bhp: Float[Tensor, "b w"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Step(_OfMembers):
-    """A time step of each member, and what holds its wells.
-
-    Attributes:
-        length: s.
-        kinds: of what holds, the control or its limit: a place in wells.KINDS.
-        targets: of the same, Pa or m^3/s (positive).
-    """
-
-    length: Float[Tensor, " b"]
-    kinds: Int[Tensor, "b w"]
-    targets: Float[Tensor, "b w"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Jacobian(_OfMembers):
-    """The derivative of the residual, as blocks [equation of water, oil][unknown pressure, saturation].
-
-    A face adds its blocks to the rows of its left cell and takes them from those of its right one; a perforation
-    takes its own from the rows of its cell. The equation of a well is
-
-        control_bhp * bhp + sum_a control_rates_a * (inflow of phase a through its perforations) = +-target
-
-    Attributes:
-        diagonal: of the accumulation.
-        left: of the fluxes through a face, in the unknowns of its left cell.
-        right: likewise in those of its right cell.
-        perforation: of the inflow, in pressure and saturation of its cell and in the bottom-hole pressure.
-        control_bhp: 1 where a pressure holds the well.
-        control_rates: 1 for the phases whose rate holds it.
-    """
-
-    diagonal: Float[Tensor, "b n 2 2"]
-    left: Float[Tensor, "b f 2 2"]
-    right: Float[Tensor, "b f 2 2"]
-    perforation: Float[Tensor, "b p 2 3"]
-    control_bhp: Float[Tensor, "b w"]
-    control_rates: Float[Tensor, "b w 2"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Linearised:
-    """The equations at one state: the residual, its Jacobian, and the factors of the parameters in it.
-
-        R_a = pore_volume gain_a + sum_f +-transmissibility_f flux_f,a - sum_p well_index_p inflow_p,a
-
-    Attributes:
-        cells: residual of water and oil in the cells, m^3/s.
-        wells: residual of the wells' equations, Pa or m^3/s.
-        rates: of each phase through a well, into the reservoir, m^3/s.
-        gain: of each phase in the cells, 1/s.
-        flux: of each phase through a face from left to right, 1/s.
-        inflow: of each phase through a perforation, 1/s.
-        jacobian: in the unknowns at the end of the step.
-    """
-
-    cells: Float[Tensor, "b n 2"]
-    wells: Float[Tensor, "b w"]
-    rates: Float[Tensor, "b w 2"]
-    gain: Float[Tensor, "b n 2"]
-    flux: Float[Tensor, "b f 2"]
-    inflow: Float[Tensor, "b p 2"]
-    jacobian: Jacobian
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -137,7 +34,9 @@ class Equations:
 
     in m^3/s at the reference pressures, a = water, oil; PV = pv exp(c_r (p - ref)), b_a = exp(c_a (p - ref_a)).
     Held are the tensors of one batch of members on one device; the indices are built once. Inside, phases and the
-    numbers of a block are on the first axes: torch takes five times as long for interleaved ones.
+    numbers of a block are on the first axes: torch takes five times as long for interleaved ones. The sequential
+    iteration has the same equations in compiled loops (`steppers.mass_balance`), which
+    tests/flow/steppers/test_mass_balance.py holds against these, cell by cell.
     """
 
     def __init__(self, problem: Problem, parameters: Parameters) -> None:
@@ -278,10 +177,10 @@ class Equations:
         """Of both phases through the perforations, by WI, and derivatives in (p, s, bhp)."""
         phases = self._phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
         drop, is_open, injects = self.drawdown(now), self.is_open(now, step), self.is_injector[self.well]
-        swap = phases.b[0] / phases.b[1]
+        fvf_ratio = phases.b[0] / phases.b[1]
 
         def mobile(m: Float[Tensor, "2 b p"]) -> Float[Tensor, "2 b p"]:
-            injected = torch.stack([m[0] + swap * m[1], torch.zeros_like(swap)])
+            injected = torch.stack([m[0] + fvf_ratio * m[1], torch.zeros_like(fvf_ratio)])
             return torch.where(injects, injected, m) * is_open
 
         m, m_s = mobile(phases.m), mobile(phases.m_s)

@@ -101,6 +101,6 @@ def transmissibility(rock: Rock) -> Float[Tensor, "b f"]:
 
 
 def pore_volume(rock: Rock) -> Float[Tensor, "b n"]:
-    """Pore volume of each active cell at the reference pressure, m^3."""
+    """Pore volume of each active cell at the reference pressure, m^3: porosity times bulk volume."""
     phi = rock.flat(rock.porosity)
     return phi * torch.as_tensor(rock.grid.volume, device=phi.device)

@@ -9,11 +9,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.problem import BHP, RATE, SHUT, Problem
-from rockbank.flow.equations.residual import Equations, Step, Unknowns, held_phases
+from rockbank.flow.equations.residual import Equations, held_phases
 
 # By how much a bound must be passed, in parts of it, before it counts: round-off is no reason to switch.
 SLACK = 1e-9
+# How often a well may change between its control and its limit in one try of a step.
+MAX_SWITCHES = 6
 # Pressure beyond the cells' at which a well that has to flow but cannot starts anew, Pa; MRST's first guess.
 KICK = 5e5
 

@@ -22,7 +22,9 @@ def fill_band(
 
 @compiled
 def factorise(band: Float[np.ndarray, "n w"]) -> bool:
-    """L L^T in the place of the lower band, 1 / L_jj on its diagonal; false where the matrix is not positive.
+    """L L^T in the place of the lower band, 1 / L_jj on its diagonal; false where the matrix is not positive definite.
+
+    Cholesky's factors within the band (Golub and Van Loan 2013, sec. 4.3).
 
     Four columns at a time are taken from those behind them: 3.4 ms in single precision for 8,192 cells and a band of
     64, where one by one takes 7.5 and LAPACK's pbtrf 11. The indices are unsigned because those that may be negative

@@ -1,4 +1,4 @@
-"""The reservoir as the sequential iteration sees it: cells numbered for a narrow band, and who lies beside whom."""
+"""The cells as the sequential iteration numbers them, for a narrow band, and which lie beside which."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rockbank.flow.equations.grid import Grid
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Network:
-    """The active cells numbered anew, along the shortest axis first: their matrix's band is a layer's cells wide.
+class CellOrdering:
+    """The active cells numbered along the shortest axis first, so that their matrix is a band, a layer's cells wide.
 
     Attributes:
         cell: number on the grid of each cell, in the new order.
@@ -36,9 +36,14 @@ class Network:
     neighbour: Int[np.ndarray, " 2f"]
     side: Int[np.ndarray, " 2f"]
 
+    @property
+    def adjacency(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Cells beside faces and faces around cells, as `flow_order` takes them."""
+        return self.lower, self.upper, self.start, self.neighbour, self.side
 
-def network(grid: Grid) -> Network:
-    """The grid's network."""
+
+def order_cells(grid: Grid) -> CellOrdering:
+    """The ordering of a grid's active cells."""
     longest_first = np.argsort([-n for n in grid.box], kind="stable")
     number = grid.number.transpose(longest_first).ravel()
     cell = number[number >= 0]
@@ -49,7 +54,7 @@ def network(grid: Grid) -> Network:
     ends, others = np.concatenate([lower, upper]), np.concatenate([upper, lower])
     order = np.argsort(ends, kind="stable")
     n_faces = len(face)
-    return Network(
+    return CellOrdering(
         cell=cell,
         place=place,
         face=face,

@@ -1,7 +1,9 @@
-"""How a loop is compiled, and the arrays that loops take.
+"""How a loop is compiled by numba, and the arrays that loops take.
 
-Cells are numbered as `Network` numbers them: faces go from the lesser number (`lower`) to the greater (`upper`).
-Surface volumes throughout; b_a is the volume at the reference pressure that one volume of phase a takes.
+Cells are numbered as `CellOrdering` numbers them: faces go from the lesser number (`lower`) to the greater (`upper`).
+SI units and surface volumes throughout: pressures in Pa, transmissibilities in m^3, mobilities lam_a and
+m_a = b_a lam_a in 1/(Pa s), fluxes and residuals in m^3/s; b_a is the volume at the reference pressure that one volume
+of phase a takes.
 """
 
 from __future__ import annotations
@@ -26,12 +28,18 @@ uint64 = cast(Callable[[int], Any], _uint64)
 
 
 def compiled(kernel: Kernel) -> Kernel:
-    """For the machine, kept on disk; sums may be reordered, but NaN and infinity stay what they are."""
+    """For the machine, kept on disk; sums may be reordered, but NaN and infinity stay what they are.
+
+    What numba keeps of a loop has the loops that it calls in it, and numba drops it only where the loop's own file
+    changes. Here it is dropped wherever a file beside that one does. That needs a part of numba that is not public:
+    under a version that has another one, nothing is kept on disk.
+    """
     fast = {"contract", "reassoc", "nsz", "arcp"}
     loop: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath=fast)(kernel)
-    # What numba keeps of a loop has the loops that it calls in it, and is dropped by numba only where the loop's own
-    # file changes. It is dropped here wherever a file beside that one does.
-    loop._cache._cache_file._source_stamp = folder_stamp(Path(kernel.__code__.co_filename).parent)
+    file: Any = getattr(getattr(loop, "_cache", None), "_cache_file", None)
+    if not hasattr(file, "_source_stamp"):
+        return cast(Kernel, njit(nogil=True, error_model="numpy", fastmath=fast)(kernel))
+    file._source_stamp = folder_stamp(Path(kernel.__code__.co_filename).parent)
     return cast(Kernel, loop)
 
 

@@ -5,12 +5,25 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from rockbank.flow.equations.fluid import Fluid
+from rockbank.flow.equations.relperm import BrooksCorey, SaturationTable
 from rockbank.flow.kernels.compiled import Cells, compiled
 
 Curves = Float[np.ndarray, "points columns"]
 # Columns of the curves of Brooks and Corey, a row for water and one for oil: residual, 1 / span, exponent, end / mu.
 # A table has three: saturation, and both relative permeabilities over their viscosities.
 COREY_COLUMNS = 4
+
+
+def compiled_curves(fluid: Fluid) -> Curves:
+    """The relative permeabilities over the viscosities, 1/(Pa s), as the loops take them; of a law or a table only."""
+    curves, mu_w, mu_o = fluid.curves, fluid.water.viscosity, fluid.oil.viscosity
+    if isinstance(curves, BrooksCorey):
+        phases = ((curves.water_curve, mu_w), (curves.oil_curve, mu_o))
+        rows = [(curve.residual, 1 / curve.span, curve.exponent, curve.end / mu) for curve, mu in phases]
+        return np.array(rows).reshape(2, COREY_COLUMNS)
+    assert isinstance(curves, SaturationTable)
+    return np.stack([curves.saturation, np.divide(curves.k_water, mu_w), np.divide(curves.k_oil, mu_o)], axis=1)
 
 
 @compiled

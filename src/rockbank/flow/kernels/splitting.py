@@ -1,6 +1,6 @@
 """The compiled loops of `SplittingSolver`: a Jacobian's rows, its splitting, and the transposed iteration.
 
-Cells and faces are those of one member, numbered as `Network` numbers them.
+Cells and faces are those of one member, numbered as in `CellOrdering`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Parts(NamedTuple):
 
 
 class Order(NamedTuple):
-    """Who lies beside whom, as in `Network`, and the cells in the order of the flow."""
+    """Who lies beside whom, as in `CellOrdering`, and the cells in the order of the flow."""
 
     lower: CellOf
     upper: CellOf
@@ -97,7 +97,7 @@ def rows(
     """The sum's and the water's, from the blocks of a Jacobian [water, oil][pressure, saturation].
 
     Args:
-        cell: the grid's number of each of the network's cells.
+        cell: number on the grid of each cell, as in `CellOrdering`.
         face: likewise of the faces.
         is_turned: whose left cell is the upper one.
         diagonal: as in `Jacobian`.

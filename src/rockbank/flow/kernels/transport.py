@@ -1,4 +1,4 @@
-"""Transport cell by cell, from upstream to downstream."""
+"""Transport cell by cell, from upstream to downstream (Natvig and Lie 2008)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def solve_saturation(
 ) -> tuple[float, float]:
     """The saturation at which capacity s + out f(s) = supply, with f the water's part of the flow, and that f.
 
-    The left side grows with s: Newton's steps stay between a saturation that is too low and one that is too high.
+    The left side grows with s: Newton's steps stay between a saturation that is too low and one that is too high (Press
+    et al. 2007, sec. 9.4).
     """
     low, high, f = 0.0, 1.0, 0.0
     for _ in range(CELL_ITERATIONS):
@@ -136,25 +137,3 @@ def transport(
         largest = max(largest, abs(new - s[i]))
         s[i] = new
     return largest
-
-
-@compiled
-def volume_errors(
-    transmissibility: Faces,
-    lower: CellOf,
-    upper: CellOf,
-    p: Cells,
-    m_w: Cells,
-    m_o: Cells,
-    water: Cells,
-    oil: Cells,
-) -> None:
-    """Adds what the faces carry out of the cells to the residuals of water and oil."""
-    for f in range(len(transmissibility)):
-        l, u = lower[f], upper[f]  # noqa: E741
-        drop = transmissibility[f] * (p[l] - p[u])
-        up = l if drop >= 0.0 else u
-        water[l] += m_w[up] * drop
-        water[u] -= m_w[up] * drop
-        oil[l] += m_o[up] * drop
-        oil[u] -= m_o[up] * drop

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import Problem
-from rockbank.flow.equations.residual import Jacobian
 from rockbank.flow.linear.interface import Blocks, Factor, assemble
 
 REFINED = 1e-10

@@ -12,8 +12,8 @@ from scipy.sparse import csc_array
 from scipy.sparse.linalg import SuperLU, splu
 from torch import Tensor
 
+from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import Problem
-from rockbank.flow.equations.residual import Jacobian
 from rockbank.flow.linear.interface import Factor, assemble
 
 

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import Problem
-from rockbank.flow.equations.residual import Jacobian, added, at
+from rockbank.flow.equations.residual import added, at
 
 
 class Factor(Protocol):

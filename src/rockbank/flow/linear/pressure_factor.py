@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from rockbank.core.errors import UserError
 from rockbank.flow.kernels.band import factorise, fill_band, solve_band
-from rockbank.flow.kernels.cell_ordering import Network
+from rockbank.flow.kernels.cell_ordering import CellOrdering
 from rockbank.flow.kernels.compiled import Cells
 
 
@@ -23,7 +23,7 @@ class PressureFactor:
     Single precision halves the memory that a solution goes through, and conjugate gradients mend what it loses.
 
     Args:
-        net: of the cells.
+        ordering: of the cells.
         conductance: of its faces.
         diagonal: of the matrix.
         columns: what 1 Pa more in each well under a rate drives into the cells.
@@ -33,13 +33,17 @@ class PressureFactor:
     """
 
     def __init__(
-        self, net: Network, conductance: Float[np.ndarray, " f"], diagonal: Cells, columns: Float[np.ndarray, "k n"]
+        self,
+        ordering: CellOrdering,
+        conductance: Float[np.ndarray, " f"],
+        diagonal: Cells,
+        columns: Float[np.ndarray, "k n"],
     ) -> None:
         total = columns.sum(axis=1)
         self.precision: type[np.floating[Any]]
         for self.precision, least in ((np.float32, 1e-4), (np.float64, 1e-12)):
-            self.band = np.empty((len(diagonal), net.width), dtype=self.precision)
-            fill_band(net.lower, net.upper, conductance, diagonal, self.band)
+            self.band = np.empty((len(diagonal), ordering.width), dtype=self.precision)
+            fill_band(ordering.lower, ordering.upper, conductance, diagonal, self.band)
             if not factorise(self.band):
                 continue
             self.solved = np.array([self._solve(column) for column in columns]).reshape(columns.shape)

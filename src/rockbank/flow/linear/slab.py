@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import Problem
-from rockbank.flow.equations.residual import Jacobian
 from rockbank.flow.kernels.slabs import Slabs, add_wells, eliminate, substitute
 from rockbank.flow.linear.interface import Blocks, assemble
 

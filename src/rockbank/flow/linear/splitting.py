@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import Problem
-from rockbank.flow.equations.residual import Jacobian
-from rockbank.flow.kernels.cell_ordering import Network, network
+from rockbank.flow.kernels.cell_ordering import CellOrdering, order_cells
 from rockbank.flow.kernels.splitting import Factors, Order, WellRows, iterate, rows, split
 from rockbank.flow.kernels.transport import flow_order
 from rockbank.flow.linear.interface import Factor, LinearSolver
@@ -47,20 +47,20 @@ class SplittingSolver:
 
     def __init__(self, other: LinearSolver) -> None:
         self.other = other
-        self._known: tuple[Problem, Network] | None = None
+        self._known: tuple[Problem, CellOrdering] | None = None
 
     def factor(self, problem: Problem, jacobian: Jacobian) -> SplittingFactor:
         """Factorises nothing yet: the number of right-hand sides decides what."""
         if self._known is None or self._known[0] is not problem:
-            self._known = problem, network(problem.grid)
+            self._known = problem, order_cells(problem.grid)
         return SplittingFactor(self.other, problem, self._known[1], jacobian)
 
 
 class SplittingFactor:
     """The Jacobian of each member, with the other solver's factors as soon as they are needed."""
 
-    def __init__(self, other: LinearSolver, problem: Problem, net: Network, jacobian: Jacobian) -> None:
-        self.other, self.problem, self.net, self.jacobian = other, problem, net, jacobian
+    def __init__(self, other: LinearSolver, problem: Problem, ordering: CellOrdering, jacobian: Jacobian) -> None:
+        self.other, self.problem, self.ordering, self.jacobian = other, problem, ordering, jacobian
         self._others: Factor | None = None
 
     def solve(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,12 +78,12 @@ class SplittingFactor:
         return self._others
 
     def _iterated(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor] | None:
-        """None where a member's iteration does not converge; where it goes astray, it ends with NaN."""
+        """None where a member's iteration does not converge; where it diverges, it ends with NaN."""
         y, y_w = torch.empty_like(cells), torch.empty_like(wells)
         with np.errstate(all="ignore"):
             for i in range(len(cells)):
                 try:
-                    member = _Split(self.problem, self.net, self.jacobian, i)
+                    member = _Split(self.problem, self.ordering, self.jacobian, i)
                 except NoPressureError:
                     return None
                 for c in range(cells.shape[-1]):
@@ -97,38 +97,38 @@ class SplittingFactor:
 class _Split:
     """One member's Jacobian, and the parts that an iteration solves with."""
 
-    def __init__(self, problem: Problem, net: Network, jacobian: Jacobian, i: int) -> None:
+    def __init__(self, problem: Problem, ordering: CellOrdering, jacobian: Jacobian, i: int) -> None:
         diagonal, left, right, perforation, rates = (
             np.ascontiguousarray(of[i].movedim(0, -1).numpy())
             for of in (jacobian.diagonal, jacobian.left, jacobian.right, jacobian.perforation, jacobian.control_rates)
         )
-        is_turned = net.place[problem.grid.faces[net.face, 0]] != net.lower
-        self.sum, self.water = rows(net.cell, net.face, is_turned, diagonal, left, right, perforation)
+        is_turned = ordering.place[problem.grid.faces[ordering.face, 0]] != ordering.lower
+        self.sum, self.water = rows(ordering.cell, ordering.face, is_turned, diagonal, left, right, perforation)
         well = problem.perforation_well
         held = (rates[:, None, well] * perforation).sum(axis=0)
         self.wells = wells = WellRows(
-            place=net.place[problem.perforation_cell],
+            place=ordering.place[problem.perforation_cell],
             well=well,
             entries=held[:2],
             by_bhp=jacobian.control_bhp[i].numpy() + np.bincount(well, held[2], minlength=rates.shape[1]),
         )
-        self.net, self.parts = net, split(net.lower, net.upper, wells.place, self.sum, self.water)
-        cells, waiting = np.empty((2, len(net.cell)), dtype=np.uint32)
-        flow_order(self.parts.carried, net.lower, net.upper, net.start, net.neighbour, net.side, waiting, cells)
-        self.order = Order(net.lower, net.upper, net.start, net.neighbour, net.side, cells)
-        columns = np.zeros((rates.shape[1], len(net.cell)))
+        self.ordering, self.parts = ordering, split(ordering.lower, ordering.upper, wells.place, self.sum, self.water)
+        cells, waiting = np.empty((2, len(ordering.cell)), dtype=np.uint32)
+        flow_order(self.parts.carried, *ordering.adjacency, waiting, cells)
+        self.order = Order(*ordering.adjacency, cells)
+        columns = np.zeros((rates.shape[1], len(ordering.cell)))
         columns[well, wells.place] = self.sum.by_bhp
         is_rated = rates.any(axis=0) & columns.any(axis=1)
-        pressure = PressureFactor(net, self.parts.conductance, self.parts.pressure, columns[is_rated])
+        pressure = PressureFactor(ordering, self.parts.conductance, self.parts.pressure, columns[is_rated])
         self.factors = Factors(pressure.band, pressure.solved, pressure.schur)
 
     def solve_transposed(
         self, cells: Float[np.ndarray, "n 2"], wells: Float[np.ndarray, " w"]
     ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " w"]] | None:
         """The multipliers of [water, oil] and of the wells."""
-        net, of_wells = self.net, self.wells
+        ordering, of_wells = self.ordering, self.wells
         y_w = wells / of_wells.by_bhp
-        left = np.ascontiguousarray(cells[net.cell].T)
+        left = np.ascontiguousarray(cells[ordering.cell].T)
         for c in range(2):
             np.subtract.at(left[c], of_wells.place, of_wells.entries[c] * y_w[of_wells.well])
         y = np.zeros_like(left)
@@ -137,4 +137,4 @@ class _Split:
             return None
         through = self.sum.by_bhp * y[0, of_wells.place] + self.water.by_bhp * y[1, of_wells.place]
         y_w += np.bincount(of_wells.well, through, minlength=len(y_w)) / of_wells.by_bhp
-        return np.stack([y[0] + y[1], y[0]], axis=1)[net.place], y_w
+        return np.stack([y[0] + y[1], y[0]], axis=1)[ordering.place], y_w

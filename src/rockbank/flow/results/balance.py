@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.problem import Parameters, Problem
-from rockbank.flow.equations.residual import Equations, Step, Unknowns
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.trajectory import Trajectory
 
 
@@ -28,10 +29,13 @@ class Balance:
     pore_volume: float
 
     @property
-    def error(self) -> float:
-        """The largest volume of a phase that was made or lost, by the pore volume: Newton's tolerance bounds it."""
-        made = self.in_place[1:] - self.in_place[0] - self.injected.sum(axis=1)
-        return float(np.abs(made).max() / self.pore_volume)
+    def mass_balance_error(self) -> float:
+        """The largest gain of a phase in place beyond what the wells injected, by the pore volume.
+
+        Newton's tolerance `mb` bounds it in each step.
+        """
+        beyond = self.in_place[1:] - self.in_place[0] - self.injected.sum(axis=1)
+        return float(np.abs(beyond).max() / self.pore_volume)
 
     @property
     def recovery(self) -> float:

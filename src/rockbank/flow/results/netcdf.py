@@ -87,6 +87,9 @@ def read_results(path: Path) -> xr.Dataset:
     missing = [name for name in (*_CURVES, "pressure", "saturation") if name not in dataset]
     if missing:
         raise InputError(f"{path}: has no {missing}; it holds no results of 'rockbank simulate'")
+    # Its name in files of version 0.1.
+    if "volume_error" in dataset.attrs:
+        dataset.attrs["mass_balance_error"] = dataset.attrs.pop("volume_error")
     return dataset
 
 
@@ -137,6 +140,6 @@ def _provenance(case: Case, volumes: Balance) -> dict[str, Any]:
         "start": case.start.isoformat(),
         "options": json.dumps(asdict(case.options)),
         "notes": "\n".join(case.notes),
-        "volume_error": volumes.error,
+        "mass_balance_error": volumes.mass_balance_error,
         "recovery": volumes.recovery,
     }

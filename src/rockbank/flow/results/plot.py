@@ -15,7 +15,7 @@ from rockbank.plot.figures import BLUE, GREEN, GREY, ORANGE, drawing, tidy
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Parts of the run at whose ends the maps are drawn: most happens early.
+# Parts of the run at whose ends maps are plotted: most happens early.
 _MOMENTS = (0.05, 0.2, 0.5, 1.0)
 _COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9")
 # Longer than this by its height, a map is stretched.
@@ -49,11 +49,11 @@ def save_picture(path: Path, results: xr.Dataset) -> None:
             """Axes at inches from the left and the top of the page."""
             return figure.add_axes((left / _PAGE, 1 - (top + height) / page, width / _PAGE, height / page))
 
-        _draw_rates(place(0.9, 0.75, 3.5, _CURVES), results)
-        _draw_pressures(place(5.05, 0.75, 3.1, _CURVES), results)
+        _plot_rates(place(0.9, 0.75, 3.5, _CURVES), results)
+        _plot_pressures(place(5.05, 0.75, 3.1, _CURVES), results)
         high = _CURVES if is_stretched else min(_CURVES, 3.2 * height / width)
         low = 0.75 + (_CURVES - high) / 2
-        _draw_permeability(place(8.8, low, 3.2, high), place(12.15, low, 0.13, high), results, plane, is_stretched)
+        _plot_permeability(place(8.8, low, 3.2, high), place(12.15, low, 0.13, high), results, plane, is_stretched)
         for i_row, (name, label, unit, colours) in enumerate(maps):
             top = _CURVES + 1.6 + i_row * (tall + 0.4)
             moments = _moments(results)
@@ -61,7 +61,7 @@ def save_picture(path: Path, results: xr.Dataset) -> None:
             limits = {"vmin": min(map(np.nanmin, fields)), "vmax": max(map(np.nanmax, fields)), "cmap": colours}
             for i_map, (i, field) in enumerate(zip(moments, fields, strict=True)):
                 axis = place(0.9 + i_map * (_MAP + 0.13), top, _MAP, tall)
-                image = _draw_map(axis, results, field, plane, is_stretched, **limits)
+                image = _plot_map(axis, results, field, plane, is_stretched, **limits)
                 axis.set_title(f"day {float(results.time[i]) / DAY:.4g}", fontsize=10)
                 if i_map:
                     axis.set(ylabel="", yticklabels=[])
@@ -92,7 +92,7 @@ def _flat(field: xr.DataArray, plane: tuple[str, str]) -> Float[np.ndarray, "v u
     return np.asarray(field.mean(across).transpose(plane[1], plane[0]).values)
 
 
-def _draw_rates(axis: Axes, results: xr.Dataset) -> None:
+def _plot_rates(axis: Axes, results: xr.Dataset) -> None:
     """What each well produces or injects; curves that are nothing throughout are left out."""
     days = results.time / DAY
     for i, well in enumerate(results.well.values):
@@ -105,7 +105,7 @@ def _draw_rates(axis: Axes, results: xr.Dataset) -> None:
     _end(axis, days)
 
 
-def _draw_pressures(axis: Axes, results: xr.Dataset) -> None:
+def _plot_pressures(axis: Axes, results: xr.Dataset) -> None:
     days = results.time / DAY
     for i, well in enumerate(results.well.values):
         axis.plot(days, results.bhp[:, i] / BAR, color=_COLOURS[i % len(_COLOURS)], linewidth=1.8, label=str(well))
@@ -119,19 +119,19 @@ def _end(axis: Axes, days: xr.DataArray) -> None:
     axis.legend(frameon=False, fontsize=9)
 
 
-def _draw_permeability(axis: Axes, bar: Axes, results: xr.Dataset, plane: tuple[str, str], is_stretched: bool) -> None:
+def _plot_permeability(axis: Axes, bar: Axes, results: xr.Dataset, plane: tuple[str, str], is_stretched: bool) -> None:
     from matplotlib.colors import LogNorm, Normalize
 
     name = "permeability" if "permeability" in results else "permeability_x"
     k = _flat(results[name], plane) / MILLIDARCY
     norm = (LogNorm if np.nanmax(k) > 3 * np.nanmin(k) else Normalize)(np.nanmin(k), np.nanmax(k))
-    image = _draw_map(axis, results, k, plane, is_stretched, cmap="cividis", norm=norm)
+    image = _plot_map(axis, results, k, plane, is_stretched, cmap="cividis", norm=norm)
     axis.set_title(name.replace("_", " along "), fontsize=12)
     assert bar.figure is not None
     bar.figure.colorbar(image, cax=bar, label="mD")
 
 
-def _draw_map(
+def _plot_map(
     axis: Axes,
     results: xr.Dataset,
     field: Float[np.ndarray, "v u"],
@@ -150,11 +150,11 @@ def _draw_map(
     axis.set_ylim(*((high, low) if plane[1] == "z" else (low, high)))
     axis.set(xlabel=f"{plane[0]}, m", ylabel="depth, m" if plane[1] == "z" else f"{plane[1]}, m")
     axis.tick_params(labelsize=8)
-    _draw_wells(axis, results, plane)
+    _plot_wells(axis, results, plane)
     return image
 
 
-def _draw_wells(axis: Axes, results: xr.Dataset, plane: tuple[str, str]) -> None:
+def _plot_wells(axis: Axes, results: xr.Dataset, plane: tuple[str, str]) -> None:
     right, top = (sum(axis.get_xlim()) / 2, sum(axis.get_ylim()) / 2)
     is_upward = axis.get_ylim()[0] < axis.get_ylim()[1]
     for i, well in enumerate(results.well.values):
@@ -167,7 +167,7 @@ def _draw_wells(axis: Axes, results: xr.Dataset, plane: tuple[str, str]) -> None
             # White on a dark rim shows on every colour.
             axis.plot(u, v, color=GREY, linewidth=3.0)
             axis.plot(u, v, color="white", linewidth=1.4)
-        # Names are drawn toward the middle of the map, so that they stay on it.
+        # Names stand toward the middle of the map, so that they stay on it.
         is_left, is_low = float(u[-1]) < right, (float(v[-1]) < top) == is_upward
         axis.annotate(
             str(well),

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 
 from rockbank.flow.equations.problem import Problem
+from rockbank.flow.kernels.compiled import Cells
 
-Cells = Float[np.ndarray, " n"]
 
-
-class Storage:
+class Accumulation:
     """Capacities for each phase at the pressures so far, and what was held before the step.
 
     Attributes:
@@ -22,7 +20,7 @@ class Storage:
         held_oil: likewise.
         b_w: volume at the reference pressure of one volume of water.
         b_o: likewise of oil.
-        swap: b_w / b_o.
+        fvf_ratio: b_w / b_o.
     """
 
     dt: float
@@ -36,22 +34,22 @@ class Storage:
         self.problem, self.pore_volume = problem, pore_volume
         self.c_w, self.c_o = (problem.rock_compressibility + phase.compressibility for phase in phases)
         self.is_rigid = self.c_w == self.c_o == 0
-        self.b_w = self.b_o = self.swap = np.ones_like(pore_volume)
+        self.b_w = self.b_o = self.fvf_ratio = np.ones_like(pore_volume)
 
     def begin(self, dt: float, p: Cells, s: Cells) -> None:
         """Starts a step from what the cells hold."""
         self.dt = dt
         self.water = self.oil = self.pore_volume / dt
-        self.press(p)
+        self.update_pressure(p)
         self.held_water, self.held_oil = self.water * s, self.oil * (1 - s)
 
-    def press(self, p: Cells) -> None:
+    def update_pressure(self, p: Cells) -> None:
         """Goes on to other pressures."""
         if self.is_rigid:
             return
         problem, phases = self.problem, (self.problem.fluid.water, self.problem.fluid.oil)
         self.b_w, self.b_o = (np.exp(phase.compressibility * (p - phase.reference_pressure)) for phase in phases)
-        self.swap = self.b_w / self.b_o
+        self.fvf_ratio = self.b_w / self.b_o
         pores = self.pore_volume / self.dt * np.exp(problem.rock_compressibility * (p - problem.rock_reference))
         self.water, self.oil = pores * self.b_w, pores * self.b_o
 

@@ -11,16 +11,22 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
+from rockbank.flow.equations.linearised import Linearised, Step, Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, SHUT, Parameters, Problem
-from rockbank.flow.equations.residual import Equations, Linearised, Step, Unknowns
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.trajectory import NewtonError, StepReport, Trajectory
-from rockbank.flow.equations.well_controls import first_bhp, has_same_control, held_step, is_broken, set_wells
+from rockbank.flow.equations.well_controls import (
+    MAX_SWITCHES,
+    first_bhp,
+    has_same_control,
+    held_step,
+    is_broken,
+    set_wells,
+)
 from rockbank.flow.linear.choose import solver_for
+from rockbank.flow.units import DAY
 
-DAY = 86400.0
-# How often a well may change between its control and its limit in one try of a step.
-MAX_SWITCHES = 6
 # Of a well's rate at cnv = 1e-3: MRST's 1 m^3/day, and which part of a small target.
 WELL_RATE, WELL_PART = 1 / DAY, 0.01
 
@@ -44,7 +50,7 @@ def run(
         start: the state before the first step; None is the problem's initial one.
         held: which wells their limits hold at first; None is none.
         reports: the report steps to take; None is all.
-        progress: is told of the report steps done since it was told last.
+        progress: called with the number of report steps done since its last call.
 
     Raises:
         NewtonError: a step did not converge, cut as often as it may be.
@@ -54,12 +60,12 @@ def run(
         bhp = first_bhp(equations, problem.pressure)
         start = Unknowns(pressure=problem.pressure, saturation=problem.saturation, bhp=bhp)
     held = np.zeros(start.bhp.shape, dtype=bool) if held is None else held
-    march = _March(equations, options, start, held, range(len(problem.steps)) if reports is None else reports)
-    while under_way := [i for i, clock in enumerate(march.clocks) if clock.report < march.reports.stop]:
-        done = march.iterate(under_way)
+    stepper = TimeStepper(equations, options, start, held, range(len(problem.steps)) if reports is None else reports)
+    while under_way := [i for i, member in enumerate(stepper.states) if member.report < stepper.reports.stop]:
+        done = stepper.iterate(under_way)
         if progress is not None and done:
             progress(done)
-    return [clock.trajectory(start.take([i])) for i, clock in enumerate(march.clocks)]
+    return [member.trajectory(start.take([i])) for i, member in enumerate(stepper.states)]
 
 
 class _Error(NamedTuple):
@@ -83,7 +89,7 @@ class _Taken:
     held: Bool[np.ndarray, " w"]
 
 
-class _Clock:
+class _MemberState:
     """Where one member stands: the step that it tries, and those that it has taken.
 
     A report step has `whole` parts, of which `left` are still to be taken; a step takes a power of two of them.
@@ -92,7 +98,7 @@ class _Clock:
     def __init__(self, whole: int, report: int, held: Bool[np.ndarray, " w"]) -> None:
         self.whole, self.report = whole, report
         self.parts = self.left = whole
-        self.spent = 0  # iterations in this report step
+        self.n_iterations = 0  # in this report step, those of failed tries included
         self.taken: list[_Taken] = []
         self.reports: list[StepReport] = []
         self.try_step(held)
@@ -112,11 +118,13 @@ class _Clock:
     def end_report(self, residual: float, note: str) -> None:
         """Goes on to the next report step, at its full length."""
         n_steps = sum(step.report == self.report for step in self.taken)
-        report = StepReport(method="newton", iterations=self.spent, n_steps=n_steps, residual=residual, note=note)
+        report = StepReport(
+            method="newton", iterations=self.n_iterations, n_steps=n_steps, residual=residual, note=note
+        )
         self.reports.append(report)
         self.report += 1
         self.parts = self.left = self.whole
-        self.spent = 0
+        self.n_iterations = 0
 
     def trajectory(self, start: Unknowns) -> Trajectory:
         """What this member did."""
@@ -133,8 +141,8 @@ class _Clock:
         )
 
 
-class _March:
-    """The members' clocks and states, and the iteration that moves them on."""
+class TimeStepper:
+    """Where the members stand, the unknowns of all of them, and the iteration that moves them on."""
 
     def __init__(
         self, equations: Equations, options: Options, start: Unknowns, held: Bool[np.ndarray, "b w"], reports: range
@@ -142,7 +150,7 @@ class _March:
         self.equations, self.options, self.reports = equations, options, reports
         self.solver = solver_for(equations.problem, options.solver, start.pressure.device)
         self.before = self.now = start
-        self.clocks = [_Clock(2**options.max_cuts, reports.start, of) for of in held]
+        self.states = [_MemberState(2**options.max_cuts, reports.start, of) for of in held]
 
     def iterate(self, members: list[int]) -> int:
         """One iteration of each member, at the end of which its step has converged, failed or come closer.
@@ -150,38 +158,39 @@ class _March:
         Returns:
             how many report steps it ended.
         """
-        before_it = sum(self.clocks[i].report for i in members)
+        before_it = sum(self.states[i].report for i in members)
         equations, before = self.equations.take(members), self.before.take(members)
-        step, other = (self._steps(equations, members, swap=swap) for swap in (False, True))
+        step, other = (self._steps(equations, members, is_other=is_other) for is_other in (False, True))
         now = set_wells(equations, self.now.take(members), before, step)
         here = equations.linearise(now, before, step)
         errors = self._errors(equations, here, step)
         broken = is_broken(equations, now, here.rates, step, other).cpu().numpy()
         self.now, moving = self.now.put(members, now), []
         for k, i in enumerate(members):
-            clock, error = self.clocks[i], errors[k]
-            has_converged = clock.iteration > 0 and error.allowed <= 1
+            member, error = self.states[i], errors[k]
+            has_converged = member.iteration > 0 and error.allowed <= 1
             # A limit takes over at once the first time. From then on a well changes hands at a solution only: on the
             # way to one, the pressure around a well that has just done so says nothing.
-            at_once = (clock.switches == 0) & ~clock.held & (clock.iteration > 0)
-            switching = broken[k] & (at_once | has_converged) & (clock.switches < MAX_SWITCHES)
+            at_once = (member.switches == 0) & ~member.held & (member.iteration > 0)
+            switching = broken[k] & (at_once | has_converged) & (member.switches < MAX_SWITCHES)
             if switching.any():
-                clock.switch(switching)
+                member.switch(switching)
             elif has_converged:
                 self._accept(i, now.take([k]), step.kinds[k].cpu().numpy(), error, broken[k])
-            elif clock.iteration == self.options.max_iterations or not math.isfinite(error.allowed):
+            elif member.iteration == self.options.max_iterations or not math.isfinite(error.allowed):
                 self._cut(i, error)
             else:
                 moving.append(k)
         if moving:
             self._move([members[k] for k in moving], now.take(moving), here, moving)
-        return sum(self.clocks[i].report for i in members) - before_it
+        return sum(self.states[i].report for i in members) - before_it
 
-    def _steps(self, equations: Equations, members: list[int], *, swap: bool) -> Step:
-        clocks = [self.clocks[i] for i in members]
-        reports = np.array([clock.report for clock in clocks])
-        lengths = equations.problem.steps[reports] * [clock.parts / clock.whole for clock in clocks]
-        return held_step(equations, lengths, reports, np.array([clock.held ^ swap for clock in clocks]))
+    def _steps(self, equations: Equations, members: list[int], *, is_other: bool) -> Step:
+        """What holds the wells now, or the other of control and limit."""
+        states = [self.states[i] for i in members]
+        reports = np.array([member.report for member in states])
+        lengths = equations.problem.steps[reports] * [member.parts / member.whole for member in states]
+        return held_step(equations, lengths, reports, np.array([member.held ^ is_other for member in states]))
 
     def _errors(self, equations: Equations, here: Linearised, step: Step) -> list[_Error]:
         """MRST's criteria: every cell's error, that of all cells together, and the wells' rates."""
@@ -208,45 +217,45 @@ class _March:
         )
         self.now = self.now.put(members, moved)
         for i in members:
-            self.clocks[i].iteration += 1
-            self.clocks[i].spent += 1
+            self.states[i].iteration += 1
+            self.states[i].n_iterations += 1
 
     def _accept(
         self, i: int, state: Unknowns, kinds: Int[np.ndarray, " w"], error: _Error, broken: Bool[np.ndarray, " w"]
     ) -> None:
-        clock, problem = self.clocks[i], self.equations.problem
-        length = problem.steps[clock.report] * clock.parts / clock.whole
-        clock.taken.append(_Taken(length=length, report=clock.report, state=state, kinds=kinds, held=clock.held))
+        member, problem = self.states[i], self.equations.problem
+        length = problem.steps[member.report] * member.parts / member.whole
+        member.taken.append(_Taken(length=length, report=member.report, state=state, kinds=kinds, held=member.held))
         self.before = self.before.put([i], state)
-        clock.left -= clock.parts
-        held = clock.held
-        if not clock.left:
-            clock.end_report(error.cnv, _note(problem, held, broken))
-            if clock.report < self.reports.stop:
-                held = held & has_same_control(problem, clock.report)
-        clock.try_step(held)
+        member.left -= member.parts
+        held = member.held
+        if not member.left:
+            member.end_report(error.cnv, _note(problem, held, broken))
+            if member.report < self.reports.stop:
+                held = held & has_same_control(problem, member.report)
+        member.try_step(held)
 
     def _cut(self, i: int, error: _Error) -> None:
-        clock = self.clocks[i]
-        if clock.parts == 1:
+        member = self.states[i]
+        if member.parts == 1:
             raise NewtonError(self._failure(i, error))
-        clock.parts //= 2
+        member.parts //= 2
         self.now = self.now.put([i], self.before.take([i]))
-        clock.try_step(clock.first_held)
+        member.try_step(member.first_held)
 
     def _failure(self, i: int, error: _Error) -> str:
-        clock, problem = self.clocks[i], self.equations.problem
-        begin, end = (problem.steps[:n].sum() / DAY for n in (clock.report, clock.report + 1))
+        member, problem = self.states[i], self.equations.problem
+        begin, end = (problem.steps[:n].sum() / DAY for n in (member.report, member.report + 1))
         place = np.unravel_index(problem.grid.cells[error.cell], problem.grid.box)[: len(problem.grid.shape)]
-        member = f" of member {i}" if len(self.clocks) > 1 else ""
+        of_member = f" of member {i}" if len(self.states) > 1 else ""
         why = "take shorter report steps, or raise max_iterations or max_cuts"
         if error.of_well > 1:
-            why += f"; or well '{problem.wells[error.well].name}' cannot flow as it is told, and needs a limit"
+            why += f"; or well '{problem.wells[error.well].name}' cannot meet its target, and needs a limit"
         if not math.isfinite(error.allowed) or self._has_no_pressure(i):
             why = "the matrix is singular, as where a limit leaves no well under 'bhp' and nothing is compressible"
         return (
-            f"report step {clock.report + 1}{member} (day {begin:.6g} to {end:.6g}) does not converge in "
-            f"{clock.iteration} iterations, cut into {clock.whole} steps; volume error of {error.cnv:.3g} pore "
+            f"report step {member.report + 1}{of_member} (day {begin:.6g} to {end:.6g}) does not converge in "
+            f"{member.iteration} iterations, cut into {member.whole} steps; mass-balance error of {error.cnv:.3g} pore "
             f"volumes in cell {tuple(int(at) for at in place)}: {why}"
         )
 
@@ -254,7 +263,7 @@ class _March:
         """Whether nothing says how high the pressures are; by round-off, a direct solver may solve even that."""
         equations = self.equations.take([i])
         is_compressible = equations.is_compressible or bool(equations.problem.rock_compressibility)
-        return not is_compressible and not bool((self._steps(equations, [i], swap=False).kinds == BHP).any())
+        return not is_compressible and not bool((self._steps(equations, [i], is_other=False).kinds == BHP).any())
 
 
 def _note(problem: Problem, held: Bool[np.ndarray, " w"], broken: Bool[np.ndarray, " w"]) -> str:

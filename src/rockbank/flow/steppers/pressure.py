@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from rockbank.flow.kernels.cell_ordering import Network
+from rockbank.flow.kernels.cell_ordering import CellOrdering
 from rockbank.flow.kernels.compiled import Cells
-from rockbank.flow.kernels.pressure import connect, power, relieve
+from rockbank.flow.kernels.fluxes import connect, quadratic_form, subtract_flux
 from rockbank.flow.linear.pressure_factor import PressureFactor
-from rockbank.flow.steppers.well_state import Bores
+from rockbank.flow.steppers.well_state import WellState
 
 # Conjugate-gradient steps of one solution. It is good enough when the last gains less than this part of the power
 # that all of them together take out; when that asks for more steps, the factors are too old.
@@ -25,19 +25,19 @@ class Pressure:
 
     Attributes:
         conductance: c = T m_up of the faces.
-        is_settled: whether the last solution was as good as asked.
+        is_accurate: whether the last solution was as good as asked.
     """
 
     conductance: Float[np.ndarray, " f"]
-    is_settled: bool
+    is_accurate: bool
 
-    def __init__(self, net: Network, transmissibility: Float[np.ndarray, " f"], bores: Bores) -> None:
-        self.net, self.transmissibility, self.bores = net, transmissibility, bores
+    def __init__(self, ordering: CellOrdering, transmissibility: Float[np.ndarray, " f"], wells: WellState) -> None:
+        self.ordering, self.transmissibility, self.wells = ordering, transmissibility, wells
         self.conductance = np.empty_like(transmissibility)
         self.factor: PressureFactor | None = None
 
-    def forget(self) -> None:
-        """Factorises anew at the next solution."""
+    def discard_factors(self) -> None:
+        """So that the next solution factorises its own matrix."""
         self.factor = None
 
     def solve(self, p: Cells, m_w: Cells, m_o: Cells, excess: Cells, slope: Cells | None) -> Cells:
@@ -45,35 +45,37 @@ class Pressure:
 
         Args:
             p: of the cells, Pa.
-            m_w: b_w lam_w of the cells.
+            m_w: b_w lam_w of the cells, 1/(Pa s).
             m_o: likewise of oil.
             excess: m^3/s; it is used up.
             slope: derivative of what a cell holds, per time, in its pressure; None is 0.
         """
-        bores, net = self.bores, self.net
+        wells, ordering = self.wells, self.ordering
         diagonal = np.zeros_like(p) if slope is None else slope.copy()
-        connect(self.transmissibility, net.lower, net.upper, p, m_w, m_o, self.conductance, diagonal, excess)
-        np.add.at(excess, bores.cell, bores.inflow(p))
-        np.add.at(diagonal, bores.cell, bores.strength)
+        connect(self.transmissibility, ordering.lower, ordering.upper, p, m_w, m_o, self.conductance, diagonal, excess)
+        np.add.at(excess, wells.cell, wells.inflow(p))
+        np.add.at(diagonal, wells.cell, wells.strength)
         is_new = self.factor is None
         if self.factor is None:
-            self.factor = PressureFactor(net, self.conductance, diagonal, bores.columns(len(diagonal)))
+            self.factor = PressureFactor(ordering, self.conductance, diagonal, wells.columns(len(diagonal)))
         return self._conjugate_gradients(self.factor, excess, slope, 1 if is_new else MAX_STEPS)
 
     def _conjugate_gradients(self, factor: PressureFactor, excess: Cells, slope: Cells | None, n_steps: int) -> Cells:
         """Hestenes and Stiefel 1952; one step is exact where the factors are the matrix's own."""
-        net, bores = self.net, self.bores
+        ordering, wells = self.ordering, self.wells
         dp, direction, before, taken = np.zeros_like(excess), np.zeros_like(excess), 1.0, 0.0
-        self.is_settled = n_steps == 1
+        self.is_accurate = n_steps == 1
         for step in range(n_steps):
             z = factor.solve(excess)
             now = float(excess @ z)
             if not now > 0:  # nothing left, or round-off
-                self.is_settled = True
+                self.is_accurate = True
                 break
             direction = z + now / before * direction if step else z
-            inflow, drop = bores.follow(direction)
-            curvature = power(self.conductance, net.lower, net.upper, direction) + float(inflow @ drop)
+            inflow, drop = wells.inflow_change(direction)
+            curvature = quadratic_form(self.conductance, ordering.lower, ordering.upper, direction) + float(
+                inflow @ drop
+            )
             if slope is not None:
                 curvature += float(slope @ direction**2)
             length, before = now / curvature, now
@@ -81,11 +83,11 @@ class Pressure:
             dp += direction_p
             taken += length * now
             if length * now <= LITTLE * taken:
-                self.is_settled = True
-            if self.is_settled or step + 1 == n_steps:
+                self.is_accurate = True
+            if self.is_accurate or step + 1 == n_steps:
                 break
-            relieve(self.conductance, net.lower, net.upper, direction_p, excess)
-            np.add.at(excess, bores.cell, length * inflow)
+            subtract_flux(self.conductance, ordering.lower, ordering.upper, direction_p, excess)
+            np.add.at(excess, wells.cell, length * inflow)
             if slope is not None:
                 excess -= slope * direction_p
         return dp

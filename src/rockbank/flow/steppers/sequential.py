@@ -10,24 +10,24 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
+from rockbank.flow.equations.linearised import Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import Parameters, Problem
 from rockbank.flow.equations.relperm import BrooksCorey, SaturationTable
-from rockbank.flow.equations.residual import Unknowns
 from rockbank.flow.equations.trajectory import StepReport, Trajectory
-from rockbank.flow.kernels.cell_ordering import network
-from rockbank.flow.kernels.curves import COREY_COLUMNS, mobilities, mobility_at
-from rockbank.flow.kernels.pressure import flow
-from rockbank.flow.kernels.transport import flow_order, transport, volume_errors
+from rockbank.flow.kernels.cell_ordering import order_cells
+from rockbank.flow.kernels.compiled import Cells
+from rockbank.flow.kernels.curves import compiled_curves, mobilities, mobility_at
+from rockbank.flow.kernels.fluxes import flow
+from rockbank.flow.kernels.transport import flow_order, transport
 from rockbank.flow.linear.pressure_factor import NoPressureError
 from rockbank.flow.steppers import newton
-from rockbank.flow.steppers.accumulation import Storage
+from rockbank.flow.steppers.accumulation import Accumulation
+from rockbank.flow.steppers.mass_balance import residuals
 from rockbank.flow.steppers.pressure import Pressure
-from rockbank.flow.steppers.well_state import Bores, NoFlowError
+from rockbank.flow.steppers.well_state import NoFlowError, WellState
 
-Cells = Float[np.ndarray, " n"]
 # Outer iterations of one step; they contract by about 0.15, so that ten digits take a dozen.
 MAX_ITERATIONS = 50
 # The pressure's factors are too old where an iteration leaves more than this of the last change; new ones do not help
@@ -65,45 +65,34 @@ def run(
         problem: one that `applies` has no objection to, with a batch of one.
         parameters: likewise.
         options: of which the tolerance counts, and those of Newton where it has to help.
-        progress: is told of every report step done, by a 1.
+        progress: called with 1 after every report step.
 
     Raises:
         NewtonError: Newton's method could not take a step either.
     """
-    march = _March(problem, parameters.detach(), options)
+    stepper = TimeStepper(problem, parameters.detach(), options)
     for report in range(len(problem.steps)):
-        march.take(report)
+        stepper.take(report)
         if progress is not None:
             progress(1)
-    return _joined(march.taken)
+    return _joined(stepper.taken)
 
 
-def compiled_curves(problem: Problem) -> Float[np.ndarray, "points columns"]:
-    """The relative permeabilities over the viscosities, as the kernels take them."""
-    curves, mu_w, mu_o = problem.fluid.curves, problem.fluid.water.viscosity, problem.fluid.oil.viscosity
-    if isinstance(curves, BrooksCorey):
-        phases = ((curves.water_curve, mu_w), (curves.oil_curve, mu_o))
-        rows = [(curve.residual, 1 / curve.span, curve.exponent, curve.end / mu) for curve, mu in phases]
-        return np.array(rows).reshape(2, COREY_COLUMNS)
-    assert isinstance(curves, SaturationTable)
-    return np.stack([curves.saturation, np.divide(curves.k_water, mu_w), np.divide(curves.k_oil, mu_o)], axis=1)
-
-
-class _March:
+class TimeStepper:
     """One member: its state, and the iteration that takes it through the steps."""
 
     def __init__(self, problem: Problem, parameters: Parameters, options: Options) -> None:
         self.problem, self.parameters, self.options = problem, parameters, options
-        self.net = net = network(problem.grid)
-        self.transmissibility = parameters.transmissibility[0].numpy()[net.face]
-        self.curves, connate = compiled_curves(problem), problem.fluid.curves.connate
+        self.ordering = ordering = order_cells(problem.grid)
+        self.transmissibility = parameters.transmissibility[0].numpy()[ordering.face]
+        self.curves, connate = compiled_curves(problem.fluid), problem.fluid.curves.connate
         # Below it no water moves; in a table whose first point has it mobile there is no such saturation.
         self.immobile = connate if mobility_at(connate, self.curves)[0] == 0 else -1.0
-        self.p, self.s = problem.pressure[0].numpy()[net.cell], problem.saturation[0].numpy()[net.cell]
-        self.bores = Bores(problem, parameters, net, self.p)
-        self.storage = Storage(problem, parameters.pore_volume[0].numpy()[net.cell])
-        self.pressure = Pressure(net, self.transmissibility, self.bores)
-        n, n_faces = len(self.p), len(net.face)
+        self.p, self.s = problem.pressure[0].numpy()[ordering.cell], problem.saturation[0].numpy()[ordering.cell]
+        self.wells = WellState(problem, parameters, ordering, self.p)
+        self.accumulation = Accumulation(problem, parameters.pore_volume[0].numpy()[ordering.cell])
+        self.pressure = Pressure(ordering, self.transmissibility, self.wells)
+        n, n_faces = len(self.p), len(ordering.face)
         self.m_w, self.m_o, self.water_part, self.injected, self.produced, self.scale = np.zeros((6, n))
         self.flux, self.is_upward = np.zeros(n_faces), np.zeros(n_faces, dtype=np.bool_)
         self.order, self.waiting = np.empty((2, n), dtype=np.uint32)
@@ -113,17 +102,17 @@ class _March:
     def take(self, report: int) -> None:
         """One report step."""
         before = Unknowns(
-            pressure=self._on_grid(self.p), saturation=self._on_grid(self.s), bhp=torch.from_numpy(self.bores.bhp[None])
+            pressure=self._on_grid(self.p), saturation=self._on_grid(self.s), bhp=torch.from_numpy(self.wells.bhp[None])
         )
-        held = self.bores.held
+        held = self.wells.held
         try:
             iterations = self._step(report)
         except (_NotConverged, NoPressureError, NoFlowError) as failure:
             self.taken.append(self._by_newton(report, before, held, str(failure)))
             return
-        bores, residual = self.bores, self._residual()
+        wells, residual = self.wells, self._residual()
         converged = StepReport(
-            method="sequential", iterations=iterations, n_steps=1, residual=residual, note=bores.note()
+            method="sequential", iterations=iterations, n_steps=1, residual=residual, note=wells.note()
         )
         self.taken.append(
             Trajectory(
@@ -131,99 +120,95 @@ class _March:
                 report=np.array([report]),
                 pressure=torch.cat([before.pressure, self._on_grid(self.p)]),
                 saturation=torch.cat([before.saturation, self._on_grid(self.s)]),
-                bhp=torch.from_numpy(bores.bhp[None]),
-                kinds=bores.kinds[None],
-                held_by_limit=bores.held[None],
+                bhp=torch.from_numpy(wells.bhp[None]),
+                kinds=wells.kinds[None],
+                held_by_limit=wells.held[None],
                 reports=(converged,),
             )
         )
 
     def _on_grid(self, field: Cells) -> torch.Tensor:
-        return torch.from_numpy(field[self.net.place])[None]
+        return torch.from_numpy(field[self.ordering.place])[None]
 
     def _step(self, report: int) -> int:
         """Iterates to the end of a report step; the iterations that it took."""
-        same_wells = self.bores.begin(report)
-        self.storage.begin(self.problem.steps[report], self.p, self.s)
+        same_wells = self.wells.begin(report)
+        self.accumulation.begin(self.problem.steps[report], self.p, self.s)
         self.s = self.s.copy()
         if same_wells and self.knows_flux:
-            self._move_water()  # with the flow of the step before: closer to the end than the saturations before
+            self._update_saturation()  # with the flow of the step before: closer to the end than the saturations before
         last, has_new_factors, tolerance = np.inf, False, self.options.tolerance
         for iteration in range(1, MAX_ITERATIONS + 1):
-            change = max(self._press(), self._move_water())
+            change = max(self._update_pressure(), self._update_saturation())
             if not np.isfinite(change):
-                raise _NotConverged("the iteration went astray")
+                raise _NotConverged("the iteration diverged")
             is_small = change <= tolerance and change * change <= tolerance * (last - change)
-            has_converged = is_small and self.pressure.is_settled
-            if self.bores.switch(self.p, has_converged=has_converged):
-                self.pressure.forget()
+            has_converged = is_small and self.pressure.is_accurate
+            if self.wells.switch(self.p, has_converged=has_converged):
+                self.pressure.discard_factors()
                 change = np.inf
             elif has_converged:
                 self._set_wells()
-                self.bores.close(self.p)
+                self.wells.close(self.p)
                 return iteration
             elif is_small or change > STUCK * last or (change > SLOW * last and not has_new_factors):
-                self.pressure.forget()
+                self.pressure.discard_factors()
                 has_new_factors = True
             last = change
         raise _NotConverged(f"the last of {MAX_ITERATIONS} iterations still changed {change:.2g}")
 
     def _set_wells(self) -> None:
-        mobilities(self.s, self.storage.b_w, self.storage.b_o, self.curves, self.m_w, self.m_o)
-        self.bores.set(self.p, self.m_w, self.m_o, self.storage.swap)
+        mobilities(self.s, self.accumulation.b_w, self.accumulation.b_o, self.curves, self.m_w, self.m_o)
+        self.wells.set(self.p, self.m_w, self.m_o, self.accumulation.fvf_ratio)
 
-    def _press(self) -> float:
+    def _update_pressure(self) -> float:
         """Pressures, and the flow that they drive, at the saturations so far; the largest change by the spread."""
-        net, bores, storage = self.net, self.bores, self.storage
+        ordering, wells, accumulation = self.ordering, self.wells, self.accumulation
         self._set_wells()
-        dp = self.pressure.solve(self.p, self.m_w, self.m_o, storage.excess(self.s), storage.slope(self.s))
+        dp = self.pressure.solve(self.p, self.m_w, self.m_o, accumulation.excess(self.s), accumulation.slope(self.s))
         self.p = self.p + dp
-        bores.bhp = bores.bhp + bores.change(dp)
-        storage.press(self.p)
+        wells.bhp = wells.bhp + wells.change(dp)
+        accumulation.update_pressure(self.p)
         if (
-            flow(self.pressure.conductance, net.lower, net.upper, self.p, self.flux, self.is_upward)
+            flow(self.pressure.conductance, ordering.lower, ordering.upper, self.p, self.flux, self.is_upward)
             or not self.knows_flux
         ):
-            flow_order(self.flux, net.lower, net.upper, net.start, net.neighbour, net.side, self.waiting,
-                       self.order)  # fmt: skip
-        inflow = bores.inflow(self.p)
+            flow_order(self.flux, *ordering.adjacency, self.waiting, self.order)
+        inflow = wells.inflow(self.p)
         self.injected[:], self.produced[:] = 0.0, 0.0
-        np.add.at(self.injected, bores.cell, np.where(bores.injects, inflow, 0.0).clip(min=0.0))
-        np.add.at(self.produced, bores.cell, np.where(bores.injects, 0.0, -inflow).clip(min=0.0))
-        bores.shut_and_open(self.p)
+        np.add.at(self.injected, wells.cell, np.where(wells.injects, inflow, 0.0).clip(min=0.0))
+        np.add.at(self.produced, wells.cell, np.where(wells.injects, 0.0, -inflow).clip(min=0.0))
+        wells.shut_and_open(self.p)
         self.knows_flux = True
         least, most = self.p.min(), self.p.max()
         spread = max(most - least, LEAST_SPREAD * max(abs(least), abs(most)))
         return float(np.abs(dp).max() / spread)
 
-    def _move_water(self) -> float:
+    def _update_saturation(self) -> float:
         """Saturations with the flow so far; their largest change."""
-        net, storage = self.net, self.storage
+        cells, held = self.ordering, self.accumulation
         return transport(
-            self.flux, net.start, net.neighbour, net.side, self.order, self.injected, self.produced,
-            storage.excess(self.s), storage.water, storage.held_water, storage.b_w, storage.b_o, self.immobile,
+            self.flux, cells.start, cells.neighbour, cells.side, self.order, self.injected, self.produced,
+            held.excess(self.s), held.water, held.held_water, held.b_w, held.b_o, self.immobile,
             self.curves, self.s, self.water_part, self.scale,
         )  # fmt: skip
 
     def _residual(self) -> float:
-        """The largest volume error of a phase in a cell, by its pore volume."""
-        storage, bores, net = self.storage, self.bores, self.net
-        water = storage.water * self.s - storage.held_water
-        oil = storage.oil * (1 - self.s) - storage.held_oil
-        volume_errors(self.transmissibility, net.lower, net.upper, self.p, self.m_w, self.m_o, water, oil)
-        inflow = bores.inflow(self.p)
-        np.subtract.at(water, bores.cell, inflow * bores.water_part)
-        np.subtract.at(oil, bores.cell, inflow * (1 - bores.water_part))
-        return float(max((np.abs(of) / storage.pore_volume).max() for of in (water, oil)) * storage.dt)
+        """The largest mass-balance error of a phase in a cell, by its pore volume."""
+        of_phases = residuals(
+            self.ordering, self.transmissibility, self.accumulation, self.wells, self.p, self.s, self.m_w, self.m_o
+        )
+        pore_volume = self.accumulation.pore_volume
+        return float(max((np.abs(of) / pore_volume).max() for of in of_phases) * self.accumulation.dt)
 
     def _by_newton(self, report: int, before: Unknowns, held: np.ndarray, why: str) -> Trajectory:
         (taken,) = newton.run(self.problem, self.parameters, self.options, start=before, held=held[None],
                               reports=range(report, report + 1))  # fmt: skip
         (made,) = taken.reports
         note = "; ".join(filter(None, [f"newton: {why}", made.note]))
-        self.p, self.s = (of[-1].numpy()[self.net.cell] for of in (taken.pressure, taken.saturation))
-        self.bores.bhp, self.bores.held = taken.bhp[-1].numpy(), taken.held_by_limit[-1]
-        self.pressure.forget()
+        self.p, self.s = (of[-1].numpy()[self.ordering.cell] for of in (taken.pressure, taken.saturation))
+        self.wells.bhp, self.wells.held = taken.bhp[-1].numpy(), taken.held_by_limit[-1]
+        self.pressure.discard_factors()
         self.knows_flux = False
         return replace(taken, reports=(replace(made, note=note),))
 

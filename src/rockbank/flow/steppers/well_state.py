@@ -1,4 +1,4 @@
-"""The wells of one member as the sequential iteration sees them: what holds each, and the pressure that this means."""
+"""The wells of one member in the sequential iteration: what holds each, and the bottom-hole pressure that follows."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from jaxtyping import Bool, Float, Int
 
 from rockbank.core.errors import UserError
 from rockbank.flow.equations.problem import BHP, OIL, SHUT, WATER, Parameters, Problem
-from rockbank.flow.equations.well_controls import SLACK, has_same_control, kinds_held
-from rockbank.flow.kernels.cell_ordering import Network
-
-# How often a well may change between its control and its limit in one step.
-MAX_SWITCHES = 6
+from rockbank.flow.equations.well_controls import MAX_SWITCHES, SLACK, has_same_control, kinds_held
+from rockbank.flow.kernels.cell_ordering import CellOrdering
 
 
 class NoFlowError(UserError, RuntimeError):
     """A well cannot hold its rate at any pressure; says which."""
 
 
-class Bores:
+class WellState:
     """Perforations and bottom-hole pressures; rates are surface volumes of both phases, positive into the reservoir.
 
     Attributes:
@@ -26,7 +23,7 @@ class Bores:
         held: which wells their limits hold.
         kinds: of what holds each well, a place in wells.KINDS.
         is_rated: whether that is a rate, so that its pressure is unknown.
-        cell: of each perforation, by the network's numbers.
+        cell: of each perforation, by the ordering's numbers.
         is_open: which perforations flow.
         strength: m^3/s through each for 1 Pa.
         water_part: of what flows.
@@ -41,10 +38,12 @@ class Bores:
     strength: Float[np.ndarray, " p"]
     water_part: Float[np.ndarray, " p"]
 
-    def __init__(self, problem: Problem, parameters: Parameters, network: Network, p: Float[np.ndarray, " n"]) -> None:
+    def __init__(
+        self, problem: Problem, parameters: Parameters, ordering: CellOrdering, p: Float[np.ndarray, " n"]
+    ) -> None:
         self.problem = problem
         self.targets = parameters.targets[0].numpy()
-        self.cell, self.well = network.place[problem.perforation_cell], problem.perforation_well
+        self.cell, self.well = ordering.place[problem.perforation_cell], problem.perforation_well
         self.head, self.index = problem.perforation_head, parameters.well_index[0].numpy()
         self.of_well = [np.flatnonzero(self.well == w) for w in range(len(problem.wells))]
         self.sign = np.where(problem.is_injector, 1.0, -1.0)
@@ -83,18 +82,18 @@ class Bores:
         p: Float[np.ndarray, " n"],
         m_w: Float[np.ndarray, " n"],
         m_o: Float[np.ndarray, " n"],
-        swap: Float[np.ndarray, " n"],
+        fvf_ratio: Float[np.ndarray, " n"],
     ) -> None:
         """Strengths of the open perforations at the cells' mobilities, and the bottom-hole pressures that hold.
 
         Args:
             p: of the cells, Pa.
-            m_w: b_w lam_w of the cells.
+            m_w: b_w lam_w of the cells, 1/(Pa s).
             m_o: likewise of oil.
-            swap: b_w / b_o, by which water displaces oil in front of an injector.
+            fvf_ratio: b_w / b_o, by which water displaces oil in front of an injector.
         """
         water, oil, level = m_w[self.cell], m_o[self.cell], p[self.cell] - self.head
-        water = np.where(self.injects, water + swap[self.cell] * oil, water)
+        water = np.where(self.injects, water + fvf_ratio[self.cell] * oil, water)
         oil = np.where(self.injects, 0.0, oil)
         both = water + oil
         self.water_part = np.divide(water, both, out=np.zeros_like(water), where=both > 0)
@@ -114,7 +113,7 @@ class Bores:
     def shut_and_open(self, p: Float[np.ndarray, " n"]) -> None:
         """Shuts the perforations that would flow the wrong way at pressures found together, and opens the others.
 
-        Not at pressures of the cells and of the bores from different iterations: where those differ by more than
+        Not at pressures of the cells and of the wells from different iterations: where those differ by more than
         what drives a perforation in tight rock, most of them shut for no reason.
         """
         drop = self.bhp[self.well] + self.head - p[self.cell]
@@ -143,7 +142,7 @@ class Bores:
         mean = np.divide(self._sum(self.strength * dp[self.cell]), total, out=np.zeros_like(total), where=total > 0)
         return np.where(self.is_rated, mean, 0.0)
 
-    def follow(self, dp: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]:
+    def inflow_change(self, dp: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]:
         """What flows into the perforations' cells more when pressures change, and the drop that drives it."""
         drop = self.change(dp)[self.well] - dp[self.cell]
         return self.strength * drop, drop

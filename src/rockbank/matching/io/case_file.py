@@ -12,7 +12,7 @@ import torch
 from rockbank.core.config import convert
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
-from rockbank.flow.casefile.file import DECK_SUFFIXES, build_case, load_case_file, told
+from rockbank.flow.casefile.file import DECK_SUFFIXES, build_case, error_context, load_case_file
 from rockbank.flow.casefile.rock import Permeability
 from rockbank.flow.casefile.wells import Cells, ScheduleSection, read_cells
 from rockbank.flow.equations.wells import peaceman_index
@@ -169,13 +169,13 @@ def load_match_case(path: Path) -> MatchCase:
     geology = Geology(**vars(section.geology))
     observations = Observations(time=np.zeros(0), well=(), quantity=(), value=np.zeros(0), sigma=np.zeros(0))
     if section.observations is not None:
-        with told(path, "matching.observations"):
+        with error_context(path, "matching.observations"):
             observations = section.observations.read(case, folder)
     facies = WellFacies(cells=(), is_sand=torch.zeros(0, dtype=torch.bool))
     if section.facies is not None:
-        with told(path, "matching.facies"):
+        with error_context(path, "matching.facies"):
             facies = section.facies.build(case, geology, folder)
-    with told(path, "matching.forecast"):
+    with error_context(path, "matching.forecast"):
         forecast = section.steps_ahead(1.0 if file.schedule is None else file.schedule.unit)
     return MatchCase(
         case=_with_own_indices(case) if section.well_index == "truth" else case,

@@ -1,4 +1,4 @@
-"""Whether a phase connects two columns of a section, such as those of two wells."""
+"""Whether a cluster of a phase spans a section from one column to another, such as those of two wells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from scipy import ndimage
 from rockbank.core.errors import InputError
 
 
-def are_connected(phase: Bool[np.ndarray, "n h w"], first_column: int, second_column: int) -> Bool[np.ndarray, " n"]:
+def are_columns_connected(
+    phase: Bool[np.ndarray, "n h w"], first_column: int, second_column: int
+) -> Bool[np.ndarray, " n"]:
     """In which samples a cluster of the phase has a cell in both columns.
 
     Cells belong together by their faces (4 neighbours), so that two which touch at a corner do not. A path may lead

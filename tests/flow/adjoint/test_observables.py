@@ -30,7 +30,6 @@ CASES = {
     "capillary": {"curves": "capillary"},
     "all": {"compressible": True, "gravity": True, "curves": "capillary", "shape": (3, 2, 2)},
 }
-cases = pytest.mark.parametrize("case", CASES)
 PARAMETERS = ("permeability", "porosity", "index", "targets")
 
 
@@ -70,35 +69,41 @@ class Observed:
         return torch.stack([result.bhp / 1e7, result.water_rate / 1e-4, result.oil_rate / 1e-4])
 
 
-def taylor_rates(function, x, direction, step):
-    """How fast what the gradient leaves unexplained falls as the step is halved: 2 where it is right."""
-    x = x.clone().requires_grad_()
-    value = function(x)
-    (slope,) = torch.autograd.grad(value, x)
-    with torch.no_grad():
-        steps = [step / 2**i for i in range(3)]
-        left = [abs(function(x + h * direction) - value - h * (slope * direction).sum()).item() for h in steps]
-    return [math.log2(coarse / fine) for coarse, fine in pairwise(left)]
+class Misfit:
+    """A function of the observables of a case, with its gradient in all parameters."""
+
+    def __init__(self, observed):
+        self.observed, generator = observed, torch.Generator().manual_seed(7)
+        inputs = {name: of.clone().requires_grad_() for name, of in observed.at.items()}
+        observables = observed(*inputs.values())
+        self.weights = torch.randn(observables.shape, generator=generator, dtype=torch.float64)
+        value = self.of(observables)
+        self.value = value.detach()
+        self.gradient = dict(zip(inputs, torch.autograd.grad(value, list(inputs.values())), strict=True))
+        self.along = {name: torch.randn(of.shape, generator=generator, dtype=torch.float64)
+                      * (0.1 if name == "porosity" else 1.0) for name, of in inputs.items()}  # fmt: skip
+
+    def of(self, observables):
+        return (self.weights * observables + observables**2).sum()
+
+    def left_by_gradient(self, parameter, h):
+        """What it leaves unexplained of a change by h of one parameter."""
+        at = self.observed.at
+        moved = at | {parameter: at[parameter] + h * self.along[parameter]}
+        slope = (self.gradient[parameter] * self.along[parameter]).sum()
+        return abs(self.of(self.observed(*moved.values())) - self.value - h * slope).item()
 
 
-@cases
+@pytest.fixture(scope="module", params=CASES)
+def misfit(request, reservoir, tight):
+    return Misfit(Observed(reservoir, tight, **CASES[request.param]))
+
+
 @pytest.mark.parametrize("parameter", PARAMETERS)
-def test_the_gradient_leaves_a_second_order_remainder(reservoir, tight, case, parameter):
-    observed = Observed(reservoir, tight, **CASES[case])
-    generator = torch.Generator().manual_seed(7)
-
-    def randn(like):
-        return torch.randn(like.shape, generator=generator, dtype=torch.float64)
-
-    at = observed.at
-    weights = randn(observed(*at.values()).detach())
-
-    def misfit(x):
-        observables = observed(*(at | {parameter: x}).values())
-        return (weights * observables + observables**2).sum()
-
-    direction = randn(at[parameter]) * (0.1 if parameter == "porosity" else 1.0)
-    assert min(taylor_rates(misfit, at[parameter], direction, 0.02)) > 1.9
+def test_the_gradient_leaves_a_second_order_remainder(misfit, parameter):
+    left = [misfit.left_by_gradient(parameter, h) for h in (0.02, 0.01, 0.005)]
+    # 2 where the gradient is right.
+    assert min(math.log2(coarse / fine) for coarse, fine in pairwise(left)) > 1.9
 
 
 def test_the_cases_do_what_their_names_say(reservoir, tight):
@@ -112,7 +117,7 @@ def test_the_cases_do_what_their_names_say(reservoir, tight):
     assert trajectory("cut").report.tolist() == [0, 0, 1, 2]
 
 
-@pytest.mark.parametrize("case", ["rate", "bhp", "back from its limit", "cut", "all"])
+@pytest.mark.parametrize("case", ["rate", "back from its limit", "cut", "all"])
 def test_every_derivative_is_the_difference_quotient(reservoir, tight, case):
     shape = (2, 2, 2) if CASES[case].get("gravity") else (2, 2)
     observed = Observed(reservoir, tight, **(CASES[case] | {"shape": shape, "steps": (2e5, 4e5)}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ PASSING = (429, 503)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """Jittered exponential back-off, never sooner than the server asks for, bounded in count and in time.
 
     Attributes:
@@ -36,29 +37,41 @@ class Patience:
         if not 0 < self.first <= self.longest:
             raise InputError(f"first: got {self.first} with longest {self.longest}; use 0 < first <= longest, seconds")
 
-    def wait(self, i_retry: int, asked: float | None = None) -> float | None:
+    def wait(self, i_retry: int, retry_after: float | None = None) -> float | None:
         """Seconds before retry `i_retry`, counted from 0; None to give up.
 
         Args:
             i_retry: how many were made before.
-            asked: seconds that the server asks for; None where it does not.
+            retry_after: seconds that the server asks for; None where it does not.
         """
-        if i_retry >= self.retries or (asked is not None and asked > self.longest):
+        if i_retry >= self.retries or (retry_after is not None and retry_after > self.longest):
             return None
         ceiling = min(self.longest, self.first * 2.0 ** min(i_retry, 60))
-        if asked is None:
+        if retry_after is None:
             # Half of it is certain: a draw near 0 would be no back-off.
             return self.rng.uniform(ceiling / 2, ceiling)
-        return min(self.longest, asked + self.rng.uniform(0.0, ceiling))
+        return min(self.longest, retry_after + self.rng.uniform(0.0, ceiling))
+
+
+def choose_policy(retry: RetryPolicy | None, patience: RetryPolicy | None) -> RetryPolicy:
+    """The policy of a client.
+
+    Args:
+        retry: as given; None for the default.
+        patience: given by the argument's old name.
+    """
+    if patience is not None:
+        warnings.warn("patience= is now retry=; 0.2 has the new name alone", DeprecationWarning, stacklevel=3)
+    return retry or patience or RetryPolicy()
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that the header Retry-After asks for, be it a number or a date; None where it says nothing usable."""
-    told = headers.get("retry-after", "").strip()
-    if told.isdecimal():
-        return float(told)
+    value = headers.get("retry-after", "").strip()
+    if value.isdecimal():
+        return float(value)
     try:
-        until = parsedate_to_datetime(told)
+        until = parsedate_to_datetime(value)
     except ValueError:
         return None
     # A date without a zone is in UTC (RFC 5322, sec. 3.3).

@@ -8,6 +8,9 @@ from fastapi import FastAPI
 
 from serving.base.settings import SettingsError
 
+# Of one export, and of the last one at the end.
+_SECONDS = 3
+
 
 def start_traces(app: FastAPI, endpoint: str) -> Callable[[], None]:
     """Send a span for each request to `endpoint`, OTLP over HTTP, in batches and in a thread of its own.
@@ -40,6 +43,3 @@ def start_traces(app: FastAPI, endpoint: str) -> Callable[[], None]:
         provider.shutdown()
 
     return stop
-
-
-_SECONDS = 3

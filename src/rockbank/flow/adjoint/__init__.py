@@ -1,0 +1,1 @@
+"""The exact gradients of a run: the discrete adjoint."""

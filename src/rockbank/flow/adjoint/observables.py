@@ -1,0 +1,109 @@
+"""The observables of a run as differentiable functions of its parameters, for torch's autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rockbank.flow.adjoint.sweep import Gradients, Run, swept_back
+from rockbank.flow.equations.linearised import Step, Unknowns
+from rockbank.flow.equations.problem import Parameters
+from rockbank.flow.equations.residual import Equations
+from rockbank.flow.equations.trajectory import Trajectory
+
+
+def observe(
+    run: Run, parameters: Parameters
+) -> tuple[Float[Tensor, "b t w"], Float[Tensor, "b t w"], Float[Tensor, "b t w"]]:
+    """Bottom-hole pressure (Pa), water and oil rate (m^3/s, into the reservoir) after each report step.
+
+    They are differentiable in the parameters; each costs a solve with the transposed Jacobian a step taken, all
+    those asked for together one factorisation a step.
+    """
+    return _Observables.apply(  # type: ignore[no-any-return]
+        run,
+        parameters.transmissibility,
+        parameters.pore_volume,
+        parameters.well_index,
+        parameters.targets,
+    )
+
+
+def jacobian(outputs: Float[Tensor, "*o"], inputs: Sequence[Float[Tensor, "..."]]) -> tuple[Tensor, ...]:
+    """Derivatives of every output in every input, by one backward sweep with all outputs as right-hand sides.
+
+    Args:
+        outputs: of `simulate`, or computed from its observables.
+        inputs: that require grad.
+
+    Returns:
+        For each input a tensor of the shape of the outputs, then its own.
+    """
+    one_each = torch.eye(outputs.numel(), dtype=outputs.dtype, device=outputs.device).reshape(-1, *outputs.shape)
+    rows = torch.vmap(lambda one: torch.autograd.grad(outputs, list(inputs), one, retain_graph=True))(one_each)
+    return tuple(of.reshape(*outputs.shape, *of.shape[1:]) for of in rows)
+
+
+class _Observables(torch.autograd.Function):
+    """The observables of a run that has been, with the adjoint as their derivative."""
+
+    @staticmethod
+    def forward(run: Run, *parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        equations = Equations(run.problem, _parameters(parameters))
+        each = [_observed(equations.take([i]), trajectory) for i, trajectory in enumerate(run.trajectories)]
+        bhp, rates = (torch.stack(of) for of in zip(*each, strict=True))
+        return bhp, rates[..., 0].clone(), rates[..., 1].clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.run, *parameters = inputs
+        ctx.save_for_backward(*parameters)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *_Adjoint.apply(ctx.run, *cotangents, *ctx.saved_tensors)
+
+
+class _Adjoint(torch.autograd.Function):
+    """The gradients from the cotangents of bottom-hole pressures, water and oil rates: vmap makes one sweep of many."""
+
+    @staticmethod
+    def forward(run: Run, *given: Tensor) -> Gradients:
+        gradients = swept_back(run, [of[..., None] for of in given[:3]], _parameters(given[3:]))
+        return tuple(of[..., 0] for of in gradients)  # type: ignore[return-value]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> None:
+        raise RuntimeError("the adjoint has no derivative of its own; differentiate `simulate` once only")
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], run: Run, *given: Tensor) -> tuple[Gradients, tuple[int, ...]]:
+        cotangents = [of[..., None].expand(*of.shape, info.batch_size) if dim is None else of.movedim(dim, -1)
+                      for of, dim in zip(given[:3], in_dims[1:4], strict=True)]  # fmt: skip
+        gradients = swept_back(run, cotangents, _parameters(given[3:]))
+        return tuple(of.movedim(-1, 0) for of in gradients), (0, 0, 0, 0)  # type: ignore[return-value]
+
+
+def _parameters(tensors: Sequence[Tensor]) -> Parameters:
+    transmissibility, pore_volume, well_index, targets = tensors
+    return Parameters(
+        transmissibility=transmissibility, pore_volume=pore_volume, well_index=well_index, targets=targets
+    )
+
+
+def _observed(equations: Equations, trajectory: Trajectory) -> tuple[Float[Tensor, "t w"], Float[Tensor, "t w 2"]]:
+    """Of one member: its states after the report steps are a batch."""
+    ends = trajectory.ends
+    bhp = trajectory.bhp[ends]
+    now = Unknowns(pressure=trajectory.pressure[ends + 1], saturation=trajectory.saturation[ends + 1], bhp=bhp)
+    kinds = torch.as_tensor(trajectory.kinds[ends], device=bhp.device)
+    step = Step(length=bhp[:, 0], kinds=kinds, targets=bhp)
+    return bhp, equations.rates(now, step)
