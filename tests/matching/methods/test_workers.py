@@ -258,7 +258,8 @@ def test_a_process_that_dies_is_reported_with_the_remedy(toy: Any, tmp_path: Pat
 @pytest.mark.slow
 def test_processes_end_with_a_parent_that_is_killed(toy: Any, tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, toy.__file__, str(tmp_path)])
-    while len(list(tmp_path.glob("*.npz"))) < 4:
+    # On a busy machine the first process may be members ahead of the second.
+    while len(list(tmp_path.glob("*.npz"))) < 4 or len(pids_in(tmp_path)) < 2:
         time.sleep(0.05)
         assert parent.poll() is None
     parent.send_signal(signal.SIGKILL)
