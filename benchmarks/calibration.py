@@ -31,7 +31,8 @@ from benchmarks.calibration_samplers import (
     guided,
 )
 from rockbank.core.files import write_text
-from rockbank.matching.problem.objective import Objective, Vector
+from rockbank.matching.problem.objective import Objective
+from rockbank.matching.problem.point import Vector
 from rockbank.plot.figures import BLUE, GREY, ORANGE, drawing, tidy
 from rockbank.testing.small import small_objective
 
@@ -109,20 +110,23 @@ def report(
     samples = reference.flat
     names = [f"z{k + 1}" for k in range(samples.shape[1])]
     rows = [
-        [ensemble.name, f"{ensemble.cost:.0f}", *_told(distances(ensemble.samples, samples))] for ensemble in ensembles
+        [ensemble.name, f"{ensemble.cost:.0f}", *_digits(distances(ensemble.samples, samples))]
+        for ensemble in ensembles
     ]
     chains_of_flow, rml_of_flow = of_flow
-    told_of_flow = _told(distances(rml_of_flow.samples, chains_of_flow.flat))
-    rows.insert(1, ["rml without the wells' facies, of chains without them", f"{rml_of_flow.cost:.0f}", *told_of_flow])
+    of_flow_digits = _digits(distances(rml_of_flow.samples, chains_of_flow.flat))
+    rows.insert(
+        1, ["rml without the wells' facies, of chains without them", f"{rml_of_flow.cost:.0f}", *of_flow_digits]
+    )
     rng = np.random.default_rng(SEED)
     for n in (N_MEMBERS, N_LARGE):
         drawn = [rng.choice(len(samples), n, replace=False) for _ in range(10)]
-        told = [distances(samples[each], np.delete(samples, each, axis=0)) for each in drawn]
+        apart = [distances(samples[each], np.delete(samples, each, axis=0)) for each in drawn]
         rows.append(
-            [f"{n} samples of the chains", "", *_told({key: np.mean([of[key] for of in told]) for key in told[0]})]
+            [f"{n} samples of the chains", "", *_digits({key: np.mean([of[key] for of in apart]) for key in apart[0]})]
         )
     prior = rng.standard_normal(samples.shape)
-    rows.append(["the prior", "0", *_told(distances(prior, samples))])
+    rows.append(["the prior", "0", *_digits(distances(prior, samples))])
     moments = [
         [name, *_moments(of)] for name, of in [("chains", samples), *((of.name, of.samples) for of in ensembles)]
     ]
@@ -177,7 +181,7 @@ def _like(of: Chains) -> str:
     )
 
 
-def _told(of: Mapping[str, float]) -> list[str]:
+def _digits(of: Mapping[str, float]) -> list[str]:
     return [f"{value:.2f}" for value in of.values()]
 
 

@@ -16,10 +16,12 @@ from rockbank.core.terminal import progress
 from rockbank.generator.latents import draw_latents
 from rockbank.matching.methods.es_mda import EsMda
 from rockbank.matching.methods.gauss_newton import GaussNewton
+from rockbank.matching.methods.interface import Member, Method
 from rockbank.matching.methods.mcmc import Chain, Gaussian
-from rockbank.matching.methods.state import FAILED, RUNNING, State
-from rockbank.matching.methods.workers import Member, Method
-from rockbank.matching.problem.objective import Objective, Target, Vector
+from rockbank.matching.methods.state import State
+from rockbank.matching.methods.status import FAILED, RUNNING
+from rockbank.matching.problem.objective import Objective
+from rockbank.matching.problem.point import Target, Vector
 from rockbank.matching.run import N_STARTS
 from rockbank.testing.mixing import effective_sample_size, r_hat
 
@@ -76,7 +78,7 @@ class Chains:
 
 
 @dataclass(frozen=True)
-class Start:
+class Context:
     """What EsMda needs of a run."""
 
     objective: Objective
@@ -134,7 +136,7 @@ def by_rml(objective: Objective) -> Ensemble:
         noise = np.random.Generator(np.random.Philox(key=np.array([SEED, i + 1], dtype=np.uint64)))
         observed = of.value + of.sigma * noise.standard_normal(len(of))
         starts = tuple(noise.standard_normal((N_STARTS - 1, objective.n_latent)))
-        target = replace(objective.target(centre=z, observed=observed), starts=starts)
+        target = replace(objective.target(prior_mean=z, observed=observed), starts=starts)
         state = finished(method, objective, target, z)
         found.append(state.last.z)
         cost += equivalents(state)
@@ -146,9 +148,12 @@ def by_es_mda(
 ) -> tuple[Ensemble, tuple[Samples, Float[np.ndarray, "m d"]]]:
     """The ensemble, and latents and simulated values of all its runs."""
     with tempfile.TemporaryDirectory() as folder:
-        work = Start(objective, Path(folder))
+        context = Context(objective, Path(folder))
         states = EsMda(is_localised=is_localised, tolerance=TOLERANCE).run(
-            work, n_members, SEED, lambda function, arguments: [function(work, argument) for argument in arguments]
+            context,
+            n_members,
+            SEED,
+            lambda function, arguments: [function(context, argument) for argument in arguments],
         )
     states = [state for state in states if state.status != FAILED]
     n_observed = len(objective.observations)
@@ -189,13 +194,13 @@ def by_chains(objective: Objective, method: Chain, n_chains: int, name: str) -> 
 
 
 def finished(
-    method: Method, objective: Objective, target: Target, z: Vector, told: Callable[[], None] = lambda: None
+    method: Method, objective: Objective, target: Target, z: Vector, on_step: Callable[[], None] = lambda: None
 ) -> State:
-    """A member's last state; every step is told."""
+    """A member's last state; `on_step` is called after every step."""
     state = method.start(objective, target, z)
     while state.status == RUNNING:
         state = method.step(objective, target, state)
-        told()
+        on_step()
     return state
 
 

@@ -1,7 +1,7 @@
 """How long a history match takes: python -m benchmarks.match matches/published-gauss-newton
 
-What a closer run, a gradient, a Jacobian, a reduced one and a pass through the generator take in forward runs, at
-latents that the run's members came through, as its posterior.nc holds them; CPU seconds of its members from the start
+What a closer run, a gradient, a Jacobian, a reduced one and an evaluation of the generator alone take in forward runs,
+at latents that the run's members came through, as its posterior.nc holds them; CPU seconds of its members from start
 to J <= 2; and the speed of 20 members side by side on two cores, by that on one. All in processes such as members have,
 of one thread. Writes reports/deepflow/times.json, which `python -m tools.deepflow` reads. Nothing else should run on
 the machine.
@@ -27,9 +27,10 @@ from rockbank.core.files import write_json
 from rockbank.core.provenance import git_commit
 from rockbank.core.terminal import progress
 from rockbank.matching.methods.gauss_newton import directions
-from rockbank.matching.methods.state import FAILED, RUNNING, State
+from rockbank.matching.methods.state import State
+from rockbank.matching.methods.status import FAILED, RUNNING
 from rockbank.matching.methods.workers import Pool, pool
-from rockbank.matching.problem.objective import Vector
+from rockbank.matching.problem.point import Vector
 from rockbank.matching.results.diagnostics import TIME_MEAN_THRESHOLD
 from rockbank.matching.results.posterior import read_posterior
 from rockbank.matching.run import GENERATOR, Run
@@ -71,7 +72,7 @@ def latents(dataset: xr.Dataset, n_members: int = 5) -> list[Vector]:
     found: list[Vector] = []
     for i in np.flatnonzero(has_ended)[:n_members]:
         of = dataset.isel(member=i)
-        path = of.z_path.transpose("iteration", "latent").values
+        path = of.z_path.transpose("iterate", "latent").values
         path = path[np.isfinite(path).all(axis=1)].astype(float)
         found += [of.z.values[0], *path[len(path) // 4 :][:1], of.z.values[-1]]
     if not found:
@@ -83,7 +84,7 @@ def equivalents(at: Sequence[Vector], process: Pool) -> dict[str, float]:
     """CPU time of each of these, by that of a forward run: medians over latents."""
     with progress("timing gradients", len(at) + 1) as advance:
         # The first compiles the kernels.
-        seconds = process.each(_seconds, [at[0], *at], partial(advance, 1))[1:]
+        seconds = process.map(_seconds, [at[0], *at], partial(advance, 1))[1:]
     forward = float(np.median([of["forward"] for of in seconds]))
     found = {name: float(np.median([of[name] for of in seconds])) / forward for name in seconds[0] if name != "forward"}
     print(f"a forward run takes {forward:.3f} CPU s; in forward runs: "
@@ -94,20 +95,20 @@ def equivalents(at: Sequence[Vector], process: Pool) -> dict[str, float]:
 def _seconds(run: Run, z: Vector) -> dict[str, float]:
     objective, target = run.objective, run.member(0).target
     wells = objective.without_flow()
-    forward, at = _timed(partial(objective.evaluate, z, TOLERANCE))
-    tight, _ = _timed(partial(objective.evaluate, z, TIGHT))
-    gradient, _ = _timed(partial(objective.gradient, at, target))
-    jacobian, linear = _timed(partial(objective.linearise, at, target))
-    reduced, _ = _timed(partial(objective.linearise, at, target, directions(linear.jacobian)))
-    passing, _ = _timed(lambda: wells.gradient(wells.evaluate(z), target))
-    return {"forward": forward, "tight": tight, "gradients": gradient, "jacobians": jacobian, "passes": passing,
-            "reduced": reduced}  # fmt: skip
+    forward, point = _timed(partial(objective.at, z, target, TOLERANCE))
+    tight, _ = _timed(partial(objective.at, z, target, TIGHT))
+    gradient, _ = _timed(lambda: point.gradient)
+    jacobian, linear = _timed(point.linearise)
+    reduced, _ = _timed(partial(point.linearise, directions(linear.jacobian)))
+    generator, _ = _timed(lambda: wells.at(z, target).gradient)
+    return {"forward": forward, "tight": tight, "gradients": gradient, "jacobians": jacobian,
+            "generator_evaluations": generator, "reduced": reduced}  # fmt: skip
 
 
 def members(process: Pool, n: int) -> list[float | None]:
     """CPU seconds of each to J <= 2; None where it ends above."""
     with progress("members to J <= 2", n) as advance:
-        seconds = process.each(_to_threshold, list(range(n)), partial(advance, 1))
+        seconds = process.map(_to_threshold, list(range(n)), partial(advance, 1))
     minutes = [float("inf") if of is None else of / 60 for of in seconds]
     print(f"core-minutes to J <= 2: median {np.median(minutes):.2f} of {[round(of, 2) for of in minutes]}")
     return seconds
@@ -135,10 +136,10 @@ def side_by_side(run: Run) -> dict[str, float]:
             Run.create(some, replace(run.settings, case=case, members=N_SIDE_BY_SIDE, iterations=N_JACOBIANS))
             shutil.copytree(run.folder / GENERATOR, some / GENERATOR)
             with pool(Run, {"folder": some}, workers) as processes:
-                processes.each(_wait, [_STARTING_SECONDS] * workers, lambda: None)
+                processes.map(_wait, [_STARTING_SECONDS] * workers, lambda: None)
                 began = time.perf_counter()
                 with progress(f"{N_SIDE_BY_SIDE} members on {workers}", N_SIDE_BY_SIDE) as advance:
-                    processes.members(range(N_SIDE_BY_SIDE), lambda news: advance(news.status != RUNNING))
+                    processes.members(range(N_SIDE_BY_SIDE), lambda progress: advance(progress.status != RUNNING))
                 seconds[name] = time.perf_counter() - began
     print(f"{N_SIDE_BY_SIDE} members: {seconds['one']:.0f} s on one core, {seconds['two']:.0f} s on two, "
           f"{seconds['one'] / seconds['two']:.2f} times as fast")  # fmt: skip

@@ -1,9 +1,9 @@
-"""Where Gauss-Newton creeps, and what bent steps do there: python -m benchmarks.valley matches/published-gauss-newton
+"""Where Gauss-Newton creeps, and what corrections do there: python -m benchmarks.valley matches/published-gauss-newton
 
 At iterates of the run's members, as its posterior.nc holds them, far from the observations, where a Jacobian's first
 step took off less than 5 % of the objective, and where it took off more than 30 %: singular values of the residuals'
 Jacobian, the part that pressures have in its first singular vector, and what the best step takes off where steps are
-straight, and where they may be bent. Writes reports/deepflow/valley.json, which `python -m tools.deepflow` reads.
+straight, and where they may be corrected. Writes reports/deepflow/valley.json, which `python -m tools.deepflow` reads.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import xarray as xr
 from rockbank.core.files import write_json
 from rockbank.core.terminal import progress
 from rockbank.matching.methods.gauss_newton import GaussNewton
-from rockbank.matching.problem.objective import Vector
+from rockbank.matching.methods.trust_region import TrustRegion
+from rockbank.matching.problem.point import Vector
 from rockbank.matching.results.diagnostics import LOSS_THRESHOLD, loss_history
 from rockbank.matching.results.posterior import read_posterior
 from rockbank.matching.run import Run
@@ -60,25 +61,28 @@ def measured(run: Run, dataset: xr.Dataset, n: int) -> list[dict[str, Any]]:
     chosen = [(kind, *of) for kind, fits in _KINDS.items() for of in list(iterates(dataset, far, fits))[:n]]
     if not chosen:
         raise ValueError(f"{run.folder}: no iterate of its members is far from the observations; let more of them end")
-    straight, bent = (GaussNewton(max_secants=0, max_bends=bends) for bends in (0, GaussNewton.max_bends))
+    straight, corrected = (
+        GaussNewton(max_secants=0, trust_region=TrustRegion(max_corrections=n))
+        for n in (0, TrustRegion.max_corrections)
+    )
     is_pressure = np.array([quantity == "bhp" for quantity in run.objective.observations.quantity])
     rows = []
-    with progress("steps, straight and bent", len(chosen)) as advance:
+    with progress("steps, straight and corrected", len(chosen)) as advance:
         for kind, member, iterate, z, flow in chosen:
             target = replace(run.member(member).target, starts=())
-            at = run.objective.evaluate(z, straight.near)
-            of_residuals, values, _ = np.linalg.svd(run.objective.linearise(at, target).jacobian, full_matrices=False)
+            point = run.objective.at(z, target, straight.near)
+            of_residuals, values, _ = np.linalg.svd(point.linearise().jacobian, full_matrices=False)
             row: dict[str, Any] = {"kind": kind, "member": member, "iterate": iterate, "flow": flow}
             row["singular_values"] = [float(values[rank - 1]) for rank in RANKS]
             row["pressure"] = float(np.sum(of_residuals[is_pressure, 0] ** 2))
-            for name, method in (("straight", straight), ("bent", bent)):
-                before = method.begin(run.objective, target, z)
+            for name, method in (("straight", straight), ("corrected", corrected)):
+                before = method.restarts.first(run.objective, target, z)
                 after = method.step(run.objective, target, before)
                 row[name] = 1 - after.last.parts.total / before.last.parts.total
             rows.append(row)
             print(f"{kind:7} member {member:2}, iterate {iterate:2}: flow {flow:6.0f}, singular values "
                   f"{row['singular_values'][0]:.0f} to {row['singular_values'][2]:.1f}, a step takes off "
-                  f"{row['straight']:.1%} straight, {row['bent']:.1%} bent")  # fmt: skip
+                  f"{row['straight']:.1%} straight, {row['corrected']:.1%} corrected")  # fmt: skip
             advance(1)
     return rows
 
@@ -91,7 +95,7 @@ def iterates(
     Yields:
         Member, iterate, its latent, to single precision, and its flow term.
     """
-    dims = ("member", "iteration")
+    dims = ("member", "iterate")
     totals, flow = loss_history(dataset), dataset.history_flow.transpose(*dims).values
     n_jacobians = (dataset.cost_jacobians + dataset.cost_reduced).transpose(*dims).values
     took = 1 - totals[:, 1:] / totals[:, :-1]

@@ -1,15 +1,17 @@
 """A match whose posterior is known: observables A z with Gaussian errors, and a standard normal prior."""
 
 from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from rockbank.flow.equations.trajectory import NewtonError
-from rockbank.matching.methods.workers import Member
-from rockbank.matching.problem.objective import Evaluation, Linear, Parts, Target
+from rockbank.matching.methods.interface import Member
 from rockbank.matching.problem.observations import Observations
+from rockbank.matching.problem.point import Evaluation, Linear, Parts, Target
 
 N_LATENT, N_OBSERVED = 3, 5
 
@@ -50,9 +52,9 @@ class LinearGaussian:
         """Of the posterior."""
         return self.covariance @ self.matrix.T @ (self.observations.value / self.observations.sigma**2)
 
-    def target(self, centre=None, observed=None):
+    def target(self, prior_mean=None, observed=None):
         return Target(
-            centre=np.zeros(N_LATENT) if centre is None else centre,
+            prior_mean=np.zeros(N_LATENT) if prior_mean is None else prior_mean,
             observed=self.observations.value if observed is None else observed,
         )
 
@@ -60,6 +62,9 @@ class LinearGaussian:
         other = copy(self)
         other.has_flow = False
         return other
+
+    def at(self, z, target, tolerance=1e-4):
+        return LinearPoint(self, target, self.evaluate(z, tolerance))
 
     def evaluate(self, z, tolerance=1e-4, **_):
         if self.fails(z):
@@ -78,14 +83,14 @@ class LinearGaussian:
         return Parts(
             flow=0.5 * self.has_flow * float(np.sum(self.residual(at, target) ** 2)),
             wells=0.0,
-            prior=0.5 * float(np.sum((at.z - target.centre) ** 2)),
+            prior=0.5 * float(np.sum((at.z - target.prior_mean) ** 2)),
             time_mean=0.0,
             accuracy=1.0,
         )
 
     def gradient(self, at, target):
         of_flow = self.matrix.T @ (self.residual(at, target) / self.observations.sigma)
-        return self.has_flow * of_flow + at.z - target.centre
+        return self.has_flow * of_flow + at.z - target.prior_mean
 
     def wells_gradient(self, at):
         return np.zeros(N_LATENT)
@@ -99,7 +104,39 @@ class LinearGaussian:
         )
 
 
-class LinearWork:
+@dataclass(frozen=True)
+class LinearPoint:
+    """With what a Point knows, as the objective says it."""
+
+    objective: LinearGaussian
+    target: Target
+    evaluation: Evaluation
+
+    @property
+    def z(self):
+        return self.evaluation.z
+
+    @property
+    def residual(self):
+        return self.objective.residual(self.evaluation, self.target)
+
+    @property
+    def parts(self):
+        return self.objective.parts(self.evaluation, self.target)
+
+    @property
+    def gradient(self):
+        return self.objective.gradient(self.evaluation, self.target)
+
+    @cached_property
+    def wells_gradient(self):
+        return self.objective.wells_gradient(self.evaluation)
+
+    def linearise(self, basis=None):
+        return self.objective.linearise(self.evaluation, self.target, basis)
+
+
+class LinearContext:
     """A run of it in a folder."""
 
     def __init__(self, folder: Path, objective: LinearGaussian, method=None):

@@ -45,7 +45,7 @@ def matched(
     has_truth: bool = True,
     has_observations: bool = True,
     has_facies: bool = True,
-    has_legs: bool = True,
+    has_segments: bool = True,
     seed: int = 0,
 ) -> xr.Dataset:
     """The dataset of a match whose posterior lies around a truth that is itself a draw of the posterior."""
@@ -109,8 +109,8 @@ def matched(
         dataset["truth_facies"] = (("y", "x"), truth)
         for name, value in true.items():
             dataset[f"truth_{name}"] = (("time", "well"), value)
-    if has_legs and n_ensembles > 1 and n_members > 2:
-        _add_legs(dataset)
+    if has_segments and n_ensembles > 1 and n_members > 2:
+        _add_segments(dataset)
     for member in failed:
         _fail(dataset, member)
     return dataset
@@ -140,7 +140,7 @@ def _add_facies_at_wells(dataset: xr.Dataset, truth: np.ndarray, is_known: bool)
 
 
 def _add_losses(dataset: xr.Dataset, n_iterations: int, rng: np.random.Generator) -> None:
-    """Final values as the curves and images have them, and a way from the prior's to the posterior's."""
+    """Final values as the curves and images have them, and histories from the prior's to the posterior's."""
     residual = (dataset.simulated - dataset.observed) / dataset.sigma
     j, i = dataset.facies_cell_j.values, dataset.facies_cell_i.values
     p = dataset.facies.values[:, :, j, i].clip(1e-14, 1 - 1e-14)
@@ -163,29 +163,32 @@ def _add_losses(dataset: xr.Dataset, n_iterations: int, rng: np.random.Generator
         history = ("history_time_mean" if name == "time_mean" else name.replace("loss", "history")).replace(
             "accuracy", "history_accuracy"
         )
-        dataset[history] = (("member", "iteration"), path)
+        dataset[history] = (("member", "iterate"), path)
     cost = np.cumsum(rng.uniform(2, 6, size=progress.shape), axis=1)
     cost[np.arange(n_iterations + 1) > ends[:, None]] = np.nan
-    dataset["history_cost"] = (("member", "iteration"), cost)
+    dataset["history_cost"] = (("member", "iterate"), cost)
+    # As of a method that makes one iteration to an iterate.
+    counts = np.where(np.isfinite(cost), np.arange(n_iterations + 1.0), np.nan)
+    dataset["history_iterations"] = (("member", "iterate"), counts)
     if n_iterations:
         start, end = dataset.facies.values[0, 0], dataset.facies.values[-1, 0]
         shown = np.unique(np.linspace(0, ends[0], 6).round().astype(int))
         path = np.stack([start + i / ends[0] * (end - start) for i in shown])
         dataset["facies_path"] = (("evolution", "y", "x"), path)
-        dataset.coords["evolution_iteration"] = ("evolution", shown)
+        dataset.coords["evolution_iterate"] = ("evolution", shown)
 
 
-def _add_legs(dataset: xr.Dataset) -> None:
+def _add_segments(dataset: xr.Dataset) -> None:
     """Between members 0, 1 and 2, round about; the loss is low at the ends."""
     members = np.array([[0, 1], [1, 2], [2, 0]])
     t = np.linspace(0, 1, 9)
     ends = dataset.facies.values[-1][members]
     mixed = (1 - t)[:, None, None] * ends[:, 0, None] + t[:, None, None] * ends[:, 1, None]
     time_mean = 1 + 400 * (t * (1 - t)) ** 2 * np.array([1, 2, 0.3])[:, None]
-    dataset["leg_members"] = (("leg", "end"), members)
-    dataset["interpolation_time_mean"] = (("leg", "point"), time_mean)
-    dataset["interpolation_total"] = (("leg", "point"), 60 * time_mean)
-    dataset["interpolation_facies"] = (("leg", "point", "y", "x"), mixed)
+    dataset["segment_members"] = (("segment", "end"), members)
+    dataset["interpolation_time_mean"] = (("segment", "point"), time_mean)
+    dataset["interpolation_total"] = (("segment", "point"), 60 * time_mean)
+    dataset["interpolation_facies"] = (("segment", "point", "y", "x"), mixed)
 
 
 def _fail(dataset: xr.Dataset, member: int) -> None:

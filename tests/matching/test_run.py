@@ -15,8 +15,10 @@ from safetensors.torch import load_file
 from rockbank.gan.weights import save_weights
 from rockbank.generator.card import WEIGHTS, CardMismatch, ModelCard, fingerprints
 from rockbank.matching.methods.state import State
+from rockbank.matching.methods.table import METHODS
 from rockbank.matching.methods.workers import advance
-from rockbank.matching.run import GENERATOR, METHODS, TOGETHER, Run, Settings, new_folder
+from rockbank.matching.run import GENERATOR, Run, new_folder
+from rockbank.matching.settings import Settings
 from tests.matching.tiny import make_run, write_case
 
 
@@ -96,7 +98,7 @@ def test_perturbed_observations_differ_by_their_own_noise(case: Path, tmp_path: 
     assert abs(noise.var() - 1) < 4 * np.sqrt(2 / noise.size)
     exact = make_run(tmp_path / "exact", case, method="gauss-newton").member(0).target
     np.testing.assert_array_equal(exact.observed, of.value)
-    np.testing.assert_array_equal(exact.centre, 0)
+    np.testing.assert_array_equal(exact.prior_mean, 0)
 
 
 def other_rate(path: Path) -> None:
@@ -163,7 +165,7 @@ def test_a_changed_generator_is_refused(case: Path, tmp_path: Path) -> None:
 def test_a_run_is_what_its_folder_says(case: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", case, seed=11, method="adam", scaling="published", iterations=4)
     assert Run(run.folder).settings == run.settings
-    assert Run(run.folder).n_iterations == 4
+    assert Run(run.folder).max_iterations == 4
     with pytest.raises(ValueError, match=r"nowhere: holds no run; 'rockbank match CASE\.yaml' makes one"):
         Run(tmp_path / "nowhere")
     (run.folder / "run.json").write_text('{"case": "a"}')
@@ -188,10 +190,10 @@ def test_impossible_settings_are_refused(settings: dict[str, Any], says: str) ->
         Settings(**asked | settings)
 
 
-@pytest.mark.parametrize("method", [*METHODS, *TOGETHER])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_takes_its_number_of_iterations(case: Path, tmp_path: Path, method: str) -> None:
     run = make_run(tmp_path / "run", case, method=method, iterations=None if method == "prior" else 5)
-    assert run.n_iterations == (1 if method == "prior" else 5)
+    assert run.max_iterations == (0 if method == "prior" else 5)
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

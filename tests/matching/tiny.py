@@ -23,7 +23,8 @@ from rockbank.matching.io.csv import write_observations
 from rockbank.matching.io.fingerprint import fingerprints as inputs_of
 from rockbank.matching.problem.geology import Geology, RockGenerator
 from rockbank.matching.problem.observations import Observations
-from rockbank.matching.run import GENERATOR, Run, Settings
+from rockbank.matching.run import GENERATOR, Run
+from rockbank.matching.settings import Settings
 from rockbank.mlops import registry
 from tests.tiny_generators import IMAGE, LATENT, write_generator
 

@@ -22,7 +22,7 @@ def duel(docs: Mapping[str, ModuleType], n: int, fast: float, note: str = "") ->
     runs, found = docs["runs"], {}
     i = np.arange(n)[:, None]
     for method in ("adam", "gauss-newton"):
-        of = matched(n_members=n, n_latent=N_LATENT, n_iterations=4, seed=6, has_legs=False)
+        of = matched(n_members=n, n_latent=N_LATENT, n_iterations=4, seed=6, has_segments=False)
         start = of.z.values[0].copy()
         if method == "adam":
             flow = np.array([4000.0, 2000, 1000, 500, 100]) + i
@@ -32,10 +32,10 @@ def duel(docs: Mapping[str, ModuleType], n: int, fast: float, note: str = "") ->
             cost = fast * (1 + i) * np.array([0.0, 0.5, 1, 2, 3])
             start[1] += 1
         of["z"] = of.z.copy(data=np.stack([start, of.z.values[1]]))
-        path = np.repeat(start[:, None], of.sizes["iteration"], axis=1)
-        of["z_path"] = (("member", "iteration", "latent"), path)
+        path = np.repeat(start[:, None], of.sizes["iterate"], axis=1)
+        of["z_path"] = (("member", "iterate", "latent"), path)
         for part, values in (("flow", flow), ("wells", 0 * flow), ("prior", 0 * flow), ("cost", cost)):
-            of[f"history_{part}"] = (("member", "iteration"), values)
+            of[f"history_{part}"] = (("member", "iterate"), values)
         plan = runs.Plan(name=f"published-{method}", scenario=4, method=method, members=n)
         results = runs.Results(plan=plan, settings=ASKED, whole=of, dataset=of)
         found[method] = runs.Found(plan=plan, settings=ASKED, results=results, asked=n, ended=n, note=note)
@@ -98,7 +98,7 @@ def test_the_valley_is_that_of_its_file(tmp_path: Path, docs: Mapping[str, Modul
     assert tables.valley_text(path, run)[0].startswith("Not measured")
     iterates = [
         {"kind": kind, "member": i, "iterate": 3, "flow": 400.0, "singular_values": [900.0, 30.0], "pressure": 0.98,
-         "straight": 0.01 * i, "bent": 0.1 * i}
+         "straight": 0.01 * i, "corrected": 0.1 * i}
         for i, kind in enumerate(["creeps", "creeps", "goes"])
     ]  # fmt: skip
     valley = {"run": "published-gauss-newton", "checkpoints_sha256": "of now", "ranks": [1, 6], "iterates": iterates}
@@ -107,7 +107,8 @@ def test_the_valley_is_that_of_its_file(tmp_path: Path, docs: Mapping[str, Modul
     assert "| creeps | 1 | 3 | 400 | 900 | 30 | 98 | 1 | 10 |" in said[1]
     assert (
         said[2]
-        == "In the median where it creeps, 0.5 % straight and 5 % bent; where it goes, 2 % straight and 20 % bent."
+        == "In the median where it creeps, 0.5 % straight and 5 % corrected; where it goes, 2 % straight and 20 % "
+        "corrected."
     )
     write_json(path, valley | {"checkpoints_sha256": "of before"})
     assert tables.valley_text(path, run)[2].endswith("members of before; published-gauss-newton has others now.")

@@ -17,7 +17,7 @@ FAR = 100.0
 def whole() -> xr.Dataset:
     """Of three members: two that creep and then go from Jacobian to Jacobian, and one that failed."""
     of = matched(n_members=3, n_latent=N_LATENT, n_iterations=4, failed=(2,))
-    dims = ("member", "iteration")
+    dims = ("member", "iterate")
     of["history_flow"] = (dims, [[900.0, 890, 500, 450, 20], [2000, 900, 899, 50, 20], [np.nan] * 5])
     of["history_wells"] = of["history_prior"] = (dims, np.zeros((3, 5)))
     of["cost_jacobians"] = (dims, np.array([[0.0, 1, 2, 2, 3], [0, 1, 2, 3, 3], [np.nan] * 5]))

@@ -16,10 +16,12 @@ from PIL import Image
 
 from rockbank.core.files import write_json
 from rockbank.matching.methods.state import Record, State
-from rockbank.matching.problem.objective import Cost, Parts
+from rockbank.matching.problem.cost import Cost
+from rockbank.matching.problem.point import Parts
 from rockbank.matching.results.compact import compact
 from rockbank.matching.results.posterior import POSTERIOR, read_posterior, write_posterior
-from rockbank.matching.run import MEMBERS, SETTINGS, Settings
+from rockbank.matching.run import MEMBERS, SETTINGS
+from rockbank.matching.settings import Settings
 from tests.matching.synthetic import matched
 from tests.tools.deepflow_modules import ASKED, N_LATENT, docs
 
@@ -64,8 +66,8 @@ def write_run(matches: Path, name: str, dataset: xr.Dataset, **settings: object)
         settings=json.dumps(asked), git_commit="0123456789abcdef", generator_sha256="fedcba9876543210"
     )
     if "z_path" not in dataset:
-        path = np.repeat(dataset.z.values[-1][:, None], dataset.sizes["iteration"], axis=1)
-        dataset["z_path"] = (("member", "iteration", "latent"), path)
+        path = np.repeat(dataset.z.values[-1][:, None], dataset.sizes["iterate"], axis=1)
+        dataset["z_path"] = (("member", "iterate", "latent"), path)
     folder = matches / name
     folder.mkdir(parents=True)
     dataset.to_netcdf(folder / POSTERIOR, engine="h5netcdf")
@@ -85,7 +87,7 @@ def begin_run(folder: Path) -> None:
 
 
 def with_status(dataset: xr.Dataset, of: Mapping[int, str]) -> xr.Dataset:
-    """Some members have not ended, or are spent."""
+    """Some members have not ended, or reached their iteration limit."""
     status = dataset.status.values.copy()
     status[list(of)] = list(of.values())
     return dataset.assign(status=("member", status))
@@ -215,7 +217,7 @@ def test_the_objective_of_a_run_with_the_published_scaling_is_the_posteriors(
     expected = flow + end.loss_wells.values + 0.5 * (end.z.values**2).sum(axis=1)
     np.testing.assert_allclose(docs["numbers"].ends(run.results).objective, expected, rtol=1e-12)
     # Of its way only J is known and the loss that it minimised.
-    reached = docs["numbers"].thresholds(docs["numbers"].ways(run.results))
+    reached = docs["numbers"].thresholds(docs["numbers"].histories(run.results))
     assert [name.split()[0] for name in reached] == ["J", "published"]
     assert not run.plan.is_compared
 
@@ -250,7 +252,7 @@ def test_nothing_is_claimed_of_runs_that_are_not_there(text: str) -> None:
 
 def test_members_still_to_come_are_told(text: str) -> None:
     states = {row["run"]: row["state"] for row in rows_of(text, "## What was run")}
-    state = "3 of 5 members ended, 2 spent; not as planned: iterations 20, not the method's own"
+    state = "3 of 5 members ended, 2 reached their iteration limit; not as planned: iterations 20, not the method's own"
     assert states["published-adam"] == state
     assert states["published-gauss-newton"] == "11 of 12 members ended, 1 failed"
     assert states["own-rml"].startswith("1 of 3 members ended; no results yet")
@@ -313,7 +315,7 @@ def test_thresholds_are_reached_where_the_histories_first_pass_them(matches: Pat
 def test_members_stand_where_their_last_iterate_before_a_cost_left_them(docs: Mapping[str, ModuleType]) -> None:
     cost = np.array([[1.0, 4.0, 9.0], [2.0, 5.0, np.nan]])
     values = np.array([[8.0, 4.0, 2.0], [7.0, 3.0, np.nan]])
-    of = docs["numbers"].Ways(cost=cost, objective=values, time_mean=values, loss=values)
+    of = docs["numbers"].Histories(cost=cost, objective=values, time_mean=values, loss=values)
     stands = of.standing(values, np.array([0.5, 1.0, 4.5, 100.0]))
     np.testing.assert_array_equal(stands, [[np.nan, 8, 4, 2], [np.nan, np.nan, 7, 3]])
     reached = of.to(values, 3.0)
@@ -356,5 +358,5 @@ def test_the_report_comes_with_its_pictures_and_tables(docs: Mapping[str, Module
         with Image.open(each) as picture:
             assert np.ptp(np.asarray(picture.convert("L"))) > 100
     rows = pd.read_csv(root / "reports" / "deepflow" / "published-adam.csv")
-    np.testing.assert_array_equal(rows.status, ["converged", "running", "spent", "spent", "running"])
+    np.testing.assert_array_equal(rows.status, ["converged", "running", *["max_iterations_reached"] * 2, "running"])
     assert not (root / "reports" / "deepflow" / "own-rml.csv").exists()

@@ -23,13 +23,14 @@ from rockbank.cli.main import app
 from rockbank.core.errors import InputError
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.workers import advance
-from rockbank.matching.problem.objective import COST
+from rockbank.matching.problem.cost import COST
 from rockbank.matching.results.posterior import read_posterior
 from rockbank.matching.run import Run
 from rockbank.mlops import tracking
 from rockbank.workflows import match
 from rockbank.workflows.match_about import status
 from rockbank.workflows.match_log import EXPERIMENT, logging
+from rockbank.workflows.match_request import MATCHES, MatchRequest
 from tests.matching.tiny import make_run, register, write_case
 
 # What `rockbank` is when it is installed.
@@ -130,7 +131,7 @@ def test_what_is_impossible_is_refused_before_anything_is_written(
     case = write_case(tmp_path, **keys)
     before = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(ValueError, match=re.escape(says)):
-        match.begin(case, match.Asked(**asked))  # type: ignore[arg-type]
+        match.begin(case, MatchRequest(**asked))  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.rglob("*") if path.name == "run.json"] == []
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "matches") == before
 
@@ -140,28 +141,28 @@ def test_a_generator_that_does_not_fit_the_grid_is_refused_with_both_shapes(case
     np.save(case.parent / "k.npy", np.load(case.parent / "k.npy")[:, :15])
     case.write_text(text)
     with pytest.raises(ValueError, match=r"grid: got \(16, 15\) cells, the generator makes sections of \(16, 16\)"):
-        match.begin(case, match.Asked())
-    assert list(match.MATCHES.iterdir()) == []
+        match.begin(case, MatchRequest())
+    assert list(MATCHES.iterdir()) == []
 
 
 def test_rml_is_the_method_where_none_is_named(store: Path) -> None:
     register(store / "generator")
-    folder = match.begin(write_case(store, method=None), match.Asked())
+    folder = match.begin(write_case(store, method=None), MatchRequest())
     assert (folder, Run(folder).settings.method) == (Path("matches/case-rml"), "rml")
 
 
 def test_a_run_has_a_folder_of_its_own(case: Path) -> None:
-    folders = [match.begin(case, match.Asked(method="prior")) for _ in range(2)]
+    folders = [match.begin(case, MatchRequest(method="prior")) for _ in range(2)]
     assert [str(folder) for folder in folders] == ["matches/case-prior", "matches/case-prior-2"]
-    assert str(match.begin(case, match.Asked(name="mine"))) == "matches/mine"
+    assert str(match.begin(case, MatchRequest(name="mine"))) == "matches/mine"
     with pytest.raises(ValueError, match=r"matches/mine: is there already; 'rockbank match resume matches/mine'"):
-        match.begin(case, match.Asked(name="mine"))
+        match.begin(case, MatchRequest(name="mine"))
     settings = Run(folders[1]).settings
     assert (settings.generator, settings.members, settings.seed) == ("tiny/1", 3, 3)
 
 
 def test_status_has_a_row_for_each_member_and_the_reasons(case: Path) -> None:
-    folder = match.begin(case, match.Asked(iterations=2))
+    folder = match.begin(case, MatchRequest(iterations=2))
     run = Run(folder)
     advance(run, 0, lambda _: None, lambda: False)
     State(records=()).ended("failed", "NewtonError: step 3").save(run.checkpoint(1))
@@ -345,7 +346,7 @@ class TestLog:
 
 @pytest.mark.slow
 def test_a_report_is_made_of_the_members_as_they_are(case: Path) -> None:
-    folder = match.begin(case, match.Asked(iterations=2))
+    folder = match.begin(case, MatchRequest(iterations=2))
     advance(Run(folder), 1, lambda _: None, lambda: False)
     printed = said("match", "report", folder, "--workers", "1")
     assert "wrote matches/case-rml/report.html" in printed
@@ -394,7 +395,7 @@ def wait_for(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-LONG = match.Asked(method="adam", iterations=25, name="killed")
+LONG = MatchRequest(method="adam", iterations=25, name="killed")
 
 
 @pytest.fixture
@@ -404,9 +405,9 @@ def begun(case: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("asked", [LONG, match.Asked(method="es-mda", iterations=12, members=20, name="killed")])
+@pytest.mark.parametrize("asked", [LONG, MatchRequest(method="es-mda", iterations=12, members=20, name="killed")])
 def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(
-    case: Path, asked: match.Asked, monkeypatch: pytest.MonkeyPatch
+    case: Path, asked: MatchRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Its pictures take longer than all the rest.
     monkeypatch.setattr(match, "write_report", lambda folder, _: (folder / "report.html").write_text("none"))
@@ -455,7 +456,7 @@ def test_ctrl_c_ends_a_match_cleanly_and_says_how_to_go_on(
 
 
 def test_a_run_goes_along_with_a_project_that_moves(case: Path, tmp_path: Path) -> None:
-    folder = match.begin(case, match.Asked(members=1, method="prior"))
+    folder = match.begin(case, MatchRequest(members=1, method="prior"))
     other = tmp_path / "other"
     shutil.copytree(case.parent, other)
     shutil.rmtree(case.parent / "matches")

@@ -17,12 +17,13 @@ import xarray as xr
 
 from rockbank.core.errors import InputError
 from rockbank.core.files import replacing, write_text
-from rockbank.matching.results.diagnostics import has, table
+from rockbank.matching.results.diagnostics import has
 from rockbank.matching.results.plots.maps import draw_evolution, draw_interpolation
+from rockbank.matching.results.summary import table
 from rockbank.plot.figures import to_png
 from tools.deepflow.fields import draw_curves, draw_maps
 from tools.deepflow.figures import draw_interpolation_losses, draw_iterations, draw_losses, draw_methods, draw_wells
-from tools.deepflow.numbers import has_ways
+from tools.deepflow.numbers import has_histories
 from tools.deepflow.runs import GROUPS, Found, Results, between, find
 from tools.deepflow.text import to_markdown
 
@@ -70,13 +71,13 @@ def draw(folder: Path, group: str, runs: Sequence[Found]) -> list[str]:
         "losses": (partial(draw_losses, with_paper=group == "published"), ended),
         "iterations": (
             partial(draw_iterations, with_paper=group == "published"),
-            [run for run in ended if has_ways(run)],
+            [run for run in ended if has_histories(run)],
         ),
         "wells": (partial(draw_wells, with_paper=group == "published"), ended),
         "slerp": (draw_interpolation_losses, [run for run in mixed if run.plan.scaling == "posterior"]),
         "sections": (partial(_draw_whole, draw_interpolation), of_shown),
         "evolution": (partial(_draw_whole, draw_evolution), of_shown),
-        "methods": (draw_methods, [run for run in ended if run.plan.is_compared and has_ways(run)]),
+        "methods": (draw_methods, [run for run in ended if run.plan.is_compared and has_histories(run)]),
     }
     names = []
     for name, (draw_one, of_runs) in pictures.items():

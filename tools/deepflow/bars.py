@@ -14,7 +14,7 @@ import pandas as pd
 from rockbank.core.files import read_json
 from rockbank.matching.results.diagnostics import TIME_MEAN_THRESHOLD
 from rockbank.matching.results.plots.style import to_text
-from tools.deepflow.numbers import ACCURACY_BAR, against_adam, has_ways, members_off_the_bar
+from tools.deepflow.numbers import ACCURACY_BAR, against_adam, has_histories, members_off_the_bar
 from tools.deepflow.runs import Found
 
 GOOD = f"J ≤ {TIME_MEAN_THRESHOLD:g} and accuracy at the wells ≥ {ACCURACY_BAR:g}"
@@ -75,7 +75,12 @@ def good_members(run: Found) -> AcceptanceCriterion:
 
 def compared(adam: Found, newton: Found) -> pd.DataFrame | None:
     """Member by member, what gauss-newton needs for Adam's last objective; None where there is nothing to compare."""
-    if adam.results is None or newton.results is None or not has_ways(adam.results) or not has_ways(newton.results):
+    if (
+        adam.results is None
+        or newton.results is None
+        or not has_histories(adam.results)
+        or not has_histories(newton.results)
+    ):
         return None
     rows = against_adam(adam.results, newton.results)
     return None if rows.empty else rows

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from rockbank.matching.results.diagnostics import LOSS_THRESHOLD, TIME_MEAN_THRESHOLD
 from rockbank.matching.results.plots.style import COLOURS, LIMIT, TRUTH, to_text
 from rockbank.plot.figures import BLUE, GREEN, GREY, ORANGE, drawing, tidy
-from tools.deepflow.numbers import ACCURACY_PUBLISHED, PUBLISHED, ends, ways
+from tools.deepflow.numbers import ACCURACY_PUBLISHED, PUBLISHED, ends, histories
 from tools.deepflow.runs import Results
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def draw_wells(path: Path, runs: Sequence[Results], *, with_paper: bool) -> None
 
 def draw_iterations(path: Path, runs: Sequence[Results], *, with_paper: bool) -> None:
     """The members' loss as published and J after each iteration, a run to a column, with the thresholds."""
-    found = {run: ways(run) for run in runs}
+    found = {run: histories(run) for run in runs}
     with drawing(path, (max(6.0, 0.7 + 2.2 * len(found)), 5.6)) as figure:
         axes = figure.subplots(2, len(found), sharey="row", sharex="col", squeeze=False)
         for column, (run, of) in zip(axes.T, found.items(), strict=True):
@@ -140,18 +140,18 @@ def draw_interpolation_losses(path: Path, runs: Sequence[Results]) -> None:
     with drawing(path, (9.0, 0.7 + 2.5 * n_rows)) as figure:
         axes = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
         for axis, run in zip(axes, runs, strict=False):
-            legs = run.whole.leg_members.transpose("leg", "end").values
-            n_legs, n_points = run.whole.sizes["leg"], run.whole.sizes["point"]
-            along = (np.arange(n_legs)[:, None] + np.linspace(0, 1, n_points)).ravel()
+            segments = run.whole.segment_members.transpose("segment", "end").values
+            n_segments, n_points = run.whole.sizes["segment"], run.whole.sizes["point"]
+            along = (np.arange(n_segments)[:, None] + np.linspace(0, 1, n_points)).ravel()
             for name, label, colour in (
                 ("interpolation_total", "objective", COLOURS["posterior"]),
                 ("interpolation_time_mean", "J", TRUTH),
             ):
-                values = run.whole[name].transpose("leg", "point").values.ravel()
+                values = run.whole[name].transpose("segment", "point").values.ravel()
                 axis.plot(along, values, "o-", color=colour, markersize=3, linewidth=1.2, label=label)
             axis.axhline(TIME_MEAN_THRESHOLD, color=LIMIT, linestyle="--", linewidth=1.2)
-            axis.set_xticks(range(n_legs + 1), [str(member) for member in (*legs[:, 0], legs[-1, 1])])
-            axis.set(yscale="log", xlabel="member", xlim=(0, n_legs))
+            axis.set_xticks(range(n_segments + 1), [str(member) for member in (*segments[:, 0], segments[-1, 1])])
+            axis.set(yscale="log", xlabel="member", xlim=(0, n_segments))
             axis.set_title(run.plan.label, fontsize=10)
             tidy(axis)
         for axis in axes[len(runs) :]:
@@ -162,7 +162,7 @@ def draw_interpolation_losses(path: Path, runs: Sequence[Results]) -> None:
 
 def draw_methods(path: Path, runs: Sequence[Results]) -> None:
     """Median and worst member of each method at any cost: the objective and J."""
-    found = {run: ways(run) for run in runs}
+    found = {run: histories(run) for run in runs}
     with drawing(path, (9.0, 4.0)) as figure:
         axes = figure.subplots(1, 2)
         for axis, (name, label) in zip(axes, (("objective", "objective"), ("time_mean", "J")), strict=True):

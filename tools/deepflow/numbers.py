@@ -9,14 +9,14 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from rockbank.matching.methods.state import RUNNING
+from rockbank.matching.methods.status import RUNNING
 from rockbank.matching.results.diagnostics import (
     LOSS_THRESHOLD,
     TIME_MEAN_THRESHOLD,
     connected,
     facies_accuracy,
     has,
-    iterations_to,
+    iterates_to,
     loss_history,
     norm_squared,
     norm_squared_history,
@@ -24,7 +24,6 @@ from rockbank.matching.results.diagnostics import (
     unseen_cells,
 )
 from rockbank.matching.results.plots.style import last
-from rockbank.matching.run import PRIOR
 from tools.deepflow.runs import Results
 
 ACCURACY_PUBLISHED, ACCURACY_BAR = 0.987, 0.98
@@ -101,8 +100,8 @@ def ends(of: Results) -> Ends:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ways:
-    """How the members of a run came down, after each iteration; NaN once one has ended.
+class Histories:
+    """How the members of a run came down, at each iterate; NaN once one has ended.
 
     Attributes:
         cost: in forward runs.
@@ -112,21 +111,19 @@ class Ways:
         loss: as published, of the real observations and with |z|^2.
     """
 
-    cost: Float[np.ndarray, "m iteration"]
-    objective: Float[np.ndarray, "m iteration"]
-    time_mean: Float[np.ndarray, "m iteration"]
-    loss: Float[np.ndarray, "m iteration"]
+    cost: Float[np.ndarray, "m iterate"]
+    objective: Float[np.ndarray, "m iterate"]
+    time_mean: Float[np.ndarray, "m iterate"]
+    loss: Float[np.ndarray, "m iterate"]
 
-    def to(self, values: Float[np.ndarray, "m iteration"], threshold: float) -> Reached:
+    def to(self, values: Float[np.ndarray, "m iterate"], threshold: float) -> Reached:
         """The first iterate at which `values`, one of the above, is at most the threshold."""
-        iterations = iterations_to(values, threshold)
+        iterations = iterates_to(values, threshold)
         at = np.nan_to_num(iterations).astype(int)
         cost = np.take_along_axis(self.cost, at[:, None], axis=1)[:, 0]
         return Reached(iterations=iterations, cost=np.where(np.isfinite(iterations), cost, np.nan))
 
-    def standing(
-        self, values: Float[np.ndarray, "m iteration"], at: Float[np.ndarray, " n"]
-    ) -> Float[np.ndarray, "m n"]:
+    def standing(self, values: Float[np.ndarray, "m iterate"], at: Float[np.ndarray, " n"]) -> Float[np.ndarray, "m n"]:
         """The members' values at any cost, from their last iterates before it on; NaN before their first."""
         stands = np.full((len(values), len(at)), np.nan)
         for i, (cost, of_member) in enumerate(zip(self.cost, values, strict=True)):
@@ -149,18 +146,18 @@ class Reached:
         return int(np.isfinite(self.cost).sum())
 
 
-def has_ways(of: Results) -> bool:
+def has_histories(of: Results) -> bool:
     """Whether its members came down in steps, with the flow among their terms."""
-    return bool(of.settings["flow"]) and has(of.dataset, "history_cost") and of.dataset.sizes["iteration"] > 1
+    return bool(of.settings["flow"]) and has(of.dataset, "history_cost") and of.dataset.sizes["iterate"] > 1
 
 
-def ways(of: Results) -> Ways:
+def histories(of: Results) -> Histories:
     """Of a run that has them."""
     dataset = of.dataset
-    dims = ("member", "iteration")
+    dims = ("member", "iterate")
     history = {name: dataset[f"history_{name}"].transpose(*dims).values for name in ("cost", "time_mean", "wells")}
     objective = loss_history(dataset)
-    return Ways(
+    return Histories(
         cost=history["cost"],
         objective=np.full_like(objective, np.nan) if of.plan.scaling == "published" else objective,
         time_mean=history["time_mean"],
@@ -168,7 +165,7 @@ def ways(of: Results) -> Ways:
     )
 
 
-def thresholds(of: Ways) -> dict[str, Reached]:
+def thresholds(of: Histories) -> dict[str, Reached]:
     """When the members reach J, objective and published loss of the thresholds, as far as they are known."""
     asked = {
         f"J ≤ {TIME_MEAN_THRESHOLD:g}": (of.time_mean, TIME_MEAN_THRESHOLD),
@@ -180,7 +177,7 @@ def thresholds(of: Ways) -> dict[str, Reached]:
 
 def final_cost(dataset: xr.Dataset) -> Float[np.ndarray, " m"]:
     """Of each member from start to end, in forward runs."""
-    return np.asarray(np.fmax.reduce(dataset.history_cost.transpose("member", "iteration").values, axis=1))
+    return np.asarray(np.fmax.reduce(dataset.history_cost.transpose("member", "iterate").values, axis=1))
 
 
 def members_off_the_bar(of: Results) -> pd.DataFrame:
@@ -210,8 +207,8 @@ def against_adam(adam: Results, newton: Results) -> pd.DataFrame:
     Columns: member, objective (Adam's last), cost_adam, cost_newton (inf where it never does), part. Members that have
     not ended in both runs, or that did not begin at the same place, are left out.
     """
-    of_adam, of_newton = ways(adam), ways(newton)
-    starts = [each.dataset.z.sel(ensemble=PRIOR).transpose("member", "latent").values for each in (adam, newton)]
+    of_adam, of_newton = histories(adam), histories(newton)
+    starts = [each.dataset.z.sel(ensemble="prior").transpose("member", "latent").values for each in (adam, newton)]
     places = {int(member): i for i, member in enumerate(newton.dataset.member.values)}
     rows = []
     for i, member in enumerate(adam.dataset.member.values):

@@ -13,8 +13,9 @@ import xarray as xr
 
 from rockbank.core.errors import InputError
 from rockbank.generator.card import WEIGHTS, ModelCard
-from rockbank.matching.methods.state import FAILED, RUNNING, SPENT
-from rockbank.matching.problem.objective import COST, Scaling
+from rockbank.matching.methods.status import FAILED, MAX_ITERATIONS_REACHED, RUNNING, status_in_words
+from rockbank.matching.problem.cost import COST
+from rockbank.matching.problem.objective import Scaling
 from rockbank.matching.results.diagnostics import has
 from rockbank.matching.results.posterior import POSTERIOR, fingerprint, read_posterior
 from rockbank.matching.run import GENERATOR, SETTINGS, Run
@@ -121,7 +122,7 @@ class Found:
         settings: what it was asked to do, or would be.
         results: None where no member has ended, or nothing was gathered yet.
         asked, ended, failed: members; those that failed are not among those that ended.
-        spent: of those that ended, how many by the last iteration that they may make.
+        limited: of those that ended, how many reached their iteration limit.
         note: what else is to be known of its state, or "".
         weights_sha256: of the generator's weights, or "".
     """
@@ -132,7 +133,7 @@ class Found:
     asked: int = 0
     ended: int = 0
     failed: int = 0
-    spent: int = 0
+    limited: int = 0
     note: str = ""
     weights_sha256: str = ""
 
@@ -142,7 +143,8 @@ class Found:
         if not self.asked:
             return "not run"
         said = f"{self.ended} of {self.asked} members ended"
-        said += "".join(f", {n} {name}" for n, name in ((self.spent, SPENT), (self.failed, FAILED)) if n)
+        counts = ((self.limited, MAX_ITERATIONS_REACHED), (self.failed, FAILED))
+        said += "".join(f", {n} {status_in_words(status, n)}" for n, status in counts if n)
         return said + (f"; {self.note}" if self.note else "")
 
     @property
@@ -177,7 +179,7 @@ def find(matches: Path) -> list[Found]:
 
 
 def between(runs: Sequence[Results]) -> Results | None:
-    """The run whose ways between its members are shown in full: gauss-newton with all terms, else the last that has."""
+    """The run whose interpolation is shown in full: gauss-newton with all terms, else the last that has one."""
     found = [run for run in runs if has(run.whole, "interpolation_total", "interpolation_facies")]
     of_newton = [run for run in found if run.plan.scenario == 4 and run.plan.method == "gauss-newton"]
     return next(iter([*of_newton, *found[::-1]]), None)
@@ -203,7 +205,7 @@ def _read(plan: Plan, folder: Path) -> Found:
         asked=len(states),
         ended=sum(status not in (RUNNING, FAILED) for status in statuses),
         failed=statuses.count(FAILED),
-        spent=statuses.count(SPENT),
+        limited=statuses.count(MAX_ITERATIONS_REACHED),
         note=_differs(plan, settings) or f"no results yet, which `rockbank match report matches/{plan.name}` makes",
     )
 
@@ -222,7 +224,7 @@ def _of_dataset(plan: Plan, folder: Path) -> Found:
         asked=len(status),
         ended=int(has_ended.sum()),
         failed=int((status == FAILED).sum()),
-        spent=int((status == SPENT).sum()),
+        limited=int((status == MAX_ITERATIONS_REACHED).sum()),
         note=_differs(plan, settings)
         or (f"older than its members, `rockbank match report matches/{plan.name}` renews it" if is_stale else ""),
     )

@@ -22,10 +22,10 @@ from tools.deepflow.numbers import (
     Published,
     ends,
     final_cost,
-    has_ways,
+    has_histories,
+    histories,
     members_off_the_bar,
     thresholds,
-    ways,
 )
 from tools.deepflow.runs import Found, Results
 
@@ -88,11 +88,11 @@ def reached_table(runs: Sequence[Found], *, with_paper: bool) -> str:
         if with_paper and mean is not None and run.plan.scenario not in told:
             told.add(run.plan.scenario)
             rows.append((f"*paper, scenario {run.plan.scenario}*", "*loss ≤ 1,000*", _NONE, f"*mean {mean}*", _NONE))
-        if run.results is None or not has_ways(run.results):
+        if run.results is None or not has_histories(run.results):
             if run.plan.scenario > 2:
                 rows.append((run.plan.label, run.state, _NONE, _NONE, _NONE))
             continue
-        of, n = ways(run.results), run.ended
+        of, n = histories(run.results), run.ended
         for name, reached in thresholds(of).items():
             rows.append((run.plan.label, name, f"{reached.n} of {n}", _spread(reached.iterations),
                          _spread(reached.cost)))  # fmt: skip
@@ -149,7 +149,7 @@ def wells_alone(run: Found) -> list[str]:
             "facies wrong."]  # fmt: skip
 
 
-def began_again(run: Found) -> list[str]:
+def restarted(run: Found) -> list[str]:
     """How many members needed other draws."""
     if run.results is None or not has(run.results.dataset, "n_starts"):
         return []
@@ -161,7 +161,7 @@ def began_again(run: Found) -> list[str]:
 
 def standing_table(runs: Sequence[Results]) -> str:
     """Median and worst member of each method at some costs."""
-    found = {run.plan.method: ways(run) for run in runs if has_ways(run)}
+    found = {run.plan.method: histories(run) for run in runs if has_histories(run)}
     if not found:
         return "None of the methods has run."
     most = max(float(np.nanmax(of.cost)) for of in found.values())
@@ -236,19 +236,21 @@ def valley_text(path: Path, run: Found) -> list[str]:
     if not path.is_file():
         return ["Not measured; `python -m benchmarks.valley matches/published-gauss-newton` does."]
     valley = read_json(path)
+    # "bent" is the name that version 0.1.0 of the benchmark wrote.
+    iterates = [{"corrected" if key == "bent" else key: of for key, of in each.items()} for each in valley["iterates"]]
     ranks = [f"singular value {rank}" for rank in valley["ranks"]]
     rows = [
         (
             *(str(of[name]) for name in ("kind", "member", "iterate")),
             *map(to_text, (of["flow"], *of["singular_values"])),
-            *(f"{100 * of[name]:.3g}" for name in ("pressure", "straight", "bent")),
+            *(f"{100 * of[name]:.3g}" for name in ("pressure", "straight", "corrected")),
         )
-        for of in valley["iterates"]
+        for of in iterates
     ]
-    head = ("a step", "member", "iterate", "flow term", *ranks, "pressure, %", "straight, %", "bent, %")
-    medians = 100 * pd.DataFrame(valley["iterates"]).groupby("kind")[["straight", "bent"]].median()
+    head = ("a step", "member", "iterate", "flow term", *ranks, "pressure, %", "straight, %", "corrected, %")
+    medians = 100 * pd.DataFrame(iterates).groupby("kind")[["straight", "corrected"]].median()
     said = "; ".join(
-        f"where it {kind}, {to_text(of.straight)} % straight and {to_text(of.bent)} % bent"
+        f"where it {kind}, {to_text(of.straight)} % straight and {to_text(of.corrected)} % corrected"
         for kind, of in medians.iterrows()
     )
     is_of_now = (
@@ -260,8 +262,8 @@ def valley_text(path: Path, run: Found) -> list[str]:
         f"objective below {LOSS_THRESHOLD:,.0f}, at which the first step of a Jacobian took off less than 5 % of the "
         "objective (it creeps) or more than 30 % (it goes). Pressure is the part that the injector's pressures have in "
         "the first singular vector of the residuals. The last two columns are what the best step from there "
-        "takes off when it is asked for as much as the first of a start, straight or bent after the valley; the run's "
-        "own step was asked for what the steps before it had come to, and took off less or more.",
+        "takes off when it is asked for as much as the first of a start, straight or corrected to second order; the "
+        "run's own step was asked for what the steps before it had come to, and took off less or more.",
         _table(head, rows, n_text=1),
         f"In the median {said}.{of_before}",
     ]

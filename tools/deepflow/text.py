@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rockbank.matching.problem.objective import COST
+from rockbank.matching.problem.cost import COST
 from rockbank.matching.results.diagnostics import has, truth_is_connected
 from tools.deepflow.bars import core_minutes, equal_cost, good_members, read_times, scaling
 from tools.deepflow.runs import GROUPS, Found, between
 from tools.deepflow.tables import (
     bars_table,
-    began_again,
     coverage_table,
     ends_table,
     equal_cost_table,
     off_the_bar,
     reached_table,
+    restarted,
     standing_table,
     state_table,
     times_text,
@@ -31,7 +31,7 @@ CAPTIONS = {
     "are cut near what was observed, which the prior goes far beyond.",
     "maps": "Facies: mean and standard deviation of the members, with the truth's outline and the wells (white).",
     "losses": "Losses that the members end with.",
-    "iterations": "The members' ways to the thresholds.",
+    "iterations": "The members' histories until the thresholds.",
     "wells": "Facies at the wells, and whether sand connects them.",
     "slerp": "Losses along great circles between the three best members of each run, round about: where they are high, "
     "the solutions lie apart.",
@@ -52,10 +52,10 @@ _WORDS = """\
 - **Accuracy** is the part of the wells' cells whose facies is right; **connected**, whether a path of sand leads from
   injector to producer, before and after one dilation.
 - **Cost** is in forward runs: a gradient counts as {gradients:g}, a Jacobian as {jacobians:g}, a reduced one as
-  {reduced:g}, a pass there and back through the generator alone as {passes:g}, as `python -m benchmarks.match`
-  measured on this case.{tight}
-- Numbers are medians of the members that ended, with the least and the greatest in brackets. Those that are **spent**
-  ended with the last iteration that they may make, before they came to rest.
+  {reduced:g}, an evaluation there and back of the generator alone as {generator_evaluations:g}, as
+  `python -m benchmarks.match` measured on this case.{tight}
+- Numbers are medians of the members that ended, with the least and the greatest in brackets. Those that reached their
+  **iteration limit** had not come to rest.
 """
 _PAPER = """\
 Rows in italics are the paper's, read off its figures and approximate; it has 100 members to a scenario. Which loss its
@@ -73,8 +73,9 @@ _READ = """How to read it:
   began again. Driven on to the very optimum, in a sketch with the reference rock's indices of the wells, |z|² fell to 4
   to 6, to a mean rock that no draw looks like. Its members are good fits, and no samples: how far their forecasts
   spread says nothing about how sure one may be. For that there is rml.
-- rml goes on to the optimum of its perturbed observations; members that are spent have not come to it, and are samples
-  for what they are worth. The wells' facies are not perturbed, which makes it somewhat narrow (see the calibration).
+- rml goes on to the optimum of its perturbed observations; members that reached their iteration limit have not come to
+  it, and are samples for what they are worth. The wells' facies are not perturbed, which makes it somewhat narrow (see
+  the calibration).
 - es-mda takes all members together by linear regression among them. With as many members as the latent has numbers it
   collapses: |z|² is far below that of the draws. es-mda-localised, which damps correlations that are no larger than
   chance's, did not move at all where it was tried: of 100 draws, too few of the correlations are larger.
@@ -140,7 +141,7 @@ def to_markdown(runs: Sequence[Found], drawn: Sequence[str], reports: Path) -> s
         "## Gauss-newton with flow and wells",
         *off_the_bar(named["published-gauss-newton"]),
         "### Where it creeps, and what holds",
-        *began_again(named["published-gauss-newton"]),
+        *restarted(named["published-gauss-newton"]),
         _HOLDS,
         *valley_text(reports / "deepflow" / "valley.json", named["published-gauss-newton"]),
         "## Methods at equal cost",
@@ -202,7 +203,7 @@ def _methods(named: dict[str, Found], by_group: dict[str, list[Found]], drawn: S
         if name in drawn:
             caption = (
                 "Where the members stand at any cost, each where its last iterate before it left it. The objective of "
-                "rml is each member's own, with perturbed observations and another centre; J is of the real "
+                "rml is each member's own, with perturbed observations and another prior mean; J is of the real "
                 "observations for all. A member that begins again from another draw leaps up."
             )
             said += [f"![Objective and J against cost](../docs/pictures/{name})\n\n{caption}"]

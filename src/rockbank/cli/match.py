@@ -12,6 +12,7 @@ from rich.table import Table
 from typer.core import TyperCommand, TyperGroup
 
 from rockbank.core.terminal import print_rows, report_user_errors, stdout
+from rockbank.matching.methods.table import iterations_in_words, methods_in_words
 
 
 class _MatchGroup(TyperGroup):
@@ -49,14 +50,14 @@ def match(
     generator: Annotated[str | None, typer.Option(help="NAME@ALIAS or NAME/VERSION; else the case's")] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="prior, adam, gauss-newton, rml, es-mda, es-mda-localised, pcn or mala; else the case's"),
+        typer.Option(help=f"one of the following; else the case's. {methods_in_words()}"),
     ] = None,
     members: Annotated[int | None, typer.Option(min=1, help="how many; else the case's")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="of all that is random; else the case's")] = None,
     terms: Annotated[str, typer.Option(help="which count beside the prior")] = "flow,wells",
     scaling: Annotated[str, typer.Option(help="posterior, or published as in DeepFlow's code")] = "posterior",
     iterations: Annotated[
-        int | None, typer.Option(min=1, help="of each member, at most: gradients, Jacobians, assimilations or samples")
+        int | None, typer.Option(min=1, help=f"of each member, at most: {iterations_in_words()}")
     ] = None,
     workers: Workers = _CORES,
     name: Annotated[str | None, typer.Option(help="of the folder in matches/; else made of case and method")] = None,
@@ -69,8 +70,9 @@ def match(
     A run that was stopped or killed goes on by 'resume', with the same result; 'status' tells how far its members are.
     """
     from rockbank.workflows import match as step
+    from rockbank.workflows.match_request import MatchRequest
 
-    asked = step.Asked(
+    request = MatchRequest(
         generator=generator,
         method=method,
         members=members,
@@ -84,9 +86,9 @@ def match(
         if dry_run:
             from rockbank.workflows.match_about import about
 
-            print_rows(about(case, asked, workers))
+            print_rows(about(case, request, workers))
             return
-        folder = step.begin(case, asked)
+        folder = step.begin(case, request)
         stdout.print(f"run {folder}")
         step.go_on(folder, workers)
     _print_results(folder)

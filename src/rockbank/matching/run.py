@@ -1,4 +1,4 @@
-"""A run's folder: what was asked, the generator that it was asked of, and how far each member has come."""
+"""A run's folder: its settings, the generator that it uses, and how far each member has come."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Self, cast
 
 import numpy as np
 
@@ -23,101 +23,17 @@ from rockbank.generator.card import CARD, WEIGHTS, ModelCard
 from rockbank.generator.latents import draw_latents
 from rockbank.matching.io.case_file import MatchCase, load_match_case
 from rockbank.matching.io.fingerprint import fingerprints
-from rockbank.matching.methods.adam import Adam, Prior
-from rockbank.matching.methods.gauss_newton import GaussNewton
-from rockbank.matching.methods.mcmc import Chain
+from rockbank.matching.methods.interface import EnsembleMethod, Member, Method
 from rockbank.matching.methods.state import State
-from rockbank.matching.methods.workers import Member, Method, Together
+from rockbank.matching.methods.table import MethodSpec
+from rockbank.matching.problem.cost import Cost
 from rockbank.matching.problem.geology import RockGenerator
-from rockbank.matching.problem.objective import Objective, Scaling
+from rockbank.matching.problem.objective import Objective
+from rockbank.matching.settings import Settings
 
 SETTINGS, GENERATOR, MEMBERS = "run.json", "generator", "members"
-PRIOR = "prior"
-
-
-def _es_mda(asked: Settings, is_localised: bool) -> Together:
-    from rockbank.matching.methods.es_mda import (
-        EsMda,  # its library takes a second to import, which the others need not
-    )
-
-    return EsMda(is_localised=is_localised, **_limit(asked))
-
-
-def _chain(asked: Settings, is_guided: bool) -> Chain:
-    """Whose first quarter adapts its steps; the member's own result is its last sample."""
-    n_samples = asked.iterations or Chain.max_iterations
-    return Chain(max_iterations=n_samples, burn_in=n_samples // 4, seed=asked.seed, is_guided=is_guided)
-
-
-# Methods that take each member by itself, and those that take all of them together.
-METHODS: Mapping[str, Callable[[Settings], Method]] = {
-    PRIOR: lambda asked: Prior(),
-    "adam": lambda asked: Adam(**_limit(asked)),
-    "gauss-newton": lambda asked: GaussNewton(seeks_fit=True, **_limit(asked)),
-    "rml": lambda asked: GaussNewton(seeks_fit=False, **_limit(asked)),
-    "pcn": lambda asked: _chain(asked, is_guided=False),
-    "mala": lambda asked: _chain(asked, is_guided=True),
-}
-TOGETHER: Mapping[str, Callable[[Settings], Together]] = {
-    "es-mda": lambda asked: _es_mda(asked, is_localised=False),
-    "es-mda-localised": lambda asked: _es_mda(asked, is_localised=True),
-}
-# Methods that go to a minimum, of whatever scaling.
-OPTIMISERS = (PRIOR, "adam", "gauss-newton")
-# Methods whose members have observations and a prior mean of their own.
-PERTURBED = ("rml",)
 # Draws of the prior that a member may begin from, its own first.
 N_STARTS = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a run was asked to do.
-
-    Attributes:
-        case: path of the case file, seen from the run's folder where both lie in one project.
-        case_sha256: of it when the run began.
-        inputs: fingerprints of what the case file and the files that it names said then.
-        generator: name and version of the registered generator.
-        generator_sha256: of its card, which holds those of its files; "" is not known, of a run of before.
-        method: one of METHODS or TOGETHER.
-        members: how many.
-        seed: of all their draws.
-        flow, wells: which terms of the objective count.
-        scaling: "posterior", or the published one.
-        iterations: at most, of a member: gradients of adam, Jacobians of gauss-newton and rml, which each serve
-            several iterates, assimilations of es-mda, samples of pcn and mala; None is the method's own number.
-    """
-
-    case: str
-    case_sha256: str
-    inputs: Mapping[str, str]
-    generator: str
-    generator_sha256: str = ""
-    method: str
-    members: int
-    seed: int
-    flow: bool = True
-    wells: bool = True
-    scaling: Scaling = "posterior"
-    iterations: int | None = None
-
-    def __post_init__(self) -> None:
-        choices = {"method": (*METHODS, *TOGETHER), "scaling": get_args(Scaling)}
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise InputError(f"{name}: got '{getattr(self, name)}'; known are {list(known)}")
-        if self.members < 1:
-            raise InputError(f"members: got {self.members}; ask for one at least")
-        if not 0 <= self.seed < 2**64:
-            raise InputError(f"seed: got {self.seed}; use a whole number in [0, 2^64)")
-        if self.iterations is not None and self.method == PRIOR:
-            raise InputError(f"iterations: got {self.iterations}; method '{PRIOR}' has none, leave it out")
-        if self.scaling == "published" and self.method not in OPTIMISERS:
-            raise InputError(f"scaling: got 'published'; {self.method} samples the posterior, which that is not: leave "
-                             f"it at 'posterior', or take a method of {list(OPTIMISERS)}")  # fmt: skip
-        if self.iterations is not None and self.iterations < 1:
-            raise InputError(f"iterations: got {self.iterations}; allow one at least")
 
 
 class Run:
@@ -198,35 +114,54 @@ class Run:
     @cached_property
     def objective(self) -> Objective:
         """What the members minimise."""
-        case, asked = self.case, self.settings
+        case, settings = self.case, self.settings
         return Objective(
             self.rock,
             case.case,
             case.observations,
             case.facies,
-            flow=asked.flow,
-            wells=asked.wells,
-            scaling=asked.scaling,
+            flow=settings.flow,
+            wells=settings.wells,
+            scaling=settings.scaling,
         )
+
+    @property
+    def spec(self) -> MethodSpec:
+        """Of the method."""
+        return self.settings.spec
 
     @cached_property
     def method(self) -> Method:
-        """How they do, each by itself; not for a method of TOGETHER."""
-        return METHODS[self.settings.method](self.settings)
+        """How they do, each by itself; not for an ensemble method."""
+        return cast(Method, self._made)
 
     @cached_property
-    def together(self) -> Together | None:
+    def ensemble_method(self) -> EnsembleMethod | None:
         """How they do, where they go together."""
-        make = TOGETHER.get(self.settings.method)
-        return None if make is None else make(self.settings)
+        return cast(EnsembleMethod, self._made) if self.spec.is_ensemble else None
+
+    @cached_property
+    def _made(self) -> Method | EnsembleMethod:
+        return self.spec.make(self.settings.iterations, self.settings.seed)
 
     @property
-    def n_iterations(self) -> int:
-        """The most that a member takes."""
-        return int(getattr(self.together or self.method, "max_iterations", 1))
+    def max_iterations(self) -> int:
+        """That a member makes at most; 0 for a method that makes none."""
+        return self._made.max_iterations
+
+    @property
+    def iteration_cost(self) -> Cost:
+        """Of an iteration of one member in the mean."""
+        return self._made.iteration_cost
+
+    def n_iterations(self, state: State | None) -> int:
+        """That a member has made."""
+        if state is None or not state.records:
+            return 0
+        return self.spec.n_iterations(len(state.records) - 1, state.last.cost)
 
     def member(self, i: int) -> Member:
-        """The i-th: a draw of the prior; for `rml` also the centre, and perturbed observations.
+        """The i-th: a draw of the prior; where the method perturbs also the prior mean, and perturbed observations.
 
         Every member's draws are its own, whatever the number of members (randomised maximum likelihood: Oliver, He
         and Reynolds 1996). The wells' facies are taken as they are, which makes the samples a little too narrow.
@@ -237,8 +172,7 @@ class Run:
         of = objective.observations
         observed = of.value + of.sigma * draws.standard_normal(len(of))
         starts = tuple(draws.standard_normal((N_STARTS - 1, objective.n_latent)))
-        is_perturbed = self.settings.method in PERTURBED
-        target = objective.target(centre=z, observed=observed) if is_perturbed else objective.target()
+        target = objective.target(prior_mean=z, observed=observed) if self.spec.is_perturbed else objective.target()
         return Member(z=z, target=replace(target, starts=starts))
 
     @property
@@ -301,7 +235,3 @@ def new_folder(folder: Path) -> Iterator[Path]:
             raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def _limit(asked: Settings) -> Mapping[str, Any]:
-    return {} if asked.iterations is None else {"max_iterations": asked.iterations}

@@ -19,8 +19,9 @@ from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Control, Schedule, Well
 from rockbank.flow.simulate import Result, simulate
 from rockbank.matching.problem.geology import Geology, RockGenerator, WellFacies
-from rockbank.matching.problem.objective import Objective, Scaling, Vector
+from rockbank.matching.problem.objective import Objective, Scaling
 from rockbank.matching.problem.observations import Observations, Quantity, observables
+from rockbank.matching.problem.point import Vector
 
 DAY = 86400.0
 # Ten times between shale and sand; the published thousand would make several modes of a few numbers.

@@ -13,36 +13,22 @@ import xarray as xr
 from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.flow.units import DAY
 from rockbank.matching.io.case_file import MatchCase, load_match_case
-from rockbank.matching.methods.mcmc import Chain
-from rockbank.matching.methods.state import FAILED, State
-from rockbank.matching.problem.objective import Cost
+from rockbank.matching.methods.state import State
+from rockbank.matching.methods.status import FAILED, status_in_words
+from rockbank.matching.methods.table import counted
 from rockbank.matching.results.diagnostics import loss_history
 from rockbank.matching.results.posterior import POSTERIOR, TABLE, read_posterior
 from rockbank.matching.results.report import REPORT
-from rockbank.matching.run import MEMBERS, PRIOR, Run
-from rockbank.workflows.match import TERMS, Asked, folder_of, prepare
-
-_STEPS = Chain.thinning
-_GAUSS_NEWTON = Cost(forward=6, reduced=1)
-# What an iteration costs; of Gauss-Newton, as in DeepFlow's case in the mean.
-_ITERATION = {
-    PRIOR: Cost(),
-    "adam": Cost(forward=1, gradients=1),
-    "gauss-newton": _GAUSS_NEWTON,
-    "rml": _GAUSS_NEWTON,
-    "pcn": Cost(forward=_STEPS),
-    "mala": Cost(forward=_STEPS, gradients=_STEPS),
-    "es-mda": Cost(forward=1),
-    "es-mda-localised": Cost(forward=1),
-}
+from rockbank.matching.run import MEMBERS, Run
+from rockbank.workflows.match_request import TERMS, MatchRequest, folder_of, prepare
 
 
-def about(path: Path, asked: Asked, workers: int) -> dict[str, str]:
+def about(path: Path, request: MatchRequest, workers: int) -> dict[str, str]:
     """What would be run, in words, with the time of one forward run; nothing is written."""
     case = load_match_case(path)
-    folder = folder_of(path, case, asked)
+    folder = folder_of(path, case, request)
     with tempfile.TemporaryDirectory() as temporary:
-        run = prepare(path, case, asked, Path(temporary))
+        run = prepare(path, case, request, Path(temporary))
         return {**_about_case(case), **_about_run(run), "time": _estimate(run, workers), "folder": str(folder)}
 
 
@@ -52,11 +38,11 @@ def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
     A row is number, status, iterations, objective, J, accuracy and cost.
     """
     run = Run(folder)
-    asked, note = run.settings, {}
+    settings, note = run.settings, {}
     if run.has_checkpoints or not (folder / POSTERIOR).is_file():
         states = run.states()
-        ends = [("not begun", "") if state is None else (state.status, state.reason) for state in states]
-        rows = [_row(i, state) for i, state in enumerate(states) if state is not None]
+        ends = [(None, "") if state is None else (state.status, state.reason) for state in states]
+        rows = [_row(run, i, state) for i, state in enumerate(states) if state is not None]
     else:
         dataset = read_posterior(folder)
         ends = list(zip(dataset.status.values.astype(str), dataset.reason.values.astype(str), strict=True))
@@ -65,41 +51,52 @@ def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
         note = {"checkpoints": f"none, there are results only: 'report' works, 'resume' needs {MEMBERS}/"}
     counts = Counter(status for status, _ in ends)
     return rows, {
-        "run": f"{asked.method} of {Path(asked.case).name} with {asked.generator}, seed {asked.seed}",
-        "members": ", ".join(f"{n} {name}" for name, n in counts.items()),
+        "run": f"{settings.method} of {Path(settings.case).name} with {settings.generator}, seed {settings.seed}",
+        "iterations": _limit(run),
+        "members": ", ".join(
+            f"{n} {'not begun' if name is None else status_in_words(name, n)}" for name, n in counts.items()
+        ),
         **{f"member {i} failed": reason for i, (status, reason) in enumerate(ends) if status == FAILED},
         **note,
         "results": ", ".join(name for name in (POSTERIOR, TABLE, REPORT) if (folder / name).is_file()) or "none yet",
     }
 
 
+def _limit(run: Run) -> str:
+    """What a member may make at most."""
+    kind = run.spec.iteration
+    return "none" if kind is None else f"{counted(run.max_iterations, kind)} at most"
+
+
 def _rows_of_results(dataset: xr.Dataset) -> list[tuple[str, ...]]:
     """Of members whose checkpoints are not there."""
     totals = loss_history(dataset)
+    iterations = dataset.history_iterations.transpose("member", "iterate").values
     rows: list[tuple[str, ...]] = []
     for i, status in enumerate(dataset.status.values.astype(str)):
         known = np.flatnonzero(np.isfinite(totals[i]))
         if not len(known):
-            rows.append((str(i), status, "", "", "", "", ""))
+            rows.append((str(i), status_in_words(status), "", "", "", "", ""))
             continue
-        at = dataset.isel(member=i, iteration=known[-1])
+        last = known[-1]
+        at = dataset.isel(member=i, iterate=last)
         of_data = (float(at.history_time_mean), float(at.history_accuracy))
-        rows.append(_told(i, status, len(known) - 1, float(totals[i, known[-1]]), of_data, float(at.history_cost)))
+        rows.append(_in_words(i, status, iterations[i, last], totals[i, last], of_data, float(at.history_cost)))
     return rows
 
 
-def _row(i: int, state: State) -> tuple[str, ...]:
+def _row(run: Run, i: int, state: State) -> tuple[str, ...]:
     if not state.records:
-        return str(i), state.status, "", "", "", "", ""
+        return str(i), status_in_words(state.status), "", "", "", "", ""
     parts, cost = state.last.parts, state.last.cost.runs
-    return _told(i, state.status, len(state.records) - 1, parts.total, (parts.time_mean, parts.accuracy), cost)
+    return _in_words(i, state.status, run.n_iterations(state), parts.total, (parts.time_mean, parts.accuracy), cost)
 
 
-def _told(
-    i: int, status: str, n_iterations: int, total: float, of_data: tuple[float, float], cost: float
+def _in_words(
+    i: int, status: str, n_iterations: float, total: float, of_data: tuple[float, float], cost: float
 ) -> tuple[str, ...]:
     shown = ("" if np.isnan(each) else f"{each:.3g}" for each in of_data)
-    return str(i), status, str(n_iterations), f"{total:.5g}", *shown, f"{cost:.5g}"
+    return str(i), status_in_words(status), f"{n_iterations:.0f}", f"{total:.5g}", *shown, f"{cost:.5g}"
 
 
 def _about_case(case: MatchCase) -> dict[str, str]:
@@ -119,13 +116,14 @@ def _about_case(case: MatchCase) -> dict[str, str]:
 
 
 def _about_run(run: Run) -> dict[str, str]:
-    asked, card = run.settings, run.card
-    terms = [name for name, counts in zip(TERMS, (asked.flow, asked.wells), strict=True) if counts]
+    settings, card = run.settings, run.card
+    terms = [name for name, counts in zip(TERMS, (settings.flow, settings.wells), strict=True) if counts]
     return {
-        "generator": f"{asked.generator} ({card.generator}), a latent of {run.objective.n_latent} numbers",
-        "method": asked.method,
-        "members": f"{asked.members}, seed {asked.seed}",
-        "terms": f"{', '.join([*terms, 'prior'])}; scaling: {asked.scaling}",
+        "generator": f"{settings.generator} ({card.generator}), a latent of {run.objective.n_latent} numbers",
+        "method": f"{settings.method}: {run.spec.help}",
+        "iterations": _limit(run),
+        "members": f"{settings.members}, seed {settings.seed}",
+        "terms": f"{', '.join([*terms, 'prior'])}; scaling: {settings.scaling}",
     }
 
 
@@ -142,9 +140,10 @@ def _estimate(run: Run, workers: int) -> str:
         seconds = time.perf_counter() - begin
     # Without the flow only what is reported is simulated, start and end.
     has_flow = run.objective.has_flow
-    n_iterations = run.n_iterations if has_flow else 0
-    n_runs = 2 + has_flow + n_iterations * _ITERATION[run.settings.method].runs
+    n_iterations = run.max_iterations if has_flow else 0
+    n_runs = 2 + has_flow + n_iterations * run.iteration_cost.runs
     hours = run.settings.members * n_runs * seconds / workers / 3600
     on = "one core" if workers == 1 else f"{workers} cores"
-    until = f", if every member takes {n_iterations} iterations" if n_iterations > 1 else ""
+    kind = run.spec.iteration
+    until = f", if every member takes {counted(n_iterations, kind)}" if kind is not None and n_iterations > 1 else ""
     return f"a forward run takes {seconds:.2g} s; all of it about {hours:.2g} hours on {on}{until}"

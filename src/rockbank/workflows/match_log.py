@@ -18,10 +18,12 @@ from rich.markup import escape
 from rockbank.core.files import read_json, write_json
 from rockbank.core.provenance import git_commit
 from rockbank.core.terminal import terminal
-from rockbank.matching.methods.state import FAILED, Record, State
-from rockbank.matching.results.diagnostics import summary
+from rockbank.matching.methods.state import Record, State
+from rockbank.matching.methods.status import FAILED, status_in_words
+from rockbank.matching.methods.table import MethodSpec
 from rockbank.matching.results.posterior import POSTERIOR, TABLE
 from rockbank.matching.results.report import REPORT
+from rockbank.matching.results.summary import summary
 from rockbank.matching.run import Run
 from rockbank.mlops import tracking
 
@@ -30,15 +32,15 @@ LOGGED = "mlflow.json"
 _PICTURE = re.compile(r'<section id="(\w+)">.*?;base64,([^"]+)"', re.DOTALL)
 _NOTE = """**What came of it:** open a run; under *Artifacts* lies its report.html, under *Model metrics* how it ended.
 
-Each run is one match, and the runs nested in it are its members, with the parts of the objective at each iteration.
+Each run is one match, and the runs nested in it are its members, with the parts of the objective at each iterate.
 """
 
 
 class MatchLog:
     """The match's run in the tracking store; where the store fails the match goes on, and the terminal says so once."""
 
-    def __init__(self, folder: Path, run: tracking.Run | None) -> None:
-        self._path, self._run, self._is_told = folder / LOGGED, run, False
+    def __init__(self, folder: Path, run: tracking.Run | None, spec: MethodSpec) -> None:
+        self._path, self._run, self._spec, self._has_warned = folder / LOGGED, run, spec, False
 
     def member(self, i: int, state: State) -> None:
         """A member that has ended, once; what of it was logged before a kill is not logged again."""
@@ -58,8 +60,8 @@ class MatchLog:
             child = parent.child(f"member {i}")
             self._note(logged, i, child, is_whole=False)
         done = child.last_step("iterations")
-        child.log_series({k: _metrics(k, record) for k, record in enumerate(state.records) if k > done})
-        child.tag({"member": str(i), "status": state.status, "reason": state.reason or None})
+        child.log_series({k: _metrics(self._spec, k, record) for k, record in enumerate(state.records) if k > done})
+        child.tag({"member": str(i), "status": status_in_words(state.status), "reason": state.reason or None})
         child.end(failed=state.status == FAILED)
         self._note(logged, i, child, is_whole=True)
 
@@ -73,9 +75,9 @@ class MatchLog:
         try:
             log(self._run)
         except tracking.Unreachable as error:
-            if not self._is_told:
-                _tell(error)
-            self._is_told = True
+            if not self._has_warned:
+                _warn(error)
+            self._has_warned = True
 
 
 @contextmanager
@@ -85,9 +87,9 @@ def logging(run: Run) -> Iterator[MatchLog]:
     try:
         parent = stack.enter_context(_started(run))
     except tracking.Unreachable as error:
-        _tell(error)
+        _warn(error)
     try:
-        yield MatchLog(run.folder, parent)
+        yield MatchLog(run.folder, parent, run.spec)
     except BaseException as error:
         _close(stack, error)
         raise
@@ -99,34 +101,35 @@ def _close(stack: ExitStack, error: BaseException | None) -> None:
         stack.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
     except tracking.Unreachable as unreachable:
         if unreachable is not error:
-            _tell(unreachable)
+            _warn(unreachable)
 
 
 @contextmanager
 def _started(run: Run) -> Iterator[tracking.Run]:
-    path, asked = run.folder / LOGGED, run.settings
+    path, settings = run.folder / LOGGED, run.settings
     logged = read_json(path) if path.is_file() else {"run_id": None, "members": {}}
-    params = {key: value for key, value in asdict(asked).items() if key != "inputs"}
+    params = {key: value for key, value in asdict(settings).items() if key != "inputs"}
     with tracking.start(EXPERIMENT, run.folder.name, params, resume=logged["run_id"], note=_NOTE) as parent:
         if parent.run_id != logged["run_id"]:
             write_json(path, {"run_id": parent.run_id, "members": {}})
-            name, _, number = asked.generator.partition("/")
+            name, _, number = settings.generator.partition("/")
             parent.tag(
                 {
                     "generator": name,
                     "generator_version": number,
                     "generator_sha256": run.card_sha256,
                     "case": run.case.case.title,
-                    "method": asked.method,
+                    "method": settings.method,
                     "git_commit": git_commit(),
                 }
             )
         yield parent
 
 
-def _metrics(iteration: int, record: Record) -> Mapping[str, float]:
+def _metrics(spec: MethodSpec, i_iterate: int, record: Record) -> Mapping[str, float]:
     parts = {name: part for name, part in asdict(record.parts).items() if not np.isnan(part)}
-    return {"iterations": iteration, "total": record.parts.total, **parts, "cost": record.cost.runs}
+    n_iterations = spec.n_iterations(i_iterate, record.cost)
+    return {"iterations": n_iterations, "total": record.parts.total, **parts, "cost": record.cost.runs}
 
 
 def _log_results(parent: tracking.Run, folder: Path, dataset: xr.Dataset) -> None:
@@ -145,6 +148,6 @@ def _log_results(parent: tracking.Run, folder: Path, dataset: xr.Dataset) -> Non
             parent.file(path)
 
 
-def _tell(error: Exception) -> None:
+def _warn(error: Exception) -> None:
     terminal.print(f"note: MLflow does not answer: {escape(str(error))}; the match goes on, 'rockbank match report' "
                    "logs what is missing")  # fmt: skip

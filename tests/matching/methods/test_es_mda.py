@@ -5,20 +5,21 @@ import pytest
 
 from rockbank.core.errors import InputError
 from rockbank.matching.methods.es_mda import EnsembleError, EsMda, Turn, respond
-from rockbank.matching.methods.state import FAILED, State
+from rockbank.matching.methods.state import State
+from rockbank.matching.methods.status import FAILED
 from rockbank.testing.small import small_objective
-from tests.matching.linear_gaussian import N_LATENT, LinearGaussian, LinearWork
+from tests.matching.linear_gaussian import N_LATENT, LinearContext, LinearGaussian
 
 
-def plain_loop(work):
+def plain_loop(context):
     """What a pool does, one after another."""
-    return lambda function, arguments: [function(work, argument) for argument in arguments]
+    return lambda function, arguments: [function(context, argument) for argument in arguments]
 
 
 def run(folder, objective=None, *, n_members=40, seed=5, **options):
     folder.mkdir(exist_ok=True)
-    work = LinearWork(folder, objective or LinearGaussian())
-    return EsMda(**options).run(work, n_members, seed, plain_loop(work))
+    context = LinearContext(folder, objective or LinearGaussian())
+    return EsMda(**options).run(context, n_members, seed, plain_loop(context))
 
 
 def latents(states):
@@ -29,7 +30,7 @@ class Killed(Exception):
     """What SIGKILL would leave: some members have their checkpoint, and some have not."""
 
 
-def killed_after(work, n_runs):
+def killed_after(context, n_runs):
     """A plain loop that ends with the n-th run."""
     left = iter(range(n_runs))
 
@@ -38,7 +39,7 @@ def killed_after(work, n_runs):
         for argument in arguments:
             if next(left, None) is None:
                 raise Killed
-            results.append(function(work, argument))
+            results.append(function(context, argument))
         return results
 
     return each
@@ -64,11 +65,11 @@ def test_linear_gaussian_posterior_is_that_of_the_ensemble(alphas, is_localised)
 def test_weights_of_the_assimilations_add_up_to_one_and_begin_small(tmp_path, monkeypatch, max_iterations):
     alphas, assimilate = [], EsMda.assimilate
 
-    def heard(self, *arguments):
+    def recorded(self, *arguments):
         alphas.append(arguments[-1])
         return assimilate(self, *arguments)
 
-    monkeypatch.setattr(EsMda, "assimilate", heard)
+    monkeypatch.setattr(EsMda, "assimilate", recorded)
     run(tmp_path, max_iterations=max_iterations)
     assert sum(1 / alpha for alpha in alphas) == pytest.approx(1, rel=1e-12)
     assert len(alphas) <= max_iterations
@@ -92,10 +93,10 @@ def test_the_same_run_gives_the_same_members_and_another_seed_others(tmp_path):
 def test_a_killed_run_that_is_resumed_ends_as_one_that_was_not(tmp_path, n_runs):
     whole = run(tmp_path / "whole")
     assert n_runs < sum(state.last.cost.forward for state in whole)
-    work = LinearWork(tmp_path, LinearGaussian())
+    context = LinearContext(tmp_path, LinearGaussian())
     with pytest.raises(Killed):
-        EsMda().run(work, 40, 5, killed_after(work, n_runs))
-    resumed = EsMda().run(work, 40, 5, plain_loop(work))
+        EsMda().run(context, 40, 5, killed_after(context, n_runs))
+    resumed = EsMda().run(context, 40, 5, plain_loop(context))
     for one, other in zip(whole, resumed, strict=True):
         assert np.array_equal([record.z for record in one.records], [record.z for record in other.records])
         assert one.last.parts == other.last.parts
@@ -113,8 +114,8 @@ def test_a_run_that_is_done_is_not_simulated_again(tmp_path):
 
 
 def test_a_member_that_fails_is_left_out_with_its_reason_and_the_rest_go_on(tmp_path):
-    work = LinearWork(tmp_path, LinearGaussian())
-    bad = work.member(3).z
+    context = LinearContext(tmp_path, LinearGaussian())
+    bad = context.member(3).z
     states = run(tmp_path, LinearGaussian(fails=lambda z: np.array_equal(z, bad)))
     assert [i for i, state in enumerate(states) if state.status == FAILED] == [3]
     assert "does not converge" in states[3].reason
@@ -133,7 +134,7 @@ def test_a_member_that_fails_on_the_way_keeps_what_it_had(tmp_path):
 
 def test_too_few_members_left_is_said(tmp_path):
     with pytest.raises(EnsembleError, match="39 of 40 members failed"):
-        starts = [LinearWork(tmp_path, LinearGaussian()).member(i).z for i in range(39)]
+        starts = [LinearContext(tmp_path, LinearGaussian()).member(i).z for i in range(39)]
         run(tmp_path, LinearGaussian(fails=lambda z: any(np.array_equal(z, start) for start in starts)))
 
 
@@ -150,15 +151,15 @@ def test_without_data_the_members_are_draws_of_the_prior(tmp_path):
     objective = LinearGaussian()
     objective.has_flow = False
     states = run(tmp_path, objective)
-    work = LinearWork(tmp_path, objective)
-    assert np.array_equal(latents(states), [work.member(i).z for i in range(40)])
+    context = LinearContext(tmp_path, objective)
+    assert np.array_equal(latents(states), [context.member(i).z for i in range(40)])
     assert {state.reason for state in states} == {"no data: a draw of the prior"}
 
 
 def test_without_terms_nothing_is_simulated(tmp_path):
     objective, _ = small_objective(shape=(6, 4), n_latent=N_LATENT, days=(40, 80), flow=False, wells=False)
     states = run(tmp_path, objective, n_members=5)
-    assert np.array_equal(latents(states), [LinearWork(tmp_path, objective).member(i).z for i in range(5)])
+    assert np.array_equal(latents(states), [LinearContext(tmp_path, objective).member(i).z for i in range(5)])
     assert {state.last.cost.runs for state in states} == {0.0}
 
 
@@ -212,13 +213,14 @@ def test_a_facies_datum_costs_as_much_as_its_cross_entropy_in_the_middle():
 
 def test_a_member_shows_its_simulated_values_and_its_wells_facies(tmp_path):
     objective, truth = small_objective(shape=(6, 4), n_latent=3, days=(60, 60))
-    work = LinearWork(tmp_path, objective)
-    work.member = lambda i: type("M", (), {"z": truth, "target": objective.target()})()
+    context = LinearContext(tmp_path, objective)
+    context.member = lambda i: type("M", (), {"z": truth, "target": objective.target()})()
     method = EsMda()
-    shown = respond(work, Turn(member=0, assimilation=0, z=truth, tolerance=1e-4))
-    at = objective.evaluate(truth, 1e-4)
+    shown = respond(context, Turn(member=0, assimilation=0, z=truth, tolerance=1e-4))
+    point = objective.at(truth, objective.target(), 1e-4)
+    at = point.evaluation
     assert np.array_equal(shown, np.concatenate([at.simulated.detach().numpy(), at.facies.numpy()]))
     observed, sigma = method._data(objective)
     assert observed.shape == sigma.shape == shown.shape
     assert np.array_equal(observed[-len(objective.facies.cells) :], objective.facies.is_sand.double())
-    assert State.load(work.checkpoint(0)).last.parts == objective.parts(at, objective.target())
+    assert State.load(context.checkpoint(0)).last.parts == point.parts

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from rockbank.flow.equations.trajectory import NewtonError
-from rockbank.matching.methods.gauss_newton import GaussNewton, fit_wells
+from rockbank.matching.methods.gauss_newton import GaussNewton
+from rockbank.matching.methods.restarts import fit_wells
 from rockbank.matching.methods.state import State
-from rockbank.matching.problem.objective import Cost
+from rockbank.matching.methods.trust_region import TrustRegion
+from rockbank.matching.problem.cost import Cost
 from rockbank.testing.small import small_objective
 from tests.matching.linear_gaussian import N_LATENT, LinearGaussian, finished
 
@@ -40,7 +42,7 @@ def test_randomised_maximum_likelihood_samples_the_linear_gaussian_posterior():
     of, found = objective.observations, []
     for _ in range(n):
         z = rng.standard_normal(N_LATENT)
-        target = objective.target(centre=z, observed=of.value + of.sigma * rng.standard_normal(len(of)))
+        target = objective.target(prior_mean=z, observed=of.value + of.sigma * rng.standard_normal(len(of)))
         found.append(finished(method, objective, target, z).last.z)
     sd = np.sqrt(np.diag(objective.covariance))
     off = (np.array(found) - objective.mean) / sd
@@ -50,15 +52,15 @@ def test_randomised_maximum_likelihood_samples_the_linear_gaussian_posterior():
     assert np.abs(np.cov(off.T) - expected).max() < 4 * np.sqrt(2 / n) + 0.05
 
 
-def test_sample_whose_observations_show_nothing_of_the_rock_stays_at_its_centre():
+def test_sample_whose_observations_show_nothing_of_the_rock_stays_at_its_prior_mean():
     objective, z = LinearGaussian(), np.array([1.0, -1.0, 0.5])
     objective.matrix = 0.0 * objective.matrix
-    state = finished(GaussNewton(seeks_fit=False), objective, objective.target(centre=z), z)
+    state = finished(GaussNewton(seeks_fit=False), objective, objective.target(prior_mean=z), z)
     assert state.status == "stuck"
     np.testing.assert_array_equal(state.last.z, z)
 
 
-class Bent(LinearGaussian):
+class Curved(LinearGaussian):
     """The first number of the latent is shown as a function of it."""
 
     def shown(self, first):
@@ -74,7 +76,7 @@ class Bent(LinearGaussian):
         return replace(linear, jacobian=linear.jacobian * np.array([self.shown(at.z[0])[1], 1.0, 1.0]))
 
 
-class Valley(Bent):
+class Valley(Curved):
     """Beyond a ridge that no run crosses, the first number of the latent hardly shows: a valley that leads nowhere."""
 
     def __init__(self):
@@ -84,7 +86,7 @@ class Valley(Bent):
         return (first, 1.0) if first > 0 else (-3.0 + 0.01 * first, 0.01)
 
 
-def test_member_in_a_valley_that_leads_nowhere_begins_again_and_its_best_end_counts():
+def test_member_in_a_valley_that_leads_nowhere_restarts_and_its_best_end_counts():
     objective, z = Valley(), np.array([-2.0, 0.0, 0.0])
     alone = finished(GaussNewton(), objective, objective.target(), z)
     floor = 0.5 * len(objective.observations)
@@ -93,12 +95,12 @@ def test_member_in_a_valley_that_leads_nowhere_begins_again_and_its_best_end_cou
         state = finished(GaussNewton(), objective, replace(objective.target(), starts=others), z)
         assert state.last.parts.flow < 2 * floor
         assert [record.cost.forward for record in state.records] == sorted(r.cost.forward for r in state.records)
-    in_vain = replace(objective.target(), starts=[np.array([-3.0, 5.0, 0.0])])
-    state = finished(GaussNewton(), objective, in_vain, z)
+    failing = replace(objective.target(), starts=[np.array([-3.0, 5.0, 0.0])])
+    state = finished(GaussNewton(), objective, failing, z)
     assert state.last.parts.total == min(record.parts.total for record in state.records)
 
 
-def test_member_whose_starts_are_spent_goes_on_from_the_best_of_their_ends():
+def test_member_whose_starts_are_used_up_goes_on_from_the_best_of_their_ends():
     objective, z = Valley(), np.array([-2.0, 0.0, 0.0])
     target = replace(objective.target(), starts=[np.array([-3.0, 5.0, 0.0])])
     member, best = GaussNewton(), []
@@ -112,7 +114,7 @@ def test_member_whose_starts_are_spent_goes_on_from_the_best_of_their_ends():
     assert state.last.cost.n_jacobians > best[0].last.cost.n_jacobians
 
 
-class Mirrored(Bent):
+class Mirrored(Curved):
     """Two places show the same; the wells' facies are right at one of them."""
 
     has_wells = True
@@ -125,7 +127,7 @@ class Mirrored(Bent):
         return replace(super().parts(at, target), wells=0.0 if is_right else 0.1, accuracy=1.0 if is_right else 0.5)
 
 
-def test_member_that_comes_to_rest_with_wrong_facies_begins_again():
+def test_member_that_comes_to_rest_with_wrong_facies_restarts():
     """And keeps the right ones, though it ends at the noise, where the objective is not yet at its least."""
     objective, z = Mirrored(), np.array([-2.0, 0.0, 0.0])
     alone = finished(GaussNewton(), objective, objective.target(), z)
@@ -141,14 +143,14 @@ def test_member_that_comes_to_rest_with_wrong_facies_begins_again():
     assert (int(sample.memory["i_start"]), sample.last.parts.accuracy) == (0, 0.5)
 
 
-class Folded(Bent):
+class Folded(Curved):
     """8 - z shows the same as z, and lies where no draw does."""
 
     def shown(self, first):
         return 4 - abs(first - 4), np.sign(4 - first)
 
 
-def test_member_that_comes_to_rest_where_no_draw_lies_begins_again():
+def test_member_that_comes_to_rest_where_no_draw_lies_restarts():
     objective, z = Folded(), np.array([8.0, 0.0, 0.0])
     target = replace(objective.target(), starts=[np.array([1.0, 0.0, 0.0])])
     alone = finished(GaussNewton(), objective, objective.target(), z)
@@ -177,13 +179,15 @@ class Canyon(LinearGaussian):
         return replace(linear, residual=self.residual(at, target), jacobian=of / self.observations.sigma[:, None])
 
 
-def test_bent_steps_follow_a_narrow_curved_valley():
+def test_corrected_steps_follow_a_narrow_curved_valley():
     objective, z = Canyon(), np.array([np.sin(6.0), 2.0, 0.0])
     value = np.array([0.0, *objective.observations.value[1:]])
     objective.observations = replace(objective.observations, value=value)
     won = []
-    for n_bends in (3, 0):
-        state = finished(GaussNewton(seeks_fit=False, max_bends=n_bends), objective, objective.target(), z)
+    for n in (3, 0):
+        state = finished(
+            GaussNewton(seeks_fit=False, trust_region=TrustRegion(max_corrections=n)), objective, objective.target(), z
+        )
         won.append(state.records[0].parts.total - state.last.parts.total)
     assert won[0] > 5 * won[1] > 0
 
@@ -195,7 +199,7 @@ def test_twin_gives_back_the_truths_data_within_their_noise():
     clean = objective.evaluate(truth, 1e-8).simulated.detach().numpy()
     near = objective.evaluate(state.last.z, 1e-8).simulated.detach().numpy()
     scaled = (near - clean) / objective.observations.sigma
-    assert state.status in ("floor", "converged")
+    assert state.status in ("noise_level_reached", "converged")
     assert state.records[0].parts.flow > 5 * state.last.parts.flow
     assert np.abs(scaled).max() < 3
     assert np.sqrt(np.mean(scaled**2)) < 1.5
@@ -219,11 +223,11 @@ class Counted(LinearGaussian):
         self.counts = Counter()
 
     def evaluate(self, z, tolerance=1e-4, **_):
-        self.counts["forward" if self.has_flow else "passes"] += 1
+        self.counts["forward" if self.has_flow else "generator_evaluations"] += 1
         return super().evaluate(z, tolerance)
 
     def wells_gradient(self, at):
-        self.counts["passes"] += self.has_wells
+        self.counts["generator_evaluations"] += self.has_wells
         return super().wells_gradient(at)
 
     def linearise(self, at, target, basis=None):
@@ -235,7 +239,7 @@ class Counted(LinearGaussian):
 
 
 class CountedValley(Counted, Valley):
-    """The same, of a member that begins again, and whose trials are often in vain."""
+    """The same, of a member that restarts, and whose trials often fail."""
 
 
 class CountedMirrored(Counted, Mirrored):
@@ -250,7 +254,7 @@ FAR, FARTHER, UNSEEN = np.array([-2.0, 0.0, 0.0]), np.array([-3.0, 5.0, 0.0]), n
     [
         (Counted, [FAR], 0),
         (CountedValley, [FAR, FARTHER, -FAR], 2),
-        # The starts are spent, and it goes on from the first or from the last of their ends.
+        # The starts are used up, and it goes on from the first or from the last of their ends.
         (CountedValley, [FAR, FARTHER], 2),
         (CountedValley, [FARTHER, FAR], 2),
         (CountedValley, [FAR, FARTHER, UNSEEN], 3),
@@ -274,15 +278,15 @@ class Misled(Canyon):
 
 def test_where_a_reduced_jacobian_finds_no_step_a_whole_one_is_made():
     objective, z = Misled(), np.array([np.sin(6.0), 2.0, 0.0])
-    method, target, in_vain = GaussNewton(seeks_fit=False), objective.target(), []
+    method, target, failing = GaussNewton(seeks_fit=False), objective.target(), []
     state = method.start(objective, target, z)
     while state.status == "running":
         before, state = state, method.step(objective, target, state)
         if state.last.cost.reduced > before.last.cost.reduced:
-            in_vain.append(state)
+            failing.append(state)
             assert state.last.z is before.last.z
     assert state.status == "converged"
-    assert state.last.parts.total < in_vain[0].last.parts.total
+    assert state.last.parts.total < failing[0].last.parts.total
 
 
 def test_start_that_cannot_be_simulated_is_passed_over():
@@ -300,7 +304,7 @@ def test_published_scaling_ends_at_its_own_noise():
     assert objective.noise_floor == pytest.approx(2 / 4, rel=1e-12)
     state = finished(GaussNewton(), objective, objective.target(), np.random.default_rng(3).standard_normal(4))
     assert state.records[0].parts.flow > 1
-    assert state.status == "floor"
+    assert state.status == "noise_level_reached"
     assert state.last.parts.flow <= 0.5 < state.records[-2].parts.flow
 
 
@@ -339,9 +343,9 @@ def test_wells_alone_need_no_simulator():
 
 def test_fit_of_the_wells_is_a_minimum():
     objective, _ = small_objective(**TINY, flow=False)
-    target = objective.target(centre=np.array([2.0, -1.0, 0.5, 1.0]))
-    at = objective.evaluate(fit_wells(objective, target, target.centre, 1e-5)[0])
-    start = objective.evaluate(target.centre)
-    slope = np.abs(objective.gradient(at, target)).max()
+    target = objective.target(prior_mean=np.array([2.0, -1.0, 0.5, 1.0]))
+    end = objective.at(fit_wells(objective, target, target.prior_mean, 1e-5)[0], target)
+    start = objective.at(target.prior_mean, target)
+    slope = np.abs(end.gradient).max()
     # L-BFGS ends where the objective falls by 1e-5 of itself, near a minimum by the square of the gradient.
-    assert slope < 0.03 * np.abs(objective.gradient(start, target)).max()
+    assert slope < 0.03 * np.abs(start.gradient).max()

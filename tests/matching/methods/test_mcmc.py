@@ -15,7 +15,7 @@ MEAN, PRECISION = LinearGaussian().mean, np.linalg.inv(LinearGaussian().covarian
 
 
 def wrong(z):
-    """A surrogate objective that is not the objective: another centre, another width, another shape."""
+    """A surrogate objective that is not the objective: another mean, another width, another shape."""
     off = z - MEAN - 0.2
     return float(0.35 * off @ PRECISION @ off + 0.1 * np.sum(np.abs(z)))
 

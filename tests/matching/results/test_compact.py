@@ -95,7 +95,7 @@ def test_latents_are_kept_at_which_a_jacobian_was_made(run: Run, whole: xr.Datas
 
 def test_without_jacobians_no_latents_on_the_way_are_kept() -> None:
     of = matched(n_members=4)
-    of["z_path"] = of.z[-1].expand_dims(iteration=of.sizes["iteration"]).transpose("member", "iteration", "latent")
+    of["z_path"] = of.z[-1].expand_dims(iterate=of.sizes["iterate"]).transpose("member", "iterate", "latent")
     assert "z_path" not in compact(of)
 
 

@@ -13,16 +13,15 @@ from rockbank.matching.results.diagnostics import (
     facies_accuracy,
     forecast_coverage,
     forecast_ranks,
-    iterations_to,
+    iterates_to,
     norm_squared,
     observation_ranks,
     oil_produced,
     perforations,
     series,
-    summary,
-    table,
     truth_is_connected,
 )
+from rockbank.matching.results.summary import summary, table
 from tests.matching.synthetic import DAY, RATE, matched
 
 # What a run may lack.
@@ -36,7 +35,7 @@ LACKS: dict[str, dict[str, Any]] = {
     "posterior": {"ensembles": ("prior",), "n_iterations": 0},
     "members": {"n_members": 1},
     "successes": {"n_members": 3, "failed": (0, 1, 2)},
-    "all": {"has_observations": False, "has_facies": False, "has_truth": False, "n_members": 1, "has_legs": False},
+    "all": {"has_observations": False, "has_facies": False, "has_truth": False, "n_members": 1, "has_segments": False},
 }
 
 
@@ -93,9 +92,9 @@ def test_observations_far_above_all_members_have_the_highest_rank() -> None:
     assert weights[:, -1] == pytest.approx(1, abs=1e-12)
 
 
-def test_iterations_count_to_the_first_at_or_below_the_threshold() -> None:
+def test_iterates_count_to_the_first_at_or_below_the_threshold() -> None:
     history = np.array([[9, 5, 2, 3, 1], [9, 8, 7, np.nan, np.nan], [1, 9, 9, 9, 9], [np.nan] * 5])
-    assert iterations_to(history, 2.0) == pytest.approx([2, np.nan, 0, np.nan], nan_ok=True)
+    assert iterates_to(history, 2.0) == pytest.approx([2, np.nan, 0, np.nan], nan_ok=True)
 
 
 def test_accuracy_is_the_part_of_right_cells_and_agrees_with_what_is_stored() -> None:
@@ -148,7 +147,7 @@ def test_table_has_a_row_for_each_member_and_nothing_of_one_that_failed() -> Non
     assert rows.drop(index=2)[numbers].notna().all(axis=None)
     parts = rows[["posterior_loss_flow", "posterior_loss_wells", "posterior_loss_prior"]].sum(axis=1, skipna=False)
     assert rows.posterior_loss.to_numpy() == pytest.approx(parts.to_numpy(), rel=1e-12, nan_ok=True)
-    assert rows.cost.to_numpy() == pytest.approx(dataset.history_cost.max("iteration").values, rel=1e-12, nan_ok=True)
+    assert rows.cost.to_numpy() == pytest.approx(dataset.history_cost.max("iterate").values, rel=1e-12, nan_ok=True)
 
 
 def test_members_that_failed_change_no_number_of_the_others() -> None:

@@ -19,11 +19,11 @@ from rockbank.flow.equations.options import Options
 from rockbank.flow.simulate import simulate
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.workers import advance
-from rockbank.matching.problem.objective import COST
-from rockbank.matching.results.diagnostics import summary, table
-from rockbank.matching.results.forecast import show, slerp, with_forecast
+from rockbank.matching.problem.cost import COST
+from rockbank.matching.results.forecast import predict, slerp, with_forecast
 from rockbank.matching.results.posterior import fingerprint, n_runs, posterior, read_posterior, write_posterior
 from rockbank.matching.results.report import to_html
+from rockbank.matching.results.summary import summary, table
 from rockbank.matching.run import Run
 from tests.matching.tiny import DAY, make_run, write_case
 
@@ -78,9 +78,9 @@ def test_latents_and_histories_are_those_of_the_members(run: Run, dataset: xr.Da
 def test_cost_is_in_forward_runs(dataset: xr.Dataset) -> None:
     weighed = sum(weight * dataset[f"cost_{name}"] for name, weight in COST.items())
     np.testing.assert_allclose(dataset.history_cost, weighed, rtol=1e-12)
-    assert min(COST, key=lambda name: COST[name]) == "passes"
+    assert min(COST, key=lambda name: COST[name]) == "generator_evaluations"
     assert max(COST, key=lambda name: COST[name]) == "jacobians"
-    assert (dataset.cost_jacobians.max("iteration") >= 1).all()
+    assert (dataset.cost_jacobians.max("iterate") >= 1).all()
 
 
 def test_what_is_reported_is_simulated_of_the_reported_rock(run: Run, dataset: xr.Dataset) -> None:
@@ -108,7 +108,7 @@ def test_the_forecast_follows_the_history_and_does_not_change_it(run: Run, datas
     objective = run.objective
     alone = objective.evaluate(z, 1e-6, with_run=True)
     np.testing.assert_array_equal(dataset.simulated.sel(ensemble="posterior", member=0), alone.simulated.detach())
-    parts = objective.parts(alone, objective.target())
+    parts = objective.point(alone, objective.target()).parts
     at = dataset.sel(ensemble="posterior", member=0)
     np.testing.assert_allclose(
         [at.loss_flow, at.loss_wells, at.loss_prior, at.time_mean, at.accuracy], astuple(parts), rtol=1e-12
@@ -140,13 +140,13 @@ def test_sand_at_the_wells_is_that_of_the_truth(dataset: xr.Dataset) -> None:
     assert set(zip(wells, dataset.perforation_i.values.tolist(), strict=True)) == {("INJ", 1), ("PROD", 14)}
 
 
-def test_legs_lead_round_the_three_best_members(run: Run, dataset: xr.Dataset) -> None:
+def test_segments_lead_round_the_three_best_members(run: Run, dataset: xr.Dataset) -> None:
     total = sum(dataset[f"loss_{part}"].sel(ensemble="posterior") for part in ("flow", "wells", "prior"))
     best = np.argsort(total.values)[:3].tolist()
-    assert dataset.leg_members.values.tolist() == [[best[0], best[1]], [best[1], best[2]], [best[2], best[0]]]
-    ends = total.values[dataset.leg_members]
+    assert dataset.segment_members.values.tolist() == [[best[0], best[1]], [best[1], best[2]], [best[2], best[0]]]
+    ends = total.values[dataset.segment_members]
     np.testing.assert_array_equal(dataset.interpolation_total[:, [0, -1]], ends)
-    middle = show(run, slerp(*(dataset.z.values[1, i] for i in best[:2]), 0.5))
+    middle = predict(run, slerp(*(dataset.z.values[1, i] for i in best[:2]), 0.5))
     assert not isinstance(middle, str)
     assert dataset.interpolation_total[0, 4].item() == middle.parts.total
     np.testing.assert_array_equal(dataset.interpolation_facies[0, 4], middle.facies)
@@ -154,8 +154,8 @@ def test_legs_lead_round_the_three_best_members(run: Run, dataset: xr.Dataset) -
 
 def test_the_evolution_is_that_of_the_best_member(dataset: xr.Dataset) -> None:
     member = dataset.facies_path.attrs["member"]
-    assert member == dataset.leg_members[0, 0].item()
-    assert dataset.evolution_iteration[0] == 0
+    assert member == dataset.segment_members[0, 0].item()
+    assert dataset.evolution_iterate[0] == 0
     np.testing.assert_allclose(dataset.facies_path[0], dataset.facies[0, member], atol=1e-12)
     np.testing.assert_allclose(dataset.facies_path[-1], dataset.facies[1, member], atol=1e-12)
 
@@ -181,6 +181,22 @@ def test_a_file_gives_back_what_was_written(run: Run, dataset: xr.Dataset, tmp_p
         read_posterior(tmp_path)
     with pytest.raises(ValueError, match=r"no such file; 'rockbank match report"):
         read_posterior(tmp_path / "nowhere")
+
+
+def test_a_dataset_of_the_first_version_is_read_under_todays_names(
+    run: Run, dataset: xr.Dataset, tmp_path: Path
+) -> None:
+    names = {"iterate": "iteration", "evolution_iterate": "evolution_iteration", "segment": "leg",
+             "segment_members": "leg_members", "cost_generator_evaluations": "cost_passes"}  # fmt: skip
+    old = dataset.drop_vars("history_iterations").rename(names)
+    old["status"] = ("member", ["spent", "floor", "converged", "stuck"])
+    old.to_netcdf(tmp_path / "posterior.nc", engine="h5netcdf")
+    again = read_posterior(tmp_path)
+    assert set(again.variables) == set(dataset.variables)
+    np.testing.assert_array_equal(again.history_iterations, dataset.history_iterations)
+    words = ["max_iterations_reached", "noise_level_reached", "converged", "stuck"]
+    assert again.status.values.tolist() == words
+    xr.testing.assert_equal(again.drop_vars("status"), dataset.drop_vars("status"))
 
 
 def test_every_variable_says_what_it_is(dataset: xr.Dataset) -> None:
@@ -244,7 +260,7 @@ def test_members_that_failed_or_have_not_ended_are_told_apart(case: Path, tmp_pa
     assert dataset.reason.values.tolist()[0::2] == ["NewtonError: step 3", "has not begun"]
     assert bool(dataset.facies.isnull().sel(member=[0, 2]).all())
     assert bool(dataset.facies.notnull().sel(member=1).all())
-    assert "leg_members" not in dataset
+    assert "segment_members" not in dataset
     numbers = summary(dataset)
     assert (numbers["done"], numbers["running"], numbers["failed"]) == (1, 1, 1)
     assert numbers["reasons"] == {"0": "NewtonError: step 3"}
@@ -258,10 +274,10 @@ def test_a_member_that_cannot_be_simulated_closely_has_failed(
         advance(run, i, lambda _: None, lambda: False)
     broken = run.member(0).z
 
-    def show_but_one(run: Run, z: np.ndarray) -> object:
-        return "NewtonError: step 2" if np.array_equal(z, broken) else show(run, z)
+    def predict_but_one(run: Run, z: np.ndarray) -> object:
+        return "NewtonError: step 2" if np.array_equal(z, broken) else predict(run, z)
 
-    monkeypatch.setattr("rockbank.matching.results.posterior.show", show_but_one)
+    monkeypatch.setattr("rockbank.matching.results.posterior.predict", predict_but_one)
     dataset = posterior(run, Counted(run))
     assert dataset.status.values.tolist() == ["failed", "converged"]
     assert "NewtonError: step 2" in dataset.reason.values[0]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rockbank.matching.results.diagnostics import summary
 from rockbank.matching.results.plots.figures import PICTURES
 from rockbank.matching.results.report import headline, to_html, write_report
+from rockbank.matching.results.summary import summary
 from rockbank.plot.figures import to_png
 from tests.matching.synthetic import DAY, matched
 
@@ -32,7 +32,7 @@ LOST: dict[str, tuple[dict[str, Any], set[str]]] = {
     ),
     "other members": ({"n_members": 1}, {"interpolation"}),
     "successes": (
-        {"n_members": 3, "failed": (0, 1, 2), "has_legs": False},
+        {"n_members": 3, "failed": (0, 1, 2), "has_segments": False},
         ALL - {"evolution"},
     ),
 }
@@ -109,7 +109,7 @@ def test_only_pictures_of_what_a_run_lacks_are_missing(lack: str) -> None:
 
 
 def test_report_of_a_run_of_failures_alone_says_so() -> None:
-    dataset = matched(n_members=2, failed=[0, 1], has_facies=False, has_legs=False, n_iterations=0)
+    dataset = matched(n_members=2, failed=[0, 1], has_facies=False, has_segments=False, n_iterations=0)
     page = Page(to_html(dataset))
     assert "Of 2 members, 0 ended and 2 failed. There is nothing to show." in page.text
     assert page.text.count("the pressure does not converge <here & now>") == 2
@@ -139,15 +139,15 @@ def test_headline_is_silent_about_what_is_not_known() -> None:
     assert "wells" not in text
 
 
-def test_headline_counts_members_that_still_run_or_are_spent() -> None:
+def test_headline_counts_members_that_still_run_or_reached_their_limit() -> None:
     dataset = matched(n_members=5, failed=[3])
     dataset["status"][0] = "running"
     assert headline(summary(dataset)).startswith("Of 5 members, 3 ended, 1 is still running and 1 failed. The")
     dataset = matched(n_members=5)
-    dataset["status"][[1, 4]] = "spent"
-    assert headline(summary(dataset)).startswith(
-        "All 5 members ended. 2 members made all the iterations allowed and had not come to rest. The"
-    )
+    dataset["status"][[1, 4]] = "max_iterations_reached"
+    assert headline(summary(dataset)).startswith("All 5 members ended. 2 members reached their iteration limit. The")
+    dataset.attrs |= {"max_iterations": 1, "iteration": "Jacobian"}
+    assert "2 members reached their iteration limit of 1 Jacobian." in headline(summary(dataset))
 
 
 @pytest.mark.parametrize("shape", [(1, 30), (6, 12)])

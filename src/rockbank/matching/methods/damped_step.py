@@ -1,4 +1,4 @@
-"""Damped steps of Gauss-Newton from one iterate: shorter until one gains enough, and bent after the valley."""
+"""A damped step of Gauss-Newton from one iterate, corrected to second order along the valley."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.matching.methods.quadratic_model import QuadraticModel
 from rockbank.matching.methods.state import Record
-from rockbank.matching.problem.objective import Evaluation, Objective, Parts, Target, Vector
+from rockbank.matching.problem.objective import Objective
+from rockbank.matching.problem.point import Parts, Point, Target, Vector
 
-# Shorter trials ask for so much less: coarsely until one is good, then finely for the best.
-_COARSE, _FINE = 2.6, 1.6
 # A gain ratio above it is as good as the model, and the next step may ask for twice as much.
 GOOD_GAIN = 0.6
-# A bent step is bent once more where it brought what it lacks of the promise down to this part.
+# A corrected step is corrected once more where it brought what it lacks of the predicted reduction down to this part.
 _BETTER = 0.5
 
 
@@ -22,24 +21,25 @@ class Trial:
     """A step.
 
     Attributes:
-        missed: residuals, less what the model said of them.
-        fraction: of the model's promise that was asked for.
-        gain: what was won, of what the model promised of this step.
-        saved: what was won, of the objective before.
+        point: its end.
+        dz: from where it began.
+        model_error: residuals, less what the model said of them.
+        fraction: of the model's most that was asked for.
+        gain: the reduction, by the predicted one.
+        reduction: of the objective, by the objective before.
     """
 
-    evaluation: Evaluation
-    parts: Parts
+    point: Point
     dz: Vector
-    missed: Vector
+    model_error: Vector
     fraction: float
     gain: float
-    saved: float
+    reduction: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Search:
-    """For the step from one iterate.
+class Descent:
+    """Steps from one iterate, each for the fraction of the most predicted reduction that is asked for.
 
     Attributes:
         objective, target: what is minimised.
@@ -47,8 +47,7 @@ class Search:
         model: of the objective there.
         emphasis: by which the wells' term is multiplied.
         tolerance: of the simulator.
-        max_trials: runs after which no shorter step is tried.
-        max_bends: of one step, at most.
+        max_corrections: of one step, at most.
     """
 
     objective: Objective
@@ -57,50 +56,35 @@ class Search:
     model: QuadraticModel
     emphasis: float
     tolerance: float
-    max_trials: int
-    max_bends: int
+    max_corrections: int
 
-    def best(self, fraction: float, max_vain: int) -> tuple[Trial | None, int]:
-        """The best of a few damped steps, each shorter than the one before, and how many runs they took."""
-        best, n_runs = None, 0
-        if self.model.promised(0.0) <= 0:  # at an optimum
-            return best, n_runs
-        while n_runs < (max_vain if best is None else self.max_trials):
-            trial, n = self.bent(fraction)
-            n_runs += n
-            if trial is not None and trial.saved > (0.0 if best is None else best.saved):
-                best = trial
-                if best.gain > GOOD_GAIN:
-                    break
-            elif best is not None:
-                break
-            fraction /= _COARSE if best is None else _FINE
-        return best, n_runs
+    @property
+    def is_at_optimum(self) -> bool:
+        """Whether the model has nothing to reduce."""
+        return self.model.predicted_reduction(0.0) <= 0
 
-    def bent(self, fraction: float) -> tuple[Trial | None, int]:
-        """One damped step, bent to the valley, and how many runs it took; None where it cannot be simulated."""
-        objective, model, best, n_runs = self.objective, self.model, None, 0
-        before = _emphasised(self.last.parts, self.emphasis)
+    def step(self, fraction: float) -> tuple[Trial | None, int]:
+        """The step, corrected to second order, and how many runs it took; None where it cannot be simulated."""
+        model, best, n_runs = self.model, None, 0
+        before = self._emphasised(self.last.parts)
         damping = model.damping(fraction)
-        promised, dz = model.promised(damping), model.step(damping)
-        while n_runs <= self.max_bends:
+        predicted, dz = model.predicted_reduction(damping), model.step(damping)
+        while n_runs <= self.max_corrections:
             n_runs += 1
             try:
-                then = objective.evaluate(self.last.z + dz, self.tolerance)
+                point = self.objective.at(self.last.z + dz, self.target, self.tolerance)
             except NewtonError:
                 break
-            parts = objective.parts(then, self.target)
-            won = before - _emphasised(parts, self.emphasis)
-            if best is not None and promised - won > _BETTER * (promised - best.saved * before):
+            reduction = before - self._emphasised(point.parts)
+            if best is not None and predicted - reduction > _BETTER * (predicted - best.reduction * before):
                 break
-            missed = objective.residual(then, self.target) - model.residual - model.jacobian @ dz
-            best = Trial(evaluation=then, parts=parts, dz=dz, missed=missed, fraction=fraction, gain=won / promised,
-                          saved=won / before)  # fmt: skip
+            model_error = point.residual - model.residual - model.jacobian @ dz
+            best = Trial(point=point, dz=dz, model_error=model_error, fraction=fraction, gain=reduction / predicted,
+                         reduction=reduction / before)  # fmt: skip
             if best.gain > GOOD_GAIN:
                 break
-            dz = model.step(damping, missed)
+            dz = model.step(damping, model_error)
         return best, n_runs
 
-
-def _emphasised(parts: Parts, emphasis: float) -> float:
-    return parts.flow + parts.prior + emphasis * parts.wells
+    def _emphasised(self, parts: Parts) -> float:
+        return parts.flow + parts.prior + self.emphasis * parts.wells

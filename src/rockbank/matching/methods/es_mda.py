@@ -10,9 +10,12 @@ from iterative_ensemble_smoother import ESMDA, AdaptiveESMDA
 from jaxtyping import Float
 
 from rockbank.core.errors import InputError, UserError
-from rockbank.matching.methods.state import FAILED, RUNNING, Record, State
-from rockbank.matching.methods.workers import OF_ONE_MEMBER, Each, Work
-from rockbank.matching.problem.objective import Cost, Objective, Vector
+from rockbank.matching.methods.interface import MEMBER_ERRORS, ParallelMap, WorkerContext
+from rockbank.matching.methods.state import Record, State
+from rockbank.matching.methods.status import CONVERGED, FAILED, RUNNING
+from rockbank.matching.problem.cost import Cost
+from rockbank.matching.problem.objective import Objective
+from rockbank.matching.problem.point import Vector
 
 # The localisation keeps correlations above 3 / sqrt(members): none with 9 members or fewer.
 _LEAST_MEMBERS, _LEAST_LOCALISED = 2, 10
@@ -21,7 +24,7 @@ _KEPT = 1 - 1e-12
 # Of an observable's size: members that differ by less do not differ.
 _SAME = 1e-10
 # Weights are fractions whose sum is 1 but for round-off.
-_SPENT = 1e-9
+_NO_WEIGHT = 1e-9
 
 
 class EnsembleError(UserError, RuntimeError):
@@ -74,6 +77,11 @@ class EsMda:
     facies_sigma: float = float(1 / np.sqrt(8 * np.log(2)))
     tolerance: float = 1e-4
 
+    @property
+    def iteration_cost(self) -> Cost:
+        """A run."""
+        return Cost(forward=1)
+
     def check(self, objective: Objective, n_members: int) -> None:
         """InputError for too few members, or a prior that is scaled."""
         if n_members < self._least:
@@ -85,34 +93,34 @@ class EsMda:
     def _least(self) -> int:
         return _LEAST_LOCALISED if self.is_localised else _LEAST_MEMBERS
 
-    def run(self, work: Work, n_members: int, seed: int, each: Each) -> list[State]:
+    def run(self, context: WorkerContext, n_members: int, seed: int, parallel_map: ParallelMap) -> list[State]:
         """Takes all members to their ends; a run that was killed goes on from their checkpoints.
 
         Args:
-            work: objective, starts and checkpoints.
+            context: objective, starts and checkpoints.
             n_members: how many.
             seed: of the perturbations of the observations; every member's are its own.
-            each: runs the simulator; members' checkpoints are written where it does.
+            parallel_map: runs the simulator; members' checkpoints are written where it does.
 
         Raises:
             InputError: as `check`.
             EnsembleError: too few are left, because the others' runs failed.
         """
-        objective = work.objective
+        objective = context.objective
         self.check(objective, n_members)
         observed, sigma = self._data(objective)
-        ensemble = {i: work.member(i).z for i in range(n_members)}
+        ensemble = {i: context.member(i).z for i in range(n_members)}
         left, n_done = (1.0 if len(observed) else 0.0), 0
         while True:
             turns = [Turn(member=i, assimilation=n_done, z=z, tolerance=self.tolerance) for i, z in ensemble.items()]
-            shown = dict(zip(ensemble, each(respond, turns), strict=True))
-            ensemble = {i: z for i, z in ensemble.items() if shown[i] is not None}
+            predicted = dict(zip(ensemble, parallel_map(respond, turns), strict=True))
+            ensemble = {i: z for i, z in ensemble.items() if predicted[i] is not None}
             if len(ensemble) < self._least:
                 raise EnsembleError(f"{n_members - len(ensemble)} of {n_members} members failed; es-mda goes on with "
                                     f"{self._least} at least: see their reasons, or ask for more members")  # fmt: skip
-            if left <= _SPENT:
+            if left <= _NO_WEIGHT:
                 break
-            values = np.array([shown[i] for i in ensemble])
+            values = np.array([predicted[i] for i in ensemble])
             misfit = float(np.median(np.sum(((values - observed) / sigma) ** 2, axis=1)))
             n_left = self.max_iterations - n_done
             wanted = max(len(observed) / max(misfit, 1e-300), left / n_left)
@@ -121,7 +129,7 @@ class EsMda:
             updated = self.assimilate(np.array(list(ensemble.values())), values, observed, sigma, noise, 1 / weight)
             ensemble = dict(zip(ensemble, updated, strict=True))
             left, n_done = left - weight, n_done + 1
-        return [_end(work, i, n_done) for i in range(n_members)]
+        return [_end(context, i, n_done) for i in range(n_members)]
 
     def assimilate(
         self,
@@ -172,38 +180,38 @@ class EsMda:
         return np.concatenate(observed), np.concatenate(sigma)
 
 
-def respond(work: Work, turn: Turn) -> Vector | None:
+def respond(context: WorkerContext, turn: Turn) -> Vector | None:
     """What a member shows, simulated values and then the wells' facies, from its checkpoint where that has it.
 
     None, where the simulator fails or has failed.
     """
-    path, objective, n_done = work.checkpoint(turn.member), work.objective, turn.assimilation
+    path, objective, n_done = context.checkpoint(turn.member), context.objective, turn.assimilation
     state = State.load(path) if path.is_file() else State(records=())
     if len(state.records) > n_done and np.array_equal(state.records[n_done].z, turn.z):
         return np.asarray(state.memory["data"][n_done])
     if state.status == FAILED and len(state.records) == n_done:
         return None
     records, data = state.records[:n_done], state.memory.get("data", np.zeros((0, 0)))[:n_done]
+    target = context.member(turn.member).target
     try:
-        at = objective.evaluate(turn.z, turn.tolerance)
-    except OF_ONE_MEMBER as error:
+        point = objective.at(turn.z, target, turn.tolerance)
+    except MEMBER_ERRORS as error:
         State(records=records, memory={"data": data}).ended(FAILED, f"{type(error).__name__}: {error}").save(path)
         return None
-    facies = at.facies.numpy() if objective.has_wells else np.zeros(0)
-    shown = np.concatenate([at.simulated.detach().numpy(), facies])
+    facies = point.evaluation.facies.numpy() if objective.has_wells else np.zeros(0)
+    predicted = np.concatenate([point.evaluation.simulated.detach().numpy(), facies])
     cost = (records[-1].cost if records else Cost()) + Cost(forward=int(objective.has_flow))
-    parts = objective.parts(at, work.member(turn.member).target)
-    record = Record(z=at.z, parts=parts, cost=cost)
-    data = np.array([*data, shown])
+    record = Record(z=point.z, parts=point.parts, cost=cost)
+    data = np.array([*data, predicted])
     State(records=(*records, record), memory={"data": data}).save(path)
-    return shown
+    return predicted
 
 
-def _end(work: Work, i: int, n_done: int) -> State:
-    path = work.checkpoint(i)
+def _end(context: WorkerContext, i: int, n_done: int) -> State:
+    path = context.checkpoint(i)
     state = State.load(path)
     if state.status == RUNNING:
-        state = state.ended("converged", f"{n_done} assimilations" if n_done else "no data: a draw of the prior")
+        state = state.ended(CONVERGED, f"{n_done} assimilations" if n_done else "no data: a draw of the prior")
         state.save(path)
     return state
 

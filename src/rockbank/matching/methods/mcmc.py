@@ -13,7 +13,10 @@ from jaxtyping import Float
 from rockbank.core.errors import InputError
 from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.matching.methods.state import Record, State
-from rockbank.matching.problem.objective import Cost, Objective, Parts, Target, Vector
+from rockbank.matching.methods.status import SAMPLED
+from rockbank.matching.problem.cost import Cost
+from rockbank.matching.problem.objective import Objective
+from rockbank.matching.problem.point import Parts, Target, Vector
 
 # Acceptance that moves furthest, with a gradient (Roberts and Rosenthal 2001) and without; there it is 0.234 of many
 # dimensions and more of few.
@@ -81,6 +84,11 @@ class Chain:
             raise InputError(f"iterations: got {self.max_iterations}; a chain leaves out its first {self.burn_in}: "
                              "allow more")  # fmt: skip
 
+    @property
+    def iteration_cost(self) -> Cost:
+        """Of a sample, every proposal of which is simulated."""
+        return Cost(forward=self.thinning, gradients=self.thinning * self.is_guided)
+
     def start(self, objective: Objective, target: Target, z: Vector) -> State:
         """At a draw of the prior, which is wider than the posterior."""
         point = self._point(objective, target, np.asarray(z, dtype=float))
@@ -103,7 +111,7 @@ class Chain:
         n_before = len(state.records) - 1
         is_burn_in = n_before < self.burn_in
         log_delta, n_accepted, n_failed = (float(memory[name]) for name in ("log_delta", "n_accepted", "n_failed"))
-        point = _Point(z=last.z, parts=last.parts, gradient=memory["gradient"])
+        point = _Proposal(z=last.z, parts=last.parts, gradient=memory["gradient"])
         aim = _ACCEPTANCE_GUIDED if self.is_guided else _ACCEPTANCE_BLIND
         for i_step in range(n_before * self.thinning, (n_before + 1) * self.thinning):
             # The number of the step is in the counter's highest word, which no draw of another reaches.
@@ -132,7 +140,7 @@ class Chain:
         }
         state = replace(state, records=(*state.records, Record(z=point.z, parts=point.parts, cost=cost)), memory=now)
         if len(state.records) > self.max_iterations:
-            return state.ended("sampled", f"{self.max_iterations} samples, {self.acceptance(state):.0%} of the steps "
+            return state.ended(SAMPLED, f"{self.max_iterations} samples, {self.acceptance(state):.0%} of the steps "
                                "accepted")  # fmt: skip
         return state
 
@@ -145,19 +153,18 @@ class Chain:
         n_steps = self.thinning * max(len(state.records) - 1 - self.burn_in, 0)
         return float(state.memory["n_accepted"]) / n_steps if n_steps else float("nan")
 
-    def _point(self, objective: Objective, target: Target, z: Vector) -> _Point:
-        at = objective.evaluate(z, self.tolerance)
+    def _point(self, objective: Objective, target: Target, z: Vector) -> _Proposal:
+        at = objective.at(z, target, self.tolerance)
         gradient = np.zeros_like(z)
         if self.is_guided:
-            gradient = objective.gradient(at, target)
             reference = self.reference
-            of_u = gradient if reference is None else reference.factor.T @ gradient
+            of_u = at.gradient if reference is None else reference.factor.T @ at.gradient
             gradient = of_u - self._whitened(z)
-        return _Point(z=at.z, parts=objective.parts(at, target), gradient=gradient)
+        return _Proposal(z=at.z, parts=at.parts, gradient=gradient)
 
     def _propose(
-        self, objective: Objective, target: Target, point: _Point, delta: float, rng: np.random.Generator
-    ) -> tuple[_Point, float, float]:
+        self, objective: Objective, target: Target, point: _Proposal, delta: float, rng: np.random.Generator
+    ) -> tuple[_Proposal, float, float]:
         """Where the step goes, the probability of taking it, and that from which delta is learned."""
         if self.surrogate is not None:
             return self._propose_inner(self.surrogate, objective, target, point, delta, rng)
@@ -179,10 +186,10 @@ class Chain:
         surrogate: Callable[[Vector], float],
         objective: Objective,
         target: Target,
-        point: _Point,
+        point: _Proposal,
         delta: float,
         rng: np.random.Generator,
-    ) -> tuple[_Point, float, float]:
+    ) -> tuple[_Proposal, float, float]:
         a = (2 - delta) / (2 + delta)
         b = np.sqrt(1 - a**2)
         u, accepted = self._whitened(point.z), 0.0
@@ -212,8 +219,8 @@ def _probability(log_ratio: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Point:
-    """Where a chain is; the gradient is that of the objective less the reference's, in its coordinates."""
+class _Proposal:
+    """Where a chain is or may go; the gradient is that of the objective less the reference's, in its coordinates."""
 
     z: Vector
     parts: Parts

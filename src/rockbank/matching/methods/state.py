@@ -13,12 +13,10 @@ import numpy as np
 
 from rockbank.core.errors import InputError
 from rockbank.core.files import replacing
-from rockbank.matching.problem.objective import Cost, Evaluation, Parts, Vector
+from rockbank.matching.methods.status import RUNNING, current_status
+from rockbank.matching.problem.cost import Cost
+from rockbank.matching.problem.point import Parts, Point, Vector
 
-RUNNING = "running"
-FAILED = "failed"
-# After all the iterations that it may make.
-SPENT = "spent"
 # A reason of a member's end.
 NOTHING_OBSERVED = "nothing was observed: a draw of the prior"
 
@@ -44,15 +42,15 @@ class State:
 
     Attributes:
         records: the start and every iterate since.
-        memory: what else the method goes on from, such as moments or damping.
-        evaluation: of the last iterate, so that it need not be made again; not in the checkpoint.
-        status: "running", "failed", or in a word why it ended.
+        memory: what else the method goes on from, such as moments or damping, as the checkpoint holds it.
+        point: the last iterate's, so that it need not be evaluated again; not in the checkpoint.
+        status: one of methods.status, or a method's own word for how it ended.
         reason: why, in words.
     """
 
     records: tuple[Record, ...]
     memory: Mapping[str, np.ndarray] = field(default_factory=dict)
-    evaluation: Evaluation | None = None
+    point: Point | None = None
     status: str = RUNNING
     reason: str = ""
 
@@ -61,18 +59,13 @@ class State:
         """Where it is."""
         return self.records[-1]
 
-    @property
-    def n_iterations(self) -> int:
-        """Of the method: Jacobians where it makes any, else iterates after the start."""
-        return self.last.cost.n_jacobians or len(self.records) - 1
-
-    def then(self, record: Record, evaluation: Evaluation, memory: Mapping[str, np.ndarray]) -> State:
+    def then(self, record: Record, point: Point | None, memory: Mapping[str, np.ndarray]) -> State:
         """One iterate on."""
-        return replace(self, records=(*self.records, record), evaluation=evaluation, memory=memory)
+        return replace(self, records=(*self.records, record), point=point, memory=memory)
 
     def ended(self, status: str, reason: str) -> State:
         """At its end."""
-        return replace(self, evaluation=None, status=status, reason=reason)
+        return replace(self, point=None, status=status, reason=reason)
 
     def save(self, path: Path) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -98,6 +91,7 @@ class State:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 found = {name: arrays[name] for name in arrays.files}
             about = json.loads(str(found["about"]))
+            about["status"] = current_status(about["status"])
             records = tuple(
                 Record(
                     z=z,

@@ -32,21 +32,21 @@ def compact(dataset: xr.Dataset) -> xr.Dataset:
     meaning = "wells' cells of the wrong facies, so certain that the objective is flat there"
     dataset = dataset.assign(unseen_cells=(("ensemble", "member"), unseen, {"units": "1", "long_name": meaning}))
     if has(dataset, "z_path"):
-        dataset = _without_ways(dataset)
+        dataset = _without_histories(dataset)
     rounded = {name: _in_levels(dataset[name]) for name in _FACIES if name in dataset}
     rounded |= {name: _in_single_precision(dataset[name]) for name in _SINGLE if name in dataset}
     return dataset.assign(rounded).drop_vars(_LEFT_OUT, errors="ignore")
 
 
-def _without_ways(dataset: xr.Dataset) -> xr.Dataset:
+def _without_histories(dataset: xr.Dataset) -> xr.Dataset:
     norms = {"units": "1", "long_name": "|z|^2 after each iteration"}
     dataset = dataset.assign(
-        history_norm_squared=(("member", "iteration"), norm_squared_history(dataset), norms),
+        history_norm_squared=(("member", "iterate"), norm_squared_history(dataset), norms),
     )
     # Results of before have no such counts.
     counts = [dataset[name] for name in ("cost_jacobians", "cost_reduced") if name in dataset]
     n_jacobians = sum(counts, xr.zeros_like(dataset.history_flow))
-    is_start = n_jacobians.shift(iteration=-1) > n_jacobians
+    is_start = n_jacobians.shift(iterate=-1) > n_jacobians
     if not is_start.any():
         return dataset.drop_vars("z_path")
     kept = dataset.z_path.where(is_start)

@@ -1,23 +1,15 @@
-"""What a history match says of itself: numbers from the one dataset of its results."""
+"""Quantities of a history match, member by member, from the one dataset of its results."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from rockbank.matching.methods.state import FAILED, RUNNING, SPENT
-from rockbank.matching.problem.objective import CERTAIN
 from rockbank.matching.problem.observations import QUANTITIES
 from rockbank.matching.results.calibration import (
-    bands,
-    expected_coverage,
     is_held,
     noisy_rank_weights,
-    rank_coverage,
     rank_weights,
 )
 from rockbank.matching.results.connectivity import is_connected
@@ -146,22 +138,32 @@ def oil_produced(rates: xr.DataArray, dataset: xr.Dataset) -> xr.DataArray:
     return -(rates * steps).where(is_producer, 0.0).sum(["time", "well"], skipna=False)
 
 
-def loss_history(dataset: xr.Dataset) -> Float[np.ndarray, "m iteration"]:
-    """The objective at the start and after every iteration; NaN once a member has ended."""
-    parts = [dataset[part.replace("loss", "history")].transpose("member", "iteration").values for part in PARTS]
+def loss_history(dataset: xr.Dataset) -> Float[np.ndarray, "m iterate"]:
+    """The objective at every iterate, the start first; NaN once a member has ended."""
+    parts = [dataset[part.replace("loss", "history")].transpose("member", "iterate").values for part in PARTS]
     return np.asarray(sum(parts))
 
 
-def norm_squared_history(dataset: xr.Dataset) -> Float[np.ndarray, "m iteration"]:
-    """|z|^2 at the start and after every iteration; NaN once a member has ended."""
+def norm_squared_history(dataset: xr.Dataset) -> Float[np.ndarray, "m iterate"]:
+    """|z|^2 at the start and after every iterate; NaN once a member has ended."""
     if has(dataset, "history_norm_squared"):  # of a compact dataset, whose latents on the way are not whole
-        return np.asarray(dataset.history_norm_squared.transpose("member", "iteration").values)
+        return np.asarray(dataset.history_norm_squared.transpose("member", "iterate").values)
     squares = (dataset.z_path.astype(float) ** 2).sum("latent", skipna=False)
-    return np.asarray(squares.transpose("member", "iteration").values)
+    return np.asarray(squares.transpose("member", "iterate").values)
 
 
-def iterations_to(history: Float[np.ndarray, "m iteration"], threshold: float) -> Float[np.ndarray, " m"]:
-    """The first iteration at which a member's history is at most the threshold; NaN where it never is."""
+def iterations_to(
+    dataset: xr.Dataset, history: Float[np.ndarray, "m iterate"], threshold: float
+) -> Float[np.ndarray, " m"]:
+    """Iterations of the method until a member's history is at most the threshold; NaN where it never is."""
+    iterate = iterates_to(history, threshold)
+    iterations = dataset.history_iterations.transpose("member", "iterate").values
+    reached = np.take_along_axis(iterations, np.nan_to_num(iterate).astype(int)[:, None], axis=1)[:, 0]
+    return np.where(np.isfinite(iterate), reached, np.nan)
+
+
+def iterates_to(history: Float[np.ndarray, "m iterate"], threshold: float) -> Float[np.ndarray, " m"]:
+    """The first iterate, counted from 0, at which a member's history is at most the threshold; NaN if none is."""
     is_below = history <= threshold
     return np.where(is_below.any(axis=1), is_below.argmax(axis=1), np.nan)
 
@@ -189,102 +191,6 @@ def observation_ranks(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, "
         return None
     simulated = of_members(dataset, "simulated", ensemble).values
     return noisy_rank_weights(simulated, dataset.observed.values, dataset.sigma.values) if len(simulated) else None
-
-
-def table(dataset: xr.Dataset) -> pd.DataFrame:
-    """A row for each member: how it ended, and what it was in the prior and is in the posterior.
-
-    Columns: member, status, reason; iterations, cost (forward-solve equivalents), iterations_to_loss and
-    iterations_to_time_mean (empty where the threshold was not reached); and with the name of each ensemble before:
-    loss, loss_flow, loss_wells, loss_prior, time_mean, accuracy, norm_squared, connected, connected_dilated,
-    oil_produced (m^3).
-    """
-    columns: dict[str, Any] = {
-        "member": dataset.member.values,
-        "status": dataset.status.values.astype(str),
-        "reason": dataset.reason.values.astype(str),
-    }
-    if has(dataset, "history_cost"):
-        history = loss_history(dataset)
-        columns["iterations"] = np.maximum(np.isfinite(history).sum(axis=1) - 1, 0)
-        columns["cost"] = np.fmax.reduce(dataset.history_cost.transpose("member", "iteration").values, axis=1)
-        columns["iterations_to_loss"] = iterations_to(history, LOSS_THRESHOLD)
-        time_mean = dataset.history_time_mean.transpose("member", "iteration").values
-        columns["iterations_to_time_mean"] = iterations_to(time_mean, TIME_MEAN_THRESHOLD)
-    for name in ensembles(dataset):
-        mine = {
-            "loss": total_loss(dataset, name),
-            **{part: dataset[part].sel(ensemble=name).values for part in (*PARTS, "time_mean")},
-            "accuracy": facies_accuracy(dataset, name),
-            "norm_squared": norm_squared(dataset, name),
-            "connected": connected(dataset, name),
-            "connected_dilated": connected(dataset, name, 1),
-            "oil_produced": oil_produced(dataset.oil_rate.sel(ensemble=name), dataset).values,
-        }
-        columns |= {f"{name}_{key}": value for key, value in mine.items()}
-    return pd.DataFrame(columns)
-
-
-def summary(dataset: xr.Dataset) -> dict[str, Any]:
-    """Headline numbers, ready for JSON: None where something is not known.
-
-    Returns:
-        asked, done, running, failed; spent, of those done; reasons, of each failure by member; n_latent; truth, with
-        what of the following it has; and for each of ensembles: members; P10, P50 and P90 of loss, time_mean,
-        norm_squared and oil_produced (m^3); mean accuracy; the parts of its members that are connected,
-        connected_dilated and is_time_mean_reached; coverage_forecast, the expected_coverage, and coverage_observations.
-    """
-    rows = table(dataset)
-    failed, n_running = rows[rows.status == FAILED], int((rows.status == RUNNING).sum())
-    truth = None
-    if has(dataset, "truth_oil_rate"):
-        truth = float(oil_produced(dataset.truth_oil_rate, dataset))
-    return {
-        "asked": len(rows),
-        "done": len(rows) - len(failed) - n_running,
-        "running": n_running,
-        "failed": len(failed),
-        "spent": int((rows.status == SPENT).sum()),
-        "reasons": {str(row.member): str(row.reason) for row in failed.itertuples()},
-        "n_latent": dataset.sizes["latent"],
-        "truth": {
-            "connected": truth_is_connected(dataset),
-            "connected_dilated": truth_is_connected(dataset, 1),
-            "oil_produced": truth,
-        },
-        "ensembles": {name: _summary_of(dataset, rows, name) for name in ensembles(dataset)},
-    }
-
-
-def _summary_of(dataset: xr.Dataset, rows: pd.DataFrame, name: str) -> dict[str, Any]:
-    columns = [str(key) for key in rows if str(key).startswith(f"{name}_")]
-    mine = {key.removeprefix(f"{name}_"): rows[key].dropna().to_numpy() for key in columns}
-    n_members = len(mine["norm_squared"])
-    has_flow = has(dataset, "observed")
-    forecast = forecast_coverage(dataset, name)
-    observed = observation_ranks(dataset, name)
-    return {
-        "members": n_members,
-        "loss": _levels(mine["loss"]),
-        "time_mean": _levels(mine["time_mean"]) if has_flow else None,
-        "is_time_mean_reached": _mean(mine["time_mean"] <= TIME_MEAN_THRESHOLD) if has_flow else None,
-        "accuracy": _mean(mine["accuracy"]),
-        "connected": _mean(mine["connected"]),
-        "connected_dilated": _mean(mine["connected_dilated"]),
-        "norm_squared": _levels(mine["norm_squared"]),
-        "oil_produced": _levels(mine["oil_produced"]),
-        "coverage_forecast": _mean(np.array(list(forecast.values()))),
-        "coverage_observations": None if observed is None else rank_coverage(observed),
-        "expected_coverage": expected_coverage(n_members) if n_members else None,
-    }
-
-
-def _levels(values: Float[np.ndarray, " m"]) -> list[float] | None:
-    return [float(level) for level in bands(values)] if len(values) else None
-
-
-def _mean(values: Float[np.ndarray, " m"]) -> float | None:
-    return float(values.mean()) if len(values) else None
 
 
 def _forecasts(

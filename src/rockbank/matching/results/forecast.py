@@ -1,4 +1,4 @@
-"""What a latent shows: its rock, and a close run through it until the end of the forecast."""
+"""Prediction of a latent: its rock, and a close run through it until the end of the forecast."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.flow.equations.wells import Control, Schedule
 from rockbank.flow.simulate import simulate
 from rockbank.matching.io.case_file import MatchCase
-from rockbank.matching.methods.workers import OF_ONE_MEMBER
-from rockbank.matching.problem.objective import Evaluation, Parts, Vector
+from rockbank.matching.methods.interface import MEMBER_ERRORS
 from rockbank.matching.problem.observations import QUANTITIES, observables
+from rockbank.matching.problem.point import Evaluation, Parts, Vector
 from rockbank.matching.run import Run
 
 # What is reported is simulated closer than what is searched with.
@@ -23,7 +23,7 @@ _TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shown:
+class Prediction:
     """The rock of a latent, and a run through it until the end of the forecast.
 
     Attributes:
@@ -49,8 +49,8 @@ class Shown:
     parts: Parts
 
 
-def show(run: Run, z: Vector) -> Shown | str:
-    """What a latent shows, or why it cannot be simulated."""
+def predict(run: Run, z: Vector) -> Prediction | str:
+    """The prediction of a latent, or why it cannot be simulated."""
     objective, case = run.objective, with_forecast(run.case)
     at = torch.as_tensor(z, dtype=torch.float64)
     with torch.no_grad():
@@ -59,7 +59,7 @@ def show(run: Run, z: Vector) -> Shown | str:
     try:
         rock = replace(case.rock, permeability=section.permeability, porosity=section.porosity)
         curves = _simulated(replace(case, rock=rock), run)
-    except OF_ONE_MEMBER as error:
+    except MEMBER_ERRORS as error:
         return f"{type(error).__name__}: {error}"
     simulated = curves.pop("simulated")
     evaluation = Evaluation(
@@ -68,16 +68,16 @@ def show(run: Run, z: Vector) -> Shown | str:
         facies=objective.facies.at(variables[0]),
         simulated=torch.as_tensor(simulated),
     )
-    return Shown(
+    return Prediction(
         z=np.asarray(z),
         **{name: of.numpy().T for name, of in vars(section).items()},
         **curves,
         simulated=simulated,
-        parts=objective.parts(evaluation, objective.target()),
+        parts=objective.point(evaluation, objective.target()).parts,
     )
 
 
-def show_truth(run: Run, _: None) -> dict[str, Float[np.ndarray, "..."]]:
+def predict_truth(run: Run, _: None) -> dict[str, Float[np.ndarray, "..."]]:
     """The curves of the case's own rock; none where it cannot be simulated."""
     try:
         return _simulated(with_forecast(run.case), run)

@@ -1,26 +1,22 @@
-"""The members' ways, and the ways between them, for the dataset of a match."""
+"""The members' histories, for the dataset of a match."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, fields
-from operator import attrgetter
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
-from rockbank.matching.methods.state import FAILED, State
-from rockbank.matching.methods.workers import Each
-from rockbank.matching.problem.objective import COST, Parts
-from rockbank.matching.results.forecast import Shown, show, slerp
+from rockbank.matching.methods.search_state import n_starts
+from rockbank.matching.methods.state import State
+from rockbank.matching.methods.status import FAILED
+from rockbank.matching.problem.cost import COST
+from rockbank.matching.problem.point import Parts
+from rockbank.matching.results.variable import Variable
 from rockbank.matching.run import N_STARTS, Run
 
-# Dimensions, values and attributes.
-Variable = tuple[tuple[str, ...], Any, Mapping[str, Any]]
-N_LEGS, N_POINTS = 3, 9
 _N_EVOLUTION = 8
 OF_PARTS = {
     "flow": "flow term of the objective",
@@ -32,20 +28,22 @@ OF_PARTS = {
 
 
 def histories(run: Run, states: Sequence[State | None]) -> dict[str, Variable]:
-    """The objective's parts, the cost and the latent after each iteration of each member."""
+    """The objective's parts, the iterations, the cost and the latent at each iterate of each member."""
     found: dict[str, Variable] = {}
     records = [() if state is None or state.status == FAILED else state.records for state in states]
     n = max(1, *map(len, records))
     parts = np.full((len(fields(Parts)), len(states), n), np.nan)
     counts = np.full((len(COST), len(states), n), np.nan)
+    iterations = np.full((len(states), n), np.nan)
     paths = np.full((len(states), n, run.objective.n_latent), np.nan, dtype=np.float32)
     for i, of in enumerate(records):
         for k, record in enumerate(of):
             parts[:, i, k], counts[:, i, k] = astuple(record.parts), astuple(record.cost)
+            iterations[i, k] = run.spec.n_iterations(k, record.cost)
             paths[i, k] = record.z
-    dims = ("member", "iteration")
+    dims = ("member", "iterate")
     for (name, meaning), values in zip(OF_PARTS.items(), parts, strict=True):
-        whose = "" if name in ("time_mean", "accuracy") else ", as the member's own search saw it"
+        whose = "" if name in ("time_mean", "accuracy") else ", as the member's own method saw it"
         found[f"history_{name}"] = (dims, values, {"units": "1", "long_name": f"{meaning}{whose}"})
     for name, values in zip(COST, counts, strict=True):
         found[f"cost_{name}"] = (dims, values, {"units": "1", "long_name": f"number of {name} so far"})
@@ -55,18 +53,20 @@ def histories(run: Run, states: Sequence[State | None]) -> dict[str, Variable]:
         total,
         {"units": "1", "long_name": "cost so far in forward runs", "comment": json.dumps(COST)},
     )
-    n_starts = [0 if state is None else int(state.memory.get("i_start", 0)) + 1 for state in states]
+    each = f"so far, each a {run.spec.iteration}" if run.spec.iteration else "so far: the method makes none"
+    found["history_iterations"] = (dims, iterations, {"units": "1", "long_name": f"number of iterations {each}"})
+    started = [0 if state is None else n_starts(state) for state in states]
     found["n_starts"] = (
         ("member",),
-        np.minimum(n_starts, N_STARTS),
-        {"units": "1", "long_name": "draws of the prior that the member began from"},
+        np.minimum(started, N_STARTS),
+        {"units": "1", "long_name": "draws of the prior that the member started from"},
     )
-    found["z_path"] = ((*dims, "latent"), paths, {"units": "1", "long_name": "latent after each iteration"})
+    found["z_path"] = ((*dims, "latent"), paths, {"units": "1", "long_name": "latent at each iterate"})
     return found
 
 
 def evolution(run: Run, state: State | None, member: int) -> dict[str, Variable]:
-    """One member's facies on its way."""
+    """One member's facies from its start to its end."""
     if state is None or len(state.records) < 2:
         return {}
     last = len(state.records) - 1
@@ -76,38 +76,5 @@ def evolution(run: Run, state: State | None, member: int) -> dict[str, Variable]
     meaning = "probability of sand of the member of least loss"
     return {
         "facies_path": (("evolution", "y", "x"), facies, {"units": "1", "long_name": meaning, "member": member}),
-        "evolution_iteration": (("evolution",), at, {"long_name": "iteration of facies_path"}),
+        "evolution_iterate": (("evolution",), at, {"long_name": "iterate of facies_path"}),
     }
-
-
-def legs(run: Run, each: Each, best: Sequence[tuple[int, Any]]) -> dict[str, Variable]:
-    """From the best member to the second, on to the third, and back."""
-    ends = list(zip(best, (*best[1:], best[0]), strict=True))
-    t = np.linspace(0, 1, N_POINTS)
-    between = iter(each(show, [slerp(a.z, b.z, at) for (_, a), (_, b) in ends for at in t[1:-1]]))
-    shown = [[a, *(next(between) for _ in t[1:-1]), b] for (_, a), (_, b) in ends]
-    where, of_leg = "on the great circle between two members", ("leg", "point")
-    of = {
-        "total": ("parts.total", (), f"objective {where}"),
-        "time_mean": ("parts.time_mean", (), f"J {where}"),
-        "facies": ("facies", ("y", "x"), f"probability of sand {where}"),
-    }
-    shape = ends[0][0][1].facies.shape
-    found: dict[str, Variable] = {
-        f"interpolation_{name}": (
-            (*of_leg, *dims),
-            stacked(shown, attrgetter(attribute), shape if dims else ()),
-            {"units": "1", "long_name": meaning},
-        )
-        for name, (attribute, dims, meaning) in of.items()
-    }
-    members = [[i, j] for (i, _), (j, _) in ends]
-    return found | {"leg_members": (("leg", "end"), members, {"long_name": "number of the member at each end"})}
-
-
-def stacked(
-    shown: Sequence[Sequence[Shown | str | None]], of: Callable[[Shown], Any], shape: tuple[int, ...] = ()
-) -> Float[np.ndarray, "e m ..."]:
-    """Something of all that could be simulated; NaN of the rest."""
-    nothing = np.full(shape, np.nan)
-    return np.array([[of(each) if isinstance(each, Shown) else nothing for each in row] for row in shown])

@@ -1,4 +1,4 @@
-"""What a run came to, as one dataset with CF attributes: latents, rock, curves, forecast, and the ways there."""
+"""What a run came to, as one dataset with CF attributes: latents, rock, curves, forecast, and histories."""
 
 from __future__ import annotations
 
@@ -20,23 +20,18 @@ from rockbank.core.files import replacing
 from rockbank.core.provenance import git_commit
 from rockbank.flow.results.netcdf import CONVENTIONS
 from rockbank.matching.io.case_file import MatchCase
-from rockbank.matching.methods.state import FAILED, RUNNING, State
-from rockbank.matching.methods.workers import Each
-from rockbank.matching.problem.objective import Vector
+from rockbank.matching.methods.interface import ParallelMap
+from rockbank.matching.methods.state import State
+from rockbank.matching.methods.status import FAILED, RUNNING
 from rockbank.matching.problem.observations import QUANTITIES
-from rockbank.matching.results.diagnostics import table
-from rockbank.matching.results.forecast import Shown, show, show_truth, with_forecast
-from rockbank.matching.results.histories import (
-    N_LEGS,
-    N_POINTS,
-    OF_PARTS,
-    Variable,
-    evolution,
-    histories,
-    legs,
-    stacked,
-)
-from rockbank.matching.run import PRIOR, Run
+from rockbank.matching.problem.point import Vector
+from rockbank.matching.results.forecast import Prediction, predict, predict_truth, with_forecast
+from rockbank.matching.results.histories import OF_PARTS, evolution, histories
+from rockbank.matching.results.interpolation import N_POINTS, N_SEGMENTS, interpolation
+from rockbank.matching.results.renamed import renamed
+from rockbank.matching.results.summary import table
+from rockbank.matching.results.variable import Variable, stacked
+from rockbank.matching.run import Run
 
 POSTERIOR, TABLE = "posterior.nc", "table.csv"
 _LOSSES = ("flow", "wells", "prior")
@@ -47,11 +42,11 @@ _FORMAT = ("v110", "v110")
 def n_runs(run: Run) -> int:
     """How many runs of the simulator `posterior` asks for, at most."""
     n_ensembles = len(_ensembles(run))
-    n_between = N_LEGS * (N_POINTS - 2) if n_ensembles > 1 and run.settings.members >= N_LEGS else 0
+    n_between = N_SEGMENTS * (N_POINTS - 2) if n_ensembles > 1 and run.settings.members >= N_SEGMENTS else 0
     return n_ensembles * run.settings.members + n_between + int(run.case.has_truth)
 
 
-def posterior(run: Run, each: Each) -> xr.Dataset:
+def posterior(run: Run, parallel_map: ParallelMap) -> xr.Dataset:
     """All that a run came to; every member's start and end is simulated anew, closely and until the forecast's end.
 
     Dimensions and names are those that diagnostics and figures read. Members that failed are NaN, and so is what has
@@ -59,23 +54,23 @@ def posterior(run: Run, each: Each) -> xr.Dataset:
 
     Args:
         run: whose members have ended, or not yet.
-        each: function(run, argument) of all the arguments, in their order.
+        parallel_map: function(run, argument) of all the arguments, in their order.
     """
     states = run.states()
     latents: list[list[Vector | None]] = [[_start(state) for state in states], [_end(state) for state in states]]
     latents = latents[: len(_ensembles(run))]
-    asked = [z for of_ensemble in latents for z in of_ensemble if z is not None]
-    answers = iter(each(show, asked))
-    shown = [[None if z is None else next(answers) for z in of_ensemble] for of_ensemble in latents]
-    variables = _of_members(run, states, shown) | _of_observations(run.case) | _of_wells(run.case)
+    wanted = [z for of_ensemble in latents for z in of_ensemble if z is not None]
+    predictions = iter(parallel_map(predict, wanted))
+    predicted = [[None if z is None else next(predictions) for z in of_ensemble] for of_ensemble in latents]
+    variables = _of_members(run, states, predicted) | _of_observations(run.case) | _of_wells(run.case)
     variables |= histories(run, states)
     if run.case.has_truth:
-        variables |= _of_truth(run, each)
-    best = _best(shown[-1])
+        variables |= _of_truth(run, parallel_map)
+    best = _best(predicted[-1])
     if best:
         variables |= evolution(run, states[best[0]], best[0])
-    if len(latents) > 1 and len(best) >= N_LEGS:
-        variables |= legs(run, each, [(i, shown[-1][i]) for i in best[:N_LEGS]])
+    if len(latents) > 1 and len(best) >= N_SEGMENTS:
+        variables |= interpolation(parallel_map, [(i, predicted[-1][i]) for i in best[:N_SEGMENTS]])
     return xr.Dataset(variables, coords=_coordinates(run), attrs=_provenance(run))
 
 
@@ -95,12 +90,16 @@ def write_table(folder: Path, dataset: xr.Dataset) -> None:
 
 
 def read_posterior(folder: Path) -> xr.Dataset:
-    """The dataset that `write_posterior` wrote; InputError names the file that is absent or something else."""
+    """The dataset that `write_posterior` of any version wrote.
+
+    Raises:
+        InputError: naming the file that is absent or something else.
+    """
     path = folder / POSTERIOR
     if not path.is_file():
         raise InputError(f"{path}: no such file; 'rockbank match report {folder}' makes it")
     try:
-        return xr.load_dataset(path, engine="h5netcdf")
+        return renamed(xr.load_dataset(path, engine="h5netcdf"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: no NetCDF file: {error}; delete it, and make it again") from error
 
@@ -121,7 +120,7 @@ def _stored(of: xr.DataArray) -> dict[str, Any]:
 
 
 def _ensembles(run: Run) -> list[str]:
-    return [PRIOR] if run.settings.method == PRIOR else [PRIOR, "posterior"]
+    return ["prior"] if run.spec.iteration is None else ["prior", "posterior"]
 
 
 def _start(state: State | None) -> Vector | None:
@@ -132,9 +131,9 @@ def _end(state: State | None) -> Vector | None:
     return None if state is None or state.status == FAILED else state.last.z
 
 
-def _best(shown: Sequence[Shown | str | None]) -> list[int]:
+def _best(predicted: Sequence[Prediction | str | None]) -> list[int]:
     """Members from the least loss on."""
-    total = {i: each.parts.total for i, each in enumerate(shown) if isinstance(each, Shown)}
+    total = {i: each.parts.total for i, each in enumerate(predicted) if isinstance(each, Prediction)}
     return sorted(total, key=total.__getitem__)
 
 
@@ -170,7 +169,7 @@ _MEMBERS = {
 
 
 def _of_members(
-    run: Run, states: Sequence[State | None], shown: Sequence[Sequence[Shown | str | None]]
+    run: Run, states: Sequence[State | None], predicted: Sequence[Sequence[Prediction | str | None]]
 ) -> dict[str, Variable]:
     grid, steps = run.case.case.rock.grid, with_forecast(run.case).schedule.steps
     sizes = {
@@ -181,24 +180,24 @@ def _of_members(
     for name, (dims, unit, meaning) in _MEMBERS.items():
         if name == "simulated" and not sizes["observation"]:
             continue
-        values = stacked(shown, attrgetter(name), tuple(sizes[dim] for dim in dims))
+        values = stacked(predicted, attrgetter(name), tuple(sizes[dim] for dim in dims))
         attributes = {"long_name": meaning} | ({"units": unit} if unit else {})
         found[name] = (("ensemble", "member", *dims), values, attributes)
     for name, meaning in OF_PARTS.items():
         attributes = {"units": "1", "long_name": f"{meaning}, of the observations as they were made"}
-        values = stacked(shown, attrgetter(f"parts.{name}"))
+        values = stacked(predicted, attrgetter(f"parts.{name}"))
         found[f"loss_{name}" if name in _LOSSES else name] = (("ensemble", "member"), values, attributes)
-    status, reason = _status(states, shown)
+    status, reason = _status(states, predicted)
     found["status"] = (("member",), status, {"long_name": "in a word how the member ended, or 'running'"})
     found["reason"] = (("member",), reason, {"long_name": "why it ended so"})
     return found
 
 
 def _status(
-    states: Sequence[State | None], shown: Sequence[Sequence[Shown | str | None]]
+    states: Sequence[State | None], predicted: Sequence[Sequence[Prediction | str | None]]
 ) -> tuple[list[str], list[str]]:
     status, reason = [], []
-    for state, last in zip(states, shown[-1], strict=True):
+    for state, last in zip(states, predicted[-1], strict=True):
         if isinstance(last, str) and state is not None and state.status != RUNNING:
             status.append(FAILED)
             reason.append(f"simulated closely at its end: {last}")
@@ -245,12 +244,12 @@ def _of_wells(case: MatchCase) -> dict[str, Variable]:
     return found
 
 
-def _of_truth(run: Run, each: Each) -> dict[str, Variable]:
+def _of_truth(run: Run, parallel_map: ParallelMap) -> dict[str, Variable]:
     geology, rock = run.case.geology, run.case.case.rock
     p = (rock.components[0].numpy() - geology.least_permeability) / geology.permeability_range
     meaning = "probability of sand in the truth"
     found: dict[str, Variable] = {"truth_facies": (("y", "x"), p.clip(0, 1).T, {"units": "1", "long_name": meaning})}
-    (curves,) = each(show_truth, [None])
+    (curves,) = parallel_map(predict_truth, [None])
     for name in QUANTITIES if curves else ():
         _, unit, meaning = _MEMBERS[name]
         attributes = {"units": unit, "long_name": f"{meaning}, in the truth"}
@@ -259,21 +258,23 @@ def _of_truth(run: Run, each: Each) -> dict[str, Variable]:
 
 
 def _provenance(run: Run) -> dict[str, Any]:
-    asked, card = run.settings, run.card
-    settings = asdict(asked) | {"case": Path(asked.case).name}
+    settings, card = run.settings, run.card
+    said = asdict(settings) | {"case": Path(settings.case).name}
     return {
         "Conventions": CONVENTIONS,
         "title": run.case.case.title,
         "source": f"rockbank {version('rockbank')}, matching",
         # That of the code, wherever the command is run.
         "git_commit": git_commit(Path(__file__).parent) or "unknown",
-        "method": asked.method,
-        "seed": asked.seed,
-        "generator": f"{asked.generator} ({card.generator}, {card.network})",
+        "method": settings.method,
+        "iteration": run.spec.iteration or "",
+        "max_iterations": run.max_iterations,
+        "seed": settings.seed,
+        "generator": f"{settings.generator} ({card.generator}, {card.network})",
         "generator_sha256": run.card_sha256,
-        "case": settings["case"],
-        "case_sha256": asked.case_sha256,
-        "settings": json.dumps({key: value for key, value in settings.items() if key != "inputs"}),
-        "inputs": json.dumps(dict(asked.inputs)),
+        "case": said["case"],
+        "case_sha256": settings.case_sha256,
+        "settings": json.dumps({key: value for key, value in said.items() if key != "inputs"}),
+        "inputs": json.dumps(dict(settings.inputs)),
         "checkpoints_sha256": fingerprint(run),
     }

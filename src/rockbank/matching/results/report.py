@@ -12,9 +12,11 @@ import xarray as xr
 
 from rockbank.core.files import write_text
 from rockbank.core.html import figure, page, table
-from rockbank.matching.results.diagnostics import TIME_MEAN_THRESHOLD, summary
+from rockbank.matching.methods.status import MAX_ITERATIONS_REACHED, status_in_words
+from rockbank.matching.results.diagnostics import TIME_MEAN_THRESHOLD
 from rockbank.matching.results.plots.figures import PICTURES, Picture
 from rockbank.matching.results.plots.style import to_text
+from rockbank.matching.results.summary import summary
 from rockbank.plot.figures import to_png
 
 REPORT = "report.html"
@@ -80,8 +82,11 @@ def headline(numbers: Mapping[str, Any]) -> str:
 
 
 def _how_many(numbers: Mapping[str, Any]) -> str:
-    asked, failed, running, spent = (numbers[name] for name in ("asked", "failed", "running", "spent"))
-    limited = f" {_members(spent)} made all the iterations allowed and had not come to rest." if spent else ""
+    asked, failed, running = (numbers[name] for name in ("asked", "failed", "running"))
+    limited, n_limited = "", numbers["max_iterations_reached"]
+    if n_limited:
+        limit = f" of {numbers['limit']}" if numbers["limit"] else ""
+        limited = f" {_members(n_limited)} {status_in_words(MAX_ITERATIONS_REACHED, n_limited)}{limit}."
     if not failed and not running:
         all_of_them = {1: "The one member ended.", 2: "Both members ended."}.get(asked, f"All {asked} members ended.")
         return all_of_them + limited

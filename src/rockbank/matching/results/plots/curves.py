@@ -21,7 +21,7 @@ from rockbank.matching.results.diagnostics import (
     of_members,
     series,
 )
-from rockbank.matching.results.plots.style import COLOURS, LIMIT, OBSERVED, TRUTH, last, sheet
+from rockbank.matching.results.plots.style import COLOURS, LIMIT, OBSERVED, TRUTH, last, new_figure
 from rockbank.plot.figures import tidy
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def draw_fans(dataset: xr.Dataset) -> Figure | None:
         return None
     n_columns = 1 if len(shown) <= 3 else 2
     n_rows = -(-len(shown) // n_columns)
-    figure = sheet(0.5 + 2.7 * n_rows)
+    figure = new_figure(0.5 + 2.7 * n_rows)
     axes = figure.subplots(n_rows, n_columns, sharex=True, squeeze=False).ravel()
     for axis, (quantity, i_well) in zip(axes, shown, strict=False):
         _draw_fan(axis, dataset, quantity, i_well)
@@ -56,17 +56,17 @@ def draw_fans(dataset: xr.Dataset) -> Figure | None:
 
 
 def draw_losses(dataset: xr.Dataset) -> Figure | None:
-    """The members' ways down: total loss and J against the cost, with their medians and thresholds.
+    """The members' histories: total loss and J against the cost, with their medians and thresholds.
 
-    None where the way took no run of the simulator.
+    None where they took no run of the simulator.
     """
     if not _has_history(dataset):
         return None
-    cost = dataset.history_cost.transpose("member", "iteration").values
+    cost = dataset.history_cost.transpose("member", "iterate").values
     if not np.nanmax(cost) > 0:
         return None
     panels = _panels(dataset)
-    figure = sheet(3.4)
+    figure = new_figure(3.4)
     for axis, (label, history, threshold) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
         for each, of_each in zip(cost, history, strict=True):
             axis.plot(each, of_each, color=COLOURS["posterior"], linewidth=0.8, alpha=0.45)
@@ -84,19 +84,21 @@ def draw_iterations(dataset: xr.Dataset) -> Figure | None:
     if not _has_history(dataset):
         return None
     panels = _panels(dataset)
-    figure = sheet(3.0)
-    n_iterations = dataset.sizes["iteration"] - 1
+    figure = new_figure(3.0)
+    n_iterations = int(np.nanmax(dataset.history_iterations.values))
+    kind = str(dataset.attrs.get("iteration", ""))
+    xlabel = f"{kind}s" if kind else "iterations"
     width = max(1, -(-(n_iterations + 1) // 25))
     edges = np.arange(0, n_iterations + 1 + width, width) - 0.5
     for axis, (label, history, threshold) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
-        reached = iterations_to(history, threshold)
+        reached = iterations_to(dataset, history, threshold)
         known = reached[np.isfinite(reached)]
         axis.hist(known, edges, color=COLOURS["posterior"], alpha=0.6)
         axis.set_title(f"{len(known)} of {len(reached)} members reach {label} ≤ {threshold:g}", fontsize=10)
         if len(known):
             axis.axvline(float(np.median(known)), color=TRUTH, linewidth=1.5, label=f"median {np.median(known):g}")
             axis.legend(frameon=False, fontsize=9)
-        axis.set(xlabel="iterations", ylabel="members", xlim=(edges[0], edges[-1]))
+        axis.set(xlabel=xlabel, ylabel="members", xlim=(edges[0], edges[-1]))
         axis.locator_params(integer=True)
         tidy(axis)
     return figure
@@ -107,17 +109,17 @@ def _has_history(dataset: xr.Dataset) -> bool:
     return has(dataset, "history_cost") and bool(np.isfinite(loss_history(dataset)[:, 1:]).any())
 
 
-def _panels(dataset: xr.Dataset) -> list[tuple[str, Float[np.ndarray, "m iteration"], float]]:
+def _panels(dataset: xr.Dataset) -> list[tuple[str, Float[np.ndarray, "m iterate"], float]]:
     found = [("total loss", loss_history(dataset), LOSS_THRESHOLD)]
     if has(dataset, "observed"):
-        time_mean = dataset.history_time_mean.transpose("member", "iteration").values
+        time_mean = dataset.history_time_mean.transpose("member", "iterate").values
         if np.isfinite(time_mean).any():
             found.append(("J", time_mean, TIME_MEAN_THRESHOLD))
     return found
 
 
 def _median_at_cost(
-    cost: Float[np.ndarray, "m iteration"], history: Float[np.ndarray, "m iteration"]
+    cost: Float[np.ndarray, "m iterate"], history: Float[np.ndarray, "m iterate"]
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
     """Median of the members at any cost, each standing where it was at its last iterate; to where half have ended."""
     known = [np.isfinite(each) & np.isfinite(of_each) for each, of_each in zip(cost, history, strict=True)]

@@ -79,7 +79,7 @@ PICTURES = (
     ),
     Picture(
         name="losses",
-        title="The way down",
+        title="Loss against cost",
         caption="Each line is a member; a steep fall is a cheap match, and lines that level off above the dashed "
         "threshold are stuck.",
         draw=draw_losses,
@@ -93,7 +93,7 @@ PICTURES = (
     ),
     Picture(
         name="evolution",
-        title="One member, iteration by iteration",
+        title="One member, iterate by iterate",
         caption="Read row by row from the start to the end: what stops changing early is what the data settle first.",
         draw=draw_evolution,
     ),
@@ -101,7 +101,7 @@ PICTURES = (
         name="interpolation",
         title="Between solutions",
         caption="On the great circle from one solution to the next the loss shows whether they lie in one valley (it "
-        "stays low) or in several (it rises between them); the sections are those on the way.",
+        "stays low) or in several (it rises between them); the sections are those between.",
         draw=draw_interpolation,
     ),
     Picture(

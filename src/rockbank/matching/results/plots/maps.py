@@ -1,4 +1,4 @@
-"""Pictures of a match's rock: means and deviations, sections, columns at the wells, ways between and to solutions."""
+"""Pictures of a match's rock: means and deviations, sections, columns at the wells, evolution, interpolation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rockbank.matching.results.diagnostics import (
     perforations,
     total_loss,
 )
-from rockbank.matching.results.plots.style import COLOURS, LIMIT, TRUTH, WIDTH, compare, last, sheet, to_text
+from rockbank.matching.results.plots.style import COLOURS, LIMIT, TRUTH, WIDTH, compare, last, new_figure, to_text
 from rockbank.plot.figures import GREY, tidy
 from rockbank.plot.grids import FACIES
 
@@ -37,7 +37,7 @@ def draw_facies_maps(dataset: xr.Dataset) -> Figure | None:
     fields = {name: each for name, each in fields.items() if len(each)}
     if not fields:
         return None
-    figure = sheet(0.5 + len(fields) * (0.35 + _tall(dataset, 2)))
+    figure = new_figure(0.5 + len(fields) * (0.35 + _tall(dataset, 2)))
     axes = figure.subplots(len(fields), 2, sharex=True, sharey=True, squeeze=False)
     for row, (name, each) in zip(axes, fields.items(), strict=True):
         mean = draw_map(row[0], dataset, each.mean(axis=0), cmap=facies_colours(), vmin=0, vmax=1)
@@ -67,7 +67,7 @@ def draw_sections(dataset: xr.Dataset) -> Figure | None:
     ]
     n_rows = -(-len(panels) // 2)
     n_first = int(has(dataset, "truth_facies"))
-    figure = sheet((n_rows + n_first) * (0.33 + _tall(dataset, 2)))
+    figure = new_figure((n_rows + n_first) * (0.33 + _tall(dataset, 2)))
     axes = figure.subplots(n_rows + n_first, 2, sharex=True, sharey=True, squeeze=False)
     if n_first:
         _draw_section(axes[0, 0], dataset, dataset.truth_facies.transpose("y", "x").values, "truth")
@@ -89,7 +89,7 @@ def draw_wells(dataset: xr.Dataset) -> Figure | None:
     if not any(map(len, known.values())):
         return None
     columns = np.unique(dataset.facies_cell_i.values)[:_N_COLUMNS]
-    figure = sheet(5.6)
+    figure = new_figure(5.6)
     grid = figure.add_gridspec(2, len(columns), height_ratios=(1, 1.5))
     top = figure.add_subplot(grid[0, :])
     compare(top, known, np.linspace(0, 1, 26))
@@ -108,10 +108,10 @@ def draw_evolution(dataset: xr.Dataset) -> Figure | None:
     path = dataset.facies_path.transpose("evolution", "y", "x").values
     stages = _evenly(len(path), _N_STAGES)
     n_rows = -(-len(stages) // 2)
-    figure = sheet(n_rows * (0.33 + _tall(dataset, 2)))
+    figure = new_figure(n_rows * (0.33 + _tall(dataset, 2)))
     axes = figure.subplots(n_rows, 2, sharex=True, sharey=True, squeeze=False)
     for axis, i in zip(axes.ravel(), stages, strict=False):
-        _draw_section(axis, dataset, path[i], f"iteration {int(dataset.evolution_iteration.values[i])}")
+        _draw_section(axis, dataset, path[i], f"iterate {int(dataset.evolution_iterate.values[i])}")
     for axis in axes.ravel()[len(stages) :]:
         axis.set_visible(False)
     _name_axes(axes)
@@ -122,33 +122,33 @@ def draw_interpolation(dataset: xr.Dataset) -> Figure | None:
     """Loss and sections on the great circles between solutions."""
     if not has(dataset, "interpolation_total", "interpolation_facies"):
         return None
-    n_legs, n_points = dataset.sizes["leg"], dataset.sizes["point"]
+    n_segments, n_points = dataset.sizes["segment"], dataset.sizes["point"]
     stops = _evenly(n_points, _N_POINTS)
-    tall = n_legs * (0.45 + _tall(dataset, len(stops)))
-    figure = sheet(2.9 + tall)
+    tall = n_segments * (0.45 + _tall(dataset, len(stops)))
+    figure = new_figure(2.9 + tall)
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.9, tall)).ravel()
     axis = above.subplots()
-    along = np.arange(n_legs)[:, None] + np.linspace(0, 1, n_points)
+    along = np.arange(n_segments)[:, None] + np.linspace(0, 1, n_points)
     lines = [("interpolation_total", "total loss", COLOURS["posterior"])]
     if has(dataset, "interpolation_time_mean", "observed"):
         lines.append(("interpolation_time_mean", "J", TRUTH))
         axis.axhline(TIME_MEAN_THRESHOLD, color=LIMIT, linestyle="--", linewidth=1.2, label="threshold of J")
     for name, label, colour in lines:
-        axis.plot(along.ravel(), dataset[name].transpose("leg", "point").values.ravel(), "o-", color=colour,
+        axis.plot(along.ravel(), dataset[name].transpose("segment", "point").values.ravel(), "o-", color=colour,
                   markersize=3, label=label)  # fmt: skip
-    ends = dataset.leg_members.transpose("leg", "end").values
+    ends = dataset.segment_members.transpose("segment", "end").values
     stations = [*ends[:, 0], ends[-1, 1]]
-    axis.set_xticks(range(n_legs + 1), [f"member {member}" for member in stations])
-    axis.set(yscale="log", ylabel="loss", xlim=(0, n_legs))
+    axis.set_xticks(range(n_segments + 1), [f"member {member}" for member in stations])
+    axis.set(yscale="log", ylabel="loss", xlim=(0, n_segments))
     tidy(axis)
     axis.legend(frameon=False, fontsize=9, ncols=3)
-    fields = dataset.interpolation_facies.transpose("leg", "point", "y", "x").values
-    for i_leg, row in enumerate(below.subplots(n_legs, len(stops), squeeze=False)):
+    fields = dataset.interpolation_facies.transpose("segment", "point", "y", "x").values
+    for i_segment, row in enumerate(below.subplots(n_segments, len(stops), squeeze=False)):
         for stop, panel in zip(stops, row, strict=True):
-            draw_map(panel, dataset, fields[i_leg, stop], cmap=facies_colours(), vmin=0, vmax=1)
+            draw_map(panel, dataset, fields[i_segment, stop], cmap=facies_colours(), vmin=0, vmax=1)
             panel.set(xticks=[], yticks=[])
             part = stop / max(1, n_points - 1)
-            name = f"{part:.0%} of the way" if 0 < part < 1 else f"member {ends[i_leg, int(part)]}"
+            name = f"{part:.0%} of the arc" if 0 < part < 1 else f"member {ends[i_segment, int(part)]}"
             panel.set_title(name, fontsize=8)
     return figure
 

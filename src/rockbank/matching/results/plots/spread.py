@@ -19,7 +19,7 @@ from rockbank.matching.results.diagnostics import (
     of_members,
     total_loss,
 )
-from rockbank.matching.results.plots.style import COLOURS, LIMIT, TRUTH, compare, last, sheet, to_text
+from rockbank.matching.results.plots.style import COLOURS, LIMIT, TRUTH, compare, last, new_figure, to_text
 from rockbank.plot.figures import tidy
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def draw_loss_histograms(dataset: xr.Dataset) -> Figure | None:
     if not shown:
         return None
     n_rows = -(-len(shown) // 3)
-    figure = sheet(0.3 + 2.5 * n_rows)
+    figure = new_figure(0.3 + 2.5 * n_rows)
     axes = figure.subplots(n_rows, min(3, len(shown)), squeeze=False).ravel()
     for axis, part in zip(axes, shown, strict=False):
         values = np.concatenate(list(known[part].values()))
@@ -84,7 +84,7 @@ def draw_norms(dataset: xr.Dataset) -> Figure | None:
         return None
     n = dataset.sizes["latent"]
     high = 1.05 * max(float(chi2.ppf(0.9999, n)), *(float(each.max()) for each in norms.values() if len(each)))
-    figure = sheet(3.2)
+    figure = new_figure(3.2)
     axis = figure.subplots()
     edges = np.linspace(0, high, 31)
     compare(axis, norms, edges)
@@ -106,7 +106,7 @@ def draw_calibration(dataset: xr.Dataset) -> Figure | None:
     if not has_forecast and not has_observed:
         return None
     n_curves = max(len(forecast_coverage(dataset, name)) for name in ensembles(dataset))
-    figure = sheet(max(3.3, 1.2 + 0.45 * n_curves))
+    figure = new_figure(max(3.3, 1.2 + 0.45 * n_curves))
     axes = list(np.ravel(figure.subplots(1, 2 * has_forecast + has_observed)))
     if has_forecast:
         _draw_coverage(axes.pop(0), dataset)

@@ -21,7 +21,7 @@ OBSERVED, TRUTH, LIMIT = ORANGE, "black", GREEN
 WIDTH = 9.0
 
 
-def sheet(height: float, width: float = WIDTH) -> Figure:
+def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure of a size in inches, as wide as a report shows it."""
     return empty_figure((width, height))
 

@@ -1,0 +1,106 @@
+"""What `rockbank match` is asked for, and the run that it becomes; all that is impossible is refused here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar, cast
+
+from rockbank.core.errors import InputError
+from rockbank.core.files import sha256
+from rockbank.generator.card import CARD
+from rockbank.matching.io.case_file import MatchCase
+from rockbank.matching.io.fingerprint import fingerprints
+from rockbank.matching.methods.table import DEFAULT_METHOD
+from rockbank.matching.problem.objective import Scaling
+from rockbank.matching.run import GENERATOR, Run
+from rockbank.matching.settings import Settings
+from rockbank.mlops import registry
+
+_Value = TypeVar("_Value", str, int)
+MATCHES = Path("matches")
+TERMS = ("flow", "wells")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchRequest:
+    """What the command says; None is the case file's.
+
+    Attributes:
+        generator: NAME@ALIAS or NAME/VERSION.
+        method: one of methods.table.METHODS.
+        members: how many.
+        seed: of all their draws.
+        terms: of the objective, such as "flow,wells".
+        scaling: of its parts.
+        iterations: at most; None is the method's own.
+        name: of the run's folder within MATCHES; None is made of case and method.
+    """
+
+    generator: str | None = None
+    method: str | None = None
+    members: int | None = None
+    seed: int | None = None
+    terms: str = ",".join(TERMS)
+    scaling: str = "posterior"
+    iterations: int | None = None
+    name: str | None = None
+
+
+def prepare(path: Path, case: MatchCase, request: MatchRequest, folder: Path) -> Run:
+    """A run in an empty folder, whose generator fits its case."""
+    reference = _required("generator", request.generator, case.generator, "such as channels@champion")
+    terms = [term.strip() for term in request.terms.split(",") if term.strip()]
+    unknown = [term for term in terms if term not in TERMS]
+    if unknown:
+        raise InputError(f"--terms: got '{unknown[0]}'; known are {list(TERMS)}")
+    settings = Settings(
+        case=_seen_from(folder, path),
+        case_sha256=sha256(path),
+        inputs=fingerprints(case),
+        generator=reference,
+        method=request.method or case.method or DEFAULT_METHOD,
+        members=_required("members", request.members, case.members, "such as 100"),
+        seed=case.seed if request.seed is None else request.seed,
+        flow="flow" in terms,
+        wells="wells" in terms,
+        scaling=cast(Scaling, request.scaling),
+        iterations=request.iterations,
+    )
+    entry, _ = registry.pull(reference, folder / GENERATOR)
+    name, card_sha256 = f"{entry.name}/{entry.version}", sha256(folder / GENERATOR / CARD)
+    run = Run.create(folder, replace(settings, generator=name, generator_sha256=card_sha256))
+    _ = run.objective, run.max_iterations
+    if run.ensemble_method is not None:
+        run.ensemble_method.check(run.objective, run.settings.members)
+    return run
+
+
+def _seen_from(folder: Path, case: Path) -> str:
+    """A project that is cloned or moved takes its runs along with their cases; other case files stay where they are."""
+    folder, case = folder.resolve(), case.resolve()
+    return os.path.relpath(case, folder) if case.is_relative_to(folder.parents[1]) else str(case)
+
+
+def _required(name: str, given: _Value | None, of_case: _Value | None, example: str) -> _Value:
+    value = of_case if given is None else given
+    if value is None:
+        raise InputError(
+            f"--{name}: is given neither here nor in the case file's section 'matching'; give one, {example}"
+        )
+    return value
+
+
+def folder_of(path: Path, case: MatchCase, request: MatchRequest) -> Path:
+    """Of a new run: that of its name, or the next one of its case and method."""
+    if request.name is not None:
+        if not request.name or Path(request.name).name != request.name or request.name.startswith("."):
+            raise InputError(f"--name: got '{request.name}'; give the name of a folder within {MATCHES}")
+        return MATCHES / request.name
+    first = MATCHES / f"{path.stem}-{request.method or case.method or DEFAULT_METHOD}"
+    folder, n = first, 1
+    while folder.exists():
+        n += 1
+        folder = first.with_name(f"{first.name}-{n}")
+    return folder
