@@ -16,11 +16,11 @@ import tifffile
 import yaml
 
 from rockbank.mlops import registry
-from tests.conftest import write_generator
 from tests.docs.blocks import ROOT, Block
 from tests.matching.tiny import write_case, write_tiny_generator
 from tests.pipelines.test_pipeline import CHALLENGER, Clone, shrink
-from tests.serving.conftest import launch
+from tests.serving.processes import launch
+from tests.tiny_generators import write_generator
 
 # Of a user's service, in the pages.
 ADDRESS = "127.0.0.1:8000"
