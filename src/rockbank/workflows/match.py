@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from rockbank.core.errors import InputError
 from rockbank.core.terminal import progress, terminal
 from rockbank.matching.io.case_file import load_match_case
 from rockbank.matching.methods.interface import EnsembleMethod, Progress

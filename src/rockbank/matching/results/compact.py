@@ -57,7 +57,7 @@ def _without_histories(dataset: xr.Dataset) -> xr.Dataset:
 def _in_levels(facies: xr.DataArray) -> xr.DataArray:
     """Rounded, and half a step down, since 0.5 is no sand."""
     step = 1 / N_LEVELS
-    rounded = np.ceil(N_LEVELS * facies - 0.5) * step
+    rounded = facies.copy(data=np.ceil(N_LEVELS * facies.values - 0.5) * step)
     rounded.attrs, rounded.encoding = facies.attrs, {"dtype": "uint8", "scale_factor": step, "_FillValue": _MISSING}
     return rounded
 

@@ -7,6 +7,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from rockbank.matching.problem.observations import QUANTITIES
+from rockbank.matching.problem.point import CERTAIN
 from rockbank.matching.results.calibration import (
     is_held,
     noisy_rank_weights,
