@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 from rockbank.core.terminal import progress
 from rockbank.generator.latents import draw_latents
 from rockbank.matching.methods.es_mda import EsMda
-from rockbank.matching.methods.gauss_newton import GaussNewton
+from rockbank.matching.methods.gauss_newton.method import GaussNewton
 from rockbank.matching.methods.interface import Member, Method
 from rockbank.matching.methods.mcmc import Chain, Gaussian
 from rockbank.matching.methods.state import State

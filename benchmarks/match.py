@@ -26,7 +26,7 @@ import xarray as xr
 from rockbank.core.files import write_json
 from rockbank.core.provenance import git_commit
 from rockbank.core.terminal import progress
-from rockbank.matching.methods.gauss_newton import directions
+from rockbank.matching.methods.gauss_newton.method import directions
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.status import FAILED, RUNNING
 from rockbank.matching.methods.workers import Pool, pool

@@ -21,8 +21,8 @@ import xarray as xr
 
 from rockbank.core.files import write_json
 from rockbank.core.terminal import progress
-from rockbank.matching.methods.gauss_newton import GaussNewton
-from rockbank.matching.methods.trust_region import TrustRegion
+from rockbank.matching.methods.gauss_newton.method import GaussNewton
+from rockbank.matching.methods.gauss_newton.trust_region import TrustRegion
 from rockbank.matching.problem.point import Vector
 from rockbank.matching.results.diagnostics import LOSS_THRESHOLD, loss_history
 from rockbank.matching.results.posterior import read_posterior

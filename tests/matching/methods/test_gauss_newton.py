@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from rockbank.flow.equations.trajectory import NewtonError
-from rockbank.matching.methods.gauss_newton import GaussNewton
-from rockbank.matching.methods.restarts import fit_wells
+from rockbank.matching.methods.gauss_newton.method import GaussNewton
+from rockbank.matching.methods.gauss_newton.restarts import fit_wells
+from rockbank.matching.methods.gauss_newton.trust_region import TrustRegion
 from rockbank.matching.methods.state import State
-from rockbank.matching.methods.trust_region import TrustRegion
 from rockbank.matching.problem.cost import Cost
 from rockbank.testing.small import small_objective
 from tests.matching.linear_gaussian import N_LATENT, LinearGaussian, finished

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rockbank.matching.methods.search_state import SearchState
+from rockbank.matching.methods.gauss_newton.search_state import SearchState
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.status import (
     MAX_ITERATIONS_REACHED,

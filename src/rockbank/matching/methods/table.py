@@ -68,13 +68,13 @@ def _adam(n: int | None, seed: int) -> Method:
 
 
 def _gauss_newton(n: int | None, seed: int) -> Method:
-    from rockbank.matching.methods.gauss_newton import GaussNewton
+    from rockbank.matching.methods.gauss_newton.method import GaussNewton
 
     return GaussNewton(seeks_fit=True, **_limit(n))
 
 
 def _rml(n: int | None, seed: int) -> Method:
-    from rockbank.matching.methods.gauss_newton import GaussNewton
+    from rockbank.matching.methods.gauss_newton.method import GaussNewton
 
     return GaussNewton(seeks_fit=False, **_limit(n))
 

@@ -9,7 +9,7 @@ from dataclasses import astuple, fields
 import numpy as np
 import torch
 
-from rockbank.matching.methods.search_state import n_starts
+from rockbank.matching.methods.gauss_newton.search_state import n_starts
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.status import FAILED
 from rockbank.matching.problem.cost import COST

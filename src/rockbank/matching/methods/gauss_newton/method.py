@@ -8,14 +8,14 @@ import numpy as np
 from jaxtyping import Float
 
 from rockbank.flow.equations.trajectory import NewtonError
-from rockbank.matching.methods.damped_step import Descent
-from rockbank.matching.methods.quadratic_model import QuadraticModel
-from rockbank.matching.methods.restarts import Restarts, with_cost
-from rockbank.matching.methods.search_state import SearchState
+from rockbank.matching.methods.gauss_newton.damped_step import Descent
+from rockbank.matching.methods.gauss_newton.quadratic_model import QuadraticModel
+from rockbank.matching.methods.gauss_newton.restarts import Restarts, with_cost
+from rockbank.matching.methods.gauss_newton.search_state import SearchState
+from rockbank.matching.methods.gauss_newton.stopping import StoppingRule
+from rockbank.matching.methods.gauss_newton.trust_region import TrustRegion
 from rockbank.matching.methods.state import NOTHING_OBSERVED, Record, State
 from rockbank.matching.methods.status import CONVERGED, MAX_ITERATIONS_REACHED, NOISE_LEVEL_REACHED, STUCK
-from rockbank.matching.methods.stopping import StoppingRule
-from rockbank.matching.methods.trust_region import TrustRegion
 from rockbank.matching.problem.cost import Cost
 from rockbank.matching.problem.objective import Objective
 from rockbank.matching.problem.point import Parts, Target, Vector

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.optimize import minimize
 
 from rockbank.flow.equations.trajectory import NewtonError
-from rockbank.matching.methods.search_state import SearchState
+from rockbank.matching.methods.gauss_newton.search_state import SearchState
+from rockbank.matching.methods.gauss_newton.stopping import StoppingRule
 from rockbank.matching.methods.state import Record, State
-from rockbank.matching.methods.stopping import StoppingRule
 from rockbank.matching.problem.cost import Cost
 from rockbank.matching.problem.objective import Objective
 from rockbank.matching.problem.point import Point, Target, Vector

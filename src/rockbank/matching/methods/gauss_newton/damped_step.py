@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rockbank.flow.equations.trajectory import NewtonError
-from rockbank.matching.methods.quadratic_model import QuadraticModel
+from rockbank.matching.methods.gauss_newton.quadratic_model import QuadraticModel
 from rockbank.matching.methods.state import Record
 from rockbank.matching.problem.objective import Objective
 from rockbank.matching.problem.point import Parts, Point, Target, Vector

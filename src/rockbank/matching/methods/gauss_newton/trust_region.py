@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rockbank.matching.methods.damped_step import GOOD_GAIN, Descent, Trial
+from rockbank.matching.methods.gauss_newton.damped_step import GOOD_GAIN, Descent, Trial
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Gauss-Newton in the latent, and the values that its search is made of."""
