@@ -48,7 +48,7 @@ class World:
         for word, other in self.instead.items():
             text = text.replace(word, other)
         shell = ["bash", "-euo", "pipefail", "-c", ROCKBANK + text]
-        command = [sys.executable, "-W", "error", "-c", text] if block.language == "python" else shell
+        command = [sys.executable, "-c", text] if block.language == "python" else shell
         bare = {
             name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", "ROCKBANK_"))
         }

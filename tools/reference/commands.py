@@ -45,7 +45,8 @@ def _below(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...
 
 
 def _usage(command: Any, context: typer.Context) -> str:
-    return command.get_usage(context).removeprefix("Usage: ").replace("\n       ", "\n")
+    usage: str = command.get_usage(context)
+    return usage.removeprefix("Usage: ").replace("\n       ", "\n")
 
 
 def _row(option: Any, context: typer.Context) -> list[str]:

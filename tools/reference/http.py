@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.app import create_app
-from serving.base.settings import Settings
+from serving.base.settings import load_settings
 from tools.reference.tables import code, table
 
 
@@ -28,7 +28,7 @@ def page(root: Path) -> str:
 def openapi() -> dict[str, Any]:
     """The document of a service with the default settings, which is not started."""
     with tempfile.TemporaryDirectory() as folder:
-        document: dict[str, Any] = create_app(Settings(cache=Path(folder) / "cache")).openapi()
+        document: dict[str, Any] = create_app(load_settings(cache=Path(folder) / "cache")).openapi()
     return document
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -77,7 +77,7 @@ def type_name(kind: Any) -> str:
         return f"list of {len(parts)}: {type_name(parts[0])}"
     if origin is tuple:
         return f"list: {type_name(parts[0])}"
-    return _NAMED.get(kind, kind.__name__ if is_dataclass(kind) else str(kind))
+    return _NAMED.get(kind, str(kind))
 
 
 def _comment(comments: dict[tuple[str, ...], str], section: str, key: str) -> str:
