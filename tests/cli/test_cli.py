@@ -29,7 +29,7 @@ def said(*arguments: str | Path) -> str:
 
 @pytest.fixture
 def fails(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs a command that has to fail as a person sees it: exit status 1, and one line of error after any bar."""
+    """Runs a command that has to fail as a person sees it: exit status 1, and lines of errors alone after any bar."""
 
     def run(*arguments: str | Path) -> str:
         monkeypatch.setattr("sys.argv", ["rockbank", *map(str, arguments)])
@@ -39,10 +39,13 @@ def fails(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         assert ended.value.code == 1
         printed = capfd.readouterr()
         assert printed.out == ""
-        *bars, line = printed.err.strip().split("\n")
-        assert line.startswith("error ")
+        lines = printed.err.strip().split("\n")
+        errors = [line for line in lines if line.startswith("error ")]
+        bars = lines[: len(lines) - len(errors)]
+        assert errors
+        assert lines == bars + errors
         assert all("--:--" in bar for bar in bars), printed.err
-        return line
+        return "\n".join(errors)
 
     return run
 

@@ -23,7 +23,7 @@ terminal = Console(stderr=True, highlight=False, soft_wrap=True)
 
 @contextmanager
 def report_user_errors() -> Iterator[None]:
-    """Report what the user can mend in a line on standard error, and exit with status 1; 130 for Ctrl-C.
+    """Report what the user can mend, a line of standard error each, and exit with status 1; 130 for Ctrl-C.
 
     Any other error is a bug, and keeps its traceback.
     """
@@ -33,7 +33,8 @@ def report_user_errors() -> Iterator[None]:
         terminal.print("stopped; nothing is half written, and the same command takes it up again")
         raise SystemExit(130) from interrupt
     except (UserError, OSError) as error:
-        terminal.print(f"[bold red]error[/] {escape(str(error))}")
+        for line in str(error).splitlines():
+            terminal.print(f"[bold red]error[/] {escape(line)}")
         raise SystemExit(1) from error
 
 

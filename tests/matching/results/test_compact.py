@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from rockbank.matching.methods.workers import advance
 from rockbank.matching.results.compact import N_LEVELS, compact
-from rockbank.matching.results.diagnostics import connected, norm_squared_history, table, unseen_cells
+from rockbank.matching.results.diagnostics import connected, norm_squared_history, unseen_cells
 from rockbank.matching.results.posterior import POSTERIOR, posterior, read_posterior, write_posterior
 from rockbank.matching.results.report import to_html
+from rockbank.matching.results.summary import table
 from rockbank.matching.run import Run
 from tests.matching.synthetic import matched
 from tests.matching.tiny import make_run, write_case

@@ -24,7 +24,10 @@ def renamed(dataset: xr.Dataset) -> xr.Dataset:
     dataset = dataset.rename(names)
     if "status" in dataset:
         words = [current_status(str(word)) for word in dataset.status.values]
-        dataset["status"] = dataset.status.copy(data=np.array(words, dtype=object))
+        status = dataset.status.copy(data=np.array(words, dtype=object))
+        # It has the width of the old words, to which a file written again would cut the new ones.
+        status.encoding = {}
+        dataset["status"] = status
     if "history_cost" in dataset and "history_iterations" not in dataset:
         dataset["history_iterations"] = _iterations(dataset)
     return dataset
