@@ -11,11 +11,8 @@ from rockbank.matching.results.diagnostics import ensembles, has, norm_squared_h
 N_LEVELS = 253
 _MISSING = 255
 _FACIES = ("facies", "facies_path", "interpolation_facies")
-# Pictures' lines are thicker, and tables round more. Oil rates are added up in a table's row, and stay as they are.
-_SINGLE = (
-    *("bhp", "water_rate", "simulated"),
-    *(f"history_{name}" for name in ("flow", "wells", "prior", "time_mean", "accuracy", "norm_squared")),
-)
+# Of pictures, whose lines are thicker. Oil rates are added up in a table's row, and stay as they are.
+_SINGLE = ("bhp", "water_rate", "simulated")
 # What the latents and the generator give again, and no report reads.
 _LEFT_OUT = ("permeability", "porosity")
 
@@ -24,9 +21,8 @@ def compact(dataset: xr.Dataset) -> xr.Dataset:
     """A dataset from which the same tables are made as from `dataset`, and the same pictures to the eye.
 
     Facies are rounded to 253 steps, so that unseen_cells counts what is lost at the wells; bottom-hole pressures, water
-    rates, simulated observations and the parts of the objective on the way to single precision. Permeability and
-    porosity are left out. Of the latents on the way those are kept at which a Jacobian was made, and of all |z|^2 in
-    history_norm_squared.
+    rates and simulated observations to single precision. Permeability and porosity are left out. Of the latents on the
+    way those are kept at which a Jacobian was made, and of all |z|^2 in history_norm_squared.
     """
     unseen = np.stack([unseen_cells(dataset, name) for name in ensembles(dataset)])
     meaning = "wells' cells of the wrong facies, so certain that the objective is flat there"
