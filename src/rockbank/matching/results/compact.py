@@ -54,11 +54,11 @@ def _in_levels(facies: xr.DataArray) -> xr.DataArray:
     """Rounded, and half a step down, since 0.5 is no sand."""
     step = 1 / N_LEVELS
     rounded = facies.copy(data=np.ceil(N_LEVELS * facies.values - 0.5) * step)
-    rounded.attrs, rounded.encoding = facies.attrs, {"dtype": "uint8", "scale_factor": step, "_FillValue": _MISSING}
+    rounded.encoding = {"dtype": "uint8", "scale_factor": step, "_FillValue": _MISSING}
     return rounded
 
 
 def _in_single_precision(values: xr.DataArray) -> xr.DataArray:
-    rounded = values.astype("float32").astype(float)
-    rounded.attrs, rounded.encoding = values.attrs, {"dtype": "float32"}
+    rounded = values.copy(data=values.values.astype(np.float32).astype(float))
+    rounded.encoding = {"dtype": "float32"}
     return rounded
