@@ -205,7 +205,7 @@ class TestResultsOnly:
         rows_alone, told_alone = status(run.folder)
         note = told_alone.pop("checkpoints")
         assert note == "none, there are results only: 'report' works, 'resume' needs members/"
-        assert told_alone == told | {"members": "1 spent, 1 failed, 1 running"}
+        assert told_alone == told | {"members": "1 reached its iteration limit, 1 failed, 1 running"}
         # A member that has not begun, which is the last one, has a row without numbers.
         assert rows_alone == [*rows, ("2", "running", "", "", "", "", "")]
         assert "results only" in said("match", "status", run.folder)

@@ -45,7 +45,7 @@ def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
         rows = [_row(run, i, state) for i, state in enumerate(states) if state is not None]
     else:
         dataset = read_posterior(folder)
-        ends = list(zip(dataset.status.values.astype(str), dataset.reason.values.astype(str), strict=True))
+        ends = list(zip(dataset.status.values.tolist(), dataset.reason.values.tolist(), strict=True))
         rows = _rows_of_results(dataset)
     if not run.has_checkpoints:
         note = {"checkpoints": f"none, there are results only: 'report' works, 'resume' needs {MEMBERS}/"}
@@ -73,7 +73,7 @@ def _rows_of_results(dataset: xr.Dataset) -> list[tuple[str, ...]]:
     totals = loss_history(dataset)
     iterations = dataset.history_iterations.transpose("member", "iterate").values
     rows: list[tuple[str, ...]] = []
-    for i, status in enumerate(dataset.status.values.astype(str)):
+    for i, status in enumerate(dataset.status.values.tolist()):
         known = np.flatnonzero(np.isfinite(totals[i]))
         if not len(known):
             rows.append((str(i), status_in_words(status), "", "", "", "", ""))
