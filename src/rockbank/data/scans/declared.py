@@ -47,6 +47,12 @@ def check_declared(path: Path, shape: tuple[int, ...], dtype: Any, voxels_max: i
         )
 
 
+def in_three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Slices, rows, columns: an image is one slice."""
+    slices, rows, columns = (1, *shape)[-3:]
+    return slices, rows, columns
+
+
 def refuse_nan(path: Path, voxels: np.ndarray) -> None:
     """Raise VolumeError where a voxel is NaN or infinite."""
     if voxels.dtype.kind != "f":

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.declared import check_declared, decoding
+from rockbank.data.scans.declared import check_declared, in_three
+from rockbank.data.scans.source import Source
 
 
-def read_hdf5(path: Path, name: str | None, voxels_max: int) -> np.ndarray:
-    """The voxels of the data set `name`, or of the only one, of an HDF5 file."""
-    with decoding(path, "an HDF5 file"), h5py.File(path, "r") as file:
+@contextmanager
+def open_hdf5(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Source]:
+    """The data set that is named, or the only one, of an HDF5 file."""
+    with h5py.File(path, "r") as file:
         found: dict[str, h5py.Dataset] = {}
 
         def visit(key: str, item: h5py.Dataset | h5py.Group) -> None:
@@ -21,10 +25,10 @@ def read_hdf5(path: Path, name: str | None, voxels_max: int) -> np.ndarray:
                 found[key] = item
 
         file.visititems(visit)
-        if name is not None:
-            if name.strip("/") not in found:
-                raise VolumeError(f"{path}: no data set '{name}'; it holds {sorted(found)}")
-            chosen = found[name.strip("/")]
+        if dataset is not None:
+            if dataset.strip("/") not in found:
+                raise VolumeError(f"{path}: no data set '{dataset}'; it holds {sorted(found)}")
+            chosen = found[dataset.strip("/")]
         else:
             volumes = [each for each in found.values() if each.ndim in (2, 3)]
             if len(volumes) != 1:
@@ -35,4 +39,10 @@ def read_hdf5(path: Path, name: str | None, voxels_max: int) -> np.ndarray:
         if chosen.is_virtual or chosen.external:
             raise VolumeError(f"{path}: '{chosen.name}' lies in other files; copy it into one")
         check_declared(path, chosen.shape, chosen.dtype, voxels_max)
-        return np.asarray(chosen[()])
+        native = chosen.dtype.newbyteorder("=")
+
+        def read(start: int, stop: int) -> np.ndarray:
+            block = chosen[start:stop] if chosen.ndim == 3 else chosen[()][None]
+            return np.asarray(block).astype(native, copy=False)
+
+        yield Source(path=path, shape=in_three(chosen.shape), dtype=native, read=read)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.declared import check_declared
+from rockbank.data.scans.declared import check_declared, in_three
+from rockbank.data.scans.source import Source, slices_at
 
 
-def read_raw(path: Path, voxels_max: int) -> tuple[np.ndarray, float | None]:
-    """The voxels of a raw file, and the voxel size (m) of its JSON side-car if that names one."""
+@contextmanager
+def open_raw(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Source]:
+    """A raw file, by its JSON side-car, which has the voxel size (m) where that is known."""
     side_car = path.with_suffix(".json")
     wanted = 'write {"shape": [slices, rows, columns], "dtype": "uint16", "byte_order": "little", "voxel_size": 6e-8}'
     if not side_car.is_file():
@@ -32,4 +36,10 @@ def read_raw(path: Path, voxels_max: int) -> tuple[np.ndarray, float | None]:
         raise VolumeError(
             f"{path}: {path.stat().st_size} bytes where {shape} of {dtype.name} needs {needed}; correct {side_car.name}"
         )
-    return np.fromfile(path, dtype).reshape(shape), voxel_size
+    yield Source(
+        path=path,
+        shape=in_three(shape),
+        dtype=dtype.newbyteorder("="),
+        voxel_size=voxel_size,
+        read=slices_at(path, 0, in_three(shape), dtype),
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,25 @@ from jaxtyping import Shaped
 
 from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.declared import refuse_nan
-from rockbank.data.scans.hdf5 import read_hdf5
-from rockbank.data.scans.npy import read_npy
-from rockbank.data.scans.png import read_png
-from rockbank.data.scans.raw import read_raw
-from rockbank.data.scans.tiff import read_tiff
+from rockbank.data.scans.folder import open_folder
+from rockbank.data.scans.hdf5 import open_hdf5
+from rockbank.data.scans.npy import open_npy
+from rockbank.data.scans.png import open_png
+from rockbank.data.scans.raw import open_raw
+from rockbank.data.scans.source import Format, Source, opened
+from rockbank.data.scans.tiff import open_tiff
 
-SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".h5", ".hdf5", ".raw")
+TIFF = Format(kind="a TIFF", open=open_tiff)
+HDF5 = Format(kind="an HDF5 file", open=open_hdf5)
+FORMATS = {
+    ".tif": TIFF,
+    ".tiff": TIFF,
+    ".png": Format(kind="a PNG", open=open_png),
+    ".npy": Format(kind="an npy file", open=open_npy),
+    ".h5": HDF5,
+    ".hdf5": HDF5,
+    ".raw": Format(kind="a raw file", open=open_raw),
+}
 # 2^31 voxels are 1290^3; more than that is cut before it is added, as everything here is done in memory.
 VOXELS_MAX = 2**31
 
@@ -35,8 +48,9 @@ class Scan:
     voxel_size: float | None
 
 
-def read_scan(path: Path, *, dataset: str | None = None, voxels_max: int = VOXELS_MAX) -> Scan:
-    """Read a volume from a TIFF (single or multi-page), PNG, npy, HDF5 or raw file, or from a folder of slices.
+@contextmanager
+def open_scan(path: Path, *, dataset: str | None = None, voxels_max: int = VOXELS_MAX) -> Iterator[Source]:
+    """Open a volume, of which nothing but the header is read: a file of a format in FORMATS, or a folder of slices.
 
     Args:
         path: the file; for `NAME.raw` a side-car `NAME.json` with shape, dtype and, where they are known, byte_order
@@ -46,29 +60,28 @@ def read_scan(path: Path, *, dataset: str | None = None, voxels_max: int = VOXEL
         voxels_max: a file that declares more is not decoded.
 
     Raises:
-        VolumeError: for a file that is absent, unreadable, colour, too small, too large, of a wrong type or number
-            of dimensions, or that holds NaN, naming the file and the remedy.
+        VolumeError: for a file that is absent, unreadable, colour, too small, too large, or of a wrong type or number
+            of dimensions, naming the file and the remedy.
     """
     if path.is_dir():
-        return _read_folder(path, voxels_max)
+        with open_folder(path, voxels_max, open_scan, FORMATS) as source:
+            yield source
+        return
     if not path.is_file():
         raise VolumeError(f"{path}: no such file or folder; check the path")
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise VolumeError(f"{path}: unknown suffix '{path.suffix}'; known are {list(SUFFIXES)}, convert it to one")
-    voxel_size = None
-    if suffix in (".tif", ".tiff"):
-        voxels = read_tiff(path, voxels_max)
-    elif suffix == ".png":
-        voxels = read_png(path, voxels_max)
-    elif suffix == ".npy":
-        voxels = read_npy(path, voxels_max)
-    elif suffix == ".raw":
-        voxels, voxel_size = read_raw(path, voxels_max)
-    else:
-        voxels = read_hdf5(path, dataset, voxels_max)
-    refuse_nan(path, voxels)
-    return Scan(voxels=voxels.reshape((-1, *voxels.shape[-2:])), voxel_size=voxel_size)
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise VolumeError(f"{path}: unknown suffix '{path.suffix}'; known are {list(FORMATS)}, convert it to one")
+    with opened(form, path, dataset, voxels_max) as source:
+        yield source
+
+
+def read_scan(path: Path, *, dataset: str | None = None, voxels_max: int = VOXELS_MAX) -> Scan:
+    """The whole of a volume, with arguments and errors of `open_scan`; NaN and infinite values are errors as well."""
+    with open_scan(path, dataset=dataset, voxels_max=voxels_max) as source:
+        voxels = source.read(0, source.shape[0])
+        refuse_nan(path, voxels)
+        return Scan(voxels=voxels, voxel_size=source.voxel_size)
 
 
 def read_volume(
@@ -76,24 +89,3 @@ def read_volume(
 ) -> Shaped[np.ndarray, "slices rows columns"]:
     """The voxels of `read_scan`; a two-dimensional image is a volume of one slice."""
     return read_scan(path, dataset=dataset, voxels_max=voxels_max).voxels
-
-
-def _read_folder(path: Path, voxels_max: int) -> Scan:
-    files = sorted(
-        (each for each in path.iterdir() if each.suffix.lower() in SUFFIXES and not each.name.startswith(".")),
-        key=lambda each: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", each.name)],
-    )
-    if not files:
-        raise VolumeError(f"{path}: holds no slices; known suffixes are {list(SUFFIXES)}")
-    slices: list[np.ndarray] = []
-    for file in files:
-        scan = read_scan(file, voxels_max=max(1, voxels_max // len(files)))
-        if len(scan.voxels) != 1:
-            raise VolumeError(f"{file}: has {len(scan.voxels)} slices, in a folder of single ones; add the file itself")
-        if slices and (scan.voxels.shape[1:], scan.voxels.dtype) != (slices[0].shape, slices[0].dtype):
-            raise VolumeError(
-                f"{file}: {scan.voxels.shape[1:]} of {scan.voxels.dtype}, but {files[0].name} is {slices[0].shape} of "
-                f"{slices[0].dtype}; the slices of one volume are alike: crop them, or move it elsewhere"
-            )
-        slices.append(scan.voxels[0])
-    return Scan(voxels=np.stack(slices), voxel_size=None)

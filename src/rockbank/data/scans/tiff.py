@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.declared import AGAIN, AS_GREY, check_declared, decoding
+from rockbank.data.scans.declared import AGAIN, AS_GREY, check_declared, in_three
+from rockbank.data.scans.source import Source
 
 
-def read_tiff(path: Path, voxels_max: int) -> np.ndarray:
-    """The voxels of a TIFF, whose pages are slices."""
-    with decoding(path, "a TIFF"), tifffile.TiffFile(path) as tiff:
+@contextmanager
+def open_tiff(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Source]:
+    """A TIFF, whose pages are slices."""
+    with tifffile.TiffFile(path) as tiff:
         if len(tiff.series) != 1:
             raise VolumeError(
                 f"{path}: its pages are not alike ({len(tiff.series)} kinds); keep only those of the scan"
@@ -32,10 +34,12 @@ def read_tiff(path: Path, voxels_max: int) -> np.ndarray:
         shape = tuple(length for length in series.shape[:-2] if length != 1) + series.shape[-2:]
         check_declared(path, shape, page.dtype, voxels_max)
         _refuse_truncated(path, tiff)
-        # tifffile decodes LZW and the like only with a package of codecs; Pillow brings its own.
-        if page.compression not in (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.ADOBE_DEFLATE):
-            return _decode_pages(path, shape)
-        return np.asarray(series.asarray()).reshape(shape)
+        three = in_three(shape)
+
+        def read(start: int, stop: int) -> np.ndarray:
+            return np.asarray(series.asarray()).reshape(three)[start:stop]
+
+        yield Source(path=path, shape=three, dtype=page.dtype.newbyteorder("="), read=read)
 
 
 def _refuse_truncated(path: Path, tiff: tifffile.TiffFile) -> None:
@@ -51,12 +55,3 @@ def _refuse_truncated(path: Path, tiff: tifffile.TiffFile) -> None:
     file.seek(start + form.tagnosize + n_tags * form.tagsize)
     if file.read(form.offsetsize) != bytes(form.offsetsize):
         raise VolumeError(f"{path}: truncated after {len(tiff.pages)} pages; {AGAIN}")
-
-
-def _decode_pages(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    pages = []
-    with Image.open(path) as image:
-        for i_page in range(math.prod(shape[:-2])):
-            image.seek(i_page)
-            pages.append(np.asarray(image))
-    return np.stack(pages).reshape(shape)
