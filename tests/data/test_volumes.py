@@ -186,7 +186,7 @@ def test_a_side_car_gives_the_voxel_size(tmp_path: Path) -> None:
     GREY.tofile(tmp_path / "a.raw")
     (tmp_path / "a.json").write_text(json.dumps({"shape": GREY.shape, "dtype": "uint8", "voxel_size": 5e-8}))
     assert add([tmp_path / "a.raw"], tmp_path / "data", voxel_size=None)[0].voxel_size == 5e-8
-    with pytest.raises(VolumeError, match="its side-car has voxels of 5e-08 m, but 6e-08 m was given"):
+    with pytest.raises(VolumeError, match="it declares voxels of 5e-08 m, but 6e-08 m was given"):
         add([tmp_path / "a.raw"], tmp_path / "other", voxel_size=6e-8)
 
 

@@ -23,6 +23,7 @@ from rockbank.data.manifest import (
     load_manifest,
     save_manifest,
 )
+from rockbank.data.scans.declared import ALIKE
 from rockbank.data.scans.reader import Scan, read_scan, read_volume
 
 __all__ = ["add_volumes", "load_manifest", "normalise", "read_volume", "read_volumes"]
@@ -173,9 +174,9 @@ def _names(paths: Sequence[Path], folder: Path, existing: Sequence[VolumeEntry],
 def _voxel_size(path: Path, scan: Scan, given: float | None) -> float:
     if given is None and scan.voxel_size is None:
         raise VolumeError(f"{path}: its voxel size is not known; give it in metres, such as --voxel-size 60e-9")
-    if given is not None and scan.voxel_size is not None and not math.isclose(given, scan.voxel_size, rel_tol=1e-6):
+    if given is not None and scan.voxel_size is not None and not math.isclose(given, scan.voxel_size, rel_tol=ALIKE):
         raise VolumeError(
-            f"{path}: its side-car has voxels of {scan.voxel_size:g} m, but {given:g} m was given; correct one of them"
+            f"{path}: it declares voxels of {scan.voxel_size:g} m, but {given:g} m was given; correct one of them"
         )
     return float(given if given is not None else scan.voxel_size or 0.0)
 

@@ -17,10 +17,12 @@ from PIL import Image
 
 from rockbank.data.manifest import VolumeError
 
-KINDS = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f4", "<f8")
+KINDS = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f2", "<f4", "<f8")
 SIDE_MIN = 32
 # A scan has noise, which no codec squeezes 100-fold; a bomb of zeros goes down 1000-fold.
 INFLATION_MAX = 100
+# Metadata are rounded: ImageJ keeps six digits.
+ALIKE = 1e-3
 SMALL_ENOUGH = 2**26
 AS_GREY = "save it as grey values in one channel"
 AGAIN = "copy or export it again"
@@ -51,6 +53,23 @@ def in_three(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Slices, rows, columns: an image is one slice."""
     slices, rows, columns = (1, *shape)[-3:]
     return slices, rows, columns
+
+
+def cubic(path: Path, x: float | None, y: float | None, z: float | None) -> float | None:
+    """The side of a voxel (m) of which some lengths are declared, or None.
+
+    Raises:
+        VolumeError: where they differ, or where one is no length.
+    """
+    sizes = {axis: size for axis, size in zip("xyz", (x, y, z), strict=True) if size is not None}
+    spelt = ", ".join(f"{axis} {size:g}" for axis, size in sizes.items())
+    if not all(math.isfinite(size) and size > 0 for size in sizes.values()):
+        raise VolumeError(f"{path}: declares voxels of {spelt} m; correct its metadata")
+    if "x" not in sizes:
+        return None
+    if not all(math.isclose(size, sizes["x"], rel_tol=ALIKE) for size in sizes.values()):
+        raise VolumeError(f"{path}: its voxels are no cubes ({spelt} m); resample it")
+    return sizes["x"]
 
 
 def refuse_nan(path: Path, voxels: np.ndarray) -> None:

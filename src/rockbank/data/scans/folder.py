@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -29,9 +30,12 @@ def open_folder(path: Path, voxels_max: int, open_file: OpenFile, suffixes: Coll
     )
     if not files:
         raise VolumeError(f"{path}: holds no slices; known suffixes are {list(suffixes)}")
-    each_max = max(1, voxels_max // len(files))
-    with open_file(files[0], voxels_max=each_max) as first:
+    with open_file(files[0], voxels_max=voxels_max) as first:
+        if set(files) == set(first.parts):
+            yield replace(first, path=path)
+            return
         dtype, (_, rows, columns) = first.dtype, first.shape
+    each_max = max(1, voxels_max // len(files))
     for file in files:
         with open_file(file, voxels_max=each_max) as source:
             if source.shape[0] != 1:

@@ -18,7 +18,7 @@ from rockbank.data.scans.npy import open_npy
 from rockbank.data.scans.png import open_png
 from rockbank.data.scans.raw import open_raw
 from rockbank.data.scans.source import Format, Source, opened
-from rockbank.data.scans.tiff import open_tiff
+from rockbank.data.scans.tiff.file import open_tiff
 
 TIFF = Format(kind="a TIFF", open=open_tiff)
 HDF5 = Format(kind="an HDF5 file", open=open_hdf5)

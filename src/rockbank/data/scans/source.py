@@ -15,6 +15,9 @@ from jaxtyping import Shaped
 from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.declared import AGAIN, decoding
 
+# The slices from start up to but without stop, in native byte order.
+ReadSlices = Callable[[int, int], Shaped[np.ndarray, "slices rows columns"]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -26,6 +29,7 @@ class Source:
         dtype: of the voxels, in native byte order.
         voxel_size: metres, where the file says it; an opener refuses voxels that are no cubes.
         nodata: the value that the file declares to be no data.
+        parts: files that are part of this volume, where it lies in several.
         read: the slices from start up to but without stop.
     """
 
@@ -34,7 +38,8 @@ class Source:
     dtype: np.dtype
     voxel_size: float | None = None
     nodata: float | None = None
-    read: Callable[[int, int], Shaped[np.ndarray, "slices rows columns"]]
+    parts: tuple[Path, ...] = ()
+    read: ReadSlices
 
 
 class Opener(Protocol):
@@ -58,9 +63,7 @@ class Format:
     needs: str | None = None
 
 
-def slices_at(
-    path: Path, offset: int, shape: tuple[int, int, int], dtype: np.dtype
-) -> Callable[[int, int], Shaped[np.ndarray, "slices rows columns"]]:
+def slices_at(path: Path, offset: int, shape: tuple[int, int, int], dtype: np.dtype) -> ReadSlices:
     """Reads slices of bare values, one after another from `offset` bytes on; those of `dtype` become native."""
     slice_bytes = math.prod(shape[1:]) * dtype.itemsize
 

@@ -1,0 +1,1 @@
+"""TIFF, whose files are chains of pages, with descriptions in several dialects."""
