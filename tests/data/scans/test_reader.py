@@ -89,10 +89,16 @@ def test_a_data_set_of_an_hdf5_file_can_be_named(tmp_path) -> None:
 
 
 def test_a_folder_of_slices_is_one_volume_in_the_order_of_its_numbers(tmp_path) -> None:
-    for i, each in zip((8, 9, 10, 99, 100), GREY, strict=True):
+    for i, each in zip(range(8, 13), GREY, strict=True):
         tifffile.imwrite(tmp_path / f"slice{i}.tif", each.astype(np.uint8))
     (tmp_path / "notes.txt").write_text("taken in May")
     assert np.array_equal(read_volume(tmp_path), GREY)
+
+
+def test_a_data_set_is_named_only_where_a_file_has_several(tmp_path) -> None:
+    np.save(tmp_path / "a.npy", GREY.astype(np.uint8))
+    with pytest.raises(VolumeError, match="an npy file has no data sets to name, got 'grey'"):
+        read_volume(tmp_path / "a.npy", dataset="grey")
 
 
 def png_header(columns: int, rows: int) -> bytes:

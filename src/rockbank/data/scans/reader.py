@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from rockbank.data.scans.source import Format, Source, opened
 from rockbank.data.scans.tiff.file import open_tiff
 
 TIFF = Format(kind="a TIFF", open=open_tiff)
-HDF5 = Format(kind="an HDF5 file", open=open_hdf5)
+HDF5 = Format(kind="an HDF5 file", open=open_hdf5, has_datasets=True)
 FORMATS = {
     ".tif": TIFF,
     ".tiff": TIFF,
@@ -49,22 +50,26 @@ class Scan:
 
 
 @contextmanager
-def open_scan(path: Path, *, dataset: str | None = None, voxels_max: int = VOXELS_MAX) -> Iterator[Source]:
+def open_scan(
+    path: Path, *, dataset: str | None = None, voxels_max: int = VOXELS_MAX, allow_gaps: bool = False
+) -> Iterator[Source]:
     """Open a volume, of which nothing but the header is read: a file of a format in FORMATS, or a folder of slices.
 
     Args:
         path: the file; for `NAME.raw` a side-car `NAME.json` with shape, dtype and, where they are known, byte_order
-            ("little" or "big") and voxel_size (m); or a folder whose files are the slices, in the order of their
-            names with numbers read as numbers.
+            ("little" or "big") and voxel_size (m); or a folder whose files are the slices, in the order of the numbers
+            in their names.
         dataset: which data set of an HDF5 file; not needed where it holds only one of two or three dimensions.
         voxels_max: a file that declares more is not decoded.
+        allow_gaps: whether numbers may be missing from the names of a folder's slices.
 
     Raises:
         VolumeError: for a file that is absent, unreadable, colour, too small, too large, or of a wrong type or number
             of dimensions, naming the file and the remedy.
     """
     if path.is_dir():
-        with open_folder(path, voxels_max, open_scan, FORMATS) as source:
+        open_file = partial(open_scan, dataset=dataset)
+        with open_folder(path, voxels_max, open_file, FORMATS, allow_gaps=allow_gaps) as source:
             yield source
         return
     if not path.is_file():
@@ -72,6 +77,8 @@ def open_scan(path: Path, *, dataset: str | None = None, voxels_max: int = VOXEL
     form = FORMATS.get(path.suffix.lower())
     if form is None:
         raise VolumeError(f"{path}: unknown suffix '{path.suffix}'; known are {list(FORMATS)}, convert it to one")
+    if dataset is not None and not form.has_datasets:
+        raise VolumeError(f"{path}: {form.kind} has no data sets to name, got '{dataset}'; leave the data set out")
     with opened(form, path, dataset, voxels_max) as source:
         yield source
 

@@ -55,11 +55,13 @@ class Format:
     Attributes:
         kind: what they are, such as "a TIFF", for errors.
         open: of the format's module.
+        has_datasets: whether a file holds several, of which one is named.
         needs: the extra that its libraries are in, where that is one.
     """
 
     kind: str
     open: Opener
+    has_datasets: bool = False
     needs: str | None = None
 
 
