@@ -14,7 +14,7 @@ from jaxtyping import Shaped
 from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.declared import refuse_nan
 from rockbank.data.scans.folder import open_folder
-from rockbank.data.scans.hdf5 import open_hdf5
+from rockbank.data.scans.hdf5.file import open_hdf5
 from rockbank.data.scans.npy import open_npy
 from rockbank.data.scans.png import open_png
 from rockbank.data.scans.raw import open_raw
@@ -22,7 +22,7 @@ from rockbank.data.scans.source import Format, Source, opened
 from rockbank.data.scans.tiff.file import open_tiff
 
 TIFF = Format(kind="a TIFF", open=open_tiff)
-HDF5 = Format(kind="an HDF5 file", open=open_hdf5, has_datasets=True)
+HDF5 = Format(kind="an HDF5 file", open=open_hdf5, has_datasets=True, needs="scans")
 FORMATS = {
     ".tif": TIFF,
     ".tiff": TIFF,
