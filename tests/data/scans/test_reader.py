@@ -78,6 +78,17 @@ def test_a_big_endian_raw_file_is_read_with_its_voxel_size(tmp_path) -> None:
     assert scan.voxel_size == 6e-8
 
 
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8"])
+def test_a_raw_file_is_read_by_its_type_byte_order_and_offset(tmp_path, kind: str, order: str) -> None:
+    sign = {"little": "<", "big": ">"}[order]
+    values = GREY.astype(f"{sign}{kind}")
+    for about in ({"dtype": f"{sign}{kind}"}, {"dtype": kind, "byte_order": order}):
+        (tmp_path / "a.raw").write_bytes(bytes(512) + values.tobytes())
+        (tmp_path / "a.json").write_text(json.dumps({"shape": values.shape, "offset": 512, **about}))
+        assert np.array_equal(read_volume(tmp_path / "a.raw"), values)
+
+
 def test_a_data_set_of_an_hdf5_file_can_be_named(tmp_path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["dark"], file["grey"] = GREY[0], GREY.astype(np.uint8)
@@ -197,6 +208,18 @@ def test_the_limit_on_voxels_comes_before_decoding(tmp_path) -> None:
         ('{"shape": [5, 40, 48]}', "cannot be understood"),
         ('{"shape": [5, 40, 48], "dtype": "grey"}', "cannot be understood"),
         ('{"shape": [5, 40, 48], "dtype": "uint8", "byte_order": "odd"}', "cannot be understood"),
+        (
+            '{"shape": [5, 40, 48], "dtype": "uint8", "byteorder": "big"}',
+            r"unknown keys \['byteorder'\]; known are \['shape'",
+        ),
+        (
+            '{"shape": [5, 40, 24], "dtype": ">u2", "byte_order": "little"}',
+            "another byte order than byte_order 'little'",
+        ),
+        ('{"shape": [5, 40, 48.5], "dtype": "uint8"}', "not of integers"),
+        ('{"shape": [5, 40, 48], "dtype": "uint8", "offset": -1}', "offset -1; use the number of bytes"),
+        ('{"shape": [5, 40, 48], "dtype": "uint8", "offset": 512}', "behind a header of 512 needs 10112"),
+        ('{"shape": [5, 40, 48], "dtype": "uint8", "voxel_size": 0}', "voxel_size 0; use metres"),
         ("[]", "cannot be understood"),
         ("{", "cannot be understood"),
         ('{"shape": [-5, -40, 48], "dtype": "uint8"}', "too small"),
