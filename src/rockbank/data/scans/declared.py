@@ -72,16 +72,6 @@ def cubic(path: Path, x: float | None, y: float | None, z: float | None) -> floa
     return sizes["x"]
 
 
-def refuse_nan(path: Path, voxels: np.ndarray) -> None:
-    """Raise VolumeError where a voxel is NaN or infinite."""
-    if voxels.dtype.kind != "f":
-        return
-    for i_slice, each in enumerate(voxels.reshape((-1, *voxels.shape[-2:]))):
-        n_bad = int(np.count_nonzero(~np.isfinite(each)))
-        if n_bad:
-            raise VolumeError(f"{path}: {n_bad} voxels of slice {i_slice} are NaN or infinite; fill or crop them")
-
-
 @contextmanager
 def decoding(path: Path, kind: str) -> Iterator[None]:
     """Every way in which a decoder fails, as one error that names the file; its own chatter is kept silent."""
