@@ -157,7 +157,7 @@ BAD_FILES = {
         tiff_bytes(np.zeros((80, 1024, 1024), np.uint8), compression="zlib", rowsperstrip=1024),
         "which no scan does",
     ),
-    "half.png": (png_bytes(Image.fromarray(BYTES[0]))[:900], "cannot be read as a PNG"),
+    "half.png": (png_bytes(Image.fromarray(BYTES[0]))[:900], "its pixels are 852 bytes where its header needs 1960"),
     "text.png": (b"no picture either", "not a PNG"),
     "colour.png": (png_bytes(Image.fromarray(COLOUR)), "not grey"),
     "palette.png": (png_bytes(Image.fromarray(BYTES[0]).convert("P")), "not grey"),

@@ -130,10 +130,10 @@ def edited(path: Path, code: int, value: int | Sequence[int]) -> None:
     [
         (279, 0, "strip 0 of page 0 was never written"),
         (273, 0, "strip 0 of page 0 was never written"),
-        (279, 1000, "page 0 has 1000 bytes where"),
-        (258, 8, "page 0 has 3840 bytes where"),
-        (256, 40, "page 0 has 3840 bytes where"),
-        (257, 36, "page 0 has 3840 bytes where"),
+        (279, 1000, "strip 0 of page 0 has 1000 bytes where"),
+        (258, 8, "strip 0 of page 0 has 3840 bytes where"),
+        (256, 40, "strip 0 of page 0 has 3840 bytes where"),
+        (257, 36, "strip 0 of page 0 has 3840 bytes where"),
         (262, 0, "zero is white"),
         (339, 6, "unknown sample format"),
     ],
@@ -152,7 +152,7 @@ def test_a_compressed_page_whose_tags_and_data_disagree_is_refused(tmp_path, com
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, voxels_of("uint16", (40, 48)), compression=compression, rowsperstrip=40, metadata=None)
     edited(path, code, {256: 46, 257: 38, 258: 8}[code])
-    with pytest.raises(VolumeError, match="first strip of page 0 has 3840 bytes"):
+    with pytest.raises(VolumeError, match="strip 0 of page 0 unpacks to 3840 bytes"):
         read_volume(path)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import struct
+import tokenize
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +94,8 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
         SyntaxError,
         EOFError,
         struct.error,
+        zlib.error,
+        tokenize.TokenError,
         IndexError,
         KeyError,
         TypeError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -15,7 +16,14 @@ from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.declared import AGAIN, check_declared, in_three
 from rockbank.data.scans.source import ReadSlices, Source, slices_at
 from rockbank.data.scans.tiff.ome import OmePixels, read_ome
-from rockbank.data.scans.tiff.pages import check_alike, check_chain, check_first_strip, check_grey, check_whole
+from rockbank.data.scans.tiff.pages import (
+    check_alike,
+    check_chain,
+    check_disjoint,
+    check_grey,
+    check_lengths,
+    check_whole,
+)
 from rockbank.data.scans.tiff.stack import is_contiguous_stack, outer_shape
 from rockbank.data.scans.tiff.units import declared_nodata, declared_voxel_size
 
@@ -37,7 +45,9 @@ def open_tiff(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sour
             parts = _check_set(path, page, ome)
             read = _set_reader(path, ome)
         elif is_contiguous_stack(tiff, shape[0]):
-            read = slices_at(path, page.dataoffsets[0], shape, stored)
+            start = page.dataoffsets[0]
+            check_disjoint(path, tiff, [(start, start + math.prod(shape) * stored.itemsize)])
+            read = slices_at(path, start, shape, stored)
         else:
             _check_pages(path, tiff, page)
             read = _page_reader(tiff, page)
@@ -53,11 +63,14 @@ def open_tiff(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sour
 
 
 def _check_pages(path: Path, tiff: tifffile.TiffFile, first: tifffile.TiffPage) -> None:
+    data = []
     for page in tiff.pages:
         assert isinstance(page, tifffile.TiffPage)
         check_alike(path, page, first)
         check_whole(path, page)
-    check_first_strip(path, first)
+        data += [(at, at + n) for at, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    check_disjoint(path, tiff, data)
+    check_lengths(path, first)
 
 
 def _page_reader(tiff: tifffile.TiffFile, first: tifffile.TiffPage) -> ReadSlices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import tifffile
@@ -75,32 +76,62 @@ def check_whole(path: Path, page: tifffile.TiffPage) -> None:
             raise VolumeError(f"{path}: strip {i} of page {page.index} was never written; {AGAIN}")
         if offset + count > size:
             raise VolumeError(f"{path}: truncated, page {page.index} ends beyond its {size} bytes; {AGAIN}")
-    if page.compression == COMPRESSION.NONE:
-        needed, most = _bytes_between(page)
-        if not needed <= sum(counts) <= most:
+        if page.compression == COMPRESSION.NONE and count not in _lengths(page, i):
             raise VolumeError(
-                f"{path}: page {page.index} has {sum(counts)} bytes where {page.shape} of {page.bitspersample} bits "
-                f"needs {needed}; {AGAIN}"
+                f"{path}: strip {i} of page {page.index} has {count} bytes where {page.shape} of {page.bitspersample} "
+                f"bits needs {_lengths(page, i)[0]}; {AGAIN}"
             )
 
 
-def check_first_strip(path: Path, page: tifffile.TiffPage) -> None:
-    """Raise VolumeError where the first strip or tile decompresses to another length than the tags declare.
+def check_lengths(path: Path, page: tifffile.TiffPage) -> None:
+    """Raise VolumeError where the first or last strip or tile decompresses to another length than the tags declare.
 
     Shorter ones are errors of tifffile too; of longer ones, as wrong tags make them, it takes the beginning.
     """
     if page.compression not in LOSSLESS or page.compression == COMPRESSION.NONE:
         return
     file = page.parent.filehandle
-    file.seek(page.dataoffsets[0])
-    unpacked = len(tifffile.TIFF.DECOMPRESSORS[page.compression](file.read(page.databytecounts[0])))
-    rows = min(page.chunks[-2], page.imagelength) if not page.is_tiled else page.chunks[-2]
-    needed = math.prod(page.chunks[:-2]) * rows * _row_bytes(page, page.chunks[-1])
-    if unpacked != needed:
-        raise VolumeError(
-            f"{path}: the first strip of page {page.index} has {unpacked} bytes where {rows} rows of "
-            f"{page.chunks[-1]} pixels of {page.bitspersample} bits need {needed}; {AGAIN}"
-        )
+    for i in {0, len(page.dataoffsets) - 1}:
+        file.seek(page.dataoffsets[i])
+        n = len(tifffile.TIFF.DECOMPRESSORS[page.compression](file.read(page.databytecounts[i])))
+        if n not in _lengths(page, i):
+            raise VolumeError(
+                f"{path}: strip {i} of page {page.index} unpacks to {n} bytes where {page.shape} of "
+                f"{page.bitspersample} bits needs {_lengths(page, i)[0]}; {AGAIN}"
+            )
+
+
+def check_disjoint(path: Path, tiff: tifffile.TiffFile, data: Sequence[tuple[int, int]]) -> None:
+    """Raise VolumeError where data lie over each other, or over the directories of the file.
+
+    Args:
+        path: of the file.
+        tiff: it.
+        data: offsets of their beginnings and ends.
+    """
+    form = tiff.tiff
+    parts = [(0, form.offsetsize + 4, False)]
+    for page in tiff.pages:
+        assert isinstance(page, tifffile.TiffPage)
+        n_bytes = form.tagnosize + len(page.tags) * form.tagsize + form.offsetsize
+        parts.append((page.offset, page.offset + n_bytes, False))
+        parts += [(tag.valueoffset, tag.valueoffset + tag.valuebytecount, False) for tag in page.tags]
+    parts += [(*part, True) for part in data]
+    reached = {False: 0, True: 0}
+    for start, end, is_data in sorted(parts):
+        if start < (max(reached.values()) if is_data else reached[True]):
+            raise VolumeError(f"{path}: what starts at byte {start} lies over other data; {AGAIN}")
+        reached[is_data] = max(reached[is_data], end)
+
+
+def _lengths(page: tifffile.TiffPage, i: int) -> tuple[int, int]:
+    """Bytes of a strip or tile, unpacked; the last strip may also be as long as the others."""
+    whole = math.prod(page.chunks[:-1]) * _row_bytes(page, page.chunks[-1])
+    if page.is_tiled:
+        return whole, whole
+    n_strips = math.ceil(page.imagelength / page.rowsperstrip)
+    rows = min(page.rowsperstrip, page.imagelength - i % n_strips * page.rowsperstrip)
+    return rows * _row_bytes(page, page.imagewidth), whole
 
 
 def _tag(page: tifffile.TiffPage, tiled: int, strips: int) -> tuple[int, ...]:
@@ -111,11 +142,3 @@ def _tag(page: tifffile.TiffPage, tiled: int, strips: int) -> tuple[int, ...]:
 
 def _row_bytes(page: tifffile.TiffPage, columns: int) -> int:
     return (columns * page.bitspersample + 7) // 8
-
-
-def _bytes_between(page: tifffile.TiffPage) -> tuple[int, int]:
-    """What uncompressed data need; the last strip may be as long as the others."""
-    most = math.prod(page.chunked) * math.prod(page.chunks[:-1]) * _row_bytes(page, page.chunks[-1])
-    if page.is_tiled:
-        return most, most
-    return page.imagedepth * page.imagelength * _row_bytes(page, page.imagewidth), most
