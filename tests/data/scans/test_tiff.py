@@ -167,6 +167,13 @@ def test_a_strip_that_was_never_written_is_named(tmp_path) -> None:
         read_volume(path)
 
 
+@pytest.mark.parametrize(("codec", "dtype"), [("jpeg2000", "int32"), ("jpegxr", "float32")])
+def test_a_codec_that_rounds_is_refused(tmp_path, codec: str, dtype: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", voxels_of(dtype), photometric="minisblack", compression=codec)
+    with pytest.raises(VolumeError, match="which rounds values"):
+        read_volume(tmp_path / "a.tif")
+
+
 def test_pages_of_two_kinds_are_refused(tmp_path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
         tiff.write(voxels_of("uint16", (40, 48)), metadata=None)

@@ -23,6 +23,8 @@ LOSSLESS = {
     COMPRESSION.LZMA,
     COMPRESSION.ZSTD,
 }
+# Codecs that round values of more than 16 bits.
+ROUNDING = {COMPRESSION.JPEG2000, COMPRESSION.JPEGXR, COMPRESSION.JPEGXR_NDPI}
 
 
 def check_grey(path: Path, page: tifffile.TiffPage) -> None:
@@ -35,6 +37,9 @@ def check_grey(path: Path, page: tifffile.TiffPage) -> None:
         raise VolumeError(f"{path}: {kind}, not grey; {AS_GREY}")
     if page.dtype is None:
         raise VolumeError(f"{path}: unknown sample format; save it with 8, 16 or 32 bits")
+    if page.compression in ROUNDING and page.bitspersample > 16:
+        name = COMPRESSION(page.compression).name
+        raise VolumeError(f"{path}: {name} of {page.bitspersample} bits, which rounds values; save it with LZW or zlib")
 
 
 def check_alike(path: Path, page: tifffile.TiffPage, first: tifffile.TiffPage) -> None:
