@@ -119,6 +119,12 @@ def test_pages_are_held_against_the_description(tmp_path) -> None:
             read_volume(tmp_path / "a.tif")
 
 
+def test_channels_of_imagej_are_no_slices(tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", voxels_of("uint8"), imagej=True, metadata={"axes": "CYX", "mode": "composite"})
+    with pytest.raises(VolumeError, match="channels in the mode 'composite'"):
+        read_volume(tmp_path / "a.tif")
+
+
 def edited(path: Path, code: int, value: int | Sequence[int]) -> None:
     """Give a tag of the first page another value, as a fault would."""
     with tifffile.TiffFile(path, mode="r+b") as tiff:

@@ -8,16 +8,21 @@ from pathlib import Path
 import tifffile
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.declared import AGAIN
+from rockbank.data.scans.declared import AGAIN, AS_GREY
 
 
 def outer_shape(path: Path, tiff: tifffile.TiffFile) -> tuple[int, ...]:
     """The lengths of the axes over the rows, as pages and descriptions agree on them; none for one image.
 
     Raises:
-        VolumeError: where pages are not alike, or where a description says another number than the pages have.
+        VolumeError: where pages are not alike or of several channels, or where a description says another number than
+            the pages have.
     """
     page, n_pages = tiff.pages.first, len(tiff.pages)
+    mode = (tiff.imagej_metadata or {}).get("mode")
+    # Programs that write for ImageJ call slices channels; what ImageJ shows in colour has them.
+    if mode in ("composite", "color"):
+        raise VolumeError(f"{path}: channels in the mode '{mode}' of ImageJ, not grey; {AS_GREY}")
     declared = _by_description(tiff)
     for says, n in declared.items():
         if n_pages > 1 and n != n_pages:
