@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 
 import h5py
+import hdf5plugin  # noqa: F401  before netCDF4, behind whose HDF5 its Blosc fails
 import netCDF4
 import numpy as np
 import pytest

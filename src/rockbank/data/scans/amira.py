@@ -21,7 +21,7 @@ from rockbank.data.scans.units import metres
 
 HEADER_BYTES_MAX = 2**24
 FIRST_LINE = re.compile(rb"#\s*(?:AmiraMesh|Avizo)\s+(?:3D\s+)?(ASCII|BINARY-LITTLE-ENDIAN|BINARY)\s+[\d.]+\s")
-DEFINE = re.compile(r"^\s*(?:define|nNodes)?\s*define\s+(\w+)\s+([\d ]+?)\s*$", re.MULTILINE)
+DEFINE = re.compile(r"^\s*define\s+(\w+)\s+([\d ]+?)\s*$", re.MULTILINE)
 DATA = re.compile(
     r"^\s*(\w+)\s*\{\s*(\w+)(?:\[(\d+)\])?\s+(\w+)\s*\}\s*=?\s*@(\d+)(?:\((\w+)(?:,(\d+))?\))?", re.MULTILINE
 )
@@ -66,7 +66,7 @@ def open_amira(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sou
     if first is None or end is None:
         raise VolumeError(f"{path}: no header of Amira or Avizo, or no values behind it; {AGAIN}")
     coding = first[1].decode()
-    header = re.sub(r"#.*", "", head[: end.start()].decode("latin-1"))
+    header = re.sub(r"#.*", "", _text(head[: end.start()]))
     blocks = _blocks(path, header, "<" if coding == "BINARY-LITTLE-ENDIAN" else ">")
     chosen = _chosen(path, blocks, dataset)
     check_declared(path, chosen.shape, chosen.dtype, voxels_max)
@@ -79,6 +79,13 @@ def open_amira(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sou
         if chosen.coding is not None:
             read = decoded_whole(lambda: _decoded(path, offset, chosen).reshape(shape).astype(native, copy=False))
     yield Source(path=path, shape=shape, dtype=native, voxel_size=_voxel_size(path, header, chosen), read=read)
+
+
+def _text(header: bytes) -> str:
+    try:
+        return header.decode("utf-8")
+    except UnicodeDecodeError:
+        return header.decode("latin-1")
 
 
 def _blocks(path: Path, header: str, order: str) -> dict[int, Block]:
@@ -206,5 +213,9 @@ def _voxel_size(path: Path, header: str, block: Block) -> float | None:
         for low, high, n in zip(corners[::2], corners[1::2], reversed(in_three(block.shape)), strict=True)
     )
     side = cubic(path, x, y, z)
-    scale = metres(unit[1]) if unit is not None else None
-    return None if side is None or scale is None else side * scale
+    if side is None or unit is None or not unit[1].strip():
+        return None
+    scale = metres(unit[1])
+    if scale is None:
+        raise VolumeError(f"{path}: its unit '{unit[1]}' is not known; write um or mm into its Units")
+    return side * scale

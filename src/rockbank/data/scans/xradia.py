@@ -64,7 +64,8 @@ def _values(path: Path, file: olefile.OleFileIO, name: str, dtype: str) -> np.nd
 
 def _refuse_projections(path: Path, file: olefile.OleFileIO, n_images: int) -> None:
     angles = _values(path, file, "Angles", "<f4")[:n_images] if file.exists("ImageInfo/Angles") else np.zeros(1)
-    if path.suffix.lower() == ".txrm" or np.ptp(angles) > 0:
+    # Slices may keep the angles of what they were reconstructed from.
+    if path.suffix.lower() == ".txrm" or (np.ptp(angles) > 0 and not file.exists("ReconSettings")):
         raise VolumeError(
             f"{path}: {n_images} projections at angles of {angles.min():g} to {angles.max():g} degrees, not a volume; "
             "reconstruct it, and add the .txm"
