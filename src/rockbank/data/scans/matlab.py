@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def _class(item: h5py.Dataset) -> str:
     return name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)
 
 
-def _chosen(path: Path, dataset: str | None, arrays: dict[str, tuple[tuple[int, ...], str]]) -> str:
+def _chosen(path: Path, dataset: str | None, arrays: Mapping[str, tuple[tuple[int, ...], str]]) -> str:
     listed = {name: f"{kind} {shape}" for name, (shape, kind) in sorted(arrays.items())}
     if dataset is not None:
         if dataset not in arrays:

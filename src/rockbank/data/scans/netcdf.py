@@ -205,7 +205,8 @@ def _open_variable(path: Path, dataset: str | None) -> Iterator[Variable]:
 
 @contextmanager
 def _classic(path: Path) -> Iterator[list[Variable]]:
-    with scipy.io.netcdf_file(path, "r", mmap=True, maskandscale=False) as file:
+    file: Any = scipy.io.netcdf_file(path, "r", mmap=True, maskandscale=False)
+    with file:
         yield [
             Variable(
                 name=name,

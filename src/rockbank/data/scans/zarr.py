@@ -81,7 +81,7 @@ def _file_sizes(path: Path) -> dict[str, int]:
     return {each.relative_to(path).as_posix(): each.stat().st_size for each in path.rglob("*") if each.is_file()}
 
 
-def _chosen(path: Path, root: zarr.Array | zarr.Group, dataset: str | None) -> tuple[zarr.Array, list[Axis]]:
+def _chosen(path: Path, root: zarr.Array[Any] | zarr.Group, dataset: str | None) -> tuple[zarr.Array[Any], list[Axis]]:
     """The array, and its axes where OME-Zarr describes them."""
     if not hasattr(root, "members"):
         if dataset is not None:
@@ -138,7 +138,7 @@ def _step(path: Path, axis: Mapping[str, Any], size: float) -> float | None:
     return float(size) * scale
 
 
-def _order(path: Path, array: zarr.Array, axes: list[Axis]) -> list[int]:
+def _order(path: Path, array: zarr.Array[Any], axes: list[Axis]) -> list[int]:
     """The axes of slices, rows and columns, in this order; others have one step."""
     if not axes:
         return list(range(array.ndim))
@@ -157,7 +157,7 @@ def _voxel_size(path: Path, axes: list[Axis]) -> float | None:
     return cubic(path, steps.get("x"), steps.get("y"), steps.get("z"))
 
 
-def _check_chunks(path: Path, array: zarr.Array, sizes: Mapping[str, int]) -> None:
+def _check_chunks(path: Path, array: zarr.Array[Any], sizes: Mapping[str, int]) -> None:
     lengths = array.shards or array.chunks
     grid = [range(math.ceil(n / length)) for n, length in zip(array.shape, lengths, strict=True)]
     prefix = f"{array.path}/" if array.path else ""

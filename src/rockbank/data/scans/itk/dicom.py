@@ -61,11 +61,12 @@ def open_dicom(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sou
     _, rows, columns = first.header.shape
     check_declared(first.path, (rows, columns), first.header.dtype, max(1, voxels_max // len(slices)))
     y, x = first.numbers(PIXEL_SPACING) or (None, None)
+    side = cubic(path, x, y, distance, "mm")
     yield Source(
         path=path,
         shape=(len(slices), rows, columns),
         dtype=first.header.dtype,
-        voxel_size=cubic(path, *(None if each is None else each * 1e-3 for each in (x, y, distance))),
+        voxel_size=None if side is None else side * 1e-3,
         nodata=_nodata(first),
         read=lambda start, stop: np.concatenate([decode(each.header, 0, 1) for each in slices[start:stop]]),
     )

@@ -13,7 +13,7 @@ from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.declared import AS_GREY, cubic
 from rockbank.data.scans.units import metres
 
-DTYPES = {
+DTYPES: dict[str, np.dtype] = {
     "UInt8": np.dtype(np.uint8),
     "Int8": np.dtype(np.int8),
     "UInt16": np.dtype(np.uint16),
