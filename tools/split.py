@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import write_text
-from rockbank.data.cutting import Volumes, cut_crops
+from rockbank.data.cutting import cut_crops
 from rockbank.data.manifest import Manifest, load_manifest
 from rockbank.data.regions import Region, n_holding, split_regions
-from rockbank.data.volumes import read_volumes
+from rockbank.data.stored import open_volumes
 from rockbank.metrics.diversity import coarse, nearest_distance
 from rockbank.metrics.features import Extractor, features, make_extractor
 from rockbank.metrics.fid import fid
@@ -31,6 +32,7 @@ from rockbank.rock.descriptors import porosity
 from rockbank.rock.segmentation import Segmentation, segment
 
 PAGE = Path("docs/validation/split.md")
+Voxels = Mapping[str, UInt8[np.ndarray, "slices rows columns"]]
 BLOCKS = (2, 3, 4)
 # Of the assignments whose porosities are compared; everything else is of the seed in params.yaml.
 SEEDS = range(1, 9)
@@ -139,7 +141,10 @@ def _splits(params: PrepareParams) -> dict[str, PrepareParams]:
 
 def _measure(folder: Path, params: PrepareParams, extractor: Extractor) -> Measured:
     manifest = load_manifest(folder)
-    volumes = read_volumes(folder, manifest)
+    if any(entry.mask for entry in manifest.volumes):
+        raise InputError(f"{folder}: has volumes with masks, which this page does not compare; name another folder")
+    with open_volumes(folder, manifest) as opened:
+        volumes = {name: np.asarray(each) for name, each in opened.items()}
     crop_set = cut_crops(volumes, manifest, params)
     train, test = to_intensity(crop_set.train[:N]), to_intensity(crop_set.test[:N])
     pores = [segment(each, crop_set.segmentation) for each in (train, test)]
@@ -156,7 +161,7 @@ def _measure(folder: Path, params: PrepareParams, extractor: Extractor) -> Measu
     )
 
 
-def _nearest(volumes: Volumes, manifest: Manifest, params: PrepareParams) -> tuple[float, ...]:
+def _nearest(volumes: Voxels, manifest: Manifest, params: PrepareParams) -> tuple[float, ...]:
     """Median distance to training crops of test crops, of those in each of `GAPS`, and of others from their region."""
     # A draw without repeats is in random order, so the last training crops are as good as others.
     crop_set = cut_crops(volumes, manifest, replace(params, n_train=params.n_train + N))
@@ -186,7 +191,7 @@ def _gap(crops: pd.DataFrame, at: Region, size: int) -> Int[np.ndarray, " n"]:
     return np.maximum(np.max(beyond, axis=0), 0)
 
 
-def _region_gaps(volumes: Volumes, segmentation: Segmentation, params: PrepareParams) -> tuple[float, ...]:
+def _region_gaps(volumes: Voxels, segmentation: Segmentation, params: PrepareParams) -> tuple[float, ...]:
     """Difference in porosity between all crops of the training and of the test regions, for each of `SEEDS`."""
     pores = {
         name: segment(to_intensity(voxels[:, None]), segmentation).mean(axis=0) for name, voxels in volumes.items()

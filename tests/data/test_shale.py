@@ -7,8 +7,9 @@ import pytest
 import tifffile
 from scipy.ndimage import gaussian_filter
 
+from rockbank.data.manifest import load_manifest
+from rockbank.data.stored import open_volumes
 from rockbank.data.synthetic.shale import BEDDING, NOISE, VOXEL_SIZE, _random_field, sample_volume, write_sample
-from rockbank.data.volumes import load_manifest, read_volumes
 from rockbank.rock.correlation import two_point_correlation
 from rockbank.rock.segmentation import otsu_threshold, smooth
 
@@ -77,7 +78,8 @@ def test_the_sample_is_a_multipage_tiff_with_its_manifest(tmp_path, monkeypatch)
     manifest = load_manifest(tmp_path / "data")
     assert manifest == written
     assert manifest.voxel_size == VOXEL_SIZE
-    assert np.array_equal(read_volumes(tmp_path / "data", manifest)["shale.tif"], SLICES)
+    with open_volumes(tmp_path / "data", manifest) as volumes:
+        assert np.array_equal(volumes["shale.tif"], SLICES)
     with tifffile.TiffFile(tmp_path / "data" / "shale.tif") as tiff:
         assert len(tiff.pages) == 3
 

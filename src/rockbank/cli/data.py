@@ -9,40 +9,43 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from rockbank.cli.scan_options import AllowGaps, Dataset, Mask, NoData, Paths, VoxelSize
 from rockbank.core.errors import InputError
-from rockbank.core.terminal import stdout
+from rockbank.core.terminal import progress, stdout
 
 data_app = typer.Typer(no_args_is_help=True, help="The raw scans under data/.")
 
 
 @data_app.command("add")
 def data_add(
-    paths: Annotated[list[Path], typer.Argument(help="files, or a folder of slices, which is one volume")],
-    voxel_size: Annotated[float | None, typer.Option(help="metres, such as 60e-9")] = None,
+    paths: Paths,
+    voxel_size: VoxelSize = None,
     smoothing: Annotated[float, typer.Option(help="pixels; sigma of the Gaussian before the threshold")] = 1.5,
     threshold: Annotated[str, typer.Option(help="'otsu', or a grey value in [0, 1]")] = "otsu",
     licence: Annotated[str, typer.Option(help="of the scans, such as CC-BY-4.0")] = "not stated",
     source: Annotated[str, typer.Option(help="where the scans come from")] = "not stated",
     folder: Annotated[Path, typer.Option(help="where the volumes and their manifest lie")] = Path("data"),
-    dataset: Annotated[str | None, typer.Option(help="which data set of an HDF5 file")] = None,
+    dataset: Dataset = None,
+    nodata: NoData = None,
+    mask: Mask = None,
+    allow_gaps: AllowGaps = False,
     replace: Annotated[bool, typer.Option("--replace", help="take the place of the volumes that lie there")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be added, and write nothing")] = False,
 ) -> None:
     """Add scans: TIFF, PNG, npy, HDF5, or raw with a JSON side-car; 8, 16 or 32 bits."""
+    from rockbank.data.adding import ScanOptions, add_volumes
     from rockbank.data.manifest import SegmentationRule
-    from rockbank.data.volumes import add_volumes
 
     entries = add_volumes(
         paths,
         folder,
-        voxel_size=voxel_size,
+        options=ScanOptions(voxel_size=voxel_size, dataset=dataset, nodata=nodata, mask=mask, allow_gaps=allow_gaps),
         segmentation=SegmentationRule(smoothing=smoothing, threshold=_threshold(threshold)),
         licence=licence,
         source=source,
-        dataset=dataset,
         replace=replace,
         dry_run=dry_run,
-        track=lambda each: track(each, "reading scans", console=Console(stderr=True)),
+        progress=progress,
     )
     for entry in entries:
         stdout.print(f"{'would add' if dry_run else 'added'} {folder / entry.file}  {entry.voxel_size:g} m per voxel")

@@ -7,23 +7,25 @@ from typing import Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
-from rockbank.core.terminal import print_rows, report_user_errors, stdout
+from rockbank.cli.scan_options import AllowGaps, Dataset, Mask, NoData, Paths, VoxelSize
+from rockbank.core.terminal import print_rows, progress, report_user_errors, stdout
 
 
 def drift(
-    paths: Annotated[list[Path], typer.Argument(help="files, or a folder of slices, which is one volume")],
-    voxel_size: Annotated[float | None, typer.Option(help="metres, such as 60e-9")] = None,
+    paths: Paths,
+    voxel_size: VoxelSize = None,
     model: Annotated[
         str | None, typer.Option(help="compare with what NAME@ALIAS was registered with, not with the training crops")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="the report, HTML")] = Path("drift.html"),
     n: Annotated[int, typer.Option(min=64, max=100_000, help="crops of the new scans")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="of the crops and of the limits' resampling")] = 7,
-    dataset: Annotated[str | None, typer.Option(help="which data set of an HDF5 file")] = None,
+    dataset: Dataset = None,
+    nodata: NoData = None,
+    mask: Mask = None,
+    allow_gaps: AllowGaps = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="read and cut the scans, say what would be compared, and write nothing")
     ] = False,
@@ -32,16 +34,15 @@ def drift(
 
     Takes what 'data add' takes. Exit status: 0 within the limits, 3 over one, 1 where nothing could be compared.
     """
+    from rockbank.data.adding import ScanOptions
     from rockbank.drift import compare as step
     from rockbank.drift.scans import DriftRequest, about, load, retrain_commands
 
-    request = DriftRequest(paths=tuple(paths), voxel_size=voxel_size, dataset=dataset, model=model, n=n, seed=seed)
+    options = ScanOptions(voxel_size=voxel_size, dataset=dataset, nodata=nodata, mask=mask, allow_gaps=allow_gaps)
+    request = DriftRequest(paths=tuple(paths), options=options, model=model, n=n, seed=seed)
     # Typer would end a Ctrl-C without a word.
     with report_user_errors():
-        plan = load(
-            request,
-            track=lambda each: track(each, "reading scans", console=Console(stderr=True)),
-        )
+        plan = load(request, progress=progress)
         print_rows(about(plan))
         if dry_run:
             return

@@ -7,27 +7,30 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8
 
+from rockbank.data.grey_scale import SUBSAMPLE
 from rockbank.data.manifest import Manifest, SegmentationRule, VolumeError
-from rockbank.data.regions import Region, n_pixels, split_regions, whole
-from rockbank.data.volumes import SUBSAMPLE
+from rockbank.data.regions import Region, crops_of_rock, n_pixels, n_positions, split_regions, whole
+from rockbank.data.stored import Volume
 from rockbank.params import PrepareParams
 from rockbank.rock.crops import SPLITS, STREAMS, CropSet, to_intensity
 from rockbank.rock.segmentation import Segmentation, otsu_threshold, smooth
 
-Volumes = Mapping[str, UInt8[np.ndarray, "slices rows columns"]]
+Volumes = Mapping[str, Volume]
+Given = Mapping[str, Volume] | Mapping[str, UInt8[np.ndarray, "slices rows columns"]]
 # The regions of one split, of each volume by its name.
 Regions = Mapping[str, Sequence[Region]]
 
 
-def cut_crops(volumes: Volumes, manifest: Manifest, params: PrepareParams, family: str = "shale") -> CropSet:
+def cut_crops(volumes: Given, manifest: Manifest, params: PrepareParams, family: str = "shale") -> CropSet:
     """Random crops for training, validation and test, from regions that share no pixel in any slice.
 
-    A crop lies wholly within one block or strip. Each position is drawn at most once.
+    A crop lies wholly within one block or strip, and is rock all over where the volume has a mask. Each position is
+    drawn at most once.
 
     Args:
-        volumes: by file name, as `read_volumes` gives them.
+        volumes: by file name, as `open_volumes` gives them, or arrays in memory.
         manifest: of these volumes.
         params: size, counts, regions and seed.
         family: of the crop set.
@@ -35,8 +38,9 @@ def cut_crops(volumes: Volumes, manifest: Manifest, params: PrepareParams, famil
     Raises:
         VolumeError: naming the volume that is too small for its regions, or where the positions run out.
     """
+    opened = {name: Volume.of(each) for name, each in volumes.items()}
     found = {
-        name: split_regions(name, voxels, params, i_volume) for i_volume, (name, voxels) in enumerate(volumes.items())
+        name: split_regions(name, volume, params, i_volume) for i_volume, (name, volume) in enumerate(opened.items())
     }
     counts = {"train": params.n_train, "validation": params.n_validation, "test": params.n_test}
     tables = []
@@ -44,28 +48,29 @@ def cut_crops(volumes: Volumes, manifest: Manifest, params: PrepareParams, famil
         # A stream of its own for each split, so that more training crops leave the others as they are.
         rng = np.random.default_rng([params.seed, STREAMS[split]])
         of_split = {name: regions[split] for name, regions in found.items()}
-        table = _draw_positions(rng, volumes, of_split, counts[split], params.size, split)
+        table = _draw_positions(rng, opened, of_split, counts[split], params.size, split)
         tables.append(table.assign(seed=params.seed))
     learnt = {name: regions["train"] for name, regions in found.items()}
-    return _cut(volumes, manifest, pd.concat(tables, ignore_index=True), learnt, params.size, family)
+    return _cut(opened, manifest, pd.concat(tables, ignore_index=True), learnt, params.size, family)
 
 
-def cut_whole(volumes: Volumes, manifest: Manifest, *, size: int, n: int, seed: int, family: str = "shale") -> CropSet:
+def cut_whole(volumes: Given, manifest: Manifest, *, size: int, n: int, seed: int, family: str = "shale") -> CropSet:
     """`n` random crops from everywhere, all of them of the split "train".
 
     Raises:
         VolumeError: naming the volume that is smaller than a crop, or where the positions run out.
     """
+    opened = {name: Volume.of(each) for name, each in volumes.items()}
     regions = {}
-    for name, voxels in volumes.items():
-        if min(voxels.shape[1:]) < size:
+    for name, volume in opened.items():
+        if min(volume.shape[1:]) < size:
             raise VolumeError(
-                f"{name}: its slices are {voxels.shape[1]} x {voxels.shape[2]} pixels, less than a crop of {size}; "
+                f"{name}: its slices are {volume.shape[1]} x {volume.shape[2]} pixels, less than a crop of {size}; "
                 "use a smaller prepare.size, or a larger volume"
             )
-        regions[name] = [whole(voxels.shape[1:])]
-    table = _draw_positions(np.random.default_rng([seed, STREAMS["train"]]), volumes, regions, n, size, "train")
-    return _cut(volumes, manifest, table.assign(seed=seed), regions, size, family)
+        regions[name] = [whole(volume.shape[1:])]
+    table = _draw_positions(np.random.default_rng([seed, STREAMS["train"]]), opened, regions, n, size, "train")
+    return _cut(opened, manifest, table.assign(seed=seed), regions, size, family)
 
 
 def _cut(volumes: Volumes, manifest: Manifest, table: pd.DataFrame, learnt: Regions, size: int, family: str) -> CropSet:
@@ -82,38 +87,51 @@ def _draw_positions(
     rng: np.random.Generator, volumes: Volumes, regions: Regions, n: int, size: int, split: str
 ) -> pd.DataFrame:
     """`n` corners of crops, uniform over all positions of the regions, without repeats."""
-    names, spans = [], []
+    places, counts = [], []
     for name, of_volume in regions.items():
-        for each in of_volume:
-            names.append(name)
-            n_rows, n_columns = each.n_rows - size + 1, each.n_columns - size + 1
-            spans.append((len(volumes[name]), n_rows, n_columns, each.row, each.column))
-    counts = [math.prod(span[:3]) for span in spans]
-    if n > sum(counts):
+        places += [(name, at, i) for at in of_volume for i in range(len(volumes[name]))]
+        counts.append(n_positions(volumes[name], of_volume, size).ravel())
+    ends = np.cumsum(np.concatenate(counts))
+    if n > ends[-1]:
         raise VolumeError(
-            f"{', '.join(volumes)}: {sum(counts)} positions for {n} {split} crops; ask for fewer, or add a volume"
+            f"{', '.join(volumes)}: {ends[-1]} positions for {n} {split} crops; ask for fewer, or add a volume"
         )
-    flat = rng.choice(sum(counts), n, replace=False)
-    ends = np.cumsum(counts)
-    i_region = np.searchsorted(ends, flat, side="right")
-    rest = flat - (ends - counts)[i_region]
-    _, n_rows, n_columns, row, column = np.array(spans)[i_region].T
+    flat = rng.choice(int(ends[-1]), n, replace=False)
+    i_place = np.searchsorted(ends, flat, side="right")
+    rest = flat - np.concatenate([[0], ends])[i_place]
+    rows = np.empty((n, 2), np.int64)
+    for i in np.unique(i_place):
+        name, at, i_slice = places[i]
+        rows[i_place == i] = _corners(volumes[name], at, i_slice, size, rest[i_place == i])
     return pd.DataFrame(
         {
             "split": split,
-            "volume": np.array(names)[i_region],
-            "slice": rest // (n_rows * n_columns),
-            "row": row + rest // n_columns % n_rows,
-            "column": column + rest % n_columns,
+            "volume": np.array([name for name, _, _ in places])[i_place],
+            "slice": np.array([i_slice for _, _, i_slice in places])[i_place],
+            "row": rows[:, 0],
+            "column": rows[:, 1],
         }
     )
 
 
+def _corners(
+    volume: Volume, at: Region, i_slice: int, size: int, chosen: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, "n 2"]:
+    """Rows and columns of the chosen ones of a region's crops in one slice, counted along the rows."""
+    n_rows, n_columns = at.n_rows - size + 1, at.n_columns - size + 1
+    if volume.rock is not None:
+        is_rock = crops_of_rock(volume.rock(i_slice), size)
+        chosen = np.flatnonzero(is_rock[at.row : at.row + n_rows, at.column : at.column + n_columns])[chosen]
+    return np.stack([at.row + chosen // n_columns, at.column + chosen % n_columns], axis=1)
+
+
 def _gather(volumes: Volumes, table: pd.DataFrame, size: int) -> UInt8[np.ndarray, "n size size"]:
     crops = np.empty((len(table), size, size), np.uint8)
-    for name, rows in table.groupby("volume"):
-        windows = np.lib.stride_tricks.sliding_window_view(volumes[str(name)], (size, size), axis=(1, 2))
-        crops[rows.index] = windows[rows["slice"], rows["row"], rows["column"]]
+    for name, of_volume in table.groupby("volume"):
+        for i_slice in of_volume["slice"].unique():
+            rows = of_volume[of_volume["slice"] == i_slice]
+            windows = np.lib.stride_tricks.sliding_window_view(volumes[str(name)].read(i_slice), (size, size))
+            crops[rows.index] = windows[rows["row"], rows["column"]]
     return crops
 
 
@@ -124,21 +142,32 @@ def _resolve(volumes: Volumes, rule: SegmentationRule, regions: Regions) -> Segm
         n_most = SUBSAMPLE // len(volumes)
         parts = [
             part
-            for name, voxels in volumes.items()
-            for part in _smoothed_pixels(voxels, rule.smoothing, regions[name], n_most)
+            for name, volume in volumes.items()
+            for part in _smoothed_pixels(volume, rule.smoothing, regions[name], n_most)
         ]
         threshold = otsu_threshold(np.concatenate(parts))
     return Segmentation(smoothing=rule.smoothing, threshold=float(threshold), phase="below", channel=0)
 
 
 def _smoothed_pixels(
-    voxels: UInt8[np.ndarray, "slices rows columns"], smoothing: float, regions: Sequence[Region], n_most: int
+    volume: Volume, smoothing: float, regions: Sequence[Region], n_most: int
 ) -> list[Float32[np.ndarray, " n"]]:
     """Of slices, evenly spaced, as many as fit `n_most`; each region smoothed without a pixel from beyond it."""
     n_slices = max(1, n_most // n_pixels(regions))
-    chosen = voxels[:: max(1, math.ceil(len(voxels) / n_slices))]
-    return [
-        smooth(to_intensity(each[at.row : at.row + at.n_rows, at.column : at.column + at.n_columns]), smoothing).ravel()
-        for each in chosen
-        for at in regions
-    ]
+    parts = []
+    for i in range(0, len(volume), max(1, math.ceil(len(volume) / n_slices))):
+        grey, rock = volume.read(i), None if volume.rock is None else volume.rock(i)
+        for at in regions:
+            inside = (slice(at.row, at.row + at.n_rows), slice(at.column, at.column + at.n_columns))
+            parts.append(_smoothed_rock(to_intensity(grey[inside]), None if rock is None else rock[inside], smoothing))
+    return parts
+
+
+def _smoothed_rock(
+    grey: Float32[np.ndarray, "rows columns"], rock: Bool[np.ndarray, "rows columns"] | None, smoothing: float
+) -> Float32[np.ndarray, " n"]:
+    """The rock's pixels, each a mean over the rock around it alone (normalised convolution, Knutsson 1993)."""
+    if rock is None:
+        return smooth(grey, smoothing).ravel()
+    weight = smooth(rock.astype(np.float32), smoothing)
+    return np.asarray(smooth(np.where(rock, grey, np.float32(0)), smoothing)[rock] / weight[rock])

@@ -65,6 +65,9 @@ class VolumeEntry:
         licence: of the data, such as "MIT" or "CC-BY-4.0".
         source: where the data came from.
         sha256: of the file.
+        mask: name of the file beside it that is not 0 where there is rock, with all its slices or one for all; None
+            for a volume that is rock everywhere.
+        mask_sha256: of that file.
     """
 
     file: str
@@ -73,10 +76,14 @@ class VolumeEntry:
     licence: str
     source: str
     sha256: str
+    mask: str | None = None
+    mask_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.file, str) or not self.file or PurePath(self.file).name != self.file:
-            raise VolumeError(f"file: got {self.file!r}; use a plain name in the manifest's folder")
+        for key in ("file", "mask") if self.mask is not None else ("file",):
+            name = getattr(self, key)
+            if not isinstance(name, str) or not name or PurePath(name).name != name:
+                raise VolumeError(f"{key}: got {name!r}; use a plain name in the manifest's folder")
         low, high = VOXEL_SIZES
         if not _is_number(self.voxel_size) or not low <= self.voxel_size <= high:
             raise VolumeError(
@@ -85,8 +92,17 @@ class VolumeEntry:
         for key in ("licence", "source"):
             if not isinstance(getattr(self, key), str) or not getattr(self, key).strip():
                 raise VolumeError(f"{key}: got {getattr(self, key)!r}; use text, such as 'MIT' or where it came from")
-        if not isinstance(self.sha256, str) or not re.fullmatch("[0-9a-f]{64}", self.sha256):
-            raise VolumeError(f"sha256: got {self.sha256!r}; use 64 hexadecimal digits, as sha256sum prints them")
+        if (self.mask is None) != (self.mask_sha256 is None):
+            raise VolumeError(f"mask_sha256: got {self.mask_sha256!r} for mask {self.mask!r}; give both or none")
+        for key in ("sha256", "mask_sha256") if self.mask is not None else ("sha256",):
+            value = getattr(self, key)
+            if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
+                raise VolumeError(f"{key}: got {value!r}; use 64 hexadecimal digits, as sha256sum prints them")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The volume, and its mask where it has one."""
+        return (self.file,) if self.mask is None else (self.file, self.mask)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +157,7 @@ def load_manifest(folder: Path) -> Manifest:
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
     """Write manifest.yaml into `folder`, whole or not at all."""
-    entries = [asdict(entry) for entry in manifest.volumes]
+    entries = [{key: value for key, value in asdict(entry).items() if value is not None} for entry in manifest.volumes]
     write_text(folder / MANIFEST, yaml.safe_dump({"volumes": entries}, sort_keys=False, width=120))
 
 

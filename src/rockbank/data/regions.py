@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from rockbank.data.manifest import VolumeError
+from rockbank.data.stored import Volume, subsample
 from rockbank.params import PrepareParams
 from rockbank.rock.crops import SPLITS
 
@@ -34,7 +35,10 @@ class Region:
 
 
 def split_regions(
-    name: str, voxels: UInt8[np.ndarray, "slices rows columns"], params: PrepareParams, i_volume: int
+    name: str,
+    voxels: Volume | UInt8[np.ndarray, "slices rows columns"],
+    params: PrepareParams,
+    i_volume: int,
 ) -> dict[str, list[Region]]:
     """The regions of each split, which together are the whole slice.
 
@@ -43,18 +47,23 @@ def split_regions(
 
     Args:
         name: of the volume, for errors.
-        voxels: of the volume; blocks are assigned so that the splits are alike in its grey values.
+        voxels: blocks that have a crop of rock are assigned so that the splits are alike in its grey values.
         params: size, split, fractions, side of a block and seed.
         i_volume: of the volumes, each of which has an assignment of its own.
 
     Raises:
         VolumeError: for a slice that is too small, naming the remedy.
     """
+    volume = Volume.of(voxels)
     if params.split == "strips":
-        return _strips(name, voxels.shape[1:], params)
-    blocks, counts = _blocks(name, voxels.shape[1:], params)
+        return _strips(name, volume.shape[1:], params)
+    blocks = _blocks(volume.shape[1:], params)
+    if volume.rock is not None:
+        counts = n_positions(volume, blocks, params.size).sum(axis=1)
+        blocks = [block for block, n in zip(blocks, counts, strict=True) if n > 0]
+    counts = _counts(name, volume.shape[1:], len(blocks), params)
     rng = np.random.default_rng([params.seed, STREAM, i_volume])
-    members = _assign(_describe(voxels, blocks, params.size), counts, rng)
+    members = _assign(_describe(volume, blocks, params.size), counts, rng)
     return {split: [blocks[i] for i in sorted(of_split)] for split, of_split in zip(SPLITS, members, strict=True)}
 
 
@@ -74,24 +83,29 @@ def _strips(name: str, shape: tuple[int, int], params: PrepareParams) -> dict[st
     return regions
 
 
-def _blocks(name: str, shape: tuple[int, int], params: PrepareParams) -> tuple[list[Region], tuple[int, ...]]:
-    """Blocks of nearly equal size, no side below `block` crops, and how many of them each split gets."""
+def _blocks(shape: tuple[int, int], params: PrepareParams) -> list[Region]:
+    """Blocks of nearly equal size, no side below `block` crops."""
     side = params.block * params.size
     rows, columns = (_edges(n, side) for n in shape)
-    blocks = [
+    return [
         Region(row=int(top), column=int(left), n_rows=int(bottom - top), n_columns=int(right - left))
         for top, bottom in pairwise(rows)
         for left, right in pairwise(columns)
     ]
-    n_test, n_validation = (max(1, round(f * len(blocks))) for f in (params.test_fraction, params.validation_fraction))
-    n_train = len(blocks) - n_validation - n_test
+
+
+def _counts(name: str, shape: tuple[int, int], n_blocks: int, params: PrepareParams) -> tuple[int, ...]:
+    """How many blocks each split gets."""
+    n_test, n_validation = (max(1, round(f * n_blocks)) for f in (params.test_fraction, params.validation_fraction))
+    n_train = n_blocks - n_validation - n_test
     if n_train < 1:
+        side = params.block * params.size
         raise VolumeError(
-            f"{name}: {shape[0]} x {shape[1]} pixels have {len(blocks)} blocks of {side} x {side}, too few for "
+            f"{name}: {shape[0]} x {shape[1]} pixels have {n_blocks} blocks of {side} x {side}, too few for "
             f"{n_test} of test, {n_validation} of validation and one of training; use a smaller prepare.block or "
             "prepare.size, smaller fractions, or 'split: strips'"
         )
-    return blocks, (n_train, n_validation, n_test)
+    return (n_train, n_validation, n_test)
 
 
 def _edges(n: int, side: int) -> Int[np.ndarray, " n_edges"]:
@@ -99,24 +113,49 @@ def _edges(n: int, side: int) -> Int[np.ndarray, " n_edges"]:
     return np.asarray(np.round(np.linspace(0, n, n // side + 1)), dtype=np.int64)
 
 
-def _describe(
-    voxels: UInt8[np.ndarray, "slices rows columns"], blocks: Sequence[Region], size: int
-) -> Float[np.ndarray, "n_blocks 3"]:
+def _describe(volume: Volume, blocks: Sequence[Region], size: int) -> Float[np.ndarray, "n_blocks 3"]:
     """Mean, standard deviation and dark fraction of each block's crops, scaled to variance 1 over the blocks."""
-    dark = np.percentile(voxels.ravel()[:: max(1, voxels.size // SUBSAMPLE)], DARK)
+    dark = np.percentile(subsample(volume.slices(), volume.size, SUBSAMPLE), DARK)
+    # Sums over the slices of each pixel: of ones, grey values, their squares, and dark ones.
+    sums = np.zeros((4, *volume.shape[1:]))
+    for grey, rock in volume.slices():
+        known = np.ones(grey.shape, bool) if rock is None else rock
+        for total, each in zip(sums, (known, grey, grey.astype(np.uint16) ** 2, grey <= dark), strict=True):
+            total += np.where(known, each, 0)
     values = []
     for at in blocks:
-        grey = voxels[:, at.row : at.row + at.n_rows, at.column : at.column + at.n_columns]
         # A pixel counts as often as crops hold it, many times as often in the middle of a block as at its rim.
         weight = np.outer(n_holding(at.n_rows, size), n_holding(at.n_columns, size))
-        mean, square, is_dark = (
-            float((each.sum(axis=0, dtype=np.float64) * weight).sum() / (weight.sum() * len(grey)))
-            for each in (grey, grey.astype(np.uint16) ** 2, grey <= dark)
+        n, mean, square, is_dark = (
+            float((each[at.row : at.row + at.n_rows, at.column : at.column + at.n_columns] * weight).sum())
+            for each in sums
         )
+        mean, square, is_dark = mean / n, square / n, is_dark / n
         values.append((mean, np.sqrt(max(0.0, square - mean**2)), is_dark))
     found = np.array(values)
     spread = found.std(axis=0)
     return np.asarray((found - found.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
+
+
+def n_positions(volume: Volume, regions: Sequence[Region], size: int) -> Int[np.ndarray, "n_regions slices"]:
+    """How many crops each region has in each slice, all of which are rock."""
+    corners = [(at.n_rows - size + 1, at.n_columns - size + 1) for at in regions]
+    if volume.rock is None:
+        return np.repeat([[rows * columns] for rows, columns in corners], len(volume), axis=1)
+    counts = np.empty((len(regions), len(volume)), np.int64)
+    for i in range(len(volume)):
+        is_rock = crops_of_rock(volume.rock(i), size)
+        for i_region, (at, (rows, columns)) in enumerate(zip(regions, corners, strict=True)):
+            counts[i_region, i] = is_rock[at.row : at.row + rows, at.column : at.column + columns].sum()
+    return counts
+
+
+def crops_of_rock(rock: Bool[np.ndarray, "rows columns"], size: int) -> Bool[np.ndarray, "rows_1 columns_1"]:
+    """By their upper left corners, whether crops are rock all over."""
+    sums = np.zeros((rock.shape[0] + 1, rock.shape[1] + 1), np.int64)
+    sums[1:, 1:] = rock.cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+    inside = sums[size:, size:] - sums[:-size, size:] - sums[size:, :-size] + sums[:-size, :-size]
+    return np.asarray(inside == size**2)
 
 
 def n_holding(n: int, size: int) -> Int[np.ndarray, " n"]:

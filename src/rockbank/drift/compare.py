@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt
 
 from rockbank.core.terminal import progress
-from rockbank.data.volumes import PERCENTILES
+from rockbank.data.grey_scale import PERCENTILES
 from rockbank.drift.distances import (
     Distances,
     GreyScale,

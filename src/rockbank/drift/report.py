@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt
 
 from rockbank.core.files import write_text
 from rockbank.core.html import figure, page, table
-from rockbank.data.volumes import PERCENTILES
+from rockbank.data.grey_scale import PERCENTILES
 from rockbank.drift.compare import STATISTICS, Compared, Drift, Profile, words
 from rockbank.drift.distances import MARGIN, N_RESAMPLES, QUANTILE
 from rockbank.drift.scans import Plan, about, retrain_commands

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ import pandas as pd
 from rockbank.core.errors import InputError
 from rockbank.core.files import read_json
 from rockbank.core.paths import DATA, PIPELINE, SCANNED, ProjectPaths
+from rockbank.data.adding import Progress, ScanOptions, add_volumes
 from rockbank.data.cutting import cut_whole
-from rockbank.data.manifest import MANIFEST, SegmentationRule
-from rockbank.data.volumes import add_volumes, load_manifest, read_volumes
+from rockbank.data.manifest import MANIFEST, SegmentationRule, load_manifest
+from rockbank.data.stored import open_volumes
 from rockbank.drift.distances import described_values
 from rockbank.generator.card import REFERENCE
 from rockbank.rock.crops import CropSet, load_crops
@@ -34,16 +35,14 @@ class DriftRequest:
 
     Attributes:
         paths: as `rockbank data add` takes them.
-        voxel_size: metres; None takes it from the side-cars of raw files.
-        dataset: of HDF5 files.
+        options: how they are read.
         model: NAME@ALIAS or NAME/VERSION, whose registered statistics are the reference; None for the training crops.
         n: crops of the new scans.
         seed: of crops and resampling.
     """
 
     paths: tuple[Path, ...]
-    voxel_size: float | None
-    dataset: str | None
+    options: ScanOptions
     model: str | None
     n: int
     seed: int
@@ -94,14 +93,14 @@ class Plan:
 def load(
     request: DriftRequest,
     paths: ProjectPaths = PIPELINE,
-    track: Callable[[Iterable[Path]], Iterable[Path]] = iter,
+    progress: Progress | None = None,
 ) -> Plan:
     """Read the scans, cut crops of the reference's size from all over them, and find their reference.
 
     Args:
         request: of the user.
         paths: where the training crops lie.
-        track: wraps the loop over paths, for a progress bar.
+        progress: of the slices of each scan.
 
     Raises:
         InputError: for a scan that `rockbank data add` would refuse, or that has voxels of another size, naming it.
@@ -112,12 +111,11 @@ def load(
         entries = add_volumes(
             request.paths,
             folder,
-            voxel_size=request.voxel_size,
+            options=request.options,
             segmentation=reference.rule,
             licence="not stated",
             source="not stated",
-            dataset=request.dataset,
-            track=track,
+            progress=progress,
         )
         for path, entry in zip(request.paths, entries, strict=True):
             if not math.isclose(entry.voxel_size, reference.voxel_size, rel_tol=1e-6):
@@ -127,9 +125,10 @@ def load(
                     "'rockbank data add --replace'"
                 )
         manifest = load_manifest(folder)
-        volumes = read_volumes(folder, manifest)
-    new = cut_whole(volumes, manifest, size=reference.size, n=request.n, seed=request.seed, family=SCANNED)
-    return Plan(request=request, reference=reference, new=new, n_voxels=sum(each.size for each in volumes.values()))
+        with open_volumes(folder, manifest) as volumes:
+            new = cut_whole(volumes, manifest, size=reference.size, n=request.n, seed=request.seed, family=SCANNED)
+            n_voxels = sum(each.size for each in volumes.values())
+    return Plan(request=request, reference=reference, new=new, n_voxels=n_voxels)
 
 
 def about(plan: Plan) -> dict[str, str]:
@@ -154,8 +153,12 @@ def about(plan: Plan) -> dict[str, str]:
 def retrain_commands(plan: Plan) -> list[str]:
     """What makes the generators learn from the new scans as well."""
     added = ["rockbank", "data", "add", *map(str, plan.request.paths), "--voxel-size", f"{plan.new.voxel_size:g}"]
-    if plan.request.dataset is not None:
-        added += ["--dataset", plan.request.dataset]
+    options = plan.request.options
+    for name in ("dataset", "nodata", "mask"):
+        if getattr(options, name) is not None:
+            added += [f"--{name}", f"{getattr(options, name)}"]
+    if options.allow_gaps:
+        added.append("--allow-gaps")
     return [shlex.join(added), "dvc add data", "dvc repro", f"rockbank promote {SCANNED}"]
 
 

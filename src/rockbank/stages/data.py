@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
-from jaxtyping import UInt8
+from contextlib import nullcontext
 
 from rockbank.core.errors import UserError
 from rockbank.core.files import write_json
@@ -13,8 +10,9 @@ from rockbank.core.paths import DATA, PIPELINE, SCANNED, ProjectPaths
 from rockbank.core.terminal import terminal
 from rockbank.data.checks.suite import check_crops, write_report
 from rockbank.data.cutting import cut_crops
+from rockbank.data.manifest import load_manifest
+from rockbank.data.stored import open_volumes
 from rockbank.data.synthetic.channels import channel_crops
-from rockbank.data.volumes import load_manifest, read_volumes
 from rockbank.params import ChannelsParams, CheckParams, PrepareParams
 from rockbank.rock.crops import CropSet, load_crops, save_crops
 
@@ -26,7 +24,8 @@ class CheckFailed(UserError, RuntimeError):
 def prepare(params: PrepareParams, paths: ProjectPaths = PIPELINE) -> None:
     """Cut the crops of data/ and write them with the split, seed and source of each."""
     manifest = load_manifest(DATA)
-    _save(cut_crops(read_volumes(DATA, manifest), manifest, params, SCANNED), paths)
+    with open_volumes(DATA, manifest) as volumes:
+        _save(cut_crops(volumes, manifest, params, SCANNED), paths)
 
 
 def prepare_channels(params: ChannelsParams, paths: ProjectPaths = PIPELINE) -> None:
@@ -40,7 +39,8 @@ def check(family: str, params: CheckParams, paths: ProjectPaths = PIPELINE) -> N
     Raises:
         CheckFailed: with every reason; result and Data Docs are written all the same.
     """
-    result = check_crops(load_crops(paths.crops(family)), _volumes(family), params)
+    with open_volumes(DATA, load_manifest(DATA)) if family == SCANNED else nullcontext() as volumes:
+        result = check_crops(load_crops(paths.crops(family)), volumes, params)
     folder = paths.check(family)
     write_report(result, folder / "docs")
     write_json(folder / "result.json", result.to_json())
@@ -54,10 +54,6 @@ def check(family: str, params: CheckParams, paths: ProjectPaths = PIPELINE) -> N
     # What training waits for: it says the same for every limit that the data meet.
     write_json(folder / "passed.json", {"family": family, "passed": True})
     terminal.print(f"{family}: the data set meets every critical expectation; {len(result.warnings)} warnings")
-
-
-def _volumes(family: str) -> Mapping[str, UInt8[np.ndarray, "slices rows columns"]] | None:
-    return read_volumes(DATA, load_manifest(DATA)) if family == SCANNED else None
 
 
 def _save(crop_set: CropSet, paths: ProjectPaths) -> None:

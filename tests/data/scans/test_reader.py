@@ -150,7 +150,7 @@ BAD_FILES = {
     "empty.tif": (b"", "cannot be read as a TIFF"),
     "colour.tif": (tiff_bytes(COLOUR, photometric="rgb"), "rgb, not grey"),
     "white.tif": (tiff_bytes(BYTES, photometric="miniswhite"), "zero is white"),
-    "nan.tif": (tiff_bytes(WITH_NAN), "voxels of slice . are NaN"),
+    "nan.tif": (tiff_bytes(WITH_NAN), "voxels are NaN, the first at slice 0, row 0, column 14"),
     "small.tif": (tiff_bytes(BYTES[:, :8, :8]), "too small"),
     "four.tif": (tiff_bytes(np.stack([BYTES, BYTES])), "4 dimensions"),
     "zeros.tif": (
@@ -170,7 +170,7 @@ BAD_FILES = {
     "colour.npy": (npy_bytes(COLOUR), "looks like colour"),
     "line.npy": (npy_bytes(BYTES.ravel()), "1 dimensions"),
     "nan.npy": (npy_bytes(WITH_NAN), "NaN"),
-    "infinite.npy": (npy_bytes(np.where(np.isnan(WITH_NAN), np.inf, WITH_NAN)), "infinite"),
+    "infinite.npy": (npy_bytes(np.where(np.isnan(WITH_NAN), np.inf, WITH_NAN)), "voxels are inf"),
     "text.h5": (b"no hdf5", "cannot be read as an HDF5"),
     "alone.raw": (BYTES.tobytes(), "side-car alone.json is absent"),
     "scan.vol": (b"DICM", r"unknown suffix '\.vol'"),

@@ -22,6 +22,7 @@ from jaxtyping import Shaped
 from rockbank.core.files import replacing_folder
 from rockbank.data.checks.rules import Rule, crop_rules, set_rules, volume_rules
 from rockbank.data.checks.tables import crop_table, set_table, volume_table
+from rockbank.data.stored import Volume
 from rockbank.params import CheckParams
 from rockbank.rock.crops import CropSet
 
@@ -57,7 +58,7 @@ class CheckResult:
 
 def check_crops(
     crop_set: CropSet,
-    volumes: Mapping[str, Shaped[np.ndarray, "slices rows columns"]] | None,
+    volumes: Mapping[str, Volume] | Mapping[str, Shaped[np.ndarray, "slices rows columns"]] | None,
     params: CheckParams,
 ) -> CheckResult:
     """Hold a data set against its limits.

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, Shaped
 
+from rockbank.data.stored import Volume
 from rockbank.rock.correlation import two_point_curves
 from rockbank.rock.crops import SPLITS, CropSet, to_intensity
 from rockbank.rock.descriptors import porosity
@@ -39,12 +40,16 @@ def crop_table(crop_set: CropSet) -> pd.DataFrame:
     return table
 
 
-def volume_table(volumes: Mapping[str, Shaped[np.ndarray, "slices rows columns"]], voxel_size: float) -> pd.DataFrame:
-    """One row a volume: shape, type, voxel size (m) and statistics as intensity in [0, 1]."""
+def volume_table(
+    volumes: Mapping[str, Volume] | Mapping[str, Shaped[np.ndarray, "slices rows columns"]], voxel_size: float
+) -> pd.DataFrame:
+    """One row a volume: shape, type, voxel size (m) and statistics of its rock as intensity in [0, 1]."""
     rows = []
-    for name, voxels in volumes.items():
-        # Slice by slice, so that a large volume is never in memory as floats.
-        per_slice = pd.concat([_moments(each[None]) for each in voxels], ignore_index=True)
+    for name, given in volumes.items():
+        voxels = Volume.of(given)
+        # Slice by slice, so that a large volume is never in memory.
+        pixels = (grey if rock is None else grey[rock] for grey, rock in voxels.slices())
+        per_slice = pd.concat([_moments(each[None]) for each in pixels if each.size], ignore_index=True)
         mean = per_slice["mean"].mean()
         rows.append(
             {

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.declared import AGAIN, AS_GREY, check_declared, cubic, in_three
+from rockbank.data.scans.declared import AGAIN, AS_GREY, IN_MEMORY_MAX, check_declared, cubic, in_three
 from rockbank.data.scans.source import Source, decoded_whole, slices_at
 from rockbank.data.scans.units import metres
 
@@ -69,7 +69,8 @@ def open_amira(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sou
     header = re.sub(r"#.*", "", _text(head[: end.start()]))
     blocks = _blocks(path, header, "<" if coding == "BINARY-LITTLE-ENDIAN" else ">")
     chosen = _chosen(path, blocks, dataset)
-    check_declared(path, chosen.shape, chosen.dtype, voxels_max)
+    is_plain = coding != "ASCII" and chosen.coding is None
+    check_declared(path, chosen.shape, chosen.dtype, voxels_max if is_plain else min(voxels_max, IN_MEMORY_MAX))
     shape, native = in_three(chosen.shape), chosen.dtype.newbyteorder("=")
     if coding == "ASCII":
         read = decoded_whole(lambda: _from_text(path, blocks, chosen).reshape(shape))

@@ -23,6 +23,8 @@ from rockbank.data.manifest import VolumeError
 
 KINDS = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f2", "<f4", "<f8")
 SIDE_MIN = 32
+# 1290^3, where all of a volume is read into memory.
+IN_MEMORY_MAX = 2**31
 # A scan has noise, which no codec squeezes 100-fold; a bomb of zeros goes down 1000-fold.
 INFLATION_MAX = 100
 # Metadata are rounded: ImageJ keeps six digits.
@@ -75,16 +77,6 @@ def cubic(path: Path, x: float | None, y: float | None, z: float | None, unit: s
     if not all(math.isclose(size, sizes["x"], rel_tol=ALIKE) for size in sizes.values()):
         raise VolumeError(f"{path}: its voxels are no cubes ({spelt} {unit}); resample it")
     return sizes["x"]
-
-
-def refuse_nan(path: Path, voxels: np.ndarray) -> None:
-    """Raise VolumeError where a voxel is NaN or infinite."""
-    if voxels.dtype.kind != "f":
-        return
-    for i_slice, each in enumerate(voxels.reshape((-1, *voxels.shape[-2:]))):
-        n_bad = int(np.count_nonzero(~np.isfinite(each)))
-        if n_bad:
-            raise VolumeError(f"{path}: {n_bad} voxels of slice {i_slice} are NaN or infinite; fill or crop them")
 
 
 @contextmanager

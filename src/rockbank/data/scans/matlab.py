@@ -11,7 +11,7 @@ import numpy as np
 import scipy.io
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.declared import check_declared, in_three
+from rockbank.data.scans.declared import IN_MEMORY_MAX, check_declared, in_three
 from rockbank.data.scans.hdf5.storage import check_written
 from rockbank.data.scans.source import Source, decoded_whole
 
@@ -39,7 +39,7 @@ def _open_mat5(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sou
     arrays = {name: (tuple(shape), kind) for name, shape, kind in scipy.io.whosmat(str(path))}
     name = _chosen(path, dataset, arrays)
     shape, kind = arrays[name]
-    check_declared(path, shape, CLASSES[kind], voxels_max)
+    check_declared(path, shape, CLASSES[kind], min(voxels_max, IN_MEMORY_MAX))
 
     def load() -> np.ndarray:
         values = np.asarray(scipy.io.loadmat(str(path), variable_names=[name])[name])

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.declared import check_declared, in_three
 from rockbank.data.scans.source import Source, slices_at
 
-ORDERS = {"little": "<", "big": ">"}
+ORDERS: dict[str, Literal["<", ">"]] = {"little": "<", "big": ">"}
 EXAMPLE = '{"shape": [slices, rows, columns], "dtype": "uint16", "byte_order": "little", "voxel_size": 6e-8}'
 
 
@@ -104,14 +104,12 @@ def _dtype(spelt: Any, order: Any) -> np.dtype:
     if not isinstance(spelt, str):
         raise TypeError(f"dtype {spelt!r} is no text")
     dtype = np.dtype(spelt)
-    own = spelt[0] if spelt[0] in "<>" else None
-    if order is None:
-        return dtype.newbyteorder(own or "<")
-    if order not in ORDERS:
+    own = {"<": "little", ">": "big"}.get(spelt[0])
+    if order is not None and order not in ORDERS:
         raise ValueError(f"byte_order {order!r}; use one of {list(ORDERS)}")
-    if own is not None and own != ORDERS[order] and dtype.itemsize > 1:
+    if own and order and own != order and dtype.itemsize > 1:
         raise ValueError(f"dtype {spelt!r} has another byte order than byte_order {order!r}; leave one of them out")
-    return dtype.newbyteorder(ORDERS[order])
+    return dtype.newbyteorder(ORDERS[order or own or "little"])
 
 
 def _positive(key: str, value: Any) -> float:

@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 
 from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.amira import open_amira
-from rockbank.data.scans.declared import refuse_nan
+from rockbank.data.scans.declared import IN_MEMORY_MAX
 from rockbank.data.scans.folder import open_folder
 from rockbank.data.scans.hdf5.file import open_hdf5
 from rockbank.data.scans.itk.dicom import is_dicom, open_dicom
@@ -21,6 +21,7 @@ from rockbank.data.scans.itk.metaimage import open_metaimage
 from rockbank.data.scans.itk.nrrd import open_nrrd
 from rockbank.data.scans.matlab import open_matlab
 from rockbank.data.scans.netcdf import open_netcdf
+from rockbank.data.scans.nodata import FillSearch
 from rockbank.data.scans.npy import open_npy
 from rockbank.data.scans.png import open_png
 from rockbank.data.scans.raw import open_raw
@@ -57,8 +58,8 @@ FORMATS = {
     ".txrm": XRADIA,
     ".zip": ZARR,
 }
-# 2^31 voxels are 1290^3; more than that is cut before it is added, as everything here is done in memory.
-VOXELS_MAX = 2**31
+# 4096^3, beyond any scanner.
+VOXELS_MAX = 2**36
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,16 +119,18 @@ def _folder_format(path: Path) -> Format | None:
     return NETCDF if any(each.suffix.lower() == ".nc" for each in files) else None
 
 
-def read_scan(path: Path, *, dataset: str | None = None, voxels_max: int = VOXELS_MAX) -> Scan:
-    """The whole of a volume, with arguments and errors of `open_scan`; NaN and infinite values are errors as well."""
+def read_scan(path: Path, *, dataset: str | None = None, voxels_max: int = IN_MEMORY_MAX) -> Scan:
+    """The whole of a volume, with arguments and errors of `open_scan`; values that are no data are errors as well."""
     with open_scan(path, dataset=dataset, voxels_max=voxels_max) as source:
         voxels = source.read(0, source.shape[0])
-        refuse_nan(path, voxels)
+        search = FillSearch(path, source.dtype)
+        search.add(voxels, None, 0)
+        search.refuse()
         return Scan(voxels=voxels, voxel_size=source.voxel_size)
 
 
 def read_volume(
-    path: Path, *, dataset: str | None = None, voxels_max: int = VOXELS_MAX
+    path: Path, *, dataset: str | None = None, voxels_max: int = IN_MEMORY_MAX
 ) -> Shaped[np.ndarray, "slices rows columns"]:
     """The voxels of `read_scan`; a two-dimensional image is a volume of one slice."""
     return read_scan(path, dataset=dataset, voxels_max=voxels_max).voxels

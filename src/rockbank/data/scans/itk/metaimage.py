@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.declared import AGAIN, check_declared, in_three
+from rockbank.data.scans.declared import AGAIN, IN_MEMORY_MAX, check_declared, in_three
 from rockbank.data.scans.itk.image import Header, decode, read_header, voxel_size
 from rockbank.data.scans.source import ReadSlices, Source, decoded_whole
 
@@ -30,7 +30,11 @@ def open_metaimage(path: Path, dataset: str | None, voxels_max: int) -> Iterator
         raise VolumeError(
             f"{path}: no file '{fields['elementdatafile']}' beside it; copy it there, and have all slices in one file"
         )
-    check_declared(values, header.shape, header.dtype, voxels_max)
+    is_plain = fields.get("compresseddata", "false").lower() not in TRUE and _is_binary(fields)
+    check_declared(values, header.shape, header.dtype, voxels_max if is_plain else min(voxels_max, IN_MEMORY_MAX))
+    if fields.get("elementtointensityfunctionslope", "1") != "1" or "elementtointensityfunctionoffset" in fields:
+        raise VolumeError(f"{path}: its values are to be rescaled (ElementToIntensityFunctionSlope); write them so")
+    n_skipped = int(fields.get("headersize", 0)) + (n_header if values == path else 0)
     shape = in_three(header.shape)
     yield Source(
         path=path,
@@ -39,27 +43,23 @@ def open_metaimage(path: Path, dataset: str | None, voxels_max: int) -> Iterator
         voxel_size=voxel_size(
             path, header, fields.get("distanceunits"), "mm", "write 'DistanceUnits = um' (or mm) into its header"
         ),
-        read=_reader(values, fields, n_header, header, shape),
+        read=_reader(values, fields, n_skipped, header, is_plain),
     )
 
 
-def _reader(
-    values: Path, fields: dict[str, str], n_header: int, header: Header, shape: tuple[int, int, int]
-) -> ReadSlices:
-    is_compressed = fields.get("compresseddata", "false").lower() in TRUE
-    if fields.get("binarydata", "true").lower() not in TRUE:
-        return decoded_whole(lambda: decode(header, 0, shape[0]))
-    n_skipped = int(fields.get("headersize", 0)) + (n_header if fields["elementdatafile"] == "LOCAL" else 0)
+def _reader(values: Path, fields: dict[str, str], n_skipped: int, header: Header, is_plain: bool) -> ReadSlices:
+    shape = in_three(header.shape)
     needed, there = math.prod(shape) * header.dtype.itemsize, values.stat().st_size
-    if not is_compressed:
+    if is_plain:
         # A size of -1 says that the values are the file's end, whatever stands before them.
         if there - n_skipped != needed and not (fields.get("headersize") == "-1" and there >= needed):
             raise VolumeError(
                 f"{values}: {there - n_skipped} bytes of values where {shape} of {header.dtype} need {needed}; {AGAIN}"
             )
         return lambda start, stop: decode(header, start, stop)
+    if not _is_binary(fields):
+        return decoded_whole(lambda: decode(header, 0, shape[0]))
     is_big = any(fields.get(key, "").lower() in TRUE for key in ("binarydatabyteordermsb", "elementbyteordermsb"))
-    stored = header.dtype.newbyteorder(">" if is_big else "<")
 
     def decompress() -> Shaped[np.ndarray, "slices rows columns"]:
         # Not by ITK, which gives whatever was in memory where this fails.
@@ -67,9 +67,14 @@ def _reader(
         whole = decoder.decompress(values.read_bytes()[n_skipped:], needed + 1)
         if len(whole) != needed or not decoder.eof:
             raise VolumeError(f"{values}: {len(whole)} bytes unpacked where {shape} needs {needed}; {AGAIN}")
-        return np.frombuffer(whole, stored).reshape(shape).astype(header.dtype)
+        stored = np.frombuffer(whole, header.dtype.newbyteorder(">" if is_big else "<"))
+        return stored.reshape(shape).astype(header.dtype, copy=False)
 
     return decoded_whole(decompress)
+
+
+def _is_binary(fields: dict[str, str]) -> bool:
+    return fields.get("binarydata", "true").lower() in TRUE
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.declared import AGAIN, check_declared, in_three
+from rockbank.data.scans.declared import AGAIN, IN_MEMORY_MAX, check_declared, in_three
 from rockbank.data.scans.itk.image import Header, decode, read_header, voxel_size
 from rockbank.data.scans.source import Source, decoded_whole
 
@@ -26,7 +26,7 @@ def open_nrrd(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sour
     if not values.is_file():
         raise VolumeError(f"{path}: no file '{name}' beside it; copy it there, and have all slices in one file")
     header = read_header(path, "NrrdImageIO")
-    check_declared(values, header.shape, header.dtype, voxels_max)
+    check_declared(values, header.shape, header.dtype, min(voxels_max, IN_MEMORY_MAX))
     _check_length(values, fields, n_header if name is None else 0, header)
     shape = in_three(header.shape)
     yield Source(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import pytest
 import tifffile
 
 from rockbank.core.files import sha256
+from rockbank.data.adding import ScanOptions, add_volumes
 from rockbank.data.cutting import cut_crops
-from rockbank.data.manifest import SegmentationRule, VolumeEntry, VolumeError
+from rockbank.data.grey_scale import find_grey_scale, scaled_slices
+from rockbank.data.manifest import Manifest, SegmentationRule, VolumeEntry, VolumeError, load_manifest
+from rockbank.data.masks import Mask
+from rockbank.data.scans.source import Source
+from rockbank.data.stored import open_volumes
 from rockbank.data.synthetic.shale import sample_volume
-from rockbank.data.volumes import add_volumes, load_manifest, normalise, read_volumes
 from rockbank.params import PrepareParams
 from rockbank.rock.crops import to_intensity
 from rockbank.rock.segmentation import segment
@@ -35,14 +40,27 @@ ROCKS = Path(__file__).parents[2].parent / "shared" / "data" / "rocks"
 
 
 def add(paths: list[Path], folder: Path, **changes: Any) -> list[VolumeEntry]:
-    options = {
-        "voxel_size": 60e-9,
-        "segmentation": OTSU,
-        "licence": "MIT",
-        "source": "a test",
-        **changes,
-    }
-    return add_volumes(paths, folder, **options)
+    """Options of reading and of adding may be changed alike."""
+    reading = {"voxel_size": 60e-9, **changes}
+    known = {each.name for each in fields(ScanOptions)}
+    adding = {"segmentation": OTSU, "licence": "MIT", "source": "a test", **changes}
+    return add_volumes(
+        paths,
+        folder,
+        options=ScanOptions(**{key: value for key, value in reading.items() if key in known}),
+        **{key: value for key, value in adding.items() if key not in known},
+    )
+
+
+def read_volumes(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:
+    with open_volumes(folder, manifest) as volumes:
+        return {name: np.asarray(each) for name, each in volumes.items()}
+
+
+def normalise(voxels: np.ndarray, path: Path) -> np.ndarray:
+    source = Source(path=path, shape=voxels.shape, dtype=voxels.dtype, read=lambda start, stop: voxels[start:stop])
+    scale = find_grey_scale(source, Mask(), lambda n: None)
+    return np.stack([grey for grey, _ in scaled_slices(source, Mask(), scale, lambda n: None)])
 
 
 def entry(file: str) -> VolumeEntry:
@@ -226,3 +244,20 @@ def test_a_real_sandstone_slice_is_added(tmp_path: Path) -> None:
     add([ROCKS / "sandstone_microct" / "Sandstone_Versa0000.tif"], tmp_path / "data", voxel_size=2.2315e-6)
     manifest = load_manifest(tmp_path / "data")
     assert read_volumes(tmp_path / "data", manifest)["Sandstone_Versa0000.tif"].shape == (1, 1024, 996)
+
+
+def test_files_of_one_set_are_added_once(tmp_path: Path) -> None:
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+        'DimensionOrder="XYZCT" Type="uint8" SizeX="128" SizeY="128" SizeZ="2" SizeC="1" SizeT="1">'
+        '<TiffData FirstZ="0" IFD="0"><UUID FileName="a.ome.tif">urn:uuid:a</UUID></TiffData>'
+        '<TiffData FirstZ="1" IFD="0"><UUID FileName="b.ome.tif">urn:uuid:b</UUID></TiffData></Pixels></Image></OME>'
+    )
+    for name, page in zip("ab", GREY, strict=True):
+        tifffile.imwrite(tmp_path / f"{name}.ome.tif", page, description=xml, metadata=None)
+    with pytest.raises(VolumeError, match="the same volume as"):
+        add([tmp_path / "a.ome.tif", tmp_path / "b.ome.tif"], tmp_path / "data")
+    add([tmp_path / "a.ome.tif"], tmp_path / "data")
+    assert np.array_equal(
+        read_volumes(tmp_path / "data", load_manifest(tmp_path / "data"))["a.ome.tif"], normalise(GREY, Path("a"))
+    )

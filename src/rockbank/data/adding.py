@@ -1,0 +1,222 @@
+"""Scans of the user become volumes of data/: normalised, listed in the manifest, all of them or nothing."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from jaxtyping import UInt8
+
+from rockbank.core.files import sha256
+from rockbank.data.grey_scale import Advance, find_grey_scale, scaled_slices
+from rockbank.data.manifest import (
+    MANIFEST,
+    Manifest,
+    SegmentationRule,
+    VolumeEntry,
+    VolumeError,
+    load_manifest,
+    save_manifest,
+)
+from rockbank.data.masks import Mask, open_mask
+from rockbank.data.scans.declared import ALIKE
+from rockbank.data.scans.reader import open_scan
+from rockbank.data.scans.source import Source
+
+# A file beyond this size needs BigTIFF's offsets.
+CLASSIC_BYTES = 2**32 - 2**25
+# Given what is done and how many slices it has, a block in which the progress is told.
+Progress = Callable[[str, int], AbstractContextManager[Advance]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions:
+    """How scans are read.
+
+    Attributes:
+        voxel_size: metres; None takes it from the files.
+        dataset: of files that have several.
+        nodata: the value of voxels that are none; None takes what the files declare.
+        mask: where the rock is: "cylinder" or the path of a file; see `open_mask`.
+        allow_gaps: whether numbers may be missing from the names of a folder's slices.
+    """
+
+    voxel_size: float | None = None
+    dataset: str | None = None
+    nodata: float | None = None
+    mask: str | None = None
+    allow_gaps: bool = False
+
+
+def add_volumes(
+    paths: Sequence[Path],
+    folder: Path,
+    *,
+    options: ScanOptions,
+    segmentation: SegmentationRule,
+    licence: str,
+    source: str,
+    replace: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> list[VolumeEntry]:
+    """Normalise scans into `folder` as NAME.tif and list them in its manifest: all of them, or nothing.
+
+    Slices are read, converted and written a block at a time.
+
+    Args:
+        paths: files, each a volume of its own, or folders of single slices, each one volume (see `open_scan`).
+        folder: usually data/; made where absent.
+        options: how they are read.
+        segmentation: of all of them; a numeric threshold is an intensity after the normalisation.
+        licence: of the data.
+        source: where the data came from.
+        replace: take the place of the volumes that `folder` lists, rather than join them.
+        dry_run: check everything and return the entries, but leave `folder` as it is.
+        progress: of the slices of each scan.
+
+    Returns:
+        The new entries, in the order of `paths`.
+
+    Raises:
+        VolumeError: naming the file and the remedy; then nothing was written.
+    """
+    if not paths:
+        raise VolumeError("no paths given; name at least one file or folder of slices")
+    listed = load_manifest(folder).volumes if (folder / MANIFEST).exists() else ()
+    leaving = {name for entry in listed for name in entry.files} if replace else set()
+    existing = () if replace else listed
+    names = _names(paths, folder, existing, leaving)
+    staging = folder / ".adding"
+    read: dict[Path, Path] = {}
+    with _scratch(staging):
+        entries = []
+        for path, name in zip(paths, names, strict=True):
+            with (
+                open_scan(path, dataset=options.dataset, allow_gaps=options.allow_gaps) as scan,
+                open_mask(scan, options.mask, options.nodata) as mask,
+            ):
+                _refuse_twice(scan, read)
+                size = _voxel_size(scan, options.voxel_size)
+                mask_name = _convert(scan, mask, staging / name, progress or _silent)
+            try:
+                entry = VolumeEntry(
+                    file=name,
+                    voxel_size=size,
+                    segmentation=segmentation,
+                    licence=licence,
+                    source=source,
+                    sha256=sha256(staging / name),
+                    mask=mask_name,
+                    mask_sha256=None if mask_name is None else sha256(staging / mask_name),
+                )
+            except VolumeError as error:
+                raise VolumeError(f"{path}: {error}") from error
+            entries.append(entry)
+        try:
+            manifest = Manifest(volumes=(*existing, *entries))
+        except VolumeError as error:
+            raise VolumeError(f"{folder / MANIFEST}: {error}") from error
+        if not dry_run:
+            # The manifest goes last: a volume that it does not list is nobody's data yet.
+            new = [file for entry in entries for file in entry.files]
+            for file in new:
+                os.replace(staging / file, folder / file)
+            save_manifest(folder, manifest)
+            for file in leaving.difference(new):
+                (folder / file).unlink(missing_ok=True)
+    return entries
+
+
+def _convert(scan: Source, mask: Mask, target: Path, progress: Progress) -> str | None:
+    """Write the volume, and its mask beside it, whose name is returned; None for one that is rock everywhere."""
+    n_slices = scan.shape[0]
+    with progress(f"reading {scan.path.name}", n_slices) as advance:
+        scale = find_grey_scale(scan, mask, advance)
+    has_mask = scale.rock_fraction < 1
+    beside = target.with_name(f"{target.stem}.mask.tif")
+    with ExitStack() as files:
+        advance = files.enter_context(progress(f"writing {target.name}", n_slices))
+        # Of itself tifffile would make an OME-TIFF of a file called NAME.ome.tif.
+        is_big = math.prod(scan.shape) > CLASSIC_BYTES
+        volume = files.enter_context(tifffile.TiffWriter(target, bigtiff=is_big, ome=False))
+        masked = files.enter_context(tifffile.TiffWriter(beside, ome=False)) if has_mask else None
+
+        def pages() -> Iterator[UInt8[np.ndarray, "rows columns"]]:
+            for i, (grey, rock) in enumerate(scaled_slices(scan, mask, scale, advance)):
+                if masked is not None and rock is not None and (i == 0 or mask.n_slices is None):
+                    _write(masked, rock.astype(np.uint8))
+                yield grey
+
+        _write(volume, pages(), shape=scan.shape, dtype=np.dtype(np.uint8))
+    return beside.name if has_mask else None
+
+
+def _write(tiff: tifffile.TiffWriter, pages: Any, **more: Any) -> None:
+    tiff.write(pages, compression="zlib", photometric="minisblack", metadata=None, contiguous=False, **more)
+
+
+@contextmanager
+def _silent(what: str, n_slices: int) -> Iterator[Advance]:
+    yield lambda n: None
+
+
+def _refuse_twice(scan: Source, read: dict[Path, Path]) -> None:
+    """Raise VolumeError for files that are part of a volume which was read already."""
+    for part in {each.resolve() for each in (scan.path, *scan.parts)}:
+        if part in read:
+            raise VolumeError(f"{scan.path}: the same volume as {read[part]}, which has {part.name}; name one of them")
+        read[part] = scan.path
+
+
+def _names(paths: Sequence[Path], folder: Path, existing: Sequence[VolumeEntry], leaving: set[str]) -> list[str]:
+    """The file that each path becomes; what is there already, and not leaving, is never overwritten."""
+    taken = {name: f"listed in {folder / MANIFEST}" for entry in existing for name in entry.files}
+    names = []
+    for path in paths:
+        stem = path.resolve().name if path.is_dir() else path.stem
+        name, mask_name = f"{stem}.tif", f"{stem}.mask.tif"
+        for each in (name, mask_name):
+            if each not in taken and each not in leaving and (folder / each).exists():
+                taken[each] = f"in {folder}"
+            if each in taken:
+                raise VolumeError(
+                    f"{path}: would become '{each}', which is already {taken[each]}; rename the file first"
+                )
+            taken[each] = f"the name of {path}"
+        names.append(name)
+    return names
+
+
+def _voxel_size(scan: Source, given: float | None) -> float:
+    declared = scan.voxel_size
+    if given is None and declared is None:
+        raise VolumeError(f"{scan.path}: its voxel size is not known; give it in metres, such as --voxel-size 60e-9")
+    if given is not None and declared is not None and not math.isclose(given, declared, rel_tol=ALIKE):
+        raise VolumeError(
+            f"{scan.path}: it declares voxels of {declared:g} m, but {given:g} m was given; correct one of them"
+        )
+    return float(given if given is not None else declared or 0.0)
+
+
+@contextmanager
+def _scratch(staging: Path) -> Iterator[None]:
+    """An empty folder inside the data folder; both are gone afterwards unless the data folder got something."""
+    folder = staging.parent
+    made = not folder.exists()
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
