@@ -41,6 +41,15 @@ class GreyScale:
 
     def apply(self, voxels: Shaped[np.ndarray, "*dims"]) -> UInt8[np.ndarray, "*dims"]:
         """Grey values of 8 bits."""
+        dtype = voxels.dtype
+        if dtype.kind in "iu" and dtype.itemsize <= 2 and voxels.size > 2 ** (8 * dtype.itemsize):
+            # Each of the few values once: a table is several times as fast.
+            unsigned = np.dtype(f"u{dtype.itemsize}")
+            table = self._scaled(np.arange(2 ** (8 * dtype.itemsize)).astype(unsigned).view(dtype))
+            return table[voxels.view(unsigned)]
+        return self._scaled(voxels)
+
+    def _scaled(self, voxels: Shaped[np.ndarray, "*dims"]) -> UInt8[np.ndarray, "*dims"]:
         scaled = (voxels.astype(np.float64) - self.low) / (self.high - self.low)
         return np.asarray(np.round(np.clip(scaled, 0.0, 1.0) * 255.0), dtype=np.uint8)
 
@@ -67,8 +76,8 @@ def find_grey_scale(source: Source, mask: Mask, advance: Advance) -> GreyScale:
             if known.size:
                 n_rock += known.size
                 lowest, highest = min(lowest, float(known.min())), max(highest, float(known.max()))
-            yield voxels, rock
             advance(len(voxels))
+            yield voxels, rock
 
     sample = subsample(searched(), n_voxels, SUBSAMPLE)
     search.refuse()
@@ -92,8 +101,8 @@ def scaled_slices(
             grey = scale.apply(each if rock is None else np.where(rock[i], each, each.dtype.type(0)))
             if rock is not None:
                 grey[~rock[i]] = 0
-            yield grey, None if rock is None else rock[i]
             advance(1)
+            yield grey, None if rock is None else rock[i]
 
 
 def _blocks(source: Source, mask: Mask) -> Blocks:

@@ -69,7 +69,7 @@ def _refuse_twins(folder: Path, keys: dict[Path, int] | dict[Path, str]) -> None
     same = defaultdict(list)
     for file, key in keys.items():
         same[key].append(file.name)
-    twins = [" and ".join(sorted(names)) for names in same.values() if len(names) > 1]
+    twins = sorted(" and ".join(sorted(names)) for names in same.values() if len(names) > 1)
     if twins:
         raise VolumeError(f"{folder}: {len(twins)} slices are there twice: {_some(twins)}; {ELSEWHERE}")
 
