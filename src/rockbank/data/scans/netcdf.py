@@ -178,6 +178,7 @@ def _open_blocks(path: Path, dataset: str | None, voxels_max: int) -> Iterator[S
         dtype=first_source.dtype,
         voxel_size=first_source.voxel_size,
         nodata=first_source.nodata,
+        parts=tuple(file for _, file, _ in blocks),
         read=read,
     )
 

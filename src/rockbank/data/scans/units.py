@@ -4,7 +4,7 @@ from __future__ import annotations
 
 METRES = {
     **dict.fromkeys(("pm", "picometer", "picometre"), 1e-12),
-    **dict.fromkeys(("å", "angstrom", "a"), 1e-10),
+    **dict.fromkeys(("å", "angstrom", "angstroms"), 1e-10),
     **dict.fromkeys(("nm", "nanometer", "nanometre", "nanometers", "nanometres"), 1e-9),
     **dict.fromkeys(("um", "µm", "μm", "\\u00b5m", "micron", "microns"), 1e-6),
     **dict.fromkeys(("micrometer", "micrometre", "micrometers", "micrometres"), 1e-6),

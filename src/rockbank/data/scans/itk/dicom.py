@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -38,9 +38,10 @@ class Slice:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file has DICOM's mark behind its preamble."""
-    with path.open("rb") as file:
+    """Whether a file has DICOM's mark behind its preamble; one that cannot be opened has none."""
+    with suppress(OSError), path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
+    return False
 
 
 @contextmanager
@@ -68,6 +69,7 @@ def open_dicom(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sou
         dtype=first.header.dtype,
         voxel_size=None if side is None else side * 1e-3,
         nodata=_nodata(first),
+        parts=tuple(each.path for each in slices),
         read=lambda start, stop: np.concatenate([decode(each.header, 0, 1) for each in slices[start:stop]]),
     )
 

@@ -43,6 +43,7 @@ def open_metaimage(path: Path, dataset: str | None, voxels_max: int) -> Iterator
         voxel_size=voxel_size(
             path, header, fields.get("distanceunits"), "mm", "write 'DistanceUnits = um' (or mm) into its header"
         ),
+        parts=() if values == path else (path, values),
         read=_reader(values, fields, n_skipped, header, is_plain),
     )
 

@@ -34,6 +34,7 @@ def open_nrrd(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sour
         shape=shape,
         dtype=header.dtype,
         voxel_size=_voxel_size(path, fields, header),
+        parts=() if values == path else (path, values),
         read=decoded_whole(lambda: decode(header, 0, shape[0])),
     )
 
