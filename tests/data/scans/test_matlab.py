@@ -148,6 +148,27 @@ def test_what_is_no_scan_is_refused_in_version_73(tmp_path) -> None:
         read_volume(tmp_path / "b.mat")
 
 
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [(192, 43522), (192, 14), (196, 9599), (196, 9601)],  # where the values' type is, and how many bytes they are
+)
+def test_values_of_no_type_or_of_another_length_are_refused(tmp_path, at: int, value: int) -> None:
+    write_mat5(tmp_path / "a.mat", GREY.astype(np.uint8))
+    changed = bytearray((tmp_path / "a.mat").read_bytes())
+    changed[at : at + 4] = struct.pack("<I", value)
+    (tmp_path / "a.mat").write_bytes(changed)
+    with pytest.raises(VolumeError, match="in 'grey', whose dimensions are"):
+        read_volume(tmp_path / "a.mat")
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path) -> None:
+    write_mat5(tmp_path / "a.mat", GREY.astype(np.uint8))
+    whole = (tmp_path / "a.mat").read_bytes()
+    (tmp_path / "a.mat").write_bytes(whole + whole[128:])
+    with pytest.raises(VolumeError, match="same name"):
+        read_volume(tmp_path / "a.mat")
+
+
 @pytest.mark.parametrize("version", ["5", "7", "7.3"])
 def test_a_damaged_file_is_refused(tmp_path, version: str) -> None:
     voxels = GREY.astype(np.uint16)
