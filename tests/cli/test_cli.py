@@ -1,6 +1,7 @@
 """What a person types, what is printed, and how it ends."""
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,10 +21,10 @@ Make = Callable[..., Path]
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
-def said(*arguments: str | Path) -> str:
+def said(*arguments: str | Path, status: int = 0) -> str:
     """What the command prints on standard output; an error of its own comes out as it is."""
     result = CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": "120"}, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == status, result.output
     return result.stdout
 
 
@@ -44,7 +45,7 @@ def fails(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         bars = lines[: len(lines) - len(errors)]
         assert errors
         assert lines == bars + errors
-        assert all("--:--" in bar for bar in bars), printed.err
+        assert all(re.match(r"(reading|writing) .* of \d+, |.*--:--", bar) for bar in bars), printed.err
         return "\n".join(errors)
 
     return run
@@ -74,6 +75,26 @@ def test_a_dry_run_says_what_would_be_added_and_writes_nothing(scan: Path, tmp_p
     assert "would add" in printed
     assert "6e-08 m per voxel" in printed
     assert not data.exists()
+
+
+def test_a_scan_that_the_check_would_refuse_is_not_added(tmp_path: Path, fails: Callable[..., str]) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (256, 256), dtype=np.uint8)
+    grey[:, :100] = 0
+    tifffile.imwrite(tmp_path / "margin.tif", grey)
+    for more in ((), ("--dry-run",)):
+        line = fails(
+            "data", "add", tmp_path / "margin.tif", "--voxel-size", "60e-9", "--folder", tmp_path / "data", *more
+        )
+        assert "crops are flat" in line
+        assert "crop blank margins off the volume, or change check.std_min" in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_show_draws_a_scan_and_says_what_the_check_would_say(scan: Path, tmp_path: Path) -> None:
+    printed = said("data", "show", scan, "--voxel-size", "60e-9", "-o", tmp_path / "scan.png", status=3)
+    assert "'check' would refuse it:\nporosity" in printed
+    with Image.open(tmp_path / "scan.png") as picture:
+        assert picture.size == (1800, 1260)
 
 
 def test_after_adding_a_scan_the_next_commands_are_reported(scan: Path, tmp_path: Path) -> None:

@@ -44,12 +44,13 @@ def add(paths: list[Path], folder: Path, **changes: Any) -> list[VolumeEntry]:
     reading = {"voxel_size": 60e-9, **changes}
     known = {each.name for each in fields(ScanOptions)}
     adding = {"segmentation": OTSU, "licence": "MIT", "source": "a test", **changes}
-    return add_volumes(
+    added = add_volumes(
         paths,
         folder,
         options=ScanOptions(**{key: value for key, value in reading.items() if key in known}),
         **{key: value for key, value in adding.items() if key not in known},
     )
+    return [each.entry for each in added]
 
 
 def read_volumes(folder: Path, manifest: Manifest) -> dict[str, np.ndarray]:

@@ -40,7 +40,7 @@ def core(outside: float, dtype: str = "float32") -> np.ndarray:
 
 
 def add(path: Path, folder: Path, **options: Any) -> VolumeEntry:
-    (entry,) = add_volumes(
+    (added,) = add_volumes(
         [path],
         folder,
         options=ScanOptions(voxel_size=1e-6, **options),
@@ -48,7 +48,7 @@ def add(path: Path, folder: Path, **options: Any) -> VolumeEntry:
         licence="MIT",
         source="a test",
     )
-    return entry
+    return added.entry
 
 
 @pytest.mark.parametrize(

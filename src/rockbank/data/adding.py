@@ -27,9 +27,11 @@ from rockbank.data.manifest import (
     save_manifest,
 )
 from rockbank.data.masks import Mask, open_mask
+from rockbank.data.preview import Limits, Preview, preview
 from rockbank.data.scans.declared import ALIKE
 from rockbank.data.scans.reader import open_scan
 from rockbank.data.scans.source import Source
+from rockbank.data.stored import open_volumes
 
 # A file beyond this size needs BigTIFF's offsets.
 CLASSIC_BYTES = 2**32 - 2**25
@@ -56,6 +58,19 @@ class ScanOptions:
     allow_gaps: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Addition:
+    """A volume that was added.
+
+    Attributes:
+        entry: in the manifest.
+        warnings: what the data check would say of it all the same.
+    """
+
+    entry: VolumeEntry
+    warnings: tuple[str, ...]
+
+
 def add_volumes(
     paths: Sequence[Path],
     folder: Path,
@@ -64,10 +79,11 @@ def add_volumes(
     segmentation: SegmentationRule,
     licence: str,
     source: str,
+    limits: Limits | None = None,
     replace: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
-) -> list[VolumeEntry]:
+) -> list[Addition]:
     """Normalise scans into `folder` as NAME.tif and list them in its manifest: all of them, or nothing.
 
     Slices are read, converted and written a block at a time.
@@ -79,15 +95,17 @@ def add_volumes(
         segmentation: of all of them; a numeric threshold is an intensity after the normalisation.
         licence: of the data.
         source: where the data came from.
+        limits: of the data check, which are held against each volume; None checks nothing.
         replace: take the place of the volumes that `folder` lists, rather than join them.
-        dry_run: check everything and return the entries, but leave `folder` as it is.
+        dry_run: check everything and return what would be added, but leave `folder` as it is.
         progress: of the slices of each scan.
 
     Returns:
-        The new entries, in the order of `paths`.
+        What was added, in the order of `paths`.
 
     Raises:
-        VolumeError: naming the file and the remedy; then nothing was written.
+        VolumeError: naming the file and the remedy, for scans that cannot be read and for all that the data check
+            would refuse; then nothing was written.
     """
     if not paths:
         raise VolumeError("no paths given; name at least one file or folder of slices")
@@ -98,7 +116,7 @@ def add_volumes(
     staging = folder / ".adding"
     read: dict[Path, Path] = {}
     with _scratch(staging):
-        entries = []
+        added, refused = [], []
         for path, name in zip(paths, names, strict=True):
             with (
                 open_scan(path, dataset=options.dataset, allow_gaps=options.allow_gaps) as scan,
@@ -120,7 +138,15 @@ def add_volumes(
                 )
             except VolumeError as error:
                 raise VolumeError(f"{path}: {error}") from error
-            entries.append(entry)
+            warnings: tuple[str, ...] = ()
+            if limits is not None:
+                found = _preview(staging, entry, limits)
+                refused += [f"{path}: {reason}" for reason in found.critical]
+                warnings = (*(f"'check' would stop: {reason}" for reason in found.of_set), *found.warnings)
+            added.append(Addition(entry=entry, warnings=warnings))
+        if refused:
+            raise VolumeError("\n".join(refused))
+        entries = [each.entry for each in added]
         try:
             manifest = Manifest(volumes=(*existing, *entries))
         except VolumeError as error:
@@ -133,7 +159,13 @@ def add_volumes(
             save_manifest(folder, manifest)
             for file in leaving.difference(new):
                 (folder / file).unlink(missing_ok=True)
-    return entries
+    return added
+
+
+def _preview(folder: Path, entry: VolumeEntry, limits: Limits) -> Preview:
+    manifest = Manifest(volumes=(entry,))
+    with open_volumes(folder, manifest) as volumes:
+        return preview(volumes[entry.file], manifest, limits)
 
 
 def _convert(scan: Source, mask: Mask, target: Path, progress: Progress) -> str | None:

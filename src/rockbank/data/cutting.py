@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Float32, Int, UInt8
 
 from rockbank.data.grey_scale import SUBSAMPLE
 from rockbank.data.manifest import Manifest, SegmentationRule, VolumeError
@@ -15,7 +15,7 @@ from rockbank.data.regions import Region, crops_of_rock, n_pixels, n_positions, 
 from rockbank.data.stored import Volume
 from rockbank.params import PrepareParams
 from rockbank.rock.crops import SPLITS, STREAMS, CropSet, to_intensity
-from rockbank.rock.segmentation import Segmentation, otsu_threshold, smooth
+from rockbank.rock.segmentation import Segmentation, otsu_threshold, smooth, smooth_within
 
 Volumes = Mapping[str, Volume]
 Given = Mapping[str, Volume] | Mapping[str, UInt8[np.ndarray, "slices rows columns"]]
@@ -71,6 +71,11 @@ def cut_whole(volumes: Given, manifest: Manifest, *, size: int, n: int, seed: in
         regions[name] = [whole(volume.shape[1:])]
     table = _draw_positions(np.random.default_rng([seed, STREAMS["train"]]), opened, regions, n, size, "train")
     return _cut(opened, manifest, table.assign(seed=seed), regions, size, family)
+
+
+def resolve_whole(volume: Volume, rule: SegmentationRule) -> Segmentation:
+    """The rule with "otsu" as a number, found on all of a volume."""
+    return _resolve({"": volume}, rule, {"": [whole(volume.shape[1:])]})
 
 
 def _cut(volumes: Volumes, manifest: Manifest, table: pd.DataFrame, learnt: Regions, size: int, family: str) -> CropSet:
@@ -159,15 +164,9 @@ def _smoothed_pixels(
         grey, rock = volume.read(i), None if volume.rock is None else volume.rock(i)
         for at in regions:
             inside = (slice(at.row, at.row + at.n_rows), slice(at.column, at.column + at.n_columns))
-            parts.append(_smoothed_rock(to_intensity(grey[inside]), None if rock is None else rock[inside], smoothing))
+            intensity = to_intensity(grey[inside])
+            if rock is None:
+                parts.append(smooth(intensity, smoothing).ravel())
+            else:
+                parts.append(smooth_within(intensity, rock[inside], smoothing)[rock[inside]])
     return parts
-
-
-def _smoothed_rock(
-    grey: Float32[np.ndarray, "rows columns"], rock: Bool[np.ndarray, "rows columns"] | None, smoothing: float
-) -> Float32[np.ndarray, " n"]:
-    """The rock's pixels, each a mean over the rock around it alone (normalised convolution, Knutsson 1993)."""
-    if rock is None:
-        return smooth(grey, smoothing).ravel()
-    weight = smooth(rock.astype(np.float32), smoothing)
-    return np.asarray(smooth(np.where(rock, grey, np.float32(0)), smoothing)[rock] / weight[rock])

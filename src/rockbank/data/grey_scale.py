@@ -46,7 +46,7 @@ class GreyScale:
             # Each of the few values once: a table is several times as fast.
             unsigned = np.dtype(f"u{dtype.itemsize}")
             table = self._scaled(np.arange(2 ** (8 * dtype.itemsize)).astype(unsigned).view(dtype))
-            return table[voxels.view(unsigned)]
+            return np.asarray(table[voxels.view(unsigned)])
         return self._scaled(voxels)
 
     def _scaled(self, voxels: Shaped[np.ndarray, "*dims"]) -> UInt8[np.ndarray, "*dims"]:

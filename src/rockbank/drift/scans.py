@@ -108,7 +108,7 @@ def load(
     reference = _from_registry(request.model) if request.model else _from_crops(request, paths)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "scans"
-        entries = add_volumes(
+        added = add_volumes(
             request.paths,
             folder,
             options=request.options,
@@ -117,7 +117,7 @@ def load(
             source="not stated",
             progress=progress,
         )
-        for path, entry in zip(request.paths, entries, strict=True):
+        for path, entry in zip(request.paths, (each.entry for each in added), strict=True):
             if not math.isclose(entry.voxel_size, reference.voxel_size, rel_tol=1e-6):
                 raise InputError(
                     f"{path}: voxels of {entry.voxel_size:g} m, but {reference.name} has voxels of "

@@ -49,6 +49,15 @@ def smooth(images: Float[np.ndarray, "*n h w"], sigma: float) -> Float[np.ndarra
     return np.asarray(ndimage.gaussian_filter(images, width, mode="reflect"))
 
 
+def smooth_within(
+    image: Float[np.ndarray, "h w"], rock: Bool[np.ndarray, "h w"], sigma: float
+) -> Float[np.ndarray, "h w"]:
+    """`smooth` over the rock alone (normalised convolution, Knutsson and Westin 1993); 0 where there is none."""
+    weight = smooth(rock.astype(image.dtype), sigma)
+    weighted = smooth(np.where(rock, image, image.dtype.type(0)), sigma)
+    return np.where(rock, weighted / np.where(rock, weight, image.dtype.type(1)), image.dtype.type(0))
+
+
 def segment(intensity: Float[np.ndarray, "n c h w"], segmentation: Segmentation) -> Bool[np.ndarray, "n h w"]:
     """Where the phase of interest is.
 

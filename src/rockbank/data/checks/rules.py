@@ -43,6 +43,29 @@ class Rule:
     remedy: str
     severity: str = "critical"
 
+    def reason(self, got: str) -> str:
+        """What is wrong, the value got, the limit and what to do, in one line."""
+        arguments = self.arguments
+        if "value_set" in arguments:
+            known = arguments["value_set"]
+            limit = f"allowed are {known if len(known) < 6 else f'{known[:3]} and so on'}"
+        else:
+            low, high = arguments["min_value"], arguments["max_value"]
+            limit = f"allowed is {'any' if low is None else spell(low)} to {'any' if high is None else spell(high)}"
+        if arguments.get("mostly", 1) < 1:
+            limit += f" in {arguments['mostly']:.0%} of them"
+        return f"{self.what}: {arguments['column']} {got}; {limit}; {self.remedy}"
+
+
+def spell(value: Any) -> str:
+    """A value for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def spell_some(n_bad: int, n: int, values: Sequence[Any]) -> str:
+    """How many values of a column are bad, and the first ones."""
+    return f"{n_bad} of {n}, such as {', '.join(spell(value) for value in values[:3])}"
+
 
 def crop_rules(params: CheckParams) -> list[Rule]:
     """What every crop must be, or all but one in a hundred."""

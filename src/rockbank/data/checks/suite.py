@@ -20,7 +20,7 @@ import pandas as pd
 from jaxtyping import Shaped
 
 from rockbank.core.files import replacing_folder
-from rockbank.data.checks.rules import Rule, crop_rules, set_rules, volume_rules
+from rockbank.data.checks.rules import Rule, crop_rules, set_rules, spell, spell_some, volume_rules
 from rockbank.data.checks.tables import crop_table, set_table, volume_table
 from rockbank.data.stored import Volume
 from rockbank.params import CheckParams
@@ -100,27 +100,12 @@ def write_report(result: CheckResult, folder: Path) -> None:
 
 def _reason(rule: Rule, outcome: Any) -> str:
     """What is wrong, the value got, the limit and what to do, in one line."""
-    arguments, found = rule.arguments, outcome.result
+    found = outcome.result
     if outcome.exception_info.get("raised_exception"):
         return f"{rule.what}: could not be checked ({outcome.exception_info.get('exception_message')}); {rule.remedy}"
     if "observed_value" in found:
-        got = _spell(found["observed_value"])
-    else:
-        got = ", ".join(_spell(value) for value in found["partial_unexpected_list"][:3])
-        got = f"{found['unexpected_count']} of {found['element_count']}, such as {got}"
-    if "value_set" in arguments:
-        known = arguments["value_set"]
-        limit = f"allowed are {known if len(known) < 6 else f'{known[:3]} and so on'}"
-    else:
-        low, high = arguments["min_value"], arguments["max_value"]
-        limit = f"allowed is {'any' if low is None else _spell(low)} to {'any' if high is None else _spell(high)}"
-    if arguments.get("mostly", 1) < 1:
-        limit += f" in {arguments['mostly']:.0%} of them"
-    return f"{rule.what}: {arguments['column']} {got}; {limit}; {rule.remedy}"
-
-
-def _spell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return rule.reason(spell(found["observed_value"]))
+    return rule.reason(spell_some(found["unexpected_count"], found["element_count"], found["partial_unexpected_list"]))
 
 
 @dataclass(frozen=True)
