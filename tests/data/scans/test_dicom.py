@@ -167,9 +167,9 @@ def test_a_slice_unlike_the_others_is_named(tmp_path, about: dict[str, Any], sai
 
 def test_a_damaged_slice_is_refused(tmp_path) -> None:
     write_series(tmp_path / "a", GREY.astype(np.uint16))
-    whole = (tmp_path / "a/IM0003").read_bytes()
-    for n_bytes in (132, 300, len(whole) // 2, len(whole) - 200, len(whole) - 1):
-        (tmp_path / "a/IM0003").write_bytes(whole[:n_bytes])
+    whole = (tmp_path / "a/IM0001").read_bytes()  # the last slice, whose loss leaves no gap
+    for n_bytes in (0, 100, 132, 300, len(whole) // 2, len(whole) - 200, len(whole) - 1):
+        (tmp_path / "a/IM0001").write_bytes(whole[:n_bytes])
         with pytest.raises(VolumeError):
             read_volume(tmp_path / "a")
     write_slice(tmp_path / "a.dcm", GREY[0].astype(np.uint16), 0)

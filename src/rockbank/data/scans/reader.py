@@ -84,8 +84,8 @@ def open_scan(
     Args:
         path: the file; for `NAME.raw` a side-car `NAME.json` with shape, dtype and, where they are known, byte_order
             ("little" or "big") and voxel_size (m); or a folder whose files are the slices, in the order of the numbers
-            in their names.
-        dataset: which data set of an HDF5 file; not needed where it holds only one of two or three dimensions.
+            in their names; or a Zarr store, or the folder of a DICOM series or of Mango's blocks.
+        dataset: which data set, variable, array or series, where a file or folder has several.
         voxels_max: a file that declares more is not decoded.
         allow_gaps: whether numbers may be missing from the names of a folder's slices.
 

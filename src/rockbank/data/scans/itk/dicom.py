@@ -12,14 +12,16 @@ import numpy as np
 from jaxtyping import Float
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.declared import AGAIN, check_declared, cubic
+from rockbank.data.scans.declared import AGAIN, check_declared, cubic, decoding
 from rockbank.data.scans.itk.image import Header, decode, read_header
 from rockbank.data.scans.source import Source
 
-INSTANCE_NUMBER, POSITION, ORIENTATION = "0020|0013", "0020|0032", "0020|0037"
+SERIES, INSTANCE_NUMBER, POSITION, ORIENTATION = "0020|000e", "0020|0013", "0020|0032", "0020|0037"
 PHOTOMETRIC, PIXEL_SPACING, SLICE_DISTANCE = "0028|0004", "0028|0030", "0018|0088"
 INTERCEPT, SLOPE = "0028|1052", "0028|1053"
 PADDING, PADDING_LIMIT = "0028|0120", "0028|0121"
+# Bytes of the preamble, with the mark at its end.
+PREAMBLE = 132
 # Of the distance of two slices: positions are decimal texts, rounded by some programs to a few digits.
 ALIKE = 0.1
 
@@ -40,7 +42,7 @@ class Slice:
 def is_dicom(path: Path) -> bool:
     """Whether a file has DICOM's mark behind its preamble; one that cannot be opened has none."""
     with suppress(OSError), path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        return file.read(PREAMBLE)[-4:] == b"DICM"
     return False
 
 
@@ -55,7 +57,7 @@ def open_dicom(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sou
         dataset: the UID of the series, where the folder holds several.
         voxels_max: a series that declares more is not decoded.
     """
-    slices = [_read_slice(each) for each in _files(path, dataset)]
+    slices = _series(path, dataset)
     _check_alike(slices)
     slices, distance = _in_order(path, slices)
     first = slices[0]
@@ -74,24 +76,30 @@ def open_dicom(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sou
     )
 
 
-def _files(path: Path, series: str | None) -> list[Path]:
+def _series(path: Path, dataset: str | None) -> list[Slice]:
+    """The slices of the series that is named, or of the only one."""
     if path.is_file():
-        return [path]
-    import SimpleITK as sitk
+        return [_read_slice(path)]
+    # Not by ITK's own search, which takes the voxels of all files into memory.
+    series: dict[str, list[Slice]] = {}
+    for file in sorted(path.iterdir()):
+        if file.is_file() and _may_be_slice(file):
+            with decoding(file, "a DICOM file"):
+                each = _read_slice(file)
+            series.setdefault(each.header.metadata.get(SERIES, "").strip(" \0"), []).append(each)
+    if dataset is not None and dataset not in series:
+        raise VolumeError(f"{path}: no series '{dataset}'; it holds {sorted(series)}")
+    if dataset is None and len(series) != 1:
+        raise VolumeError(f"{path}: {len(series)} DICOM series; name one of {sorted(series)}")
+    return series[dataset] if dataset is not None else next(iter(series.values()))
 
-    there = {each for each in path.iterdir() if each.is_file() and each.name != "DICOMDIR" and is_dicom(each)}
-    known = {
-        uid: {Path(each) for each in sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), uid)}
-        for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
-    }
-    lost = sorted(each.name for each in there.difference(*known.values()))
-    if lost:
-        raise VolumeError(f"{path}: {len(lost)} DICOM files cannot be read, the first is {lost[0]}; {AGAIN}")
-    if series is not None and series not in known:
-        raise VolumeError(f"{path}: no series '{series}'; it holds {sorted(known)}")
-    if series is None and len(known) != 1:
-        raise VolumeError(f"{path}: {len(known)} DICOM series; name one of {sorted(known)}")
-    return sorted(known[series] if series is not None else next(iter(known.values())))
+
+def _may_be_slice(file: Path) -> bool:
+    """Whether a file is DICOM, or seems to be what is left of one."""
+    if file.name == "DICOMDIR" or file.name.startswith("."):
+        return False
+    is_empty = file.suffix == "" and file.stat().st_size < PREAMBLE
+    return file.suffix.lower() in (".dcm", ".ima") or is_empty or is_dicom(file)
 
 
 def _read_slice(path: Path) -> Slice:

@@ -34,14 +34,16 @@ class Header:
     """What SimpleITK says of a file before it decodes it.
 
     Attributes:
-        reader: with the file's name set.
+        path: of the file.
+        image_io: the name of ITK's class that reads it.
         shape: slices, rows, columns, or as many axes as there are.
         dtype: as decoded, after a rescaling that the file declares.
         spacing: along x, y and z, in the file's unit.
         metadata: by keys of SimpleITK.
     """
 
-    reader: Any
+    path: Path
+    image_io: str
     shape: tuple[int, ...]
     dtype: np.dtype
     spacing: tuple[float, ...]
@@ -57,17 +59,15 @@ def read_header(path: Path, image_io: str) -> Header:
     # Loaded here, as it is of an extra.
     import SimpleITK as sitk
 
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.SetImageIO(image_io)
+    reader = _reader(path, image_io)
     reader.ReadImageInformation()
     n_values, kind = reader.GetNumberOfComponents(), reader.GetPixelID()
     dtypes = {getattr(sitk, f"sitk{name}"): dtype for name, dtype in DTYPES.items()}
     if n_values != 1 or kind not in dtypes:
         raise VolumeError(f"{path}: {n_values} values of {sitk.GetPixelIDValueAsString(kind)} a voxel; {AS_GREY}")
     return Header(
-        reader=reader,
+        path=path,
+        image_io=image_io,
         shape=tuple(reversed(reader.GetSize())),
         dtype=dtypes[kind],
         spacing=tuple(reader.GetSpacing()),
@@ -79,11 +79,23 @@ def decode(header: Header, start: int, stop: int) -> Shaped[np.ndarray, "slices 
     """Slices from start up to but without stop, of which a file that can be streamed is read in part only."""
     import SimpleITK as sitk
 
+    # A reader keeps what it read: one for each call.
+    reader = _reader(header.path, header.image_io)
     if len(header.shape) == 3:
-        columns, rows, _ = header.reader.GetSize()
-        header.reader.SetExtractIndex((0, 0, start))
-        header.reader.SetExtractSize((columns, rows, stop - start))
-    return sitk.GetArrayFromImage(header.reader.Execute()).reshape((stop - start, *header.shape[-2:]))
+        _, rows, columns = header.shape
+        reader.SetExtractIndex((0, 0, start))
+        reader.SetExtractSize((columns, rows, stop - start))
+    return sitk.GetArrayFromImage(reader.Execute()).reshape((stop - start, *header.shape[-2:]))
+
+
+def _reader(path: Path, image_io: str) -> Any:
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.SetImageIO(image_io)
+    return reader
 
 
 def voxel_size(path: Path, header: Header, unit: str | None, default: str | None, remedy: str) -> float | None:
