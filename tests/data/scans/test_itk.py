@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import zlib
 from pathlib import Path
 
@@ -190,3 +191,15 @@ def test_a_damaged_nrrd_is_refused(tmp_path, encoding: str) -> None:
     write_nrrd(tmp_path / "a.nrrd", GREY.astype(np.uint16) + 1000, encoding=encoding)
     assert_cut_is_refused(tmp_path / "a.nrrd")
     assert_changes_are_survived(tmp_path / "a.nrrd", 250)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("a.mha", "SimpleITK"), ("a.nrrd", "SimpleITK"), ("a.dcm", "SimpleITK"), ("a.txm", "olefile"), ("a.zip", "zarr")],
+)
+def test_a_package_that_is_absent_is_named_with_its_extra(tmp_path, monkeypatch, name: str, package: str) -> None:
+    write_metaimage(tmp_path / "a.mha", GREY.astype(np.uint8))
+    (tmp_path / "a.mha").rename(tmp_path / name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(VolumeError, match=rf"'{package}', which is not installed.*rockbank\[scans\]"):
+        read_volume(tmp_path / name)
