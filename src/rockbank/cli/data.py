@@ -41,7 +41,7 @@ def data_add(
     replace: Annotated[bool, typer.Option("--replace", help="take the place of the volumes that lie there")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be added, and write nothing")] = False,
 ) -> None:
-    """Add scans: TIFF, PNG, npy, HDF5, or raw with a JSON side-car; 8, 16 or 32 bits."""
+    """Add scans of 8, 16 or 32 bits: TIFF, raw with a side-car, HDF5, DICOM, Zarr, and others of the guide to them."""
     from rockbank.data.adding import ScanOptions, add_volumes
     from rockbank.data.manifest import SegmentationRule
 

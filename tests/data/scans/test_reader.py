@@ -173,7 +173,7 @@ BAD_FILES = {
     "infinite.npy": (npy_bytes(np.where(np.isnan(WITH_NAN), np.inf, WITH_NAN)), "voxels are inf"),
     "text.h5": (b"no hdf5", "cannot be read as an HDF5"),
     "alone.raw": (BYTES.tobytes(), "side-car alone.json is absent"),
-    "scan.dcm": (b"DICM", r"unknown suffix '\.dcm'"),
+    "scan.vol": (b"DICM", r"unknown suffix '\.vol'"),
 }
 
 

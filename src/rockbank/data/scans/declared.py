@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import lzma
 import math
 import struct
 import tokenize
 import warnings
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.io
 import tifffile
 from PIL import Image
 
@@ -21,6 +24,8 @@ from rockbank.data.manifest import VolumeError
 
 KINDS = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f2", "<f4", "<f8")
 SIDE_MIN = 32
+# 1290^3, where all of a volume is read into memory.
+IN_MEMORY_MAX = 2**31
 # A scan has noise, which no codec squeezes 100-fold; a bomb of zeros goes down 1000-fold.
 INFLATION_MAX = 100
 # Metadata are rounded: ImageJ keeps six digits.
@@ -30,8 +35,10 @@ AS_GREY = "save it as grey values in one channel"
 AGAIN = "copy or export it again"
 
 
-def check_declared(path: Path, shape: tuple[int, ...], dtype: Any, voxels_max: int) -> None:
-    """Refuse what the header declares before a byte of it is decoded."""
+def check_declared(
+    path: Path, shape: tuple[int, ...], dtype: Any, voxels_max: int, *, stored: int | None = None
+) -> None:
+    """Refuse what the header declares before a byte of it is decoded; `stored` bytes, where not in this file alone."""
     kind = np.dtype(dtype).newbyteorder("<").str
     if kind not in KINDS:
         raise VolumeError(f"{path}: values of type {dtype}; convert them to integers of 8, 16 or 32 bits, or floats")
@@ -45,10 +52,9 @@ def check_declared(path: Path, shape: tuple[int, ...], dtype: Any, voxels_max: i
     if n_voxels > voxels_max:
         raise VolumeError(f"{path}: declares {n_voxels} voxels, more than {voxels_max}; cut it into smaller volumes")
     n_bytes = n_voxels * np.dtype(dtype).itemsize
-    if n_bytes > SMALL_ENOUGH and n_bytes > INFLATION_MAX * path.stat().st_size:
-        raise VolumeError(
-            f"{path}: {path.stat().st_size} bytes that unpack to {n_bytes}, which no scan does; save it uncompressed"
-        )
+    stored = path.stat().st_size if stored is None else stored
+    if n_bytes > SMALL_ENOUGH and n_bytes > INFLATION_MAX * stored:
+        raise VolumeError(f"{path}: {stored} bytes that unpack to {n_bytes}, which no scan does; save it uncompressed")
 
 
 def in_three(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -57,8 +63,8 @@ def in_three(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return slices, rows, columns
 
 
-def cubic(path: Path, x: float | None, y: float | None, z: float | None) -> float | None:
-    """The side of a voxel (m) of which some lengths are declared, or None.
+def cubic(path: Path, x: float | None, y: float | None, z: float | None, unit: str = "m") -> float | None:
+    """The side of a voxel (m, or in `unit`) of which some lengths are declared, or None.
 
     Raises:
         VolumeError: where they differ, or where one is no length.
@@ -66,11 +72,11 @@ def cubic(path: Path, x: float | None, y: float | None, z: float | None) -> floa
     sizes = {axis: size for axis, size in zip("xyz", (x, y, z), strict=True) if size is not None}
     spelt = ", ".join(f"{axis} {size:g}" for axis, size in sizes.items())
     if not all(math.isfinite(size) and size > 0 for size in sizes.values()):
-        raise VolumeError(f"{path}: declares voxels of {spelt} m; correct its metadata")
+        raise VolumeError(f"{path}: declares voxels of {spelt} {unit}; correct its metadata")
     if "x" not in sizes:
         return None
     if not all(math.isclose(size, sizes["x"], rel_tol=ALIKE) for size in sizes.values()):
-        raise VolumeError(f"{path}: its voxels are no cubes ({spelt} m); resample it")
+        raise VolumeError(f"{path}: its voxels are no cubes ({spelt} {unit}); resample it")
     return sizes["x"]
 
 
@@ -88,6 +94,10 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
         raise
     except (
         tifffile.TiffFileError,
+        scipy.io.matlab.MatReadError,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
         Image.DecompressionBombError,
         OSError,
         ValueError,
@@ -104,7 +114,7 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
         MemoryError,
         AssertionError,
     ) as error:
-        # A broken file makes tifffile, Pillow and h5py fail in any of these ways; what they say goes along.
+        # A broken file makes its library fail in any of these ways; what they say goes along.
         raise VolumeError(f"{path}: cannot be read as {kind} ({type(error).__name__}: {error}); {AGAIN}") from error
     finally:
         logger.disabled = was_disabled

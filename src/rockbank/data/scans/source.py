@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -76,6 +77,12 @@ def slices_at(path: Path, offset: int, shape: tuple[int, int, int], dtype: np.dt
         return values.reshape((stop - start, *shape[1:])).astype(dtype.newbyteorder("="), copy=False)
 
     return read
+
+
+def decoded_whole(decode: Callable[[], Shaped[np.ndarray, "slices rows columns"]]) -> ReadSlices:
+    """Reads slices of what cannot be decoded in part: the first read decodes all, and keeps it."""
+    whole = cache(decode)
+    return lambda start, stop: whole()[start:stop]
 
 
 @contextmanager

@@ -10,9 +10,7 @@ from xml.etree import ElementTree
 
 from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.declared import AGAIN
-
-# OME's units of length, in metres; its default is the micrometre.
-UNITS = {"pm": 1e-12, "Å": 1e-10, "nm": 1e-9, "µm": 1e-6, "um": 1e-6, "mm": 1e-3, "cm": 1e-2, "m": 1.0, "in": 0.0254}
+from rockbank.data.scans.units import metres
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +106,8 @@ def _stored(path: Path, pixels: ElementTree.Element, size: Mapping[str, int], ow
 def _sizes(pixels: ElementTree.Element, axes: str) -> dict[str, float]:
     sizes = {}
     for axis in axes:
-        value, unit = pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")
-        if value is not None and unit in UNITS:
-            sizes[axis.lower()] = float(value) * UNITS[unit]
+        # OME's default is the micrometre.
+        value, unit = pixels.get(f"PhysicalSize{axis}"), metres(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        if value is not None and unit is not None:
+            sizes[axis.lower()] = float(value) * unit
     return sizes

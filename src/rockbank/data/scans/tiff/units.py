@@ -9,16 +9,8 @@ import tifffile
 
 from rockbank.data.scans.declared import cubic
 from rockbank.data.scans.tiff.ome import OmePixels
+from rockbank.data.scans.units import metres
 
-# ImageJ spells its units in many ways; "pixel" and the like are none. Metres.
-UNITS = {
-    **dict.fromkeys(("nm", "nanometer", "nanometre", "nanometers"), 1e-9),
-    **dict.fromkeys(("um", "µm", "μm", "\\u00b5m", "micron", "microns", "micrometer", "micrometre"), 1e-6),
-    **dict.fromkeys(("mm", "millimeter", "millimetre", "millimeters"), 1e-3),
-    **dict.fromkeys(("cm", "centimeter", "centimetre"), 1e-2),
-    **dict.fromkeys(("m", "meter", "metre"), 1.0),
-    **dict.fromkeys(("inch", "inches", "in"), 0.0254),
-}
 # Dots per inch of screens and printers, which programs write where they know nothing of the scale.
 DISPLAY = {1, 72, 75, 90, 96, 100, 120, 144, 150, 200, 240, 300, 400, 600, 1200}
 
@@ -35,7 +27,7 @@ def declared_voxel_size(path: Path, tiff: tifffile.TiffFile, ome: OmePixels | No
     per_x, per_y = _number(page, 282), _number(page, 283)
     about = tiff.imagej_metadata
     if about is not None:
-        unit = UNITS.get(str(about.get("unit", "")).strip().lower())
+        unit = metres(str(about.get("unit", "")))
         if unit is None or per_x is None or per_y is None:
             return None
         spacing = about.get("spacing")

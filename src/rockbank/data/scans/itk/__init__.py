@@ -1,0 +1,1 @@
+"""Formats that SimpleITK reads."""

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from rockbank.data.manifest import VolumeError
+from rockbank.data.scans.reader import open_scan, read_scan, read_volume
+from tests.data.scans.damaged import assert_changes_are_survived, assert_cut_is_refused
+
+GREY = np.random.default_rng(0).integers(0, 120, (5, 40, 48))
+TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+CHUNKS = (2, 32, 48)
+
+
+def chunks_of(voxels: np.ndarray, chunks: tuple[int, ...]) -> Mapping[tuple[int, ...], np.ndarray]:
+    """Chunks by their place in the grid; those at the ends are filled up with zeros."""
+    counts = [-(-n // side) for n, side in zip(voxels.shape, chunks, strict=True)]
+    padded = np.zeros([n * side for n, side in zip(counts, chunks, strict=True)], voxels.dtype)
+    padded[tuple(slice(0, n) for n in voxels.shape)] = voxels
+    return {
+        at: padded[tuple(slice(i * side, (i + 1) * side) for i, side in zip(at, chunks, strict=True))]
+        for at in product(*map(range, counts))
+    }
+
+
+def write_v2(path: Path, voxels: np.ndarray, is_compressed: bool = True, chunks: tuple[int, ...] = CHUNKS) -> None:
+    """By the specification of version 2, without the library: .zarray and a file a chunk."""
+    path.mkdir(parents=True)
+    about = {
+        "zarr_format": 2,
+        "shape": voxels.shape,
+        "chunks": chunks,
+        "dtype": voxels.dtype.str,
+        "compressor": {"id": "zlib", "level": 1} if is_compressed else None,
+        "fill_value": 0,
+        "order": "C",
+        "filters": None,
+    }
+    (path / ".zarray").write_text(json.dumps(about))
+    for at, chunk in chunks_of(voxels, chunks).items():
+        values = chunk.tobytes()
+        (path / ".".join(map(str, at))).write_bytes(zlib.compress(values) if is_compressed else values)
+
+
+def write_v3(path: Path, voxels: np.ndarray, is_compressed: bool = True, chunks: tuple[int, ...] = CHUNKS) -> None:
+    """By the specification of version 3: zarr.json and a file a chunk, in folders."""
+    path.mkdir(parents=True)
+    order = "big" if voxels.dtype.byteorder == ">" else "little"
+    about = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": voxels.shape,
+        "data_type": voxels.dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0,
+        "codecs": [
+            {"name": "bytes", "configuration": {"endian": order}},
+            *([{"name": "gzip", "configuration": {"level": 1}}] if is_compressed else []),
+        ],
+        "attributes": {},
+    }
+    (path / "zarr.json").write_text(json.dumps(about))
+    for at, chunk in chunks_of(voxels, chunks).items():
+        file = path.joinpath("c", *map(str, at))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(gzip.compress(chunk.tobytes()) if is_compressed else chunk.tobytes())
+
+
+def zipped(folder: Path) -> Path:
+    with zipfile.ZipFile(folder.with_suffix(".zip"), "w") as file:
+        for each in sorted(folder.rglob("*")):
+            if each.is_file():
+                file.write(each, each.relative_to(folder))
+    return folder.with_suffix(".zip")
+
+
+def write_ome(path: Path, voxels: np.ndarray, version: str, axes: str = "zyx", **about: Any) -> None:
+    """OME-Zarr 0.4 in version 2, 0.5 in version 3, with a second level of half the resolution."""
+    write, scale = (write_v2 if version == "0.4" else write_v3), about.pop("scale", [0.5] * voxels.ndim)
+    write(path / "0", voxels, chunks=voxels.shape)
+    write(path / "1", voxels[..., ::2, ::2], chunks=voxels[..., ::2, ::2].shape)
+    kinds = {"t": "time", "c": "channel"}
+    image = {
+        "axes": [
+            {"name": each, "type": kinds.get(each, "space"), **({} if each in kinds else about.get("unit", {}))}
+            for each in axes
+        ],
+        "datasets": [
+            {
+                "path": str(level),
+                "coordinateTransformations": [{"type": "scale", "scale": (np.array(scale) * 2**level).tolist()}],
+            }
+            for level in range(2)
+        ],
+        **({"version": "0.4"} if version == "0.4" else {}),
+    }
+    if version == "0.4":
+        (path / ".zgroup").write_text('{"zarr_format": 2}')
+        (path / ".zattrs").write_text(json.dumps({"multiscales": [image]}))
+    else:
+        attributes = {"ome": {"version": "0.5", "multiscales": [image]}}
+        (path / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}))
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("write", [write_v2, write_v3])
+def test_an_array_comes_back_as_it_was_written(
+    tmp_path, write: Callable[..., None], dtype, order, is_compressed
+) -> None:
+    write(tmp_path / "a", GREY.astype(np.dtype(dtype).newbyteorder(order)), is_compressed)
+    for path in (tmp_path / "a", zipped(tmp_path / "a")):
+        with open_scan(path) as source:
+            assert source.dtype == dtype
+            assert np.array_equal(source.read(0, 5), GREY)
+            assert np.array_equal(source.read(1, 4), GREY[1:4])
+
+
+def test_an_image_is_a_volume_of_one_slice(tmp_path) -> None:
+    write_v3(tmp_path / "a", GREY[0].astype(np.uint8), chunks=(32, 32))
+    assert np.array_equal(read_volume(tmp_path / "a"), GREY[:1])
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_the_full_resolution_of_an_ome_zarr_is_read_with_its_voxel_size(tmp_path, version: str) -> None:
+    write_ome(tmp_path / "a", GREY.astype(np.uint16), version, unit={"unit": "micrometer"})
+    scan = read_scan(tmp_path / "a")
+    assert np.array_equal(scan.voxels, GREY)
+    assert scan.voxel_size == pytest.approx(5e-7)
+
+
+@pytest.mark.parametrize("axes", ["zyx", "xyz", "yxz", "tczyx"])
+def test_axes_of_an_ome_zarr_are_read_by_their_names(tmp_path, axes: str) -> None:
+    voxels = np.transpose(GREY, ["zyx".index(each) for each in axes if each in "zyx"]).astype(np.uint8)
+    write_ome(tmp_path / "a", voxels.reshape((1,) * (len(axes) - 3) + voxels.shape), "0.5", axes)
+    with open_scan(tmp_path / "a") as source:
+        assert source.voxel_size is None
+        assert np.array_equal(source.read(0, 5), GREY)
+        assert np.array_equal(source.read(2, 4), GREY[2:4])
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "about", "said"),
+    [
+        ((2, 5, 40, 48), "czyx", {}, "2 steps along axis 'c'"),
+        ((5, 40, 48), "zyx", {"unit": {"unit": "micrometer"}, "scale": [1, 2, 2]}, "no cubes"),
+        ((5, 40, 48), "zyx", {"unit": {"unit": "parsec"}}, "parsec"),
+        ((5, 40, 48), "czyx", {}, "3 axes, but 4"),
+    ],
+)
+def test_an_ome_zarr_that_is_no_scan_is_refused(tmp_path, shape, axes: str, about: dict[str, Any], said: str) -> None:
+    about.setdefault("scale", [0.5] * len(axes))
+    write_ome(tmp_path / "a", np.ones(shape, np.uint8), "0.4", axes, **about)
+    with pytest.raises(VolumeError, match=said):
+        read_volume(tmp_path / "a")
+
+
+@pytest.mark.parametrize("write", [write_v2, write_v3])
+def test_a_missing_chunk_is_named(tmp_path, write: Callable[..., None]) -> None:
+    write(tmp_path / "a", GREY.astype(np.uint8))
+    name = "1.0.0" if write is write_v2 else "c/1/0/0"
+    (tmp_path / "a" / name).unlink()
+    for path in (tmp_path / "a", zipped(tmp_path / "a")):
+        with pytest.raises(VolumeError, match=f"1 of 6 chunks .*{name}"):
+            read_volume(path)
+
+
+def test_one_of_several_arrays_is_named(tmp_path) -> None:
+    root = zarr.open_group(str(tmp_path / "a"), mode="w")
+    root.create_array("scan/grey", data=GREY.astype(np.uint8), chunks=CHUNKS)
+    root.create_array("angles", data=np.ones(9))
+    assert np.array_equal(read_volume(tmp_path / "a"), GREY)
+    root.create_array("mask", data=GREY.astype(np.uint8), chunks=CHUNKS)
+    with pytest.raises(VolumeError, match=r"mask.*scan/grey"):
+        read_volume(tmp_path / "a")
+    with pytest.raises(VolumeError, match="no array 'raw'"):
+        read_volume(tmp_path / "a", dataset="raw")
+    assert np.array_equal(read_volume(tmp_path / "a", dataset="scan/grey"), GREY)
+
+
+@pytest.mark.parametrize("codec", ["blosc", "zstd"])
+def test_a_compressed_array_of_the_library_is_read(tmp_path, codec: str) -> None:
+    compressors = {"blosc": zarr.codecs.BloscCodec(), "zstd": zarr.codecs.ZstdCodec()}[codec]
+    zarr.create_array(str(tmp_path / "a"), data=GREY.astype(np.uint16), chunks=CHUNKS, compressors=compressors)
+    assert np.array_equal(read_volume(tmp_path / "a"), GREY)
+
+
+def test_an_array_of_shards_is_read(tmp_path) -> None:
+    zarr.create_array(str(tmp_path / "a"), data=GREY.astype(np.uint16), chunks=(1, 20, 24), shards=(2, 40, 48))
+    assert np.array_equal(read_volume(tmp_path / "a"), GREY)
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+@pytest.mark.parametrize("write", [write_v2, write_v3])
+def test_a_damaged_array_is_refused(tmp_path, write: Callable[..., None], is_compressed: bool) -> None:
+    write(tmp_path / "a", GREY.astype(np.uint16), is_compressed)
+    header, chunk = (".zarray", "1.0.0") if write is write_v2 else ("zarr.json", "c/1/0/0")
+    assert_cut_is_refused(tmp_path / "a", tmp_path / "a" / chunk)
+    assert_cut_is_refused(zipped(tmp_path / "a"))
+    whole = (tmp_path / "a" / header).read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        changed = bytearray(whole)
+        changed[int(rng.integers(len(whole)))] = int(rng.integers(32, 127))
+        (tmp_path / "a" / header).write_bytes(changed)
+        try:
+            read = read_volume(tmp_path / "a", voxels_max=2**22)
+        except VolumeError:
+            continue
+        assert read.size
+    shutil.rmtree(tmp_path / "a")
+    assert_changes_are_survived(tmp_path / "a.zip", 300)
