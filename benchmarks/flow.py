@@ -66,17 +66,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, help="of each run; the median counts")
     parser.add_argument("--memory", action="store_true", help="print the memory of one gradient in MiB, and end")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     if any(os.environ.get(name) != "1" for name in THREADS):  # read when the libraries are loaded
         environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks.flow", *sys.argv[1:]], environment)
     case = load_case(PUBLISHED if ROCK.is_file() else OWN)
-    if asked.memory:
+    if arguments.memory:
         print(memory_of_gradient(case))
         return
     if shutil.which("flow") is None:
         sys.exit("OPM Flow is not installed; on Debian: apt install libopm-simulators-bin")
-    times = speed(case, asked.repeats)
+    times = speed(case, arguments.repeats)
     flow, gradient, eliminated = times["OPM Flow, forward"], times["forward + gradient"], times[BY_ELIMINATION]
     memory = float(subprocess.check_output([sys.executable, "-m", "benchmarks.flow", "--memory"], text=True))
     one, two = members_per_second(case, N_MEMBERS // 4, 1), members_per_second(case, N_MEMBERS, 2)

@@ -47,13 +47,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30, help="of training on the GPU; the first five do not count")
     parser.add_argument("--reports", type=int, default=37, help="report steps of the flow's case")
     parser.add_argument("--members", type=int, nargs="+", default=[1, 16, 64, 256], help="of the flow solver, at once")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("torch finds no GPU: there is nothing to measure here")
     sections = {
-        "Training": lambda: training(asked.steps),
-        "Sampling": lambda: sampling(asked.generator),
-        "Flow": lambda: flow(asked.reports, asked.members),
+        "Training": lambda: training(options.steps),
+        "Sampling": lambda: sampling(options.generator),
+        "Flow": lambda: flow(options.reports, options.members),
     }
     text = f"""# On a GPU
 
@@ -81,8 +81,8 @@ def training(n_steps: int) -> str:
     crops = np.random.default_rng(0).integers(0, 256, (2 * of.batch, 1, size, size), dtype=np.uint8)
 
     def rate(device: torch.device, steps: int, warm: int, *, bf16: bool) -> float:
-        asked = replace(of, n_steps=steps, evaluate_every=steps, bf16=bf16)
-        records = list(fit(crops, asked, device=device, evaluate=None, n_samples=1, checkpoint=None))
+        short = replace(of, n_steps=steps, evaluate_every=steps, bf16=bf16)
+        records = list(fit(crops, short, device=device, evaluate=None, n_samples=1, checkpoint=None))
         return statistics.median(record.metrics["images_per_second"] for record in records[warm:])
 
     fast, plain = (rate(GPU, n_steps, 5, bf16=bf16) for bf16 in (True, False))
@@ -103,7 +103,7 @@ The whole training, {of.n_steps} steps, takes {hours:.1f} h in bf16 without its 
 
 
 def sampling(folder: Path) -> str:
-    """Images a second of a served generator, in the ways there are to run it."""
+    """Images a second of a served generator, by every way of running it."""
     card = ModelCard.load(folder)
     latents = draw_latents(0, BATCH, card.latent_shape)
     session = open_session(folder / ONNX)
@@ -112,7 +112,7 @@ def sampling(folder: Path) -> str:
     bound, replayed = (Generator(folder, card, max_batch=BATCH, cuda_graphs=graphs) for graphs in (False, True))
     plain = load_generator(folder / WEIGHTS, network=card.network, latent=card.latent_shape, image=card.image_shape)
     beside = onnxruntime.InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])
-    ways: dict[str, Callable[[np.ndarray], object]] = {
+    runs: dict[str, Callable[[np.ndarray], object]] = {
         "the processor, all cores": lambda z: beside.run(None, {"latent": z}),
         "torch": lambda z: sample(plain, z),
         "onnxruntime": lambda z: session.run(None, {"latent": z}),
@@ -121,12 +121,12 @@ def sampling(folder: Path) -> str:
     }
     plain.to(GPU)
     torch.backends.cudnn.allow_tf32 = False
-    batches = {name: seconds(lambda way=way: way(latents), repeats=200) for name, way in ways.items()}
-    lone = {name: seconds(lambda way=way: way(latents[:1]), repeats=200) for name, way in ways.items()}
+    batches = {name: seconds(lambda run=run: run(latents), repeats=200) for name, run in runs.items()}
+    lone = {name: seconds(lambda run=run: run(latents[:1]), repeats=200) for name, run in runs.items()}
     (slowest, *_) = batches.values()
     rows = [
         (name, f"{BATCH / batches[name]:.0f}", f"{slowest / batches[name]:.1f}", f"{1e3 * lone[name]:.2f}")
-        for name in ways
+        for name in runs
     ]
     exact = beside.run(None, {"latent": latents})[0]
     worst = max(float(np.abs(each.run(latents) - exact).max()) for each in (bound, replayed))
@@ -142,7 +142,7 @@ Images differ from the processor's by {worst:.1e} at most, the golden sample fro
 
 
 def flow(n_reports: int, members: list[int]) -> str:
-    """Members a second, forwards and back, of the block solver on the GPU and of the processor's own ways."""
+    """Members a second, forwards and back, of the block solver on the GPU and of of the processor alone."""
     case = load_case(CASE)
     steps = case.schedule.steps[:n_reports]
     controls = {well.name: case.schedule.of(well.name)[:n_reports] for well in case.wells}

@@ -44,10 +44,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--requests", type=int, default=0, help="of each connection, at most; 0 for any number")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between an answer and the next request")
-    asked = parser.parse_args()
-    seen, lock, until = Seen(), threading.Lock(), time.monotonic() + asked.seconds
+    options = parser.parse_args()
+    seen, lock, until = Seen(), threading.Lock(), time.monotonic() + options.seconds
     start = time.monotonic()
-    threads = [threading.Thread(target=send, args=(asked, i, until, seen, lock)) for i in range(asked.connections)]
+    threads = [threading.Thread(target=send, args=(options, i, until, seen, lock)) for i in range(options.connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -55,14 +55,14 @@ def main() -> None:
     print(json.dumps({**vars(seen), "wall": time.monotonic() - start}))
 
 
-def send(asked: argparse.Namespace, i: int, until: float, seen: Seen, lock: threading.Lock) -> None:
+def send(options: argparse.Namespace, i: int, until: float, seen: Seen, lock: threading.Lock) -> None:
     """One connection's requests, one after the other."""
-    where, n = urlsplit(asked.url), 0
+    where, n = urlsplit(options.url), 0
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=60)
-    while time.monotonic() < until and (not asked.requests or n < asked.requests):
+    while time.monotonic() < until and (not options.requests or n < options.requests):
         n += 1
-        sent = asked.body.replace("SEED", str(1_000_000 * i + n))
-        time.sleep(asked.pause)
+        sent = options.body.replace("SEED", str(1_000_000 * i + n))
+        time.sleep(options.pause)
         began = time.perf_counter()
         try:
             connection.request("POST", where.path, sent, {"Content-Type": "application/json"})

@@ -49,37 +49,39 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bare", nargs=2, metavar=("FOLDER", "THREADS"), help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.bare:
-        print(json.dumps(bare(Path(asked.bare[0]), int(asked.bare[1]), asked.seconds)))
+    options = parser.parse_args()
+    if options.bare:
+        print(json.dumps(bare(Path(options.bare[0]), int(options.bare[1]), options.seconds)))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "pulled"
-        entry, card = registry.pull(asked.model, folder)
+        entry, card = registry.pull(options.model, folder)
         cores = os.cpu_count() or 1
-        found = {threads: compare(folder, asked, threads) for threads in sorted({1, cores})}
-        peer = mlflow_rate(folder, card, Path(temporary), asked.seconds)
-    text = to_markdown(f"{entry.name}/{entry.version}, {card.generator}", card, found, peer, asked)
+        found = {threads: compare(folder, options, threads) for threads in sorted({1, cores})}
+        peer = mlflow_rate(folder, card, Path(temporary), options.seconds)
+    text = to_markdown(f"{entry.name}/{entry.version}, {card.generator}", card, found, peer, options)
     write_text(REPORT, text)
     print(text)
 
 
-def compare(folder: Path, asked: argparse.Namespace, threads: int) -> dict[str, float]:
+def compare(folder: Path, options: argparse.Namespace, threads: int) -> dict[str, float]:
     """Medians over the rounds of what the bare session and the service do on so many threads."""
-    name = asked.model.partition("@")[0]
+    name = options.model.partition("@")[0]
     path = f"/v2/models/{name}/generate"
     body = '{"n": %d, "seed": SEED, "format": "npy"}'
     rows: dict[str, list[float]] = {"bare": [], "service": [], "lone": [], "lone_bare": [], "p99": []}
-    with service(asked.model, threads) as url:
+    with service(options.model, threads) as url:
         load(url + path, body % N, CONNECTIONS, 2.0)
-        for _ in range(asked.rounds):
-            of_bare = python("benchmarks.serving", "--bare", str(folder), str(threads), "--seconds", str(asked.seconds))
+        for _ in range(options.rounds):
+            of_bare = python(
+                "benchmarks.serving", "--bare", str(folder), str(threads), "--seconds", str(options.seconds)
+            )
             rows["bare"].append(of_bare["images_per_second"])
             rows["lone_bare"].append(of_bare["milliseconds"])
-            busy = load(url + path, body % N, CONNECTIONS, asked.seconds)
+            busy = load(url + path, body % N, CONNECTIONS, options.seconds)
             rows["service"].append(N * len(busy["seconds"]) / busy["wall"])
             rows["p99"].append(1e3 * float(np.quantile(busy["seconds"], 0.99)))
-            lone = load(url + path, body % 1, 1, asked.seconds, pause=PAUSE_SECONDS)
+            lone = load(url + path, body % 1, 1, options.seconds, pause=PAUSE_SECONDS)
             rows["lone"].append(1e3 * statistics.median(lone["seconds"]))
     return {what: statistics.median(values) for what, values in rows.items()}
 
@@ -206,15 +208,15 @@ def free_port() -> int:
 
 
 def to_markdown(
-    what: str, card: ModelCard, found: Mapping[int, Mapping[str, float]], peer: float, asked: argparse.Namespace
+    what: str, card: ModelCard, found: Mapping[int, Mapping[str, float]], peer: float, options: argparse.Namespace
 ) -> str:
     """The report."""
     lines = [
         "# How fast the service is",
         "",
         f"Written by `python -m benchmarks.serving`; every number is of one run, on {platform.machine()} with "
-        f"{os.cpu_count()} cores, medians of {asked.rounds} rounds of {asked.seconds:g} s. Service, client and bare "
-        "session are processes of their own; the client shares the cores with the service.",
+        f"{os.cpu_count()} cores, medians of {options.rounds} rounds of {options.seconds:g} s. Service, client and "
+        "bare session are processes of their own; the client shares the cores with the service.",
         "",
         f"Generator: {what}, images of {' x '.join(map(str, card.image_shape))}. Requests: `generate`, n = {N}, npy, "
         f"{CONNECTIONS} connections; a lone request is n = 1, {1e3 * PAUSE_SECONDS:g} ms after the last, and so is a "

@@ -54,9 +54,9 @@ def main() -> None:
     parser.add_argument("--model", default="shale@champion")
     parser.add_argument("--minutes", type=float, default=20.0, help="half of them with the tracking server killed")
     parser.add_argument("--every", type=int, default=10, help="seconds between two promotions")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folders = some_versions(asked.model, Path(temporary))
+        folders = some_versions(options.model, Path(temporary))
         with ExitStack() as stack:
             tracking = Tracking(Path(temporary))
             stack.callback(tracking.kill)
@@ -67,7 +67,7 @@ def main() -> None:
             url = stack.enter_context(
                 service(f"{NAME}@champion", 1, tracking_uri=tracking.url, poll_seconds=1, log_level="ERROR")
             )
-            text, is_good = soak(url, tracking, versions, 60 * asked.minutes, asked.every)
+            text, is_good = soak(url, tracking, versions, 60 * options.minutes, options.every)
     write_text(REPORT, text)
     print(text)
     sys.exit(not is_good)
@@ -188,7 +188,7 @@ def to_markdown(
         f"connections; a promotion every {every} s; in the second half the tracking server is killed every "
         f"{KILL_SECONDS} s and is away for {DEAD_SECONDS} s.",
         "",
-        "| | got | asked |",
+        "| | got | bar |",
         "|---|---:|---:|",
         f"| requests answered | {statuses['200']} | |",
         f"| requests failed | {failed} | 0 |",

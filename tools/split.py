@@ -112,8 +112,8 @@ def main(folders: Sequence[str]) -> None:
     found: dict[tuple[str, str], Measured] = {}
     for folder in folders:
         data = ", ".join(Path(each.file).stem for each in load_manifest(Path(folder)).volumes)
-        for name, asked in _splits(params.prepare).items():
-            found[data, name] = _measure(Path(folder), asked, extractor)
+        for name, split in _splits(params.prepare).items():
+            found[data, name] = _measure(Path(folder), split, extractor)
             print(data, name, found[data, name], flush=True)
     prepare = params.prepare
     text = TEXT.format(

@@ -100,3 +100,12 @@ def command_lines(text: str) -> list[list[str]]:
                 command = command[1:]
             commands += [command] if command else []
     return commands
+
+
+def runs() -> list[tuple[str, str]]:
+    """Each page and each world that blocks of it are run in."""
+    return [
+        (str(page.relative_to(ROOT)), world)
+        for page in PAGES
+        for world in sorted({block.world for block in blocks(page) if block.world is not None})
+    ]

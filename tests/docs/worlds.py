@@ -16,12 +16,13 @@ import tifffile
 import yaml
 
 from rockbank.mlops import registry
-from tests.docs.blocks import ROOT, Block
+from tests.docs.blocks import ROOT, Block, blocks
 from tests.matching.tiny import write_case, write_tiny_generator
-from tests.pipelines.test_pipeline import CHALLENGER, Clone, shrink
 from tests.serving.processes import launch
 from tests.tiny_generators import write_generator
 
+# The world of the blocks that are run in a clone, where tests/pipelines has made one.
+CLONE = "clone"
 # Of a user's service, in the pages.
 ADDRESS = "127.0.0.1:8000"
 # What is typed is the code under test, wherever `rockbank` is installed.
@@ -41,6 +42,12 @@ class World:
     folder: Path
     source: Path = ROOT
     instead: dict[str, str] = field(default_factory=dict)
+
+    def run_all(self, page: Path, name: str) -> None:
+        """Run the blocks of a page that are of the world `name`, in their order."""
+        for block in blocks(page):
+            if block.world == name:
+                self.run(block)
 
     def run(self, block: Block) -> str:
         """What a block prints; it has to end well."""
@@ -111,19 +118,7 @@ def match(folder: Path, store: Path) -> Iterator[World]:
     yield World(folder=folder)
 
 
-@contextmanager
-def clone(folder: Path, store: Path) -> Iterator[World]:
-    """A clone of the project with everything as small as it goes, its challenger trained and champion."""
-    made = Clone.of_project(folder)
-    made.run("dvc", "pull", "data.dvc")
-    shrink(made)
-    made.run("dvc", "repro", f"challenge@{CHALLENGER}")
-    made.run("rockbank", "register", "shale")
-    made.run("rockbank", "promote", "shale", "--first")
-    yield World(folder=folder, source=folder)
-
-
-WORLDS = {"cases": cases, "clone": clone, "match": match, "registry": registered, "scan": scan, "service": service}
+WORLDS = {"cases": cases, "match": match, "registry": registered, "scan": scan, "service": service}
 
 
 @contextmanager

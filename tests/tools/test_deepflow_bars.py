@@ -38,7 +38,7 @@ def duel(docs: Mapping[str, ModuleType], n: int, fast: float, note: str = "") ->
             of[f"history_{part}"] = (("member", "iterate"), values)
         plan = runs.Plan(name=f"published-{method}", scenario=4, method=method, members=n)
         results = runs.Results(plan=plan, settings=ASKED, whole=of, dataset=of)
-        found[method] = runs.Found(plan=plan, settings=ASKED, results=results, asked=n, ended=n, note=note)
+        found[method] = runs.Found(plan=plan, settings=ASKED, results=results, members=n, ended=n, note=note)
     adam, newton = found.values()
     bar = docs["bars"].equal_cost(adam, newton)
     return docs["numbers"].against_adam(adam.results, newton.results).assign(got=bar.got, verdict=bar.verdict)
@@ -94,7 +94,7 @@ def test_the_valley_is_that_of_its_file(tmp_path: Path, docs: Mapping[str, Modul
     of = matched(n_members=3, n_latent=N_LATENT).assign_attrs(checkpoints_sha256="of now")
     plan = runs.Plan(name="published-gauss-newton", scenario=4, method="gauss-newton", members=3)
     results = runs.Results(plan=plan, settings=ASKED, whole=of, dataset=of)
-    run = runs.Found(plan=plan, settings=ASKED, results=results, asked=3, ended=3)
+    run = runs.Found(plan=plan, settings=ASKED, results=results, members=3, ended=3)
     assert tables.valley_text(path, run)[0].startswith("Not measured")
     iterates = [
         {"kind": kind, "member": i, "iterate": 3, "flow": 400.0, "singular_values": [900.0, 30.0], "pressure": 0.98,

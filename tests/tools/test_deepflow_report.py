@@ -202,7 +202,7 @@ def test_results_without_checkpoints_are_not_stale(docs: Mapping[str, ModuleType
     results = matched(n_members=3, n_latent=N_LATENT, n_iterations=2).assign_attrs(checkpoints_sha256="of before")
     write_run(tmp_path / "beside", "own-rml", results, method="rml")
     (tmp_path / "beside" / "own-rml" / POSTERIOR).rename(tmp_path / "own-rml" / POSTERIOR)
-    (run,) = (run for run in docs["runs"].find(tmp_path) if run.asked)
+    (run,) = (run for run in docs["runs"].find(tmp_path) if run.members)
     assert (run.note, run.is_whole) == ("", True)
 
 
@@ -211,7 +211,7 @@ def test_the_objective_of_a_run_with_the_published_scaling_is_the_posteriors(
 ) -> None:
     of = matched(n_members=6, n_latent=N_LATENT, seed=8)
     write_run(tmp_path, "published-adam-loss", of, method="adam", scaling="published")
-    (run,) = (run for run in docs["runs"].find(tmp_path) if run.asked)
+    (run,) = (run for run in docs["runs"].find(tmp_path) if run.members)
     end = of.isel(ensemble=-1)
     flow = 0.5 * (((end.simulated - end.observed) / end.sigma) ** 2).sum("observation").values
     expected = flow + end.loss_wells.values + 0.5 * (end.z.values**2).sum(axis=1)
@@ -278,7 +278,7 @@ def test_members_that_miss_the_bar_are_told_with_their_reasons(text: str) -> Non
 def test_facies_that_the_wells_alone_leave_wrong_are_told(docs: Mapping[str, ModuleType], tmp_path: Path) -> None:
     of = off_the_bar(matched(n_members=6, n_latent=N_LATENT, seed=3))
     write_run(tmp_path, "own-wells", of, method="gauss-newton", flow=False)
-    (run,) = (run for run in docs["runs"].find(tmp_path) if run.asked)
+    (run,) = (run for run in docs["runs"].find(tmp_path) if run.members)
     (said,) = docs["tables"].wells_alone(run)
     assert "5 of the 6 members of own-wells" in said
 
@@ -334,7 +334,7 @@ def test_results_older_than_their_members_are_told(tmp_path: Path, docs: Mapping
     results = matched(n_members=3, n_latent=N_LATENT, n_iterations=2).assign_attrs(checkpoints_sha256="of before")
     write_run(tmp_path / "beside", "own-rml", results, method="rml")
     (tmp_path / "beside" / "own-rml" / POSTERIOR).rename(tmp_path / "own-rml" / POSTERIOR)
-    (run,) = (run for run in docs["runs"].find(tmp_path) if run.asked)
+    (run,) = (run for run in docs["runs"].find(tmp_path) if run.members)
     assert run.state.startswith("3 of 3 members ended; older than its members")
     assert not run.is_whole
 

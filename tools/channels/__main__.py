@@ -42,30 +42,30 @@ NETWORK, LATENT, IMAGE = "deepflow", (50, 1, 2), (3, 64, 128)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures what is asked for, or reads the report, and writes the page."""
-    asked = _parse(arguments)
-    report = asked.to / "validation" / "channels.json"
-    facies = asked.to / "pictures" / "channels_facies.png"
-    if not asked.page:
+    options = _parse(arguments)
+    report = options.to / "validation" / "channels.json"
+    facies = options.to / "pictures" / "channels_facies.png"
+    if not options.page:
         params = load_params()
         settings = Settings(
-            n_samples=asked.samples,
-            n_runs=asked.runs,
+            n_samples=options.samples,
+            n_runs=options.runs,
             seed=params.score.seed,
             sand_proportion=params.channels.sand_proportion,
         )
         # Loaded before the first is measured: what is wrong with the last shows at once.
-        generators = read_generators(asked.folders, asked.published)
+        generators = read_generators(options.folders, options.published)
         extractor, _ = extractors(params.score)
         real = load_embedded(FAMILY, params.score)[extractor.name]["test"]
-        law = find_law(settings, real, extractor, load_match_case(CASE) if asked.runs else None)
+        law = find_law(settings, real, extractor, load_match_case(CASE) if options.runs else None)
         found, shown, responses = measure_all(generators, law, settings)
         write_json(report, found)
         draw_facies(facies, shown)
-        if asked.responses is not None:
-            with replacing(asked.responses) as beside, beside.open("wb") as file:
+        if options.responses is not None:
+            with replacing(options.responses) as beside, beside.open("wb") as file:
                 np.savez(file, allow_pickle=False, **responses)
         terminal.print(f"{report}, {facies}")
-    write_page(asked.to, read_json(report))
+    write_page(options.to, read_json(report))
 
 
 def measure_all(

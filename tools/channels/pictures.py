@@ -23,13 +23,13 @@ def draw_facies(path: Path, facies: Mapping[str, Float32[np.ndarray, "n h w"]]) 
 
     # Between the two lies what is neither: a facies probability.
     shades = ListedColormap(np.linspace(FACIES[0], FACIES[1], 256) / 255)
-    sheets = {name: grid(sections[:N_SHOWN, None], N_COLUMNS) for name, sections in facies.items()}
+    grids = {name: grid(sections[:N_SHOWN, None], N_COLUMNS) for name, sections in facies.items()}
     width = 11.0
-    height = sum(0.35 + width * sheet.shape[0] / sheet.shape[1] for sheet in sheets.values())
+    height = sum(0.35 + width * image.shape[0] / image.shape[1] for image in grids.values())
     with drawing(path, (width, height)) as figure:
-        axes = figure.subplots(len(sheets), 1, squeeze=False)[:, 0]
-        for axis, (name, sheet) in zip(axes, sheets.items(), strict=True):
-            axis.imshow(_without_gaps(sheet), cmap=shades, vmin=0, vmax=255, interpolation="nearest")
+        axes = figure.subplots(len(grids), 1, squeeze=False)[:, 0]
+        for axis, (name, image) in zip(axes, grids.items(), strict=True):
+            axis.imshow(_without_gaps(image), cmap=shades, vmin=0, vmax=255, interpolation="nearest")
             axis.set_title(name, fontsize=11, loc="left")
             axis.set_axis_off()
 
@@ -53,7 +53,7 @@ def draw_s2(path: Path, report: Mapping[str, Any]) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False)
 
 
-def _without_gaps(sheet: np.ndarray) -> np.ma.MaskedArray:
-    """A sheet of `grid` whose gaps, the columns and rows of 255 alone, are seen through."""
-    is_gap = (sheet == 255).all(axis=0)[None, :] | (sheet == 255).all(axis=1)[:, None]
-    return np.ma.masked_array(sheet, mask=is_gap)
+def _without_gaps(image: np.ndarray) -> np.ma.MaskedArray:
+    """An image of `grid` whose gaps, the columns and rows of 255 alone, are seen through."""
+    is_gap = (image == 255).all(axis=0)[None, :] | (image == 255).all(axis=1)[:, None]
+    return np.ma.masked_array(image, mask=is_gap)

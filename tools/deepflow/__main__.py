@@ -38,9 +38,9 @@ def main(root: Path = Path()) -> None:
         root: of the project.
     """
     runs = find(root / "matches")
-    pictures = root / "docs" / "pictures"
-    drawn = [
-        name for group in GROUPS for name in draw(pictures, group, [run for run in runs if run.plan.group == group])
+    shown = root / "docs" / "pictures"
+    pictures = [
+        name for group in GROUPS for name in draw(shown, group, [run for run in runs if run.plan.group == group])
     ]
     folder = root / "reports" / "deepflow"
     for run in runs:
@@ -51,7 +51,7 @@ def main(root: Path = Path()) -> None:
         with replacing(rows) as beside:
             table(run.results.whole).to_csv(beside, index=False)
     path = root / "reports" / "deepflow.md"
-    write_text(path, to_markdown(runs, drawn, root / "reports"))
+    write_text(path, to_markdown(runs, pictures, root / "reports"))
     print(path)
 
 

@@ -167,12 +167,12 @@ def histories(of: Results) -> Histories:
 
 def thresholds(of: Histories) -> dict[str, Reached]:
     """When the members reach J, objective and published loss of the thresholds, as far as they are known."""
-    asked = {
+    wanted = {
         f"J ≤ {TIME_MEAN_THRESHOLD:g}": (of.time_mean, TIME_MEAN_THRESHOLD),
         f"objective ≤ {LOSS_THRESHOLD:,.0f}": (of.objective, LOSS_THRESHOLD),
         f"published loss ≤ {LOSS_THRESHOLD:,.0f}": (of.loss, LOSS_THRESHOLD),
     }
-    return {name: of.to(*each) for name, each in asked.items() if np.isfinite(each[0]).any()}
+    return {name: of.to(*each) for name, each in wanted.items() if np.isfinite(each[0]).any()}
 
 
 def final_cost(dataset: xr.Dataset) -> Float[np.ndarray, " m"]:

@@ -121,7 +121,7 @@ class Found:
         plan: which it is.
         settings: what it was asked to do, or would be.
         results: None where no member has ended, or nothing was gathered yet.
-        asked, ended, failed: members; those that failed are not among those that ended.
+        members, ended, failed: how many members; those that failed are not among those that ended.
         limited: of those that ended, how many reached their iteration limit.
         note: what else is to be known of its state, or "".
         weights_sha256: of the generator's weights, or "".
@@ -130,7 +130,7 @@ class Found:
     plan: Plan
     settings: Mapping[str, Any]
     results: Results | None = None
-    asked: int = 0
+    members: int = 0
     ended: int = 0
     failed: int = 0
     limited: int = 0
@@ -140,9 +140,9 @@ class Found:
     @property
     def state(self) -> str:
         """How far it is, in words."""
-        if not self.asked:
+        if not self.members:
             return "not run"
-        said = f"{self.ended} of {self.asked} members ended"
+        said = f"{self.ended} of {self.members} members ended"
         counts = ((self.limited, MAX_ITERATIONS_REACHED), (self.failed, FAILED))
         said += "".join(f", {n} {status_in_words(status, n)}" for n, status in counts if n)
         return said + (f"; {self.note}" if self.note else "")
@@ -150,7 +150,7 @@ class Found:
     @property
     def is_whole(self) -> bool:
         """Whether no member is still to come, and the dataset is of all of them."""
-        return self.results is not None and self.asked == self.ended + self.failed and not self.note
+        return self.results is not None and self.members == self.ended + self.failed and not self.note
 
     @property
     def command(self) -> str:
@@ -173,7 +173,7 @@ def find(matches: Path) -> list[Found]:
         InputError: there is none of them, or a file of one is damaged.
     """
     found = [replace(_read(plan, matches / plan.name), weights_sha256=_weights(matches / plan.name)) for plan in PLANS]
-    if not any(each.asked for each in found):
+    if not any(each.members for each in found):
         raise InputError(f"{matches}: none of the report's runs is there; begin with '{found[0].command}'")
     return found
 
@@ -202,7 +202,7 @@ def _read(plan: Plan, folder: Path) -> Found:
     return Found(
         plan=plan,
         settings=settings | {"case": Path(settings["case"]).name},
-        asked=len(states),
+        members=len(states),
         ended=sum(status not in (RUNNING, FAILED) for status in statuses),
         failed=statuses.count(FAILED),
         limited=statuses.count(MAX_ITERATIONS_REACHED),
@@ -221,7 +221,7 @@ def _of_dataset(plan: Plan, folder: Path) -> Found:
         plan=plan,
         settings=settings,
         results=results if has_ended.any() else None,
-        asked=len(status),
+        members=len(status),
         ended=int(has_ended.sum()),
         failed=int((status == FAILED).sum()),
         limited=int((status == MAX_ITERATIONS_REACHED).sum()),
@@ -245,8 +245,8 @@ def _costed(whole: xr.Dataset) -> xr.Dataset:
 
 def _differs(plan: Plan, settings: Mapping[str, Any]) -> str:
     """What of the run is not as planned, but for the number of its members; "" where all is."""
-    asked = dict(settings) | {"case": Path(settings["case"]).name}
+    found = dict(settings) | {"case": Path(settings["case"]).name}
     wanted = {name: want for name, want in plan.settings.items() if name != "members"}
     said = {name: "the method's own" if want is None else want for name, want in wanted.items()}
-    other = [f"{name} {asked[name]}, not {said[name]}" for name, want in wanted.items() if asked[name] != want]
+    other = [f"{name} {found[name]}, not {said[name]}" for name, want in wanted.items() if found[name] != want]
     return f"not as planned: {'; '.join(other)}" if other else ""

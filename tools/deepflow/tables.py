@@ -47,12 +47,12 @@ def ends_table(runs: Sequence[Found], *, with_paper: bool) -> str:
     """What the members of each run ended with, below the paper's row of the scenario."""
     head = ("", "members", "J", "objective", "loss as published", "accuracy at the wells",
             f"accuracy ≥ {ACCURACY_PUBLISHED:g}, %", "connected, %", "after dilation, %", r"\|z\|²")  # fmt: skip
-    rows, told = [], set()
+    rows, with_row = [], set()
     for run in runs:
         scenario = run.plan.scenario
-        if with_paper and scenario not in told:
+        if with_paper and scenario not in with_row:
             rows.append(_of_paper(scenario, PUBLISHED[scenario]))
-            told.add(scenario)
+            with_row.add(scenario)
         if run.results is None:
             rows.append((run.plan.label, run.state, *[_NONE] * (len(head) - 2)))
             continue
@@ -82,11 +82,11 @@ def _range(of: tuple[float, float | None, float] | None) -> str:
 def reached_table(runs: Sequence[Found], *, with_paper: bool) -> str:
     """After how many iterations and at what cost the members reach the thresholds, and their ends."""
     head = ("", "threshold", "members that reach it", "iterations to it", "cost to it")
-    rows, told = [], set()
+    rows, with_row = [], set()
     for run in runs:
         mean = PUBLISHED[run.plan.scenario].iterations
-        if with_paper and mean is not None and run.plan.scenario not in told:
-            told.add(run.plan.scenario)
+        if with_paper and mean is not None and run.plan.scenario not in with_row:
+            with_row.add(run.plan.scenario)
             rows.append((f"*paper, scenario {run.plan.scenario}*", "*loss ≤ 1,000*", _NONE, f"*mean {mean}*", _NONE))
         if run.results is None or not has_histories(run.results):
             if run.plan.scenario > 2:

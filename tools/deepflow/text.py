@@ -99,12 +99,12 @@ _HOLDS = """What sticks and what helps, as tried on this case; numbers without a
 """
 
 
-def to_markdown(runs: Sequence[Found], drawn: Sequence[str], reports: Path) -> str:
+def to_markdown(runs: Sequence[Found], pictures: Sequence[str], reports: Path) -> str:
     """The report.
 
     Args:
         runs: all that it asks for, be they there or not.
-        drawn: names of the pictures that there are.
+        pictures: names of the pictures that there are.
         reports: the folder of calibration.md, deepflow/times.json and deepflow/valley.json, where they are.
     """
     named = {run.plan.name: run for run in runs}
@@ -136,7 +136,7 @@ def to_markdown(runs: Sequence[Found], drawn: Sequence[str], reports: Path) -> s
         "### Pictures",
         "By their content these redraw the paper's figures of production curves, facies maps, losses, iterations, "
         "wells and interpolation; its own numbering is not claimed.",
-        *_pictures("published", by_group["published"], drawn),
+        *_pictures("published", by_group["published"], pictures),
         _READ,
         "## Gauss-newton with flow and wells",
         *off_the_bar(named["published-gauss-newton"]),
@@ -145,7 +145,7 @@ def to_markdown(runs: Sequence[Found], drawn: Sequence[str], reports: Path) -> s
         _HOLDS,
         *valley_text(reports / "deepflow" / "valley.json", named["published-gauss-newton"]),
         "## Methods at equal cost",
-        *_methods(named, by_group, drawn),
+        *_methods(named, by_group, pictures),
         "## Our own generator and observations",
         "The channels generator of 800 steps (KID 3.64) on cases/deepflow.yaml, whose truth is a section of our own.",
         ends_table(by_group["own"], with_paper=False),
@@ -155,7 +155,7 @@ def to_markdown(runs: Sequence[Found], drawn: Sequence[str], reports: Path) -> s
         *off_the_bar(named["own-gauss-newton"]),
         *wells_alone(named["own-wells"]),
         "### Pictures of our own",
-        *_pictures("own", by_group["own"], drawn),
+        *_pictures("own", by_group["own"], pictures),
         "## Calibration",
         _calibration(reports),
         coverage_table(runs),
@@ -184,23 +184,23 @@ def _tight(times: Mapping[str, Any]) -> str:
     )
 
 
-def _pictures(group: str, runs: Sequence[Found], drawn: Sequence[str]) -> list[str]:
+def _pictures(group: str, runs: Sequence[Found], pictures: Sequence[str]) -> list[str]:
     shown = between([run.results for run in runs if run.results is not None])
     name_of_shown = "" if shown is None else shown.plan.name
     return [
         f"![{name}](../docs/pictures/deepflow_{group}_{name}.png)\n\n{caption.format(run=name_of_shown)}"
         for name, caption in CAPTIONS.items()
-        if f"deepflow_{group}_{name}.png" in drawn
+        if f"deepflow_{group}_{name}.png" in pictures
     ]
 
 
-def _methods(named: dict[str, Found], by_group: dict[str, list[Found]], drawn: Sequence[str]) -> list[str]:
+def _methods(named: dict[str, Found], by_group: dict[str, list[Found]], pictures: Sequence[str]) -> list[str]:
     said = []
     for group, runs in by_group.items():
         both = [run.results for run in runs if run.plan.is_compared and run.results is not None]
         name = f"deepflow_{group}_methods.png"
         said.append(f"### With the {'published' if group == 'published' else 'own'} generator")
-        if name in drawn:
+        if name in pictures:
             caption = (
                 "Where the members stand at any cost, each where its last iterate before it left it. The objective of "
                 "rml is each member's own, with perturbed observations and another prior mean; J is of the real "

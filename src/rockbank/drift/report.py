@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt
 
+from rockbank.core import html
 from rockbank.core.files import write_text
-from rockbank.core.html import figure, page, table
+from rockbank.core.html import Advice, Facts, Figure, Table
 from rockbank.data.grey_scale import PERCENTILES
 from rockbank.drift.compare import STATISTICS, Compared, Drift, Profile, words
 from rockbank.drift.distances import MARGIN, N_RESAMPLES, QUANTILE
@@ -44,22 +44,19 @@ def rows(drift: Drift) -> list[tuple[str, ...]]:
 def to_html(drift: Drift) -> str:
     """The page: what came of it in words and in a table, the pictures, what to do, and where it all comes from."""
     marked = [i for i, each in enumerate(drift.compared.values()) if each.is_over]
-    commands = "\n".join(retrain_commands(drift.plan))
     advice = (
         "Look at the pictures first: another exposure, resolution or holder is mended in the scan. Where it is rock "
         "that the generators are to know, add it and train again:"
         if drift.over
         else "Nothing has to be done. To let the generators learn from these scans as well:"
     )
-    origin = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in about(drift.plan).items())
-    body = [
-        f'<p class="headline">{escape(words(drift))}</p>',
-        table(HEAD, rows(drift), _NOTE, marked=marked),
-        f"<h2>What to do</h2>\n<p>{escape(advice)}</p>\n<pre>{escape(commands)}</pre>",
+    sections = [
+        Table(head=HEAD, rows=rows(drift), note=_NOTE, marked=marked),
+        Advice(title="What to do", text=advice, commands="\n".join(retrain_commands(drift.plan))),
         *_pictures(drift),
-        f"<section><h2>What was compared</h2>\n<dl>{origin}</dl></section>",
+        Facts(title="What was compared", facts=about(drift.plan)),
     ]
-    return page(f"Drift: {', '.join(path.name for path in drift.plan.request.paths)}", body)
+    return html.to_html(f"Drift: {', '.join(path.name for path in drift.plan.request.paths)}", words(drift), sections)
 
 
 _NOTE = (
@@ -77,30 +74,33 @@ def _row(name: str, each: Compared) -> tuple[str, ...]:
     return (STATISTICS[name], *(f"{number:.3g}" for number in numbers), verdict)
 
 
-def _pictures(drift: Drift) -> Iterator[str]:
+def _pictures(drift: Drift) -> Iterator[Figure]:
     crops = drift.plan.reference.crops
-    yield figure(
-        "crops", "Crops", "Drawn at random.", _draw_crops(drift.plan.new.crops, None if crops is None else crops.crops)
+    yield Figure(
+        name="crops",
+        title="Crops",
+        caption="Drawn at random.",
+        png=_draw_crops(drift.plan.new.crops, None if crops is None else crops.crops),
     )
     if drift.reference is not None:
-        yield figure(
-            "grey",
-            "Grey values",
-            f"Of all pixels, on each set's own scale: its {PERCENTILES[0]:g} and {PERCENTILES[1]:g} percentiles at 0 "
-            "and 1, as 'rockbank data add' normalises scans. Dotted, the thresholds of the phase.",
-            _draw_grey(drift.profile, drift.reference, drift.plan),
+        yield Figure(
+            name="grey",
+            title="Grey values",
+            caption=f"Of all pixels, on each set's own scale: its {PERCENTILES[0]:g} and {PERCENTILES[1]:g} "
+            "percentiles at 0 and 1, as 'rockbank data add' normalises scans. Dotted, the thresholds of the phase.",
+            png=_draw_grey(drift.profile, drift.reference, drift.plan),
         )
-        yield figure(
-            "distributions",
-            "From crop to crop",
-            "How many of the crops have which value; what the distances in the table are between.",
-            _draw_distributions(drift.profile, drift.reference),
+        yield Figure(
+            name="distributions",
+            title="From crop to crop",
+            caption="How many of the crops have which value; what the distances in the table are between.",
+            png=_draw_distributions(drift.profile, drift.reference),
         )
-    yield figure(
-        "s2",
-        "Two-point correlation of the phase",
-        "Mean over the crops, and one standard deviation between them.",
-        _draw_s2(drift),
+    yield Figure(
+        name="s2",
+        title="Two-point correlation of the phase",
+        caption="Mean over the crops, and one standard deviation between them.",
+        png=_draw_s2(drift),
     )
 
 

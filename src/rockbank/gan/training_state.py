@@ -228,6 +228,7 @@ class TrainingState:
     @torch.no_grad()
     def _average(self) -> None:
         """Move the average on; a short one at first, or the untrained weights would stay in it for long."""
+        # Not torch's AveragedModel: it averages all buffers, counts too, or none, and batch norm has of both kinds.
         decay = min(self.params.ema, (1 + self.step) / (10 + self.step))
         now = self.generator.state_dict()
         for name, value in self.average.state_dict().items():

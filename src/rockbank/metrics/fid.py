@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 N_POINTS = 15
 
@@ -18,6 +17,9 @@ def fid(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"]) -> float:
 
     Biased up by a term that falls as 1/N: never compare values of different sample counts.
     """
+    # It brings torchvision and torch's compiler: seconds that nothing but a score is worth.
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
     statistics = (fid_features_to_statistics(real), fid_features_to_statistics(generated))
     return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
-from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
 N_SUBSETS = 100
 
@@ -33,6 +32,9 @@ def kid(real: Float[Tensor, "n d"], generated: Float[Tensor, "m d"], seed: int) 
 
     Half: subsets of all samples would be one and the same, and their standard deviation 0.
     """
+    # It brings torchvision and torch's compiler: seconds that nothing but a score is worth.
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+
     subset_size = max(2, min(len(real), len(generated)) // 2)
     found = kid_features_to_metric(
         real, generated, kid_subsets=N_SUBSETS, kid_subset_size=subset_size, rng_seed=seed, verbose=False

@@ -90,8 +90,8 @@ class Misfit:
     def of(self, observables):
         return (self.weights * observables + observables**2).sum()
 
-    def left_by_gradient(self, parameter, h):
-        """What it leaves unexplained of a change by h of one parameter."""
+    def taylor_remainder(self, parameter, h):
+        """What the gradient leaves unexplained of a change by h of one parameter."""
         at = self.observed.at
         moved = at | {parameter: at[parameter] + h * self.along[parameter]}
         slope = (self.gradient[parameter] * self.along[parameter]).sum()
@@ -104,10 +104,10 @@ def misfit(request, reservoir, tight):
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS)
-def test_the_gradient_leaves_a_second_order_remainder(misfit, parameter):
-    left = [misfit.left_by_gradient(parameter, h) for h in (0.02, 0.01, 0.005)]
+def test_the_taylor_remainder_of_the_gradient_is_of_second_order(misfit, parameter):
+    remainders = [misfit.taylor_remainder(parameter, h) for h in (0.02, 0.01, 0.005)]
     # 2 where the gradient is right.
-    assert min(math.log2(coarse / fine) for coarse, fine in pairwise(left)) > 1.9
+    assert min(math.log2(coarse / fine) for coarse, fine in pairwise(remainders)) > 1.9
 
 
 def test_the_cases_do_what_their_names_say(reservoir, tight):

@@ -241,7 +241,7 @@ def test_one_sweep_for_all_observables_gives_the_gradient_of_each(reservoir):
 
 
 @variants
-def test_the_gradient_leaves_a_second_order_remainder(reservoir, name):
+def test_the_taylor_remainder_is_of_second_order(reservoir, name):
     model, options = reservoir(**VARIANTS[name]), Options(method="sequential", tolerance=1e-11)
     generator = torch.Generator().manual_seed(7)
     at = model.permeability.log(), model.porosity

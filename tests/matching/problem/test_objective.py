@@ -43,7 +43,7 @@ def drawn_about(objective, prior_mean):
 
 @pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize("terms", TERMS)
-def test_gradient_leaves_a_second_order_remainder(terms, scaling):
+def test_the_taylor_remainder_is_of_second_order(terms, scaling):
     objective, _ = small_objective(**TINY, **TERMS[terms], scaling=scaling)
     target = drawn(objective)
 
@@ -57,7 +57,7 @@ def test_gradient_leaves_a_second_order_remainder(terms, scaling):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_gradient_through_a_network_leaves_a_second_order_remainder(tmp_path, seed):
+def test_the_taylor_remainder_through_a_network_is_of_second_order(tmp_path, seed):
     """Over steps so short that they seldom cross a kink of its ReLUs, and none on these ways."""
     objective = make_run(tmp_path / "run", write_case(tmp_path)).objective
     z, along = np.random.default_rng(seed).standard_normal((2, objective.n_latent))

@@ -104,7 +104,6 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
         SyntaxError,
         EOFError,
         struct.error,
-        zlib.error,
         tokenize.TokenError,
         IndexError,
         KeyError,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from html import escape
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
+from rockbank.core import html
 from rockbank.core.files import write_text
-from rockbank.core.html import figure, page, table
+from rockbank.core.html import Facts, Figure, Table
 from rockbank.matching.methods.status import MAX_ITERATIONS_REACHED, status_in_words
 from rockbank.matching.results.diagnostics import TIME_MEAN_THRESHOLD
-from rockbank.matching.results.plots.figures import PICTURES, Picture
+from rockbank.matching.results.plots.figures import PICTURES
 from rockbank.matching.results.plots.style import to_text
 from rockbank.matching.results.summary import summary
 from rockbank.plot.figures import to_png
@@ -36,17 +36,15 @@ def write_report(folder: Path, dataset: xr.Dataset) -> Path:
 def to_html(dataset: xr.Dataset) -> str:
     """The page: what came of it in words and in a table, the pictures, and where it all comes from."""
     numbers = summary(dataset)
-    # A line may break before a raised two.
-    words = escape(headline(numbers)).replace("|z|²", '<span class="whole">|z|²</span>')
-    body = [
-        f'<p class="headline">{words}</p>',
+    sections = [
+        *_faults(numbers["faults"]),
         _table(numbers),
-        _failures(numbers["reasons"]),
-        *map(_picture, _drawn(dataset)),
-        _provenance(dataset.attrs),
+        *_failures(numbers["reasons"]),
+        *_figures(dataset),
+        *_provenance(dataset.attrs),
     ]
     title = str(dataset.attrs.get("title", "")) or "a case without a title"
-    return page(f"History match: {title}", body)
+    return html.to_html(f"History match: {title}", headline(numbers), sections)
 
 
 def headline(numbers: Mapping[str, Any]) -> str:
@@ -94,7 +92,7 @@ def _how_many(numbers: Mapping[str, Any]) -> str:
     return f"Of {_members(asked)}, {numbers['done']} ended{unfinished} and {failed} failed.{limited}"
 
 
-def _table(numbers: Mapping[str, Any]) -> str:
+def _table(numbers: Mapping[str, Any]) -> Table:
     by_name = numbers["ensembles"]
     truth = numbers["truth"]
     rows: list[tuple[str, Callable[[Mapping[str, Any]], str], str]] = [
@@ -126,35 +124,36 @@ def _table(numbers: Mapping[str, Any]) -> str:
     n_failed = numbers["failed"]
     note = (f"{_members(numbers['asked'])} asked for, {numbers['done']} done, {n_failed} failed. Three numbers are "
             "P10, P50 and P90: what 10, 50 and 90 % of the members lie below.")  # fmt: skip
-    return table(head, shown, note)
+    return Table(head=head, rows=shown, note=note)
 
 
-def _failures(reasons: Mapping[str, str]) -> str:
-    if not reasons:
-        return ""
-    rows = [(f"member {member}", reason) for member, reason in reasons.items()]
-    return "<h2>Members that failed</h2>\n" + table((), rows, kind="reasons")
+def _faults(faults: Sequence[str]) -> Iterator[Table]:
+    if faults:
+        rows = [("warning", each) for each in faults]
+        yield Table(title="Not samples of the posterior", rows=rows, style="reasons", marked=range(len(rows)))
 
 
-def _drawn(dataset: xr.Dataset) -> Iterable[tuple[Picture, bytes]]:
+def _failures(reasons: Mapping[str, str]) -> Iterator[Table]:
+    if reasons:
+        rows = [(f"member {member}", reason) for member, reason in reasons.items()]
+        yield Table(title="Members that failed", rows=rows, style="reasons")
+
+
+def _figures(dataset: xr.Dataset) -> Iterator[Figure]:
     for picture in PICTURES:
         drawn = picture.draw(dataset)
         if drawn is not None:
-            yield picture, to_png(drawn)
+            yield Figure(name=picture.name, title=picture.title, caption=picture.caption, png=to_png(drawn))
 
 
-def _picture(drawn: tuple[Picture, bytes]) -> str:
-    picture, png = drawn
-    return figure(picture.name, picture.title, picture.caption, png)
-
-
-def _provenance(attributes: Mapping[str, Any]) -> str:
-    items = []
-    for name, value in attributes.items():
-        if name not in ("title", "Conventions", "conventions") and str(value):
-            text = _settings(str(value)) if name == "settings" else str(value)
-            items.append(f"<dt>{escape(str(name).replace('_', ' '))}</dt><dd>{escape(text)}</dd>")
-    return f"<section><h2>Where it comes from</h2>\n<dl>{''.join(items)}</dl></section>" if items else ""
+def _provenance(attributes: Mapping[str, Any]) -> Iterator[Facts]:
+    facts = {
+        name.replace("_", " "): _settings(str(value)) if name == "settings" else str(value)
+        for name, value in attributes.items()
+        if name not in ("title", "Conventions", "conventions") and str(value)
+    }
+    if facts:
+        yield Facts(title="Where it comes from", facts=facts)
 
 
 def _settings(text: str) -> str:
