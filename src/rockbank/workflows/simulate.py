@@ -112,7 +112,7 @@ def run(case: Case, outputs: Outputs) -> Simulated:
         written.append(outputs.deck)
     if outputs.summary is not None:
         curves, box = _curves(case, result), case.rock.grid.box
-        write_summary(outputs.summary, curves, volumes=volumes.injected, box=box, start=case.start)
+        write_summary(outputs.summary, curves, volumes=volumes.injected, box=box, start=case.date_of_start)
         written += [outputs.summary, outputs.summary.with_suffix(".UNSMRY")]
     return Simulated(case=case, result=result, volumes=volumes, seconds=seconds, written=tuple(written))
 

@@ -191,8 +191,8 @@ def test_a_deck_may_stand_for_the_sections(load: Callable[..., Case], tmp_path: 
             "i: 3, j: 1..0",
             "grid.inactive: expected a whole number or a range such as 0..63, got '1..0'",
         ),
-        ("50 mD", "-50 mD", "rock: permeability: got -4.93462e-14 m^2; it must be positive"),
-        ("20 %", "120 %", "rock: porosity: got 1.2; it must lie in (0, 1]"),
+        ("50 mD", "-50 mD", "rock: permeability: got -4.93462e-14 in cell (0, 0) and 9 more; it must be positive"),
+        ("20 %", "120 %", "rock: porosity: got 1.2 in cell (0, 0) and 9 more; it must lie in (0, 1]"),
         (
             "  porosity: 20 %\n",
             "",

@@ -124,7 +124,7 @@ def _build(file: CaseFile, path: Path, folder: Path) -> Case:
         schedule=schedule,
         initial=initial,
         options=file.options,
-        start=file.start or datetime(2000, 1, 1),
+        start=file.start,
     )
 
 
