@@ -110,6 +110,10 @@ class Summary:
         found = (well for keyword, well in self._columns if well and (not keywords or keyword in keywords))
         return tuple(dict.fromkeys(found))
 
+    def unit(self, keyword: str, well: str) -> str:
+        """The unit of a vector that is there, as the file calls it."""
+        return self._units[self._columns[keyword, well]]
+
     def vector(self, keyword: str, well: str = "") -> tuple[Float[np.ndarray, " t"], float]:
         """The values of a vector that is there, and one of its unit in SI."""
         i = self._columns[keyword, well]
@@ -262,7 +266,12 @@ def _start(head: Mapping[str, Sequence[float]]) -> datetime | None:
     if "STARTDAT" not in head:
         return None
     day, month, year, hour, minute, microseconds = (*(int(each) for each in head["STARTDAT"]), 0, 0, 0)[:6]
-    return datetime(year, month, day, hour, minute) + timedelta(microseconds=microseconds)
+    try:
+        return datetime(year, month, day, hour, minute) + timedelta(microseconds=microseconds)
+    except ValueError as error:
+        raise InputError(
+            f"STARTDAT: got {day}, {month}, {year}, {hour}, {minute}: {error}; is the file whole?"
+        ) from error
 
 
 def _plain(text: object) -> str:
