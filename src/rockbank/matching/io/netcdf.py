@@ -58,6 +58,7 @@ def curves_of_netcdf(
                 of_sigma = _scale(path, quantity, DIMENSIONS[quantity], attributes, section.units)
                 sigma = np.asarray(of_error.values, dtype=float) * of_sigma
             values = measured(
+                path,
                 np.asarray(array.values, dtype=float),
                 time,
                 (well, quantity),

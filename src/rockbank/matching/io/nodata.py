@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,7 @@ def refusal(name: str, time: float, value: float, unit: str, n: int, n_values: i
 
 
 def measured(
+    path: Path,
     values: Float[np.ndarray, " t"],
     time: Float[np.ndarray, " t"],
     name: tuple[str, Quantity],
@@ -89,6 +91,7 @@ def measured(
     """The values of a curve, NaN where nothing was measured.
 
     Args:
+        path: of the file.
         values: in the file's own unit.
         time: s.
         name: well and quantity.
@@ -98,12 +101,12 @@ def measured(
         has_nan: whether the file itself declares that NaN stands for no measurement.
 
     Raises:
-        InputError: naming well, time, value and how many there are of what is no measurement and not declared.
+        InputError: naming file, well, time, value and how many there are of what is no measurement and not declared.
     """
     well, quantity = name
     known = (*nodata, math.nan) if has_nan else tuple(nodata)
     wrong = is_suspicious(values, quantity, nodata, is_signed=is_signed) & ~is_declared(values, known)
     if wrong.any():
         i = int(np.flatnonzero(wrong)[0])
-        raise refusal(f"{quantity} of {well}", time[i], values[i], unit, int(wrong.sum()), len(values))
+        raise refusal(f"{path}: {quantity} of {well}", time[i], values[i], unit, int(wrong.sum()), len(values))
     return np.where(is_declared(values, known), np.nan, values)

@@ -51,7 +51,7 @@ def curves_of_summary(path: Path, section: CurvesSection, start: datetime | None
         value = np.zeros(len(summary.time))
         for keyword in present:
             raw, scale = summary.vector(keyword, name)
-            known = measured(raw, summary.time, (well, quantity), summary.unit(keyword, name), section.nodata,
+            known = measured(path, raw, summary.time, (well, quantity), summary.unit(keyword, name), section.nodata,
                              is_signed=False)  # fmt: skip
             # Adding to 0 makes nothing of a negative zero.
             value = value + _VECTORS[quantity][keyword] * known * scale
