@@ -27,7 +27,7 @@ def simulate(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="how each report step converged")] = False,
 ) -> None:
     """Simulate the flow of oil and water in a case."""
-    from rockbank.flow.eclipse.summary import summary_path
+    from rockbank.flow.eclipse.summary_writer import summary_path
     from rockbank.workflows import simulate as step
 
     results = output or Path(f"{case.stem}.nc")

@@ -14,7 +14,8 @@ from rockbank.core.files import require_writable
 from rockbank.core.terminal import progress, terminal
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
-from rockbank.flow.eclipse.summary import WellCurves, write_summary
+from rockbank.flow.eclipse.summary import WellCurves
+from rockbank.flow.eclipse.summary_writer import unsmry_path, write_summary
 from rockbank.flow.eclipse.text import require_deck_names
 from rockbank.flow.eclipse.writer import write_deck
 from rockbank.flow.equations.options import Options
@@ -125,7 +126,7 @@ def run(case: Case, outputs: Outputs) -> Simulated:
     if outputs.summary is not None:
         curves, box = _curves(case, result), case.rock.grid.box
         write_summary(outputs.summary, curves, volumes=volumes.injected, box=box, start=case.date_of_start)
-        written += [outputs.summary, outputs.summary.with_suffix(".UNSMRY")]
+        written += [outputs.summary, unsmry_path(outputs.summary)]
     return Simulated(case=case, result=result, volumes=volumes, seconds=seconds, written=tuple(written))
 
 
