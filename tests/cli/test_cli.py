@@ -290,7 +290,7 @@ def test_a_case_is_simulated_and_what_was_asked_for_is_written(case: Path) -> No
     printed = said("simulate", case, "--picture", "few.png", "--deck", "few.DATA", "--summary", "--verbose")
     for shown in ("A few cells", "6 x 5 = 30", "INJ (injector, 1)", "4, 16 days", "oil recovered", "iterations"):
         assert shown in printed
-    names = ["few.nc", "few.png", "few.DATA", "few.SMSPEC", "few.UNSMRY"]
+    names = ["few.nc", "few.png", "few.DATA", "FEW.SMSPEC", "FEW.UNSMRY"]
     assert [line.removeprefix("wrote ") for line in printed.splitlines() if line.startswith("wrote ")] == names
     assert sorted(path.name for path in Path().iterdir()) == sorted([*names, "few.yaml"])
 
@@ -333,6 +333,58 @@ def test_a_case_that_cannot_be_run_is_one_line_of_error(
     case.write_text(CASE.replace(*change, 1))
     assert says in fails("simulate", case, *arguments)
     assert [path.name for path in Path().iterdir()] == ["few.yaml"]
+
+
+@pytest.mark.parametrize("dry_run", [("--dry-run",), ()])
+@pytest.mark.parametrize(
+    ("changes", "arguments", "says"),
+    [
+        ([("PROD:", "PRODUCER-EAST:")], ("--summary",), "wells ['PRODUCER-EAST']: Eclipse takes names of up to 8"),
+        ([("PROD:", "'P/2':"), ("INJ:", "I N:")], ("--deck", "f.DATA"), "wells ['I N', 'P/2']: Eclipse takes names"),
+        ([("200 bar}", "200 bar, saturation: 20}")], (), "few.yaml: initial saturation: got 20 in cell (0, 0) and 29"),
+        ([("200 bar}", "-1 bar}")], (), "few.yaml: initial: pressure: got -100000 in cell (0, 0) and 29 more; it must"),
+        ([("{bhp: 150 bar}", "{oil: 20 m3/day}")], (), "few.yaml: schedule: in report step 1 no well under 'bhp'"),
+        ([("20 m3/day}, PROD: {bhp: 150 bar}", "20 m3/day}")], (), "few.yaml: schedule: controls wells ['INJ']"),
+        (
+            [("{i: 0, j: 0}}", "{i: 0, j: 0}, radius: 99}")],
+            (),
+            "few.yaml: well 'INJ': radius 99.0 m and skin 0.0 leave",
+        ),
+        (
+            [("  curves:", "  gravity: true\n  curves:")],
+            ("--method", "sequential"),
+            "method 'sequential' does not apply",
+        ),
+        ([], ("-o", "there/few.nc"), "there/few.nc: is a folder; give the name of a file"),
+        ([], ("-o", "few.yaml/few.nc"), "few.nc: cannot be written, "),
+        ([], ("--picture", "few.yaml/sub/few.png"), "few.png: cannot be written, "),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would_refuse(
+    case: Path,
+    fails: Callable[..., str],
+    changes: list[tuple[str, str]],
+    arguments: tuple[str, ...],
+    says: str,
+    dry_run: tuple[str, ...],
+) -> None:
+    text = CASE
+    for old, new in changes:
+        text = text.replace(old, new)
+    case.write_text(text)
+    Path("there/few.nc").mkdir(parents=True)
+    assert says in fails("simulate", case, *arguments, *dry_run)
+    assert sorted(path.name for path in Path().iterdir()) == ["few.yaml", "there"]
+
+
+def test_a_deck_is_not_written_over_the_deck_that_is_run(case: Path, fails: Callable[..., str]) -> None:
+    said("simulate", case, "--deck", "few.DATA", "-o", "case.nc")
+    before = Path("few.DATA").read_text()
+    for dry_run in (("--dry-run",), ()):
+        assert "--deck: got 'few.DATA', which is the case" in fails(
+            "simulate", "few.DATA", "--deck", "few.DATA", *dry_run
+        )
+    assert Path("few.DATA").read_text() == before
 
 
 def test_ctrl_c_leaves_nothing_half_written(

@@ -27,7 +27,7 @@ from rockbank.matching.results.posterior import read_posterior
 from rockbank.matching.run import Run
 from rockbank.mlops import tracking
 from rockbank.workflows import match
-from rockbank.workflows.match_about import status
+from rockbank.workflows.match_about import about, status
 from rockbank.workflows.match_request import MATCHES, MatchRequest
 from tests.matching.tiny import make_run, register, write_case
 from tests.workflows.mlflow_runs import children
@@ -113,10 +113,22 @@ def test_what_is_impossible_is_refused_before_anything_is_written(
     monkeypatch.chdir(tmp_path)
     case = write_case(tmp_path, **keys)
     before = sorted(path.name for path in tmp_path.iterdir())
-    with pytest.raises(ValueError, match=re.escape(says)):
-        match.begin(case, MatchRequest(**asked))  # type: ignore[arg-type]
+    request = MatchRequest(**asked)  # type: ignore[arg-type]
+    for would in (lambda: about(case, request, 1), lambda: match.begin(case, request)):
+        with pytest.raises(ValueError, match=re.escape(says)):
+            would()
     assert [path.name for path in tmp_path.rglob("*") if path.name == "run.json"] == []
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "matches") == before
+
+
+def test_a_dry_run_refuses_a_folder_that_is_taken_or_cannot_be_made(case: Path) -> None:
+    (MATCHES / "taken").mkdir(parents=True)
+    with pytest.raises(ValueError, match="matches/taken: is there already; 'rockbank match resume matches/taken'"):
+        about(case, MatchRequest(name="taken"), 1)
+    shutil.rmtree(MATCHES)
+    MATCHES.touch()
+    with pytest.raises(ValueError, match=r"matches/new: cannot be written, .*matches is a file"):
+        about(case, MatchRequest(name="new"), 1)
 
 
 def test_a_generator_that_does_not_fit_the_grid_is_refused_with_both_shapes(case: Path) -> None:

@@ -153,13 +153,15 @@ def fails(case: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
         ),
         ((*SIGMAS, "--observed", "INJ:bhp INJ:bhp"), "--observed: bhp of INJ is there twice; keep one"),
         ((*SIGMAS, "-o", "obs.nc"), "--output: got 'obs.nc'; use a name that ends in .csv"),
+        ((*SIGMAS, "-o", "few.yaml/obs.csv"), "few.yaml/obs.csv: cannot be written, "),
         ((*SIGMAS, "--tolerance", "-1"), "options: got tolerance -1.0; it must be positive"),
     ],
 )
 def test_what_cannot_be_observed_is_one_line_of_error(
     fails: Callable[..., str], arguments: tuple[str, ...], says: str
 ) -> None:
-    assert says in fails(*arguments)
+    for dry_run in (("--dry-run",), ()):
+        assert says in fails(*arguments, *dry_run)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,22 +18,25 @@ def simulate(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="NetCDF; else CASE.nc, here")] = None,
     picture: Annotated[Path | None, typer.Option(help="PNG of rates, pressures and maps")] = None,
     deck: Annotated[Path | None, typer.Option(help="write the case as an Eclipse deck too, NAME.DATA")] = None,
-    summary: Annotated[bool, typer.Option("--summary", help="write an Eclipse summary beside the NetCDF")] = False,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="write an Eclipse summary beside the NetCDF, its name in capitals")
+    ] = False,
     method: Annotated[str | None, typer.Option(help="auto, sequential or newton; else the case's")] = None,
     tolerance: Annotated[float | None, typer.Option(help="of the sequential method; else the case's")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="read and check the case, and write nothing")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="how each report step converged")] = False,
 ) -> None:
     """Simulate the flow of oil and water in a case."""
+    from rockbank.flow.eclipse.summary_writer import summary_path
     from rockbank.workflows import simulate as step
 
     results = output or Path(f"{case.stem}.nc")
     outputs = step.Outputs(
-        results=results, picture=picture, deck=deck, summary=results.with_suffix(".SMSPEC") if summary else None
+        results=results, picture=picture, deck=deck, summary=summary_path(results) if summary else None
     )
     loaded = step.load(case, method=method, tolerance=tolerance)
-    for note in loaded.notes:
-        stdout.print(f"note: {note}")
+    outputs.check(loaded, case)
+    _print_notes(loaded.notes)
     if dry_run:
         print_rows(step.about_case(loaded))
         return
@@ -75,6 +79,7 @@ def observe(
         seed=seed,
         output=output,
     )
+    _print_notes(loaded.notes)
     print_rows(about_case(loaded) | step.about_plan(loaded, plan))
     if dry_run:
         return
@@ -82,3 +87,9 @@ def observe(
     with report_user_errors():
         step.run(loaded, plan)
     stdout.print(f"wrote {output}")
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    """What the case's file asks that the simulator does otherwise."""
+    for note in notes:
+        stdout.print(f"note: {note}", markup=False)

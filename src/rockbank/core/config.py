@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,22 @@ from typing import Any, TypeVar
 import yaml
 
 from rockbank.core.errors import InputError
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """The mapping of a node."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise InputError(f"key '{key.value}' is in line {lines[key.value]} and in line {line}; keep one")
+                lines[key.value] = line
+        return super().construct_mapping(node, deep)
+
 
 Kind = TypeVar("Kind")
 Key = TypeVar("Key")
@@ -38,9 +54,11 @@ def load_sections(path: Path, kind: type[Kind], remedy: str) -> Kind:
     if not path.is_file():
         raise InputError(f"{path}: no such file; {remedy}")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     try:
         return typing.cast(Kind, convert(raw, kind, ""))
     except InputError as error:

@@ -40,6 +40,17 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def require_writable(path: Path) -> None:
+    """InputError where no file could be written to `path`; its folder need not be there yet."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise InputError(f"{path}: cannot be written, {folder} is a file; give another folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: cannot be written, {folder} is not yours to write to; give another folder")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all."""
     with replacing(path) as beside:

@@ -10,6 +10,7 @@ from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import State
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Schedule, Well
+from rockbank.flow.simulate import check
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,8 +25,11 @@ class Case:
         schedule: report steps and controls.
         initial: pressure and saturation.
         options: how it is to be solved.
-        start: of the first step.
+        start: date of time 0; None is not known.
         notes: what its file asks that this simulator does otherwise.
+
+    Raises:
+        InputError: `simulate` would refuse it.
     """
 
     title: str
@@ -35,5 +39,13 @@ class Case:
     schedule: Schedule
     initial: State
     options: Options = field(default_factory=Options)
-    start: datetime = datetime(2000, 1, 1)
+    start: datetime | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check(self.rock, self.fluid, self.wells, self.schedule, initial=self.initial, options=self.options)
+
+    @property
+    def date_of_start(self) -> datetime:
+        """Date of time 0, for files that have to have one."""
+        return self.start or datetime(2000, 1, 1)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -24,7 +25,7 @@ from rockbank.flow.linear.choose import takes_all_members
 from rockbank.flow.members import each_member
 from rockbank.flow.steppers import newton
 
-__all__ = ["Options", "Result", "jacobian", "simulate"]
+__all__ = ["Options", "Result", "check", "jacobian", "simulate"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,8 +85,7 @@ def simulate(
         NewtonError: a step does not converge.
     """
     options = options or Options()
-    problem, parameters = discretise(rock, fluid, wells, schedule, initial)
-    _require_pressure_level(problem)
+    problem, parameters = check(rock, fluid, wells, schedule, initial=initial, options=options)
     trajectories = _trace(problem, parameters, options, workers, progress)
     run = Run(problem=problem, trajectories=trajectories, options=options, workers=workers)
     has_members = _has_members(rock, wells, schedule, initial)
@@ -99,6 +99,31 @@ def simulate(
     )
 
 
+def check(
+    rock: Rock, fluid: Fluid, wells: Sequence[Well], schedule: Schedule, *, initial: State, options: Options
+) -> tuple[Problem, Parameters]:
+    """The numbered problem and its parameters, of which nothing is left that `simulate` would refuse.
+
+    Raises:
+        InputError: the input does not fit together, the method does not apply, or no pressure is given where nothing is
+            compressible.
+    """
+    problem, parameters = discretise(rock, fluid, wells, schedule, initial)
+    _require_pressure_level(problem)
+    device = parameters.pore_volume.device
+    if options.method == "sequential" and (refusal := _sequential_refusal(problem, device)) is not None:
+        raise InputError(f"options: method 'sequential' does not apply: {refusal}; use 'auto' or 'newton'")
+    return problem, parameters
+
+
+def _sequential_refusal(problem: Problem, device: torch.device) -> str | None:
+    """None where the sequential iteration takes the problem, else why not."""
+    # Its compiler takes a second to import, which Newton's runs need not.
+    from rockbank.flow.steppers import sequential
+
+    return sequential.applies(problem) if device.type == "cpu" else "it runs on the CPU"
+
+
 def _trace(
     problem: Problem, parameters: Parameters, options: Options, workers: int, progress: Callable[[int], None] | None
 ) -> list[Trajectory]:
@@ -106,19 +131,14 @@ def _trace(
     parameters, device = parameters.detach(), parameters.pore_volume.device
     refusal = None
     if options.method != "newton":
-        from rockbank.flow.steppers import (
-            sequential,  # its compiler takes a second to import, which Newton's runs need not
-        )
-
-        refusal = sequential.applies(problem) if device.type == "cpu" else "it runs on the CPU"
+        refusal = _sequential_refusal(problem, device)
         if refusal is None:
+            from rockbank.flow.steppers import sequential
 
             def iterated(i: int) -> Trajectory:
                 return sequential.run(problem.member(i), parameters.member(i), options, progress=progress)
 
             return each_member(iterated, len(problem.pressure), workers)
-        if options.method == "sequential":
-            raise InputError(f"options: method 'sequential' does not apply: {refusal}; use 'auto' or 'newton'")
     if takes_all_members(problem, options.solver, device):
         trajectories = newton.run(problem, parameters, options, progress=progress)
     else:
@@ -157,8 +177,7 @@ def _require_pressure_level(problem: Problem) -> None:
         holds = (kinds == BHP)[problem.perforation_well]
         alone = np.setdiff1d(np.arange(n_parts), part[problem.perforation_cell[holds]])
         if alone.size:
-            cell = np.unravel_index(grid.cells[np.flatnonzero(part == alone[0])[0]], grid.box)[: len(grid.shape)]
-            place = tuple(int(i) for i in cell)
+            place = grid.place(int(np.flatnonzero(part == alone[0])[0]))
             raise InputError(
                 f"schedule: in report step {report + 1} no well under 'bhp' reaches cell {place}, and neither rock nor "
                 "fluids are compressible, so that nothing says how high its pressure is; put a well there under "

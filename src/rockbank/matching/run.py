@@ -17,7 +17,7 @@ from typing import Self, cast
 import numpy as np
 
 from rockbank.core.errors import InputError
-from rockbank.core.files import read_json, sha256, write_json
+from rockbank.core.files import read_json, require_writable, sha256, write_json
 from rockbank.gan.weights import load_generator
 from rockbank.generator.card import CARD, WEIGHTS, ModelCard
 from rockbank.generator.latents import draw_latents
@@ -210,6 +210,17 @@ class Run:
             yield
 
 
+def require_new(folder: Path) -> None:
+    """InputError where `folder` is there, or could not be made."""
+    if folder.exists():
+        raise InputError(_taken(folder))
+    require_writable(folder)
+
+
+def _taken(folder: Path) -> str:
+    return f"{folder}: is there already; 'rockbank match resume {folder}' goes on with it, --name gives another"
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """An empty folder that becomes `folder` when the block succeeds, and never takes the place of another.
@@ -217,9 +228,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: `folder` is there.
     """
-    taken = f"{folder}: is there already; 'rockbank match resume {folder}' goes on with it, --name gives another"
-    if folder.exists():
-        raise InputError(taken)
+    require_new(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
     try:
@@ -228,10 +237,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
         try:
             os.rename(beside, folder)
         except FileExistsError as error:
-            raise InputError(taken) from error
+            raise InputError(_taken(folder)) from error
         except OSError as error:
             if error.errno == errno.ENOTEMPTY:
-                raise InputError(taken) from error
+                raise InputError(_taken(folder)) from error
             raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -44,6 +44,8 @@ def begin(path: Path, request: MatchRequest) -> Path:
     """
     case = load_match_case(path)
     folder = folder_of(path, case, request)
+    for note in case.case.notes:
+        terminal.print(f"note: {note}", markup=False)
     with new_folder(folder) as beside:
         prepare(path, case, request, beside)
     return folder

@@ -20,7 +20,7 @@ from rockbank.matching.results.diagnostics import loss_history
 from rockbank.matching.results.posterior import POSTERIOR, TABLE, read_posterior
 from rockbank.matching.results.report import REPORT
 from rockbank.matching.results.worth import faults_of, faults_of_states
-from rockbank.matching.run import MEMBERS, Run
+from rockbank.matching.run import MEMBERS, Run, require_new
 from rockbank.workflows.match_request import TERMS, MatchRequest, folder_of, prepare
 
 
@@ -28,6 +28,7 @@ def about(path: Path, request: MatchRequest, workers: int) -> dict[str, str]:
     """What would be run, in words, with the time of one forward run; nothing is written."""
     case = load_match_case(path)
     folder = folder_of(path, case, request)
+    require_new(folder)
     with tempfile.TemporaryDirectory() as temporary:
         run = prepare(path, case, request, Path(temporary))
         return {**_about_case(case), **_about_run(run), "time": _estimate(run, workers), "folder": str(folder)}
@@ -115,6 +116,7 @@ def _about_case(case: MatchCase) -> dict[str, str]:
         "observations": f"{len(seen)}: {observed}" if counts else "none",
         "wells' facies": f"{len(case.facies.cells)} cells, {n_sand} of them sand",
         "truth": "known" if case.has_truth else "not known",
+        **({"notes": "\n".join(of.notes)} if of.notes else {}),
     }
 
 

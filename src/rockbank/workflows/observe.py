@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 
 from rockbank.core.errors import InputError
+from rockbank.core.files import require_writable
 from rockbank.flow.case import Case
 from rockbank.flow.simulate import Result
 from rockbank.flow.units import Quantity as Unit
@@ -42,6 +43,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.output.suffix.lower() != ".csv":
             raise InputError(f"--output: got '{self.output}'; use a name that ends in .csv")
+        require_writable(self.output)
         for well, quantity in self.observed:
             if quantity not in self.sigma:
                 option = "--sigma-bhp" if quantity == "bhp" else "--sigma-rate"

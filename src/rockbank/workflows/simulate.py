@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from rockbank.core.errors import InputError
+from rockbank.core.files import require_writable
 from rockbank.core.terminal import progress, terminal
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
-from rockbank.flow.eclipse.summary import WellCurves, write_summary
+from rockbank.flow.eclipse.summary import WellCurves
+from rockbank.flow.eclipse.summary_writer import unsmry_path, write_summary
+from rockbank.flow.eclipse.text import require_deck_names
 from rockbank.flow.eclipse.writer import write_deck
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import discretise
@@ -48,6 +51,16 @@ class Outputs:
         ):
             if path is not None and path.suffix.lower() != suffix:
                 raise InputError(f"{option}: got '{path}'; use a name that ends in {suffix}")
+
+    def check(self, case: Case, source: Path) -> None:
+        """InputError for what could not be written after the run of a case of the file `source`."""
+        for path in vars(self).values():
+            if path is not None:
+                require_writable(path)
+        if self.deck is not None and self.deck.resolve() == source.resolve():
+            raise InputError(f"--deck: got '{self.deck}', which is the case; give another name")
+        if self.deck is not None or self.summary is not None:
+            require_deck_names([well.name for well in case.wells])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +125,8 @@ def run(case: Case, outputs: Outputs) -> Simulated:
         written.append(outputs.deck)
     if outputs.summary is not None:
         curves, box = _curves(case, result), case.rock.grid.box
-        write_summary(outputs.summary, curves, volumes=volumes.injected, box=box, start=case.start)
-        written += [outputs.summary, outputs.summary.with_suffix(".UNSMRY")]
+        write_summary(outputs.summary, curves, volumes=volumes.injected, box=box, start=case.date_of_start)
+        written += [outputs.summary, unsmry_path(outputs.summary)]
     return Simulated(case=case, result=result, volumes=volumes, seconds=seconds, written=tuple(written))
 
 

@@ -179,7 +179,11 @@ def test_a_deck_may_stand_for_the_sections(load: Callable[..., Case], tmp_path: 
     [
         ("title: A small case", "titel: A small case", "unknown key 'titel'; known are ['title', 'start', 'deck'"),
         ("start: 2020-02-01", "start: today", "start: expected a date such as 2000-01-01, got 'today'"),
-        ("initial:", "options:", "missing sections ['initial']; give them, or a 'deck'"),
+        (
+            "initial:\n  pressure: 200 bar\n  saturation: 0.3\n",
+            "",
+            "missing sections ['initial']; give them, or a 'deck'",
+        ),
         ("title: A small case", "gravity: true", "gravity: belongs into section 'fluid', but for a deck"),
         ("shape: [4, 3]", "shape: [4, 0]", "grid: got shape (4, 0)"),
         ("shape: [4, 3]", "shape: 12", "grid.shape: expected a list, got 12"),
@@ -191,8 +195,8 @@ def test_a_deck_may_stand_for_the_sections(load: Callable[..., Case], tmp_path: 
             "i: 3, j: 1..0",
             "grid.inactive: expected a whole number or a range such as 0..63, got '1..0'",
         ),
-        ("50 mD", "-50 mD", "rock: permeability: got -4.93462e-14 m^2; it must be positive"),
-        ("20 %", "120 %", "rock: porosity: got 1.2; it must lie in (0, 1]"),
+        ("50 mD", "-50 mD", "rock: permeability: got -4.93462e-14 in cell (0, 0) and 9 more; it must be positive"),
+        ("20 %", "120 %", "rock: porosity: got 1.2 in cell (0, 0) and 9 more; it must lie in (0, 1]"),
         (
             "  porosity: 20 %\n",
             "",
@@ -284,3 +288,65 @@ def test_the_published_rock_that_is_absent_is_named(tmp_path: Path) -> None:
     path.write_text((CASES / "deepflow_published.yaml").read_text())
     with pytest.raises(ValueError, match=r"published\.yaml: rock: .*reference_vertcase3\.nc: no such file"):
         load_case(path)
+
+
+def test_a_netcdf_s_own_unit_is_used_and_held_against_the_case_s(load: Callable[..., Case], tmp_path: Path) -> None:
+    k = xr.DataArray(np.full((4, 3), 50.0), dims=("x", "y"), attrs={"units": "mD"})
+    phi = xr.DataArray(np.full((4, 3), 0.2), dims=("x", "y"), attrs={"units": "1"})
+    xr.Dataset({"k": k, "phi": phi, "odd": k.assign_attrs(units="furlong2")}).to_netcdf(tmp_path / "rock.nc")
+    told = "{file: 'rock.nc:k', axes: [i, j]}"
+    assert load(("50 mD", told)).rock.components[0].unique().item() == 50 * MILLIDARCY
+    case = load(("50 mD", told.replace("]}", "], unit: mD}")), ("20 %", told.replace(":k", ":phi")))
+    assert case.rock.components[0].unique().item() == 50 * MILLIDARCY
+    assert case.rock.porosity.unique().item() == 0.2
+    with pytest.raises(ValueError, match=r"rock\.nc: is in 'mD', got unit: 'D'; leave it out"):
+        load(("50 mD", told.replace("]}", "], unit: D}")))
+    with pytest.raises(ValueError, match=r"rock\.nc: unknown unit 'furlong2' of a permeability"):
+        load(("50 mD", told.replace(":k", ":odd")))
+
+
+def test_a_selection_that_is_not_used_is_refused(load: Callable[..., Case], tmp_path: Path) -> None:
+    np.save(tmp_path / "k.npy", np.full((4, 3), 1e-13))
+    with pytest.raises(ValueError, match=r"k\.npy: select: is for a NetCDF variable; leave it out"):
+        load(("50 mD", "{file: k.npy, select: {what: k}}"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            [("saturation: 0.3", "saturation: {file: s.npy}")],
+            r"initial saturation: got 1\.2 in cell \(1, 1\) and 1 more",
+        ),
+        (
+            [("initial:\n  pressure: 200 bar", "initial:\n  pressure: {file: p.npy}")],
+            r"initial: pressure: got -99 in cell \(0, 2\); it must be",
+        ),
+        ([("50 mD", "{file: k.npy}")], r"rock: permeability: got 0 in cell \(2, 0\); it must be positive"),
+        ([("20 %", "{file: phi.npy}")], r"rock: porosity: got nan in cell \(1, 1\); it must lie in"),
+    ],
+)
+def test_a_value_that_is_none_names_its_cell(
+    load: Callable[..., Case], tmp_path: Path, changes: list[tuple[str, str]], says: str
+) -> None:
+    for name, value, wrong, cells in (
+        ("s", 0.3, 1.2, [(1, 1), (2, 1)]),
+        ("p", 2e7, -99.0, [(0, 2)]),
+        ("k", 1e-13, 0.0, [(2, 0), (3, 0)]),
+        ("phi", 0.2, np.nan, [(1, 1)]),
+    ):
+        field = np.full((4, 3), value)
+        for cell in cells:
+            field[cell] = wrong
+        np.save(tmp_path / f"{name}.npy", field)
+    with pytest.raises(ValueError, match=says):
+        load(*changes)
+
+
+@pytest.mark.parametrize(
+    "twice", ["title: b\ntitle: c\n", "title: b\noptions: {tolerance: 1.0e-6, tolerance: 1.0e-4}\n"]
+)
+def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, twice: str) -> None:
+    (tmp_path / "case.yaml").write_text(twice)
+    with pytest.raises(ValueError, match=r"case\.yaml: key '(title|tolerance)' is in line \d and in line \d; keep one"):
+        load_case(tmp_path / "case.yaml")

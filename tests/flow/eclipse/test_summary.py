@@ -8,7 +8,9 @@ import pytest
 import resfo
 from resdata.summary import Summary
 
-from rockbank.flow.eclipse.summary import WellCurves, read_summary, write_summary
+from rockbank.flow.eclipse.summary import Summary as OurSummary
+from rockbank.flow.eclipse.summary import WellCurves, read_summary
+from rockbank.flow.eclipse.summary_writer import summary_path, write_summary
 
 DAY = 86400.0
 # The format holds single precision.
@@ -56,6 +58,23 @@ def test_resdata_reads_it(curves: WellCurves, written: Path) -> None:
     produced = np.cumsum(-curves.oil_rate[:, 1] * np.diff(curves.time, prepend=0))
     np.testing.assert_allclose(summary.numpy_vector("FOPT"), produced, rtol=SINGLE)
     assert summary.unit("WBHP:INJ") == "BARSA"
+
+
+@pytest.mark.parametrize("stem", ["small_case", "Small", "SMALL", "5-spot", "a.b", "5"])
+def test_resdata_reads_the_summary_of_any_name(curves: WellCurves, tmp_path: Path, stem: str) -> None:
+    path = summary_path(tmp_path / f"{stem}.nc")
+    write_summary(path, curves, box=(8, 4, 1), start=START)
+    assert Summary(str(path)).get_start_time() == START
+    assert OurSummary.read(tmp_path / path.name).start == START
+
+
+def test_a_rate_of_which_there_is_no_vector_is_no_number(curves: WellCurves, written: Path) -> None:
+    head = [(name, np.where(array == b"WOPR    ", b"WGPR    ", array) if name == "KEYWORDS" else array)
+            for name, array in resfo.read(written)]  # fmt: skip
+    resfo.write(written, head)
+    read = read_summary(written)
+    assert np.isnan(read.oil_rate).all()
+    np.testing.assert_allclose(read.water_rate, curves.water_rate, rtol=SINGLE)
 
 
 def test_report_steps_are_the_last_of_the_steps_taken_in_them(tmp_path: Path) -> None:

@@ -146,9 +146,12 @@ def test_fields_keep_the_place_of_their_cells():
             r"control 'rate': got targets of shape \(2,\) for 3 steps; give one number, or one for each step",
         ),
         ({"controls": CONTROLS | {"I": Control(kind="rate", target=torch.ones(1, 1, 3))}}, r"shape \(1, 1, 3\)"),
-        ({"initial": State(pressure=math.nan)}, "initial pressure: got nan; give Pa in every cell"),
+        ({"initial": State(pressure=math.nan)}, r"initial pressure: got nan in cell \(0, 0, 0\) and 11 more; give Pa"),
         ({"initial": State(pressure=-math.inf)}, "initial pressure: got -inf"),
-        ({"initial": State(pressure=2e7, saturation=1.5)}, "initial saturation: got 1.5; give fractions of the pores"),
+        (
+            {"initial": State(pressure=2e7, saturation=1.5)},
+            r"initial saturation: got 1.5 in cell \(0, 0, 0\) and 11 more; give fractions of the pores",
+        ),
         ({"initial": State(pressure=2e7, saturation=-0.1)}, "initial saturation: got -0.1"),
         ({"initial": State(pressure=2e7, saturation=math.nan)}, "initial saturation: got nan"),
         (

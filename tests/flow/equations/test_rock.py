@@ -105,21 +105,24 @@ def test_what_is_not_active_may_hold_anything():
     k[0, 2], phi[0, 2] = math.nan, 0.0
     assert transmissibility(Rock(grid=grid, permeability=k, porosity=phi)).isfinite().all()
     k[1, 0] = -5.0
-    with pytest.raises(ValueError, match="permeability: got -5 m"):
+    with pytest.raises(ValueError, match=r"permeability: got -5 in cell \(1, 0\); it must be positive"):
         Rock(grid=grid, permeability=k, porosity=phi)
 
 
 @pytest.mark.parametrize(
     ("keywords", "says"),
     [
-        ({"permeability": -1e-13}, r"permeability: got -1e-13 m\^2; it must be positive"),
-        ({"permeability": 0.0}, r"permeability: got 0 m\^2"),
+        ({"permeability": -1e-13}, r"permeability: got -1e-13 in cell \(0, 0\) and 5 more; it must be positive"),
+        ({"permeability": 0.0}, r"permeability: got 0 in cell \(0, 0\)"),
         ({"permeability": math.nan}, "permeability: got nan"),
         ({"permeability": math.inf}, "permeability: got inf"),
-        ({"porosity": 0.0}, r"porosity: got 0; it must lie in \(0, 1\]; switch a cell without pores off"),
-        ({"porosity": 1.5}, "porosity: got 1.5; it must"),
-        ({"porosity": -0.1}, "porosity: got -0.1; it must"),
-        ({"porosity": math.nan}, "porosity: got nan; it must"),
+        (
+            {"porosity": 0.0},
+            r"porosity: got 0 in cell \(0, 0\) and 5 more; it must lie in \(0, 1\]; switch a cell without",
+        ),
+        ({"porosity": 1.5}, r"porosity: got 1.5 in cell \(0, 0\) and 5 more; it must"),
+        ({"porosity": -0.1}, r"porosity: got -0.1 in cell \(0, 0\) and 5 more; it must"),
+        ({"porosity": math.nan}, r"porosity: got nan in cell \(0, 0\) and 5 more; it must"),
         ({"compressibility": -1e-10}, "got compressibility -1e-10 1/Pa; give 0"),
         ({"compressibility": 1e-5}, "got compressibility 1e-05 1/Pa"),
         ({"compressibility": math.nan}, "got compressibility nan 1/Pa"),

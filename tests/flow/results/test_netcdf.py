@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ def small_case(shape: tuple[int, ...] = (5, 4, 2), *, days: tuple[float, ...] = 
     last = tuple(n - 1 for n in shape)
     return Case(
         title="Small",
+        start=datetime(2020, 1, 1),
         rock=Rock(grid=grid, permeability=k, porosity=torch.full(shape, 0.2).double(), compressibility=4e-10),
         fluid=Fluid(
             water=Phase(viscosity=5e-4, density=1000.0, compressibility=4e-10, reference_pressure=2e7),

@@ -35,6 +35,7 @@ def test_what_is_written_is_read_again_to_the_last_bit(case: Case, tmp_path: Pat
     rng = np.random.default_rng(1)
     for _ in range(50):
         value = rng.standard_normal(9) * 10.0 ** rng.uniform(-12, 9, 9)
+        value[::3] = abs(value[::3])  # a pressure is positive
         sigma = 10.0 ** rng.uniform(-12, 9, 9)
         # Ends of report steps as files may round them.
         time = np.repeat(TIME, 3) * (1 + 1e-8 * rng.standard_normal(9))
@@ -77,7 +78,10 @@ def test_units_columns_and_rows_may_come_in_any_order(read_text: Callable[[str],
         (ROW.replace("day", ""), "obs.csv, line 3, time_unit: missing; give the unit of the time, one of ['s',"),
         (ROW.replace("bar", ""), "obs.csv, line 3, unit: missing; give the unit of the pressure, one of ['Pa',"),
         (ROW.replace("bar", "m3/day"), "obs.csv, line 3, unit: unknown unit 'm3/day' of a pressure"),
-        (ROW.replace("250", "nan"), "obs.csv, line 3, value: got 'nan'; leave out the row of what was not measured"),
+        (
+            ROW.replace("250", "nan"),
+            "obs.csv, line 3, value: bhp of INJ at 1 days: got .nan bar, which is no measurement",
+        ),
         (ROW.replace("250", ""), "obs.csv, line 3, value: got ''; give a number such as 1.5e7"),
         (ROW.replace(",2,", ",0,"), "obs.csv, line 3, sigma: bhp of INJ at 1 days: got standard deviation 0; it must"),
         (ROW.replace(",2,", ",-2,"), "got standard deviation -200000; it must be positive"),

@@ -17,7 +17,8 @@ import yaml
 from rockbank.core.config import convert
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
-from rockbank.flow.eclipse.summary import WellCurves, write_summary
+from rockbank.flow.eclipse.summary import WellCurves
+from rockbank.flow.eclipse.summary_writer import write_summary
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import discretise
 from rockbank.flow.results.balance import balance

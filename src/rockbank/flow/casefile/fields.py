@@ -16,6 +16,8 @@ from rockbank.flow.equations.grid import Grid
 from rockbank.flow.units import Quantity
 
 Axis = Literal["i", "j", "k"]
+# Of a fraction, as the CF conventions have it.
+_NO_UNIT = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class ArrayFile:
         axes: along which axis of the grid each of the array's axes runs; a NetCDF has to say, in others it is the
             grid's order.
         select: of a NetCDF variable, what to take along its other dimensions.
-        unit: of the numbers; none is SI.
+        unit: of the numbers, where a NetCDF variable does not tell it; none is SI.
     """
 
     file: str
@@ -35,25 +37,28 @@ class ArrayFile:
     select: dict[str, str] = field(default_factory=dict)
     unit: str = ""
 
-    def read(self, folder: Path) -> tuple[Float[np.ndarray, "..."], str]:
-        """The array as it lies in the file, and the file's name for messages."""
+    def read(self, folder: Path) -> tuple[Float[np.ndarray, "..."], str, str | None]:
+        """The array as it lies in the file, the file's name for messages, and the unit that the file tells."""
         name, _, key = self.file.partition(":")
         path = folder / name
         if not path.is_file():
             raise InputError(f"{path}: no such file; the path is relative to the case file")
+        if path.suffix != ".nc" and self.select:
+            raise InputError(f"{path}: select: is for a NetCDF variable; leave it out")
         if path.suffix == ".npy" and not key:
-            return np.asarray(np.load(path, allow_pickle=False)), str(path)
+            return np.asarray(np.load(path, allow_pickle=False)), str(path), None
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 if key not in arrays:
                     raise InputError(f"{path}: has no '{key}'; known are {list(arrays)}, say which as "
                                      f"'{name}:NAME'")  # fmt: skip
-                return np.asarray(arrays[key]), str(path)
+                return np.asarray(arrays[key]), str(path), None
         if path.suffix == ".nc":
-            return self._read_netcdf(path, key), str(path)
+            array, unit = self._read_netcdf(path, key)
+            return array, str(path), unit
         raise InputError(f"{self.file}: give a .npy, a .npz with ':NAME' or a .nc with ':VARIABLE'")
 
-    def _read_netcdf(self, path: Path, key: str) -> Float[np.ndarray, "..."]:
+    def _read_netcdf(self, path: Path, key: str) -> tuple[Float[np.ndarray, "..."], str | None]:
         import xarray
 
         if not self.axes:
@@ -70,7 +75,7 @@ class ArrayFile:
                 if label not in labels:
                     raise InputError(f"{path}: dimension '{name}' has no '{label}'; it has {labels}")
                 variable = variable.isel({name: labels.index(label)})
-            return np.asarray(variable.values)
+            return np.asarray(variable.values), variable.attrs.get("units")
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class FieldSource:
         """
         if isinstance(self.source, float):
             return np.full(grid.shape, self.source)
-        array, name = self.source.read(folder)
+        array, name, own = self.source.read(folder)
         axes = self.source.axes or ("i", "j", "k")[: len(grid.shape)]
         order = ("i", "j", "k")[: len(grid.shape)]
         if sorted(axes) != sorted(order) or array.ndim != len(axes):
@@ -98,8 +103,19 @@ class FieldSource:
         field_ = np.moveaxis(array.astype(float), range(len(axes)), [order.index(axis) for axis in axes])
         if field_.shape != grid.shape:
             raise InputError(f"{name}: got shape {field_.shape} along {list(order)}; the grid has {grid.shape}")
-        scale = Quantity(self.dimension).scale(self.source.unit) if self.source.unit else 1.0
-        return np.ascontiguousarray(field_) * scale
+        return np.ascontiguousarray(field_) * self._scale(name, self.source.unit, own)
+
+    def _scale(self, name: str, given: str, own: str | None) -> float:
+        """One of the array's units in SI: what the file tells, and the case file where it does not."""
+        scales = {}
+        for unit in filter(None, (own, given)):
+            try:
+                scales[unit] = 1.0 if unit == _NO_UNIT else Quantity(self.dimension).scale(unit)
+            except InputError as error:
+                raise InputError(f"{name}: {error}") from error
+        if len(set(scales.values())) > 1:
+            raise InputError(f"{name}: is in '{own}', got unit: '{given}'; leave it out")
+        return next(iter(scales.values()), 1.0)
 
 
 @dataclass(frozen=True)

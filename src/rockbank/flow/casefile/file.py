@@ -90,7 +90,8 @@ def build_case(file: CaseFile, path: Path) -> Case:
     folder = path.parent
     if file.deck is not None:
         case = read_deck(folder / file.deck, gravity=file.gravity)
-        return replace(case, title=file.title or case.title, start=file.start or case.start, options=file.options)
+        with error_context(path, ""):
+            return replace(case, title=file.title or case.title, start=file.start or case.start, options=file.options)
     return _build(file, path, folder)
 
 
@@ -116,21 +117,22 @@ def _build(file: CaseFile, path: Path, folder: Path) -> Case:
         schedule = schedule_of.build(wells)
     with error_context(path, "initial"):
         initial = initial_of.build(grid, fluid, folder)
-    return Case(
-        title=file.title or path.stem,
-        rock=rock,
-        fluid=fluid,
-        wells=wells,
-        schedule=schedule,
-        initial=initial,
-        options=file.options,
-        start=file.start or datetime(2000, 1, 1),
-    )
+    with error_context(path, ""):
+        return Case(
+            title=file.title or path.stem,
+            rock=rock,
+            fluid=fluid,
+            wells=wells,
+            schedule=schedule,
+            initial=initial,
+            options=file.options,
+            start=file.start,
+        )
 
 
 @contextmanager
 def error_context(path: Path, section: str) -> Iterator[None]:
-    """Makes an InputError name file and section."""
+    """Makes an InputError name file and section; an empty one is named by the error itself."""
     try:
         yield
     except InputError as error:

@@ -19,7 +19,7 @@ from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import State
 from rockbank.flow.equations.relperm import BrooksCorey, Corey, SaturationFunctions, SaturationTable
-from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.rock import Rock, require
 from rockbank.flow.units import Quantity
 
 Length = Annotated[float, Quantity("length")]
@@ -262,4 +262,7 @@ class InitialSection:
             return equilibrium(grid, fluid, **vars(self.equilibrium))
         assert self.pressure is not None
         saturation = None if self.saturation is None else torch.as_tensor(self.saturation.on(grid, folder))
-        return State(pressure=torch.as_tensor(self.pressure.on(grid, folder)), saturation=saturation)
+        pressure = self.pressure.on(grid, folder)
+        known = torch.as_tensor(pressure[grid.is_active.reshape(grid.shape)])
+        require("pressure", known, (known > 0) & known.isfinite(), "; it must be positive, in Pa", grid)
+        return State(pressure=torch.as_tensor(pressure), saturation=saturation)

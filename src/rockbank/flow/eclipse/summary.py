@@ -1,19 +1,18 @@
-"""Eclipse's unified summary (SMSPEC and UNSMRY): the wells' curves, ours and other simulators'."""
+"""Reads Eclipse's unified summary (SMSPEC and UNSMRY): the wells' curves, ours and other simulators'."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import resfo
 from jaxtyping import Float
 
 from rockbank.core.errors import InputError
-from rockbank.core.files import replacing
-from rockbank.flow.eclipse.text import deck_name
 from rockbank.flow.units import BAR, BARREL, DAY, HOUR, PSI
 
 # Units by the names that summaries give them, in SI; surface volumes of liquids.
@@ -25,8 +24,6 @@ _UNITS: Mapping[str, float] = {
     "SM3/DAY": 1 / DAY,
     "STB/DAY": BARREL / DAY,
 }
-_NO_WELL = ":+:+:+:+"
-_METRIC_SYSTEM, _ECLIPSE_100 = 1, 100
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,117 +45,113 @@ class WellCurves:
     oil_rate: Float[np.ndarray, "t w"]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Summary:
+    """A unified summary of any simulator, vector by vector.
+
+    Attributes:
+        path: of its specification.
+        start: date of time 0; None is not in the file.
+        time: seconds from the start.
+    """
+
+    path: Path
+    start: datetime | None
+    time: Float[np.ndarray, " t"]
+    _rows: Float[np.ndarray, "t v"]
+    _units: Sequence[str]
+    _columns: Mapping[tuple[str, str], int]
+
+    @classmethod
+    def read(cls, path: Path, *, every_step: bool = False) -> Self:
+        """The summary of an SMSPEC, of the UNSMRY beside it, or of the deck of the same name.
+
+        Args:
+            path: of one of them; suffixes may be of capitals or not.
+            every_step: at each step that the simulator took, rather than at the report steps.
+
+        Raises:
+            InputError: naming the file that is absent or no summary, or the vector that is there twice.
+        """
+        head_path, data_path = (_beside(path, suffix) for suffix in (".SMSPEC", ".UNSMRY"))
+        head = dict(_read(head_path))
+        for need in ("KEYWORDS", "WGNAMES", "UNITS"):
+            if need not in head:
+                raise InputError(f"{head_path}: has no {need}; is it a summary's specification?")
+        keywords, names, units = ([str(_plain(each)) for each in head[need]]
+                                  for need in ("KEYWORDS", "WGNAMES", "UNITS"))  # fmt: skip
+        rows = np.array(list(_rows(data_path, every_step=every_step)), dtype=float)
+        if not len(rows):
+            raise InputError(f"{data_path}: holds no step; has the run ended?")
+        if rows.shape[1] != len(keywords):
+            raise InputError(f"{data_path}: holds {rows.shape[1]} vectors, {head_path} tells of {len(keywords)}; they "
+                             "belong to two runs")  # fmt: skip
+        columns: dict[tuple[str, str], int] = {}
+        for i, (keyword, name) in enumerate(zip(keywords, names, strict=True)):
+            key = (keyword.upper(), name if keyword[:1].upper() == "W" else "")
+            if not np.array_equal(rows[:, columns.setdefault(key, i)], rows[:, i], equal_nan=True) and key[1]:
+                raise InputError(f"{head_path}: holds {keyword} of '{name}' twice, with other values; keep one")
+        if ("TIME", "") not in columns:
+            raise InputError(f"{head_path}: has no TIME; ask for it in the deck's SUMMARY")
+        made = cls(path=head_path, start=_start(head), time=rows[:, 0], _rows=rows, _units=units, _columns=columns)
+        values, scale = made.vector("TIME")
+        return replace(made, time=values * scale)
+
+    def has(self, keyword: str, well: str) -> bool:
+        """Whether there is such a vector of that well."""
+        return (keyword, well) in self._columns
+
+    def wells(self, *keywords: str) -> tuple[str, ...]:
+        """The wells that have such vectors; those of any without keywords."""
+        found = (well for keyword, well in self._columns if well and (not keywords or keyword in keywords))
+        return tuple(dict.fromkeys(found))
+
+    def unit(self, keyword: str, well: str) -> str:
+        """The unit of a vector that is there, as the file calls it."""
+        return self._units[self._columns[keyword, well]]
+
+    def vector(self, keyword: str, well: str = "") -> tuple[Float[np.ndarray, " t"], float]:
+        """The values of a vector that is there, and one of its unit in SI."""
+        i = self._columns[keyword, well]
+        if self._units[i] not in _UNITS:
+            raise InputError(f"{self.path}: {keyword} is in '{self._units[i]}'; known are {list(_UNITS)}")
+        return self._rows[:, i], _UNITS[self._units[i]]
+
+
 def read_summary(path: Path, *, every_step: bool = False) -> WellCurves:
-    """The wells' curves of a unified summary, from any simulator that writes one.
+    """The curves of the wells with a bottom-hole pressure; a rate of which there is no vector is NaN.
 
     Args:
-        path: of the SMSPEC, the UNSMRY beside it, or the deck of the same name.
-        every_step: at each step that the simulator took, rather than at the report steps.
+        path: see Summary.read.
+        every_step: likewise.
 
     Raises:
         InputError: naming the file that is absent or no summary, or the unit that is not known.
     """
-    head_path, data_path = path.with_suffix(".SMSPEC"), path.with_suffix(".UNSMRY")
-    head = dict(_read(head_path))
-    for need in ("KEYWORDS", "WGNAMES", "UNITS"):
-        if need not in head:
-            raise InputError(f"{head_path}: has no {need}; is it a summary's specification?")
-    keywords, names, units = ([str(_plain(each)) for each in head[need]] for need in ("KEYWORDS", "WGNAMES", "UNITS"))
-    rows = np.array(list(_rows(data_path, every_step=every_step)), dtype=float)
-    if not len(rows):
-        raise InputError(f"{data_path}: holds no step; has the run ended?")
-    column = {(keyword, name if keyword[0] == "W" else ""): i
-              for i, (keyword, name) in enumerate(zip(keywords, names, strict=True))}  # fmt: skip
-
-    def curve(keyword: str, name: str = "") -> Float[np.ndarray, " t"]:
-        if (keyword, name) not in column:
-            return np.zeros(len(rows))
-        i = column[keyword, name]
-        if units[i] not in _UNITS:
-            raise InputError(f"{head_path}: {keyword} is in '{units[i]}'; known are {list(_UNITS)}")
-        return np.asarray(rows[:, i] * _UNITS[units[i]])
-
-    wells = tuple(dict.fromkeys(name for keyword, name in column if keyword == "WBHP"))
+    summary = Summary.read(path, every_step=every_step)
+    wells = summary.wells("WBHP")
     if not wells:
-        raise InputError(f"{head_path}: has no WBHP; ask for it in the deck's SUMMARY")
+        raise InputError(f"{summary.path}: has no WBHP; ask for it in the deck's SUMMARY")
+
+    def curve(keyword: str, well: str) -> Float[np.ndarray, " t"]:
+        if not summary.has(keyword, well):
+            return np.zeros(len(summary.time))
+        values, scale = summary.vector(keyword, well)
+        return np.asarray(values * scale)
 
     def of_wells(into: str, out: str) -> Float[np.ndarray, "t w"]:
         # Adding 0 makes nothing of a negative zero.
-        return np.stack([curve(into, well) - curve(out, well) + 0.0 for well in wells], axis=1)
+        curves = [curve(into, well) - curve(out, well) + 0.0 for well in wells]
+        told = [summary.has(into, well) or summary.has(out, well) for well in wells]
+        return np.where(told, np.stack(curves, axis=1), np.nan)
 
     return WellCurves(
-        time=curve("TIME"),
+        time=summary.time,
         wells=wells,
         bhp=np.stack([curve("WBHP", well) for well in wells], axis=1),
         water_rate=of_wells("WWIR", "WWPR"),
         oil_rate=of_wells("WOIR", "WOPR"),
     )
-
-
-def write_summary(
-    path: Path,
-    curves: WellCurves,
-    *,
-    volumes: Float[np.ndarray, "t w 2"] | None = None,
-    box: tuple[int, int, int],
-    start: datetime,
-) -> None:
-    """Write the curves as SMSPEC and UNSMRY, METRIC, in single precision as the format has it.
-
-    Args:
-        path: of the SMSPEC; the UNSMRY lies beside it.
-        curves: at report steps.
-        volumes: of water and oil into the reservoir since the start, m^3; None is rates times report steps, which
-            is the same where no report step was cut.
-        box: cells along x, y, z.
-        start: date of time 0.
-    """
-    if volumes is None:
-        steps = np.diff(curves.time, prepend=0.0)[:, None, None]
-        volumes = np.cumsum(np.stack([curves.water_rate, curves.oil_rate], axis=2) * steps, axis=0)
-    vectors = list(_vectors(curves, volumes))
-    keywords, names, units, columns = (list(part) for part in zip(*vectors, strict=True))
-    numbers = {deck_name(name): i for i, name in enumerate(curves.wells, start=1)}
-    date = [start.day, start.month, start.year, start.hour, start.minute, start.second * 1_000_000]
-    head = [
-        ("INTEHEAD", np.array([_METRIC_SYSTEM, _ECLIPSE_100], dtype=np.int32)),
-        ("RESTART ", np.array([" " * 8] * 9)),
-        ("DIMENS  ", np.array([len(vectors), *box, 0, -1], dtype=np.int32)),
-        ("KEYWORDS", np.array([keyword.ljust(8) for keyword in keywords])),
-        ("WGNAMES ", np.array([name.ljust(8) for name in names])),
-        ("NUMS    ", np.array([numbers.get(name, 0) for name in names], dtype=np.int32)),
-        ("UNITS   ", np.array([unit.ljust(8) for unit in units])),
-        ("STARTDAT", np.array(date, dtype=np.int32)),
-    ]
-    data: list[tuple[str, np.ndarray]] = []
-    for i, row in enumerate(np.stack(columns, axis=1).astype(np.float32)):
-        data.append(("SEQHDR  ", np.array([i + 1], dtype=np.int32)))
-        data.append(("MINISTEP", np.array([i], dtype=np.int32)))
-        data.append(("PARAMS  ", row))
-    for suffix, contents in ((".UNSMRY", data), (".SMSPEC", head)):
-        with replacing(path.with_suffix(suffix)) as beside:
-            resfo.write(beside, contents)
-
-
-def _vectors(
-    curves: WellCurves, volumes: Float[np.ndarray, "t w 2"]
-) -> Iterator[tuple[str, str, str, Float[np.ndarray, " t"]]]:
-    """Keyword, well, unit and values of each vector."""
-    yield "TIME", _NO_WELL, "DAYS", curves.time / DAY
-    # Of a phase, what goes in or what comes out.
-    kinds = (("WI", curves.water_rate, 0, 1.0), ("WP", curves.water_rate, 0, -1.0), ("OP", curves.oil_rate, 1, -1.0))
-    shown = [
-        (name, np.maximum(sign * rate, 0.0) * DAY, np.maximum(sign * volumes[:, :, i], 0.0))
-        for name, rate, i, sign in kinds
-    ]
-    for name, rate, volume in shown:
-        yield f"F{name}R", _NO_WELL, "SM3/DAY", rate.sum(axis=1)
-        yield f"F{name}T", _NO_WELL, "SM3", volume.sum(axis=1)
-    for i, well in enumerate(curves.wells):
-        yield "WBHP", well, "BARSA", curves.bhp[:, i] / BAR
-        for name, rate, volume in shown:
-            yield f"W{name}R", well, "SM3/DAY", rate[:, i]
-            yield f"W{name}T", well, "SM3", volume[:, i]
 
 
 def _rows(path: Path, *, every_step: bool) -> Iterator[Sequence[float]]:
@@ -184,6 +177,25 @@ def _read(path: Path) -> Iterator[tuple[str, Sequence[float]]]:
             yield name.strip(), values  # type: ignore[misc]
     except resfo.ResfoParsingError as error:
         raise InputError(f"{path}: no summary: {error}; make it again") from error
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """The file of that suffix, in capitals or not."""
+    names = (path.with_suffix(suffix), path.with_suffix(suffix.lower()))
+    return next((name for name in names if name.is_file()), names[0])
+
+
+def _start(head: Mapping[str, Sequence[float]]) -> datetime | None:
+    """STARTDAT: day, month and year; newer files have hour, minute and microseconds too."""
+    if "STARTDAT" not in head:
+        return None
+    day, month, year, hour, minute, microseconds = (*(int(each) for each in head["STARTDAT"]), 0, 0, 0)[:6]
+    try:
+        return datetime(year, month, day, hour, minute) + timedelta(microseconds=microseconds)
+    except ValueError as error:
+        raise InputError(
+            f"STARTDAT: got {day}, {month}, {year}, {hour}, {minute}: {error}; is the file whole?"
+        ) from error
 
 
 def _plain(text: object) -> str:

@@ -8,32 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rockbank.core.errors import InputError
+from rockbank.flow.eclipse.lines import DeckError, Lines, Place
 from rockbank.flow.units import DECK_UNITS, METRIC, DeckUnits
 
 SECTIONS = ("RUNSPEC", "GRID", "EDIT", "PROPS", "REGIONS", "SOLUTION", "SUMMARY", "SCHEDULE")
+# A slash where a keyword should be, which other simulators pass over too.
+SLASH = "/"
+_REPORT = "RPT"
 _ITEM = re.compile(r"""'[^']*'|"[^"]*"|/|[^\s,/'"]+|['"]""")
 _REPEATED = re.compile(r"(\d+)\*(.*)")
 _NAME = re.compile(r"[A-Z][A-Z0-9_+-]{0,7}")
-_DEEPEST = 20
 _LONGEST_NAME = 8
 # Mnemonics of the summary by their first letter: of the field (no data), of wells, groups and regions (one record),
 # of connections and blocks (records up to an empty one).
 _SUMMARY = {"F": 0, "W": 1, "G": 1, "R": 1, "A": 1, "C": None, "B": None}
-
-
-class DeckError(InputError):
-    """A deck that cannot be read; says file, line and keyword."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where something stands."""
-
-    file: Path
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True)
@@ -90,10 +78,21 @@ class Record:
         """Whether item i is given."""
         return i <= len(self.items) and self.items[i - 1] is not None
 
-    def refuse(self, items: Sequence[int], why: str) -> None:
-        """DeckError where any of these items is given."""
+    def positive(self, i: int, dimension: str = "fraction") -> float | None:
+        """Item i in SI; None where it is not given, or is 0 or less, which is a default too."""
+        value = self.number(i, dimension, 0.0)
+        return value if value > 0 else None
+
+    def refuse(self, items: Sequence[int], why: str, *, default: float | None = None) -> None:
+        """DeckError where any of these items is given.
+
+        Args:
+            items: counted from 1.
+            why: in words.
+            default: the largest number that says the same as no item; None is that every number says more.
+        """
         for i in items:
-            if self.has(i):
+            if self.has(i) and (default is None or self.number(i) > default):
                 raise self.error(f"item {i}: got '{self.items[i - 1]}'; {why}")
 
     def error(self, why: str) -> DeckError:
@@ -120,16 +119,17 @@ class Keyword:
         return DeckError(f"{self.place}: {self.name}: {why}")
 
 
-def deck_name(name: str) -> str:
-    """A well's name; InputError where Eclipse could not hold it."""
-    if not 0 < len(name) <= _LONGEST_NAME or not name.isascii() or set(name) & set("'\"/* "):
-        raise InputError(f"well '{name}': Eclipse takes names of up to {_LONGEST_NAME} characters, without blanks, "
-                         "quotes, slashes and stars; rename it")  # fmt: skip
-    return name
+def require_deck_names(names: Sequence[str]) -> None:
+    """InputError with every name of a well that Eclipse could not hold."""
+    wrong = [name for name in names
+             if not 0 < len(name) <= _LONGEST_NAME or not name.isascii() or set(name) & set("'\"/* ")]  # fmt: skip
+    if wrong:
+        raise InputError(f"wells {wrong}: Eclipse takes names of up to {_LONGEST_NAME} characters, without blanks, "
+                         "quotes, slashes and stars; rename them, or write neither deck nor summary")  # fmt: skip
 
 
 def read_keywords(path: Path, n_records: Mapping[str, int | None]) -> Iterator[Keyword]:
-    """The keywords of a deck up to END, those of included files at their place.
+    """The keywords of a deck up to END, those of included files at their place; a slash that ends nothing is SLASH.
 
     Args:
         path: of the deck.
@@ -138,16 +138,18 @@ def read_keywords(path: Path, n_records: Mapping[str, int | None]) -> Iterator[K
     Raises:
         DeckError: naming file and line, for a keyword that is not known and for text that is not a deck's.
     """
-    lines = _Lines(path)
+    lines = Lines(path)
     section = ""
     units = METRIC
     for place, text in lines:
-        name, *rest = text.split()
-        name = name.upper()
+        if text.startswith(SLASH):
+            yield Keyword(SLASH, place, section)
+            continue
+        name, rest = text.split()[0].upper(), " ".join(text.split()[1:])
         if not _NAME.fullmatch(name):
             raise DeckError(f"{place}: expected a keyword, got '{text}'; is a '/' missing or one too many above?")
-        if any(each != "/" for each in rest):
-            raise DeckError(f"{place}: {name}: got '{' '.join(rest)}' on the keyword's line; put it on the next")
+        if rest and not rest.startswith(SLASH):
+            raise DeckError(f"{place}: {name}: got '{rest}' on the keyword's line; put it on the next")
         if name == "END":
             return
         if name == "INCLUDE":
@@ -161,16 +163,21 @@ def read_keywords(path: Path, n_records: Mapping[str, int | None]) -> Iterator[K
             continue
         if name in n_records:
             n = n_records[name]
+        elif name.startswith(_REPORT):
+            n = 1
         elif section == "SUMMARY" and name[0] in _SUMMARY:
             n = _SUMMARY[name[0]]
         else:
             raise DeckError(f"{place}: keyword {name} is not supported{f' in section {section}' if section else ''}; "
                             "take it out if the run does not need it")  # fmt: skip
-        yield Keyword(name, place, section, list(_records(name, place, n, lines, units)))
+        # A slash on the keyword's own line ends its first record, or its list of records.
+        ended = [Record(name, place, (), units)] if rest and n else []
+        records = [] if rest and n is None else _records(name, place, n and n - len(ended), lines, units)
+        yield Keyword(name, place, section, [*ended, *records])
         units = DECK_UNITS.get(name, units)
 
 
-def _records(name: str, place: Place, n: int | None, lines: _Lines, units: DeckUnits) -> Iterator[Record]:
+def _records(name: str, place: Place, n: int | None, lines: Lines, units: DeckUnits) -> Iterator[Record]:
     count = 0
     while n is None or count < n:
         items: list[str | None] = []
@@ -199,63 +206,3 @@ def _add_items(items: list[str | None], text: str, name: str, place: Place) -> b
         else:
             items.append(token)
     return False
-
-
-class _Lines:
-    """The lines of a deck and of what it includes, without comments and empty lines."""
-
-    def __init__(self, path: Path) -> None:
-        self._root = path.parent
-        self._open = [_numbered(path, str(path))]
-
-    def __iter__(self) -> Iterator[tuple[Place, str]]:
-        return self
-
-    def __next__(self) -> tuple[Place, str]:
-        while self._open:
-            if (line := next(self._open[-1], None)) is not None:
-                return line
-            self._open.pop()
-        raise StopIteration
-
-    def take(self, name: str, place: Place) -> tuple[Place, str]:
-        """The next line, which keyword `name` needs."""
-        for at, text in self:
-            return at, text
-        raise DeckError(f"{place}: {name}: the deck ends before its '/'")
-
-    def include(self, place: Place) -> None:
-        """Go on with the file that the next line names, relative to the deck's folder; then come back."""
-        _, text = self.take("INCLUDE", place)
-        quoted = re.match(r"""'([^']*)'|"([^"]*)\"""", text)
-        name = (quoted[1] or quoted[2]) if quoted else text.split()[0].removesuffix("/")
-        if len(self._open) > _DEEPEST:
-            raise DeckError(
-                f"{place}: INCLUDE: '{name}' is the {_DEEPEST}th within each other; does a file include itself?"
-            )
-        self._open.append(_numbered(self._root / name, f"{place}: INCLUDE: {self._root / name}"))
-
-
-def _numbered(path: Path, where: str) -> Iterator[tuple[Place, str]]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DeckError(f"{where}: cannot be read ({error.strerror}); correct the path") from error
-    for number, line in enumerate(lines, start=1):
-        text = _without_comment(line).strip()
-        if text:
-            yield Place(path, number), text
-
-
-def _without_comment(line: str) -> str:
-    if "--" not in line:
-        return line
-    quote = ""
-    for i, character in enumerate(line):
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        elif line.startswith("--", i):
-            return line[:i]
-    return line

@@ -10,7 +10,8 @@ from typing import Literal
 
 import torch
 
-from rockbank.flow.eclipse.text import DeckError, Keyword, Record
+from rockbank.core.errors import InputError
+from rockbank.flow.eclipse.text import Keyword, Record
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Control, Kind, Schedule, Well, peaceman_index
@@ -20,6 +21,8 @@ MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", 
 # Eclipse's limits of the bottom-hole pressure where a deck gives none, Pa.
 LEAST_OF_PRODUCERS, MOST_OF_INJECTORS = ATMOSPHERE, 1e5 * PSI
 _AXES = ("X", "Y", "Z")
+# Steps in days, summed in seconds, meet a date to this, s.
+_SAME_TIME = 1e-3
 _SHUT = Control(kind="shut")
 
 
@@ -49,7 +52,8 @@ class DeckWells:
     """Wells and their controls, as the keywords of the schedule come."""
 
     def __init__(self, grid: Grid, start: datetime) -> None:
-        self.notes: list[str] = []
+        self._notes: list[str] = []
+        self._crossing: list[Record] = []
         self._grid = grid
         self._now = self._start = start
         self._steps: list[float] = []
@@ -78,12 +82,23 @@ class DeckWells:
     def schedule(self) -> Schedule:
         """The report steps and what holds each well."""
         if not self._steps:
-            raise DeckError("the deck has no report step; give TSTEP or DATES")
+            raise InputError("the deck has no report step; give TSTEP or DATES")
         controls: dict[str, Control | list[Control]] = {}
         for name, well in self._by_name.items():
             same = all(control is well.controls[0] for control in well.controls)
             controls[name] = well.controls[0] if same else well.controls
         return Schedule(steps=tuple(self._steps), controls=controls)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is done otherwise than the deck says."""
+        if not self._crossing:
+            return self._notes
+        names = ", ".join(f"'{record.text(1)}'" for record in self._crossing)
+        wells = "wells" if len(self._crossing) > 1 else "well"
+        note = (f"{self._crossing[0].place}: {wells} {names}: a perforation that would flow the wrong way is shut; say "
+                "NO in item 10 of WELSPECS for the same in other simulators")  # fmt: skip
+        return [*self._notes, note]
 
     def _advance(self, seconds: float, record: Record) -> None:
         if not seconds > 0:
@@ -94,19 +109,22 @@ class DeckWells:
 
     def _date(self, record: Record) -> None:
         date = read_date(record)
-        elapsed = sum(self._steps)
-        self._advance((date - self._start).total_seconds() - elapsed, record)
+        seconds = (date - self._start).total_seconds() - sum(self._steps)
+        if self._steps and abs(seconds) < _SAME_TIME:
+            self._notes.append(f"{record.place}: DATES: {date:%d.%m.%Y} is reached already; there is no step")
+        else:
+            self._advance(seconds, record)
 
     def _specify(self, record: Record) -> None:
         name = record.text(1)
         if name in self._by_name:
             raise record.error(f"well '{name}' is specified twice")
         head = (record.whole(3) - 1, record.whole(4) - 1)
-        datum = record.number(5, "length") if record.has(5) else None
+        datum = record.positive(5, "length")
+        record.refuse((11,), "there is one table of fluids", default=1)
         self._by_name[name] = _DeckWell(record, datum, head, controls=[_SHUT] * len(self._steps))
         if record.text(10, "YES").upper() != "NO":
-            self.notes.append(f"{record.place}: well '{name}': a perforation that would flow the wrong way is shut; "
-                              "say NO in item 10 of WELSPECS for the same in other simulators")  # fmt: skip
+            self._crossing.append(record)
 
     def _named(self, record: Record) -> Iterator[_DeckWell]:
         """The wells of the record's first item, which may be a template such as P*."""
@@ -117,7 +135,7 @@ class DeckWells:
         yield from found
 
     def _perforate(self, record: Record) -> None:
-        record.refuse((7,), "there is one table of saturation functions")
+        record.refuse((7,), "there is one table of saturation functions", default=1)
         for well in self._named(record):
             if self._steps and well.controls and any(control is not _SHUT for control in well.controls):
                 raise record.error(f"well '{record.text(1)}' flows already; perforations cannot change later")
@@ -128,10 +146,13 @@ class DeckWells:
         axis = record.text(13, "Z").upper()
         if axis not in _AXES:
             raise record.error(f"item 13: got '{axis}'; use X, Y or Z")
-        index = record.number(8, "conductance", 0.0)
-        if index <= 0:
-            record.refuse((10, 14), "give the connection factor instead (item 8), or leave both out")
-        radius = record.number(9, "length") / 2 if record.has(9) or index <= 0 else Well.radius
+        index = record.positive(8, "conductance")
+        if index is None:
+            record.refuse((10, 14), "give the connection factor instead (item 8), or leave both out", default=0)
+        diameter = record.positive(9, "length")
+        if diameter is None and index is None:
+            raise record.error("item 9: has no default without a connection factor (item 8); give the diameter")
+        radius = Well.radius if diameter is None else diameter / 2
         nz = self._grid.box[2]
         i, j = (record.whole(item, 0) - 1 if record.whole(item, 0) else head
                 for item, head in zip((2, 3), well.head, strict=True))  # fmt: skip
@@ -141,13 +162,13 @@ class DeckWells:
             # Eclipse leaves out connections to cells that are not active.
             if self._grid.is_active[i, j, k]:
                 place = (i, j, k)[: len(self._grid.shape)]
-                yield _Perforation(place, _AXES.index(axis), radius, record.number(11, default=0.0), index or None)
+                yield _Perforation(place, _AXES.index(axis), radius, record.number(11, default=0.0), index)
 
     def _inject(self, record: Record) -> None:
         if record.text(2).upper() != "WATER":
             raise record.error(f"item 2: got '{record.text(2)}'; only WATER can be injected")
         record.refuse((6,), "rates are at surface conditions")
-        record.refuse((8, 9), "there is no tubing-head pressure")
+        record.refuse((8, 9), "there is no tubing-head pressure", default=0)
         for well in self._named(record):
             self._become(well, "injector", record)
             if self._is_shut(well, record, 3):
@@ -168,7 +189,7 @@ class DeckWells:
     def _produce(self, record: Record) -> None:
         record.refuse((6,), "there is no gas")
         record.refuse((8,), "rates are at surface conditions")
-        record.refuse((10, 11, 12), "there is no tubing-head pressure")
+        record.refuse((10, 11, 12), "there is no tubing-head pressure", default=0)
         rates: dict[str, tuple[int, Kind]] = {"ORAT": (4, "oil"), "WRAT": (5, "water"), "LRAT": (7, "rate")}
         for well in self._named(record):
             self._become(well, "producer", record)

@@ -17,7 +17,7 @@ from rockbank.core.errors import InputError
 from rockbank.core.files import write_text
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.tables import as_table
-from rockbank.flow.eclipse.text import deck_name
+from rockbank.flow.eclipse.text import require_deck_names
 from rockbank.flow.eclipse.wells import MONTHS
 from rockbank.flow.equations.fluid import Phase
 from rockbank.flow.equations.grid import Grid
@@ -56,6 +56,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
     n_members = len(parameters.pore_volume)
     if n_members != 1:
         raise InputError(f"{path}: got {n_members} members; a deck has one, write each by itself")
+    require_deck_names([well.name for well in case.wells])
     case = at_first_instant(case) if least_compressibility else case
     problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
     parts = [
@@ -101,7 +102,7 @@ def flow_options(case: Case) -> list[str]:
 def _runspec(case: Case, problem: Problem) -> Iterator[str]:
     nx, ny, nz = problem.grid.box
     per_well = np.bincount(problem.perforation_well).max()
-    date = case.start
+    date = case.date_of_start
     n_rows = len(as_table(case.fluid.curves).saturation)
     yield from (f"-- {note}" for note in _notes(case))
     # OPM Flow fails at a single quote even here, and two dashes begin a comment.
@@ -182,7 +183,7 @@ def _schedule(problem: Problem, parameters: Parameters) -> Iterator[str]:
         depth = float(problem.grid.depth[problem.perforation_cell[first]]) if well.datum is None else well.datum
         phase = "WATER" if well.kind == "injector" else "OIL"
         datum = exact_text(depth, METRIC.scale("length"))
-        yield f"  '{deck_name(well.name)}' 'ALL' {i} {j} {datum} {phase} 1* STD SHUT NO /"
+        yield f"  '{well.name}' 'ALL' {i} {j} {datum} {phase} 1* STD SHUT NO /"
     yield from ("/", "COMPDAT")
     indices = parameters.well_index[0].tolist()
     for (i, j, k), i_well, index in zip(places, problem.perforation_well, indices, strict=True):

@@ -128,6 +128,10 @@ class Grid:
             raise InputError(f"cell {tuple(place)} is not active; take one that is")
         return number
 
+    def place(self, number: int) -> tuple[int, ...]:
+        """Where the active cell of that number is, counted from 0 along the axes of `shape`."""
+        return tuple(int(at) for at in np.unravel_index(self.cells[number], self.box)[: len(self.shape)])
+
 
 def _along(axis: str, n: int, given: float | Sequence[float]) -> Float[np.ndarray, " n"]:
     sizes = np.asarray(given, dtype=float)

@@ -196,9 +196,9 @@ def _head(grid: Grid, fluid: Fluid, well: Well, cells: Sequence[int]) -> Float[n
 def _initial(rock: Rock, fluid: Fluid, initial: State) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b n"]]:
     saturation = fluid.curves.connate if initial.saturation is None else initial.saturation
     pressure, saturation = _field(rock, "pressure", initial.pressure), _field(rock, "saturation", saturation)
-    require("initial pressure", pressure, pressure.isfinite(), "; give Pa in every cell")
+    require("initial pressure", pressure, pressure.isfinite(), "; give Pa in every cell", grid=rock.grid)
     require("initial saturation", saturation, (saturation >= 0) & (saturation <= 1),
-            "; give fractions of the pores, in [0, 1]")  # fmt: skip
+            "; give fractions of the pores, in [0, 1]", grid=rock.grid)  # fmt: skip
     return pressure, saturation
 
 

@@ -42,10 +42,11 @@ class Rock:
         if len(members - {1}) > 1:
             raise InputError(f"rock: permeability and porosity have {sorted(members)} members; give the same number")
         for k in map(self.flat, components):
-            require("permeability", k, (k > 0) & k.isfinite(), " m^2; it must be positive (1 mD is 9.869233e-16 m^2)")
+            remedy = "; it must be positive, in m^2 (1 mD is 9.869233e-16 m^2)"
+            require("permeability", k, (k > 0) & k.isfinite(), remedy, grid=self.grid)
         phi = self.flat(self.porosity)
         require("porosity", phi, (phi > 0) & (phi <= 1), "; it must lie in (0, 1]; switch a cell without pores off by "
-                "Grid(active=...)")  # fmt: skip
+                "Grid(active=...)", grid=self.grid)  # fmt: skip
         if not 0 <= self.compressibility < 1e-6:
             raise InputError(f"rock: got compressibility {self.compressibility} 1/Pa; give 0 or some 1e-10 1/Pa")
         if not math.isfinite(self.reference_pressure):
@@ -76,10 +77,23 @@ class Rock:
         return self.flat(components[axis if len(components) == 3 else 0])
 
 
-def require(name: str, values: Tensor, holds: Tensor, remedy: str) -> None:
-    """Raises InputError with the first of `values` that does not hold; a NaN holds in no comparison."""
-    if not bool(holds.all()):
-        raise InputError(f"{name}: got {values.detach()[~holds][0].item():g}{remedy}")
+def require(name: str, values: Tensor, holds: Tensor, remedy: str, grid: Grid | None = None) -> None:
+    """Raises InputError with the first of `values` that does not hold; a NaN holds in no comparison.
+
+    Args:
+        name: of the values.
+        values: any, or those of the grid's active cells.
+        holds: where they are as they must be.
+        remedy: what to do.
+        grid: whose cell is named, and how many more there are.
+    """
+    if bool(holds.all()):
+        return
+    where = ""
+    if grid is not None:
+        wrong = torch.nonzero(~holds.reshape(-1, grid.n_cells))
+        where = f" in cell {grid.place(int(wrong[0, 1]))}{f' and {len(wrong) - 1} more' if len(wrong) > 1 else ''}"
+    raise InputError(f"{name}: got {values.detach()[~holds][0].item():g}{where}{remedy}")
 
 
 def transmissibility(rock: Rock) -> Float[Tensor, "b f"]:

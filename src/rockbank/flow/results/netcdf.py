@@ -137,7 +137,7 @@ def _provenance(case: Case, volumes: Balance) -> dict[str, Any]:
         "source": f"rockbank {version('rockbank')}, flow",
         # That of the code, wherever the command is run.
         "git_commit": git_commit(Path(__file__).parent) or "unknown",
-        "start": case.start.isoformat(),
+        **({"start": case.start.isoformat()} if case.start else {}),
         "options": json.dumps(asdict(case.options)),
         "notes": "\n".join(case.notes),
         "mass_balance_error": volumes.mass_balance_error,

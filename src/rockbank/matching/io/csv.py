@@ -16,6 +16,7 @@ from rockbank.core.files import write_text
 from rockbank.flow.case import Case
 from rockbank.flow.units import UNITS, exact_text
 from rockbank.flow.units import Quantity as Unit
+from rockbank.matching.io.nodata import is_declared, is_suspicious, refusal
 from rockbank.matching.io.table import at, number, one_of, read_rows
 from rockbank.matching.problem.observations import QUANTITIES, Observations, Quantity
 
@@ -25,8 +26,13 @@ DIMENSIONS = {"bhp": "pressure", "water_rate": "rate", "oil_rate": "rate"}
 _WRITTEN = {"time": ("day", "s"), "pressure": ("bar", "Pa"), "rate": ("m3/day", "m3/s")}
 
 
-def read_table(path: Path, case: Case) -> Observations:
+def read_table(path: Path, case: Case, nodata: Sequence[float] = ()) -> Observations:
     """The observations of a case in a CSV file.
+
+    Args:
+        path: of the file.
+        case: whose wells they are.
+        nodata: values that stand for no measurement, in the units of their rows, which are left out.
 
     Raises:
         InputError: naming file, line and column.
@@ -34,6 +40,8 @@ def read_table(path: Path, case: Case) -> Observations:
     wells = [well.name for well in case.wells]
     measured: list[Observations] = []
     line_of: dict[tuple[int, ...], int] = {}
+    suspicious: list[tuple[int, str, float, float, str]] = []
+    n_values = 0
     for line, cells in read_rows(path, COLUMNS):
         with at(path, line, "well"):
             well = one_of(cells["well"], wells)
@@ -46,7 +54,14 @@ def read_table(path: Path, case: Case) -> Observations:
         with at(path, line, "time"):
             time = number(cells["time"]) * unit_of_time
         with at(path, line, "value"):
-            value = number(cells["value"]) * unit
+            raw = number(cells["value"], is_finite=False)
+        n_values += 1
+        if is_declared(np.array(raw), nodata):
+            continue
+        if is_suspicious(np.array(raw), quantity, nodata):
+            suspicious.append((line, f"{quantity} of {well}", time, raw, cells["unit"]))
+            continue
+        value = raw * unit
         with at(path, line, "sigma"):
             sigma = number(cells["sigma"]) * unit
             one = Observations(
@@ -62,6 +77,10 @@ def read_table(path: Path, case: Case) -> Observations:
                 raise InputError(f"{one.name(0)} is in line {line_of[place]} too; keep one")
         line_of[place] = line
         measured.append(one)
+    if suspicious:
+        line, name, time, value, unit_of_value = suspicious[0]
+        with at(path, line, "value"):
+            raise refusal(name, time, value, unit_of_value, len(suspicious), n_values)
     return concatenated(measured)
 
 

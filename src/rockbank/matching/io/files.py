@@ -8,14 +8,9 @@ from pathlib import Path
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.matching.io.csv import read_table
-from rockbank.matching.io.curves import (
-    CurvesSection,
-    SigmaSection,
-    UnitsSection,
-    curves_of_netcdf,
-    curves_of_summary,
-    from_curves,
-)
+from rockbank.matching.io.curves import CurvesSection, SigmaSection, UnitsSection, from_curves
+from rockbank.matching.io.netcdf import curves_of_netcdf
+from rockbank.matching.io.summary import curves_of_summary
 from rockbank.matching.problem.observations import QUANTITIES, Observations
 
 # A producer that injects at more than this many standard deviations has the wrong sign rather than noise.
@@ -50,13 +45,13 @@ class ObservationsSection(CurvesSection):
         wells = [well.name for well in case.wells]
         if suffix == ".csv":
             self._refuse_sections(path)
-            observations = read_table(path, case)
+            observations = read_table(path, case, self.nodata)
         else:
             self._require_sections(wells)
             if suffix == ".smspec" and self.units != UnitsSection():
                 raise InputError(f"units: {path} tells its own; leave them out")
             curves = (curves_of_netcdf(path, variable, self, case.start) if suffix == ".nc"
-                      else curves_of_summary(path, self))  # fmt: skip
+                      else curves_of_summary(path, self, case.start))  # fmt: skip
             sigma = {name: of for name in QUANTITIES if (of := getattr(self.sigma, name)) is not None}
             observations = from_curves(curves, sigma)
         try:
@@ -82,6 +77,10 @@ class ObservationsSection(CurvesSection):
         for name in self.names:
             if name not in known:
                 raise InputError(f"names: unknown key '{name}'; known are {known}")
+        observed = {*self.observed, *(quantity for _, quantity in self.pairs()), "time"}
+        for name in self.names:
+            if name not in observed:
+                raise InputError(f"names.{name}: is not observed; say it in 'observed', or leave it out")
 
 
 def _require_signs(observations: Observations, case: Case) -> None:

@@ -68,13 +68,13 @@ def at(path: Path, line: int, column: str) -> Iterator[None]:
         raise InputError(f"{path}, line {line}, {column}: {error}") from error
 
 
-def number(cell: str) -> float:
-    """The finite number in a cell."""
+def number(cell: str, *, is_finite: bool = True) -> float:
+    """The number in a cell, a finite one unless it need not be."""
     try:
         value = float(cell)
     except ValueError:
         raise InputError(f"got '{cell}'; give a number such as 1.5e7") from None
-    if not math.isfinite(value):
+    if is_finite and not math.isfinite(value):
         raise InputError(f"got '{cell}'; leave out the row of what was not measured")
     return value
 

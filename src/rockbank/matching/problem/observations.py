@@ -47,6 +47,9 @@ class Observations:
             if not (self.sigma[i] > 0 and np.isfinite(self.sigma[i])):
                 raise InputError(f"{self.name(i)}: got standard deviation {self.sigma[i]:g}; it must be positive: say "
                                  "how far the measurement is to be trusted, or leave it out")  # fmt: skip
+            if not np.isfinite(self.time[i]):
+                raise InputError(f"{self.quantity[i]} of {self.well[i]}: got time {self.time[i]}; say when it was "
+                                 "measured, or leave it out")  # fmt: skip
             if not np.isfinite(self.value[i]):
                 raise InputError(f"{self.name(i)}: got {self.value[i]}; leave out what was not measured")
         keys = list(zip(self.well, self.quantity, self.time.tolist(), strict=True))
