@@ -11,7 +11,7 @@ ENV := .venv/.made
 # Tests at a time, each on one thread.
 JOBS ?= $(shell nproc)
 
-.PHONY: run serve test env lint format types layers pulled ui bench pictures docs help
+.PHONY: run serve test quick-test env lint format types layers pulled ui bench pictures docs help
 
 run: env
 	@[ ! -d .git ] || git rev-parse --git-dir >/dev/null
@@ -27,12 +27,16 @@ serve: env
 	rockbank serve
 
 test: env
+	@echo "every test: about 25 minutes on two cores, a line for each part of 72; make quick-test leaves out those of over 5 s"
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal
+
+quick-test: env
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal -m "not slow"
 
 env: $(ENV)
 
 $(ENV): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON): not found; install Python 3.11, or say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON): not found; install Python 3.11, or name 3.12 or 3.13: make PYTHON=python3.12" >&2; exit 1; }
 	@[ -x .venv/bin/pip ] || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3.11-venv" >&2; exit 1; }
 	@echo "installing the pinned environment (about 7 GB; a few minutes)"
 	@.venv/bin/pip install --progress-bar on --quiet --disable-pip-version-check -e '.[scans,pipeline,client,serve,grpc,traces,docs,dev]' -c constraints.txt
