@@ -282,7 +282,7 @@ def test_cross_flow_is_noted(read: Callable[..., Case]) -> None:
         ("  1 1 /\nUNIFOUT", "  2 1 /\nUNIFOUT", "CASE.DATA:14: TABDIMS: item 1: got 2; one region"),
         ("  12*10 /", "  11*10 /", "CASE.DATA:20: DX: got 11 numbers for 12 cells"),
         ("  12*10 /", "  11*10 9 /", "DX varies across x"),
-        ("  12*10 /", "  11*10 ten /", "CASE.DATA:20: DX: item 1: expected a number, got 'ten'"),
+        ("  12*10 /", "  11*10 ten /", "CASE.DATA:20: DX: item 12: expected a number, got 'ten'"),
         ("  6*1000 /", "  5*1000 1001 /", "TOPS tilts"),
         ("  PERMX PERMZ /", "  PERMX KRW /", "CASE.DATA:39: COPY: array KRW is not supported"),
         ("50 1 3 1 2 2 2", "50 1 4 1 2 2 2", "EQUALS: got 1 to 4 along x; the grid has 1 to 3"),

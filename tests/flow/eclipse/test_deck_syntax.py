@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -182,3 +183,30 @@ def test_spacing_comments_repeats_and_slashes_change_nothing(tmp_path: Path, dat
     (tmp_path / "spaced.DATA").write_bytes("".join(parts).replace("\n", ending).encode())
     plain, spaced_case = (read_deck(tmp_path / f"{name}.DATA") for name in ("plain", "spaced"))
     assert_same(replace(spaced_case, title="plain"), plain)
+
+
+SLIPS = ("", "/", "\n/\n", "0", "-1", "1*", "0*3", "999999999999*1", "1e400", "nan", "'", "INJ", "PERMX", "END", "*")
+LONGER_SLIPS = ("INCLUDE\n 'CASE.DATA'\n/\n", "SOIL", "TITLE", "RPTSCHED /", "-5*2", "1e-3000", "2e5")
+TOKENS = st.sampled_from((*SLIPS, *LONGER_SLIPS))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_deck_with_slips_is_read_or_refused_by_file(tmp_path: Path, data: st.DataObject) -> None:
+    tokens = re.split(r"(\s+)", "".join(PARTS.values()))
+    for _ in range(data.draw(st.integers(1, 3))):
+        tokens[data.draw(st.integers(0, len(tokens) - 1))] = data.draw(TOKENS)
+    (tmp_path / "CASE.DATA").write_text("".join(tokens))
+    said = "CASE.DATA"
+    try:
+        read_deck(tmp_path / "CASE.DATA")
+    except DeckError as error:
+        said = str(error)
+    assert "CASE.DATA" in said
+
+
+def test_a_control_that_cannot_be_names_its_line(read: Callable[..., Case]) -> None:
+    with pytest.raises(DeckError, match=r"CASE\.DATA:58: WCONPROD: control 'bhp', target: got -1e\+06"):
+        read(CONTROLS=PARTS["CONTROLS"].replace("5* 150", "5* -10"))
+    with pytest.raises(DeckError, match=r"PVTW: fluid: got viscosity 0.0 Pa s; it must be positive"):
+        read(PROPS=PARTS["PROPS"].replace("4e-5 0.5", "4e-5 0"))

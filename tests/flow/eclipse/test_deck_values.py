@@ -21,7 +21,7 @@ EXPLICIT = "SOLUTION\nPRESSURE\n 8*200 /\nSWAT\n 8*0.3 /\n"
     [
         ("PORO", "PORO\n 4*0.2 -0.2 3*0.2 /\n", r"PORO: got -0.2 in cell \(1, 2, 1\); it must lie in \[0, 1\], or A"),
         ("PORO", "PORO\n 6*0.2 2*20 /\n", r"PORO: got 20 in cell \(3, 2, 1\) and 1 more; it must lie in \[0, 1\]"),
-        ("PORO", "PORO\n 7*0.2 nan /\n", r"PORO has no value in cell \(4, 2, 1\)"),
+        ("PORO", "PORO\n 7*0.2 nan /\n", "PORO: item 8: expected a number, got 'nan'"),
         ("PERM", "PERMX\n 8*100 /\nPERMY\n 8*100 /\nPERMZ\n 2*1 0 5*1 /\n", r"PERMZ: got 0 in cell \(3, 1, 1\); it"),
         ("PERM", "PERMX\n 8*100 /\nPERMY\n 8*-999.25 /\n", r"PERMY: got -999.25 in cell \(1, 1, 1\) and 7 more; it"),
         ("PERM", "PERMX\n 8*220 /\nPERMX\n 8*120 /\nPERMZ\n 8*22 /\n", "the deck has no PERMY; give it, or copy"),

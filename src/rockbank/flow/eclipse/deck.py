@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from rockbank.flow.eclipse.fluids import read_fluid
 from rockbank.flow.eclipse.keywords import N_RECORDS, PASSED_OVER, SCHEDULE, TABLES
 from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.ranges import ARRAYS
-from rockbank.flow.eclipse.text import SLASH, Keyword, Record, read_keywords
+from rockbank.flow.eclipse.text import MOST_NUMBERS, SLASH, Keyword, Record, read_keywords
 from rockbank.flow.eclipse.wells import DeckWells, read_date
 from rockbank.flow.equations.equilibrium import equilibrium
 from rockbank.flow.equations.fluid import GRAVITY, Fluid
@@ -85,7 +86,7 @@ class _Reader:
         elif name == "START":
             self._start = read_date(keyword.record)
         elif name == "DIMENS":
-            self._arrays = DeckArrays((keyword.record.whole(1), keyword.record.whole(2), keyword.record.whole(3)))
+            self._arrays = DeckArrays(_box(keyword.record))
         elif name in TABLES:
             self._take_table(keyword.record)
         elif name in SCHEDULE:
@@ -195,6 +196,14 @@ def _require_one_region(record: Record, n_items: int) -> None:
     for i in range(1, n_items + 1):
         if record.whole(i, 1) > 1:
             raise record.error(f"item {i}: got {record.whole(i)}; one region of each kind is supported")
+
+
+def _box(record: Record) -> tuple[int, int, int]:
+    """DIMENS."""
+    box = record.whole(1), record.whole(2), record.whole(3)
+    if min(box) < 1 or math.prod(box) > MOST_NUMBERS:
+        raise record.error(f"got {box} cells; give 1 or more along each axis, {MOST_NUMBERS} in all at most")
+    return box
 
 
 def _require_box(record: Record, box: tuple[int, int, int]) -> None:

@@ -79,7 +79,10 @@ def _phase(
     if volume_factor != 1.0:
         compressibility = max(compressibility, _LEAST_COMPRESSIBILITY)
         pressure += math.log(volume_factor) / compressibility
-    return Phase(viscosity=viscosity, density=density, compressibility=compressibility, reference_pressure=pressure)
+    try:
+        return Phase(viscosity=viscosity, density=density, compressibility=compressibility, reference_pressure=pressure)
+    except InputError as error:
+        raise record.error(str(error)) from error
 
 
 def _dead_oil(record: Record, density: float) -> Phase:

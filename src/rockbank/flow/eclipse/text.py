@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ SECTIONS = ("RUNSPEC", "GRID", "EDIT", "PROPS", "REGIONS", "SOLUTION", "SUMMARY"
 # A slash where a keyword should be, which other simulators pass over too.
 SLASH = "/"
 _REPORT = "RPT"
+# Of a grid's cells and of a repeat count: more is a slip that would fill the memory.
+MOST_NUMBERS = 100_000_000
 _ITEM = re.compile(r"""'[^']*'|"[^"]*"|/|[^\s,/'"]+|['"]""")
 _REPEATED = re.compile(r"(\d+)\*(.*)")
 _NAME = re.compile(r"[A-Z][A-Z0-9_+-]{0,7}")
@@ -55,9 +58,12 @@ class Record:
             return default
         text = self.text(i)
         try:
-            return float(text.upper().replace("D", "E")) * self.units.scale(dimension)
+            value = float(text.upper().replace("D", "E"))
         except ValueError:
-            raise self.error(f"item {i}: expected a number, got '{text}'") from None
+            value = math.nan
+        if not math.isfinite(value):
+            raise self.error(f"item {i}: expected a number, got '{text}'")
+        return value * self.units.scale(dimension)
 
     def whole(self, i: int, default: int | None = None) -> int:
         """Item i as a whole number."""
@@ -70,9 +76,12 @@ class Record:
     def numbers(self) -> list[float]:
         """All items, none of them a default, in the deck's units."""
         try:
-            return [float(item) for item in self.items]  # type: ignore[arg-type]
+            numbers = [float(item) for item in self.items]  # type: ignore[arg-type]
         except (TypeError, ValueError):
-            return [Record(self.keyword, self.place, (item,)).number(1) for item in self.items]
+            numbers = [math.nan]
+        if all(map(math.isfinite, numbers)):
+            return numbers
+        return [self.number(i) for i in range(1, len(self.items) + 1)]
 
     def has(self, i: int) -> bool:
         """Whether item i is given."""
@@ -202,6 +211,8 @@ def _add_items(items: list[str | None], text: str, name: str, place: Place) -> b
         if token[0] in "'\"":
             items.append(token[1:-1])
         elif match := _REPEATED.fullmatch(token):
+            if int(match[1][:12]) > MOST_NUMBERS:
+                raise DeckError(f"{place}: {name}: got {token}; repeat {MOST_NUMBERS} times at most")
             items.extend([match[2] or None] * int(match[1]))
         else:
             items.append(token)

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from rockbank.core.errors import InputError
+from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.text import Keyword, Record
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock
@@ -73,7 +74,12 @@ class DeckWells:
             "DATES": self._date,
         }[keyword.name]
         for record in keyword.records:
-            act(record)
+            try:
+                act(record)
+            except DeckError:
+                raise
+            except InputError as error:
+                raise record.error(str(error)) from error
 
     def wells(self, rock: Rock) -> list[Well]:
         """The wells in the order of the deck."""
