@@ -117,8 +117,8 @@ def measure(case: Case, result: Result, plan: Plan) -> Observations:
     noise = np.random.Generator(np.random.Philox(plan.seed)).standard_normal(len(clean))
     value = clean.value + clean.sigma * noise
     for i in np.flatnonzero((value <= 0) & (np.array(clean.quantity) == "bhp")):
-        raise InputError(f"--sigma-bhp: with noise the {clean.name(int(i))} is {value[i]:g} Pa, which no pressure can be; "
-                         "give a smaller one, or observe other wells")  # fmt: skip
+        raise InputError(f"--sigma-bhp: with noise the {clean.name(int(i))} is {value[i]:g} Pa, which no pressure can "
+                         "be; give a smaller one, or observe other wells")  # fmt: skip
     return Observations(time=clean.time, well=clean.well, quantity=clean.quantity, value=value, sigma=clean.sigma)
 
 
