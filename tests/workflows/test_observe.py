@@ -123,13 +123,14 @@ def test_a_dry_run_says_what_would_be_observed_and_writes_nothing(case: Path) ->
 def fails(case: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs the command, which has to end with status 1 and one line of error, before anything is printed or written."""
 
-    def run(*arguments: str) -> str:
+    def run(*arguments: str, has_begun: bool = False) -> str:
         monkeypatch.setattr("sys.argv", ["rockbank", "observe", str(case), *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
         printed = capfd.readouterr()
-        assert (ended.value.code, printed.out) == (1, "")
-        (line,) = printed.err.strip().splitlines()
+        assert ended.value.code == 1
+        *progress, line = printed.err.strip().splitlines()
+        assert has_begun or (printed.out, progress) == ("", [])
         assert [path.name for path in Path().iterdir()] == ["few.yaml"]
         return line
 
@@ -162,6 +163,11 @@ def test_what_cannot_be_observed_is_one_line_of_error(
 ) -> None:
     for dry_run in (("--dry-run",), ()):
         assert says in fails(*arguments, *dry_run)
+
+
+def test_noise_that_makes_a_pressure_impossible_is_refused(fails: Callable[..., str]) -> None:
+    sigmas = ("--sigma-bhp", "2000 bar", "--sigma-rate", "1 m3/day")
+    assert "--sigma-bhp: with noise the bhp of INJ at " in fails(*sigmas, "--observed", "INJ:bhp", has_begun=True)
 
 
 @pytest.mark.slow

@@ -115,13 +115,11 @@ def measure(case: Case, result: Result, plan: Plan) -> Observations:
     }
     clean = from_curves(curves, plan.sigma)
     noise = np.random.Generator(np.random.Philox(plan.seed)).standard_normal(len(clean))
-    return Observations(
-        time=clean.time,
-        well=clean.well,
-        quantity=clean.quantity,
-        value=clean.value + clean.sigma * noise,
-        sigma=clean.sigma,
-    )
+    value = clean.value + clean.sigma * noise
+    for i in np.flatnonzero((value <= 0) & (np.array(clean.quantity) == "bhp")):
+        raise InputError(f"--sigma-bhp: with noise the {clean.name(int(i))} is {value[i]:g} Pa, which no pressure can "
+                         "be; give a smaller one, or observe other wells")  # fmt: skip
+    return Observations(time=clean.time, well=clean.well, quantity=clean.quantity, value=value, sigma=clean.sigma)
 
 
 def about_plan(case: Case, plan: Plan) -> dict[str, str]:
