@@ -200,10 +200,10 @@ def pull(reference: str, folder: Path) -> tuple[Entry, ModelCard]:
 
 def _downloaded(uri: str, folder: str) -> Path:
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
+        with store.answering():
+            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
     except (mlflow.MlflowException, OSError) as error:
-        why = " ".join(str(error).split())
-        raise RegistryError(f"{uri}: its files could not be fetched: {why}; is the artifact store up?") from error
+        raise RegistryError(f"{uri}: its files could not be fetched: {error}; is the artifact store up?") from error
 
 
 def _moved_files(entry: Entry) -> Path | None:

@@ -32,7 +32,6 @@ for _name, _value in (("MAX_RETRIES", "2"), ("BACKOFF_FACTOR", "1")):
 _ANSWERS = (
     "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "NOT_FOUND",
 )  # fmt: skip
-_LONGEST = 300
 _ESCAPED = re.compile(r"%[0-9A-Fa-f]{2}")
 _SCHEMA = re.compile(r"found version (\w+), but expected (\w+)")
 _MENDED_BY = (
@@ -182,8 +181,8 @@ def _explain(error: Exception) -> str:
             "or use the MLflow that made it"
         )
     else:
-        why = " ".join(said.split())[:_LONGEST] or type(error).__name__
-        mended = next((mended for words, mended in _MENDED_BY if re.search(words, said)), f"it failed: {why}")
+        first = said.strip().splitlines()[0] if said.strip() else type(error).__name__
+        mended = next((mended for words, mended in _MENDED_BY if re.search(words, said)), f"it failed: {first}")
     return f"{_shown(_address())}: {mended}"
 
 

@@ -29,7 +29,6 @@ from rockbank.matching.results.posterior import (
     write_table,
 )
 from rockbank.matching.results.report import REPORT, write_report
-from rockbank.matching.results.worth import faults_of, spread_of_states
 from rockbank.matching.run import MEMBERS, Run, new_folder
 from rockbank.workflows.match_log import MatchLog, logging
 from rockbank.workflows.match_request import MatchRequest, folder_of, prepare
@@ -170,8 +169,6 @@ def finish(run: Run, dataset: xr.Dataset, log: MatchLog) -> None:
     """The report of a dataset, and both in MLflow."""
     terminal.print(f"writing {run.folder / REPORT}")
     write_report(run.folder, dataset)
-    for fault in faults_of(dataset):
-        terminal.print(f"warning: {fault}", markup=False)
     log.results(run.folder, dataset)
 
 
@@ -214,8 +211,7 @@ def _run_ensemble(run: Run, method: EnsembleMethod, processes: Pool, log: MatchL
         def parallel_map(function: Callable[[Any, Any], Any], arguments: Sequence[Any]) -> list[Any]:
             answers = processes.map(function, arguments, lambda: advance(1 / (run.max_iterations + 1)))
             now = run.states()
-            n_failed = sum(state is not None and state.status == FAILED for state in now)
-            advance(0, f"{_says(_totals(now), n_failed)}, spread {spread_of_states(now):.2g} of the prior's")
+            advance(0, _says(_totals(now), sum(state is not None and state.status == FAILED for state in now)))
             return answers
 
         states = method.run(run, n_members, run.settings.seed, parallel_map)

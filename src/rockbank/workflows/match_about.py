@@ -19,7 +19,6 @@ from rockbank.matching.methods.table import counted
 from rockbank.matching.results.diagnostics import loss_history
 from rockbank.matching.results.posterior import POSTERIOR, TABLE, read_posterior
 from rockbank.matching.results.report import REPORT
-from rockbank.matching.results.worth import faults_of, faults_of_states
 from rockbank.matching.run import MEMBERS, Run, require_new
 from rockbank.workflows.match_request import TERMS, MatchRequest, folder_of, prepare
 
@@ -45,11 +44,10 @@ def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
         states = run.states()
         ends = [(None, "") if state is None else (state.status, state.reason) for state in states]
         rows = [_row(run, i, state) for i, state in enumerate(states) if state is not None]
-        found = faults_of_states(states) if run.spec.iteration is not None else []
     else:
         dataset = read_posterior(folder)
         ends = list(zip(dataset.status.values.tolist(), dataset.reason.values.tolist(), strict=True))
-        rows, found = _rows_of_results(dataset), faults_of(dataset)
+        rows = _rows_of_results(dataset)
     if not run.has_checkpoints:
         note = {"checkpoints": f"none, there are results only: 'report' works, 'resume' needs {MEMBERS}/"}
     counts = Counter(status for status, _ in ends)
@@ -60,7 +58,6 @@ def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
             f"{n} {'not begun' if name is None else status_in_words(name, n)}" for name, n in counts.items()
         ),
         **{f"member {i} failed": reason for i, (status, reason) in enumerate(ends) if status == FAILED},
-        **{f"warning{'' if i == 0 else f' {i + 1}'}": fault for i, fault in enumerate(found)},
         **note,
         "results": ", ".join(name for name in (POSTERIOR, TABLE, REPORT) if (folder / name).is_file()) or "none yet",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,7 @@ def write_report(folder: Path, dataset: xr.Dataset) -> Path:
 def to_html(dataset: xr.Dataset) -> str:
     """The page: what came of it in words and in a table, the pictures, and where it all comes from."""
     numbers = summary(dataset)
-    sections = [
-        *_faults(numbers["faults"]),
-        _table(numbers),
-        *_failures(numbers["reasons"]),
-        *_figures(dataset),
-        *_provenance(dataset.attrs),
-    ]
+    sections = [_table(numbers), *_failures(numbers["reasons"]), *_figures(dataset), *_provenance(dataset.attrs)]
     title = str(dataset.attrs.get("title", "")) or "a case without a title"
     return html.to_html(f"History match: {title}", headline(numbers), sections)
 
@@ -125,12 +119,6 @@ def _table(numbers: Mapping[str, Any]) -> Table:
     note = (f"{_members(numbers['asked'])} asked for, {numbers['done']} done, {n_failed} failed. Three numbers are "
             "P10, P50 and P90: what 10, 50 and 90 % of the members lie below.")  # fmt: skip
     return Table(head=head, rows=shown, note=note)
-
-
-def _faults(faults: Sequence[str]) -> Iterator[Table]:
-    if faults:
-        rows = [("warning", each) for each in faults]
-        yield Table(title="Not samples of the posterior", rows=rows, style="reasons", marked=range(len(rows)))
 
 
 def _failures(reasons: Mapping[str, str]) -> Iterator[Table]:

@@ -30,7 +30,6 @@ from rockbank.matching.results.diagnostics import (
     total_loss,
     truth_is_connected,
 )
-from rockbank.matching.results.worth import faults_of, spread_of
 
 
 def table(dataset: xr.Dataset) -> pd.DataFrame:
@@ -40,7 +39,7 @@ def table(dataset: xr.Dataset) -> pd.DataFrame:
     iterations_to_loss, iterations_to_time_mean and the same of iterates (empty where the threshold was not reached);
     and with the name of each ensemble before:
     loss, loss_flow, loss_wells, loss_prior, time_mean, accuracy, norm_squared, connected, connected_dilated,
-    oil_produced (m^3). Last spread_ratio, the same in all rows: of the posterior's latents over the prior's.
+    oil_produced (m^3).
     """
     columns: dict[str, Any] = {
         "member": dataset.member.values,
@@ -71,8 +70,6 @@ def table(dataset: xr.Dataset) -> pd.DataFrame:
             "oil_produced": oil_produced(dataset.oil_rate.sel(ensemble=name), dataset).values,
         }
         columns |= {f"{name}_{key}": value for key, value in mine.items()}
-    if np.isfinite(spread := spread_of(dataset)):
-        columns["spread_ratio"] = np.full(len(columns["member"]), spread)
     return pd.DataFrame(columns)
 
 
@@ -86,11 +83,11 @@ def summary(dataset: xr.Dataset) -> dict[str, Any]:
     """Headline numbers, ready for JSON: None where something is not known.
 
     Returns:
-        faults, why the members are no samples of the posterior; asked, done, running, failed; max_iterations_reached,
-        of those done; limit, of the iterations in words; reasons, of each failure by member; n_latent; truth, with what
-        of the following it has; and for each of ensembles: members; P10, P50 and P90 of loss, time_mean, norm_squared
-        and oil_produced (m^3); mean accuracy; the parts of its members that are connected, connected_dilated and
-        is_time_mean_reached; coverage_forecast, the expected_coverage, and coverage_observations.
+        asked, done, running, failed; max_iterations_reached, of those done; limit, of the iterations in words; reasons,
+        of each failure by member; n_latent; truth, with what of the following it has; and for each of ensembles:
+        members; P10, P50 and P90 of loss, time_mean, norm_squared and oil_produced (m^3); mean accuracy; the parts of
+        its members that are connected, connected_dilated and is_time_mean_reached; coverage_forecast, the
+        expected_coverage, and coverage_observations.
     """
     rows = table(dataset)
     failed, n_running = rows[rows.status == FAILED], int((rows.status == RUNNING).sum())
@@ -98,7 +95,6 @@ def summary(dataset: xr.Dataset) -> dict[str, Any]:
     if has(dataset, "truth_oil_rate"):
         truth = float(oil_produced(dataset.truth_oil_rate, dataset))
     return {
-        "faults": faults_of(dataset),
         "asked": len(rows),
         "done": len(rows) - len(failed) - n_running,
         "running": n_running,
