@@ -40,17 +40,12 @@ class Outermost:
         token = REQUEST_ID.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
         status, is_whole = 0, False
-        is_head = scope["method"] == "HEAD"
-        # HEAD is answered wherever GET is, by the same head (RFC 9110, sec. 9.3.2).
-        inner = {**scope, "method": "GET"} if is_head else scope
 
         async def send_on(message: Message) -> None:
             nonlocal status, is_whole
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-            if is_head and message["type"] == "http.response.body":
-                message = {**message, "body": b""}
             try:
                 await send(message)
             except OSError as error:
@@ -61,7 +56,7 @@ class Outermost:
         try:
             if n_bytes > MAX_HEADER_BYTES:
                 raise HeadersTooLarge(f"{n_bytes} bytes of headers; send at most {MAX_HEADER_BYTES}")
-            await self._app(inner, receive, send_on)
+            await self._app(scope, receive, send_on)
         except Exception as error:
             known = _cause_of_ours(error)
             if known is None:
@@ -80,12 +75,12 @@ class Outermost:
                 status = 500
         finally:
             self._metrics.in_flight.dec()
-            self._count(inner, scope["method"], status or 499, time.perf_counter() - start)
+            self._count(scope, status or 499, time.perf_counter() - start)
             REQUEST_ID.reset(token)
 
-    def _count(self, scope: Scope, given: str, status: int, seconds: float) -> None:
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        method = given if given in _METHODS else "other"
+        method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.requests_total.labels(route, method, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
         level = logging.DEBUG if route in _QUIET else logging.INFO

@@ -57,21 +57,6 @@ def test_the_server_and_the_model_are_live_and_ready(client: triton.InferenceSer
     assert not client.is_model_ready("granite")
 
 
-GETS = ("/", "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models", "/v2/models/shale", "/v2/models/shale/ready",
-        "/v2/models/granite", "/status.json", "/openapi.json", "/static/page.css", "/no/such/path")  # fmt: skip
-
-
-@pytest.mark.parametrize("path", GETS)
-def test_head_has_the_head_of_get(process: Process, path: str) -> None:
-    with httpx.Client(base_url=process.url) as opened:
-        got, head = opened.get(path), opened.head(path)
-    assert (head.status_code, head.headers["content-type"]) == (got.status_code, got.headers["content-type"])
-    assert head.content == b""
-    # What differs from second to second may differ in length.
-    if path != "/status.json" and path != "/":
-        assert head.headers["content-length"] == got.headers["content-length"]
-
-
 def test_the_metadata_describe_server_and_model(client: triton.InferenceServerClient) -> None:
     server = client.get_server_metadata()
     assert server["name"] == "rockbank"
