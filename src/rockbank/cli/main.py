@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from rockbank.cli.data import data_app
@@ -13,7 +11,7 @@ from rockbank.cli.match import match_app
 from rockbank.cli.models import import_, models, promote, register, rollback, show
 from rockbank.cli.sample import sample
 from rockbank.cli.serve import serve
-from rockbank.core.terminal import report_user_errors, show_tracebacks
+from rockbank.core.terminal import report_user_errors
 
 _SCANS, _GENERATORS, _FLOW = "Scans", "Generators", "Flow"
 
@@ -23,16 +21,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A bank of rock generators: trained from scans, measured, gated, registered, sampled.",
 )
-
-
-@app.callback()
-def _options(
-    verbose: Annotated[bool, typer.Option("--verbose", help="show the traceback of an error as well")] = False,
-) -> None:
-    if verbose:
-        show_tracebacks()
-
-
 app.add_typer(data_app, name="data", rich_help_panel=_SCANS)
 app.command(rich_help_panel=_SCANS)(drift)
 for command in (models, show, register, promote, rollback, sample, serve):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,13 +19,6 @@ LINE_SECONDS = 30.0
 # `stdout` is for results; `terminal`, on standard error, for progress and errors.
 stdout = Console(highlight=False, soft_wrap=True)
 terminal = Console(stderr=True, highlight=False, soft_wrap=True)
-_log = logging.getLogger("rockbank")
-
-
-def show_tracebacks() -> None:
-    """Have `report_user_errors` show the traceback of what it reports."""
-    logging.basicConfig(format="%(message)s")
-    _log.setLevel(logging.DEBUG)
 
 
 @contextmanager
@@ -41,7 +33,6 @@ def report_user_errors() -> Iterator[None]:
         terminal.print("stopped; nothing is half written, and the same command takes it up again")
         raise SystemExit(130) from interrupt
     except (UserError, OSError) as error:
-        _log.debug("where it comes from:", exc_info=error)
         for line in str(error).splitlines():
             terminal.print(f"[bold red]error[/] {escape(line)}")
         raise SystemExit(1) from error

@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import mlflow
+
 from rockbank.core.errors import InputError
-from rockbank.mlops import store
 from rockbank.mlops.registry import (
     CANDIDATE,
     CHAMPION,
@@ -84,7 +85,7 @@ def rollback(name: str) -> tuple[Entry, Entry]:
 
 
 def _record(name: str, entry: Entry, history: list[str]) -> None:
-    client = store.client()
+    client = mlflow.MlflowClient()
     # The history goes first: a crash between the two leaves an alias that still points at the old champion.
     client.set_registered_model_tag(name, _HISTORY, ",".join(history))
     client.set_model_version_tag(name, entry.version, "promoted", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
@@ -92,5 +93,5 @@ def _record(name: str, entry: Entry, history: list[str]) -> None:
 
 
 def _history(name: str) -> list[str]:
-    tags = store.client().get_registered_model(name).tags
+    tags = mlflow.MlflowClient().get_registered_model(name).tags
     return [version for version in str(tags.get(_HISTORY, "")).split(",") if version]

@@ -17,8 +17,6 @@ from mlflow.entities.model_registry import ModelVersion
 from rockbank.core.errors import InputError, UserError
 from rockbank.core.files import read_json, replacing_folder, sha256
 from rockbank.generator.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headline
-from rockbank.mlops import store
-from rockbank.mlops.store import RegistryError as RegistryError
 from rockbank.mlops.tracking import FINAL
 
 CHAMPION = "champion"
@@ -34,9 +32,11 @@ _ABOUT = (
     "Generators of {family} that passed the gate, a version each. `rockbank show {name}@champion` shows the "
     "champion, `rockbank sample {name}@champion` samples it, `rockbank promote {name}` makes the candidate champion."
 )
-# The folder of all files that a store beside it has written.
-_ARTIFACTS = "mlruns"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class RegistryError(UserError, RuntimeError):
+    """The registry does not have what was asked for, or could not be reached."""
 
 
 class NotRegistered(RegistryError):
@@ -90,7 +90,7 @@ def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
     for entry in versions(name):
         if entry.tags.get("card_sha256") == fingerprint:
             return entry
-    client = store.client()
+    client = mlflow.MlflowClient()
     experiment = client.get_run(run_id).info.experiment_id if run_id else _experiment(name)
     model = client.create_logged_model(
         experiment, name=card.generator, source_run_id=run_id, model_type=card.network, params={"loss": card.loss}
@@ -156,12 +156,10 @@ def resolve(reference: str) -> Entry:
     Raises:
         InputError: where it is none of these.
         NotRegistered: where the registry has no such model, alias or version.
-        StoreError: where it does not answer.
+        RegistryError: where it does not answer.
     """
     name, alias, version = _parse(reference)
-    if store.is_absent():
-        raise NotRegistered(f"{reference}: nothing is registered in this project yet; 'make run' makes generators")
-    client = store.client()
+    client = mlflow.MlflowClient()
     try:
         if version is not None:
             found = client.get_model_version(name, version)
@@ -169,7 +167,7 @@ def resolve(reference: str) -> Entry:
             found = client.get_model_version_by_alias(name, alias or CHAMPION)
     except mlflow.MlflowException as error:
         if error.error_code not in _ABSENT:
-            raise
+            raise RegistryError(f"the registry at {mlflow.get_registry_uri()} does not answer: {error}") from error
         known = [f"{entry.name}/{entry.version}" for entry in versions(name)]
         hint = f"versions of '{name}' are {known}" if known else f"'{name}' has no versions; known are {names()}"
         raise NotRegistered(f"{reference}: not in the registry; {hint}") from error
@@ -187,7 +185,10 @@ def pull(reference: str, folder: Path) -> tuple[Entry, ModelCard]:
     entry = resolve(reference)
     uri = f"models:/{entry.name}/{entry.version}"
     with replacing_folder(folder) as beside, tempfile.TemporaryDirectory() as temporary:
-        source = _moved_files(entry) or _downloaded(uri, temporary)
+        try:
+            source = Path(mlflow.artifacts.download_artifacts(uri, dst_path=temporary))
+        except (mlflow.MlflowException, OSError) as error:
+            raise RegistryError(f"{uri}: its files could not be fetched: {error}; is the artifact store up?") from error
         size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
         if size > MAX_FOLDER_BYTES:
             raise RegistryError(f"{uri}: {size} bytes, the limit is {MAX_FOLDER_BYTES}; not a generator of ours")
@@ -196,38 +197,6 @@ def pull(reference: str, folder: Path) -> tuple[Entry, ModelCard]:
                 shutil.copyfile(source / name, beside / name)
         card = check_pulled(entry, beside)
     return entry, card
-
-
-def _downloaded(uri: str, folder: str) -> Path:
-    try:
-        with store.answering():
-            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
-    except (mlflow.MlflowException, OSError) as error:
-        raise RegistryError(f"{uri}: its files could not be fetched: {error}; is the artifact store up?") from error
-
-
-def _moved_files(entry: Entry) -> Path | None:
-    """Where a version's files lie in a project that was moved: the store has the place where they were written.
-
-    Returns:
-        None where the store's place holds, or is no folder of this machine.
-
-    Raises:
-        RegistryError: where they are in neither place.
-    """
-    project = store.folder()
-    written = store.client().get_model_version_download_uri(entry.name, entry.version)
-    if project is None or "://" in written or Path(written).is_dir():
-        return None
-    parts = Path(written).parts
-    if _ARTIFACTS in parts:
-        here = project.joinpath(*parts[parts.index(_ARTIFACTS) :])
-        if here.is_dir():
-            return here
-    raise RegistryError(
-        f"{entry.name}/{entry.version}: its files are not at {written}, nor below {project}, where the store lies; "
-        f"was the folder moved without its {_ARTIFACTS}/? Move that beside the store, or register the generator again"
-    )
 
 
 def check_pulled(entry: Entry, folder: Path) -> ModelCard:
@@ -246,7 +215,7 @@ def check_pulled(entry: Entry, folder: Path) -> ModelCard:
 
 def set_alias(name: str, alias: str, version: str) -> None:
     """Point `name@alias` at `version`."""
-    store.client().set_registered_model_alias(name, alias, version)
+    mlflow.MlflowClient().set_registered_model_alias(name, alias, version)
 
 
 def champion(name: str) -> Entry | None:
@@ -263,16 +232,14 @@ def champion(name: str) -> Entry | None:
 
 def names() -> list[str]:
     """Every registered model."""
-    if store.is_absent():
-        return []
-    return sorted(model.name for model in store.client().search_registered_models(max_results=1000))
+    return sorted(model.name for model in mlflow.MlflowClient().search_registered_models(max_results=1000))
 
 
 def versions(name: str) -> list[Entry]:
     """The versions of `name`, newest first; empty where it is unknown."""
     if not _known(name):
         return []
-    client = store.client()
+    client = mlflow.MlflowClient()
     aliases: dict[str, list[str]] = {}
     for alias, version in client.get_registered_model(name).aliases.items():
         aliases.setdefault(str(version), []).append(alias)
@@ -282,20 +249,17 @@ def versions(name: str) -> list[Entry]:
 
 
 def _known(name: str) -> bool:
-    if store.is_absent():
-        return False
     try:
-        store.client().get_registered_model(name)
+        mlflow.MlflowClient().get_registered_model(name)
     except mlflow.MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return False
-        raise
+        raise RegistryError(f"the registry at {mlflow.get_registry_uri()} does not answer: {error}") from error
     return True
 
 
 def _experiment(name: str) -> str:
-    with store.answering():
-        return str(mlflow.set_experiment(name).experiment_id)
+    return str(mlflow.set_experiment(name).experiment_id)
 
 
 def _entry(version: ModelVersion, aliases: list[str] | None = None) -> Entry:
