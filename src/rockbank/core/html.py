@@ -19,6 +19,7 @@ body {{ max-width: 900px; margin: 0 auto; padding: 1rem; color: #222; background
 h1 {{ font-size: 1.6rem; line-height: 1.25; }}
 h2 {{ font-size: 1.2rem; margin: 2.2rem 0 0.3rem; }}
 p.headline {{ font-size: 1.1rem; }}
+p.warning {{ color: #a33b00; font-weight: 600; }}
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; }}
 th, td {{ padding: 0.3rem 0.8rem 0.3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd; }}
