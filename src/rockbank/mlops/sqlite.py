@@ -8,13 +8,13 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import mlflow
 from alembic.script import ScriptDirectory
-from mlflow.store.db.utils import _get_alembic_config
 
 from rockbank.mlops.failures import StoreError
 
 # MLflow itself waits 20 s for a lock, and tries for 100 s to open a file that is none.
-LOCK_SECONDS = 5.0
+LOCK_SECONDS = 2.0
 # The folder beside the store in which the files of its runs and generators lie.
 _FILES = "mlruns"
 
@@ -47,8 +47,6 @@ def _check_schema(path: Path, connection: sqlite3.Connection) -> None:
     revision, head, revisions = found[0][0] if found else "none", *_revisions()
     if revision == head:
         return
-    import mlflow
-
     is_older = revision in revisions
     remedy = (
         f"copy it, then run 'mlflow db upgrade \"sqlite:///{path}\"'"
@@ -63,7 +61,7 @@ def _check_schema(path: Path, connection: sqlite3.Connection) -> None:
 
 @cache
 def _revisions() -> tuple[str, frozenset[str]]:
-    script = ScriptDirectory.from_config(_get_alembic_config(db_url=""))
+    script = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
     return str(script.get_current_head()), frozenset(each.revision for each in script.walk_revisions())
 
 
