@@ -26,7 +26,7 @@ from rich.progress import track
 from benchmarks.serving import free_port, process, service, wait_for
 from rockbank.core.files import read_json, sha256, write_json, write_text
 from rockbank.generator.card import CARD, SAMPLES, VERDICT, ModelCard, fingerprints
-from rockbank.mlops import registry
+from rockbank.mlops import registry, store
 
 REPORT = Path("reports/soak.md")
 NAME, N_VERSIONS = "soak", 3
@@ -61,7 +61,7 @@ def main() -> None:
             tracking = Tracking(Path(temporary))
             stack.callback(tracking.kill)
             tracking.start()
-            registry.connect(tracking.url, timeout=5.0)
+            store.connect(tracking.url, timeout=5.0)
             versions = [registry.push(NAME, folder).version for folder in folders]
             registry.set_alias(NAME, registry.CHAMPION, versions[0])
             url = stack.enter_context(

@@ -122,9 +122,9 @@ async def _answer_theirs(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return await _answer_ours(request, NotFound(f"no such path: {path}; /openapi.json lists those that there are"))
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "another")
-        message = f"{path} takes no {request.method[:20]}; use {allowed}"
-        return await _answer_ours(request, NotAllowed(message, error.headers))
+        allowed = (error.headers or {}).get("Allow", "another").replace("GET", "GET, HEAD")
+        message = f"{path} takes no {request.state.method[:20]}; use {allowed}"
+        return await _answer_ours(request, NotAllowed(message, {"Allow": allowed}))
     return await _answer_ours(request, BadRequest(f"{error.detail}; see /openapi.json"))
 
 

@@ -34,11 +34,15 @@ class Outermost:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start = time.perf_counter()
+        start, method = time.perf_counter(), scope["method"]
+        is_head = method == "HEAD"
+        if is_head:
+            # Answered wherever GET is, with its headers and without its body; the server goes on seeing HEAD.
+            scope = {**scope, "method": "GET"}
         given, n_bytes = _read_headers(scope)
         request_id = request_id_of(given)
         token = REQUEST_ID.set(request_id)
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, method=method)
         status, is_whole = 0, False
 
         async def send_on(message: Message) -> None:
@@ -46,6 +50,8 @@ class Outermost:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            elif is_head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             try:
                 await send(message)
             except OSError as error:
@@ -80,7 +86,8 @@ class Outermost:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        asked = scope["state"]["method"]
+        method = asked if asked in _METHODS else "other"
         self._metrics.requests_total.labels(route, method, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
         level = logging.DEBUG if route in _QUIET else logging.INFO

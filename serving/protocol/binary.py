@@ -132,7 +132,7 @@ def read_latents(tensor: Tensor, rest: memoryview, card: ModelCard, n_max: int) 
     if size is None:
         if len(rest):
             raise BadRequest(f"{len(rest)} bytes follow the JSON, and '{INPUT}' has no binary_data_size; add it")
-        return _checked(_from_json(tensor, n_values).reshape(shape))
+        return _checked(_from_json(tensor, shape))
     if tensor.data is not None:
         raise BadRequest(f"'{INPUT}' has both data and binary_data_size; send one of them")
     if type(size) is not int or size != 4 * n_values or len(rest) != size:
@@ -162,20 +162,27 @@ def _extents(lattice: Lattice) -> tuple[int, int]:
     return 2 * lattice.margin + 1, 2 * lattice.margin + TILE_CELLS
 
 
-def _from_json(tensor: Tensor, n_values: int) -> Float32[np.ndarray, " n"]:
+def _from_json(tensor: Tensor, shape: tuple[int, ...]) -> Float32[np.ndarray, "n *latent"]:
+    n_values = math.prod(shape)
     if tensor.data is None:
         raise BadRequest(f"'{INPUT}' has neither data nor binary_data_size; send one of them")
     # Flat, or nested as its shape says. As objects: one long text among many numbers would make all of them as long.
-    values = np.array(tensor.data, dtype=object).ravel()
+    nested = np.array(tensor.data, dtype=object)
+    values = nested.ravel()
     kinds = {type(value) for value in values}
     if list in kinds:
         raise BadRequest(f"'{INPUT}': its data is ragged; send {n_values} numbers, flat or nested by rows")
     if not kinds <= {int, float} or values.size != n_values:
         names = " and ".join(sorted(kind.__name__ for kind in kinds)) or "nothing"
         raise BadRequest(f"'{INPUT}': its data holds {values.size} values of {names}; send {n_values} numbers")
+    if nested.shape not in ((n_values,), shape):
+        raise BadRequest(
+            f"'{INPUT}': its data is nested as {list(nested.shape)}, its shape is {list(shape)}; "
+            f"send {n_values} numbers, flat or nested as the shape says"
+        )
     try:
         with np.errstate(over="ignore"):
-            return values.astype(np.float64).astype(np.float32)
+            return values.astype(np.float64).astype(np.float32).reshape(shape)
     except OverflowError as error:
         raise BadRequest(f"'{INPUT}': a number of its data is beyond float64; send finite float32 numbers") from error
 

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from rockbank.core.heap import trim_heap
-from rockbank.mlops import registry
+from rockbank.mlops import registry, store
+from rockbank.mlops.failures import StoreError
 from serving.base.errors import LoadRefused, NothingToServe
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
@@ -51,7 +52,7 @@ class Follower:
         Raises:
             NothingToServe: where no model could be loaded, with what is wrong for each.
         """
-        registry.connect(self._settings.tracking_uri, timeout=self._settings.alias_timeout_seconds)
+        store.connect(self._settings.tracking_uri, timeout=self._settings.alias_timeout_seconds)
         for slot in self._models.slots.values():
             await self._guarded(slot, _FIRST_READ_SECONDS)
             if slot.current is None:
@@ -121,7 +122,7 @@ class Follower:
             slot.behind_since = None
             self._metrics.has_champion.labels(slot.name).set(0)
             return None
-        except (registry.RegistryError, TimeoutError, OSError) as error:
+        except (StoreError, registry.RegistryError, TimeoutError, OSError) as error:
             text = str(error) or f"no answer in {timeout:g} s"
             log.warning("%s could not be read: %s", reference, text)
             if is_own:

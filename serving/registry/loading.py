@@ -17,6 +17,7 @@ from rockbank.core.files import read_json, write_json
 from rockbank.generator.card import REFERENCE, CardMismatch, ModelCard
 from rockbank.generator.windows import tile_shape
 from rockbank.mlops import registry
+from rockbank.mlops.failures import StoreError
 from serving.base.errors import LoadRefused
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
@@ -122,12 +123,11 @@ class Loader:
             raise LoadRefused(str(error), "hash") from error
         except registry.PromotionRefused as error:
             raise LoadRefused(str(error), "ungated") from error
-        except (registry.RegistryError, OSError) as error:
+        except (StoreError, registry.RegistryError, OSError) as error:
             if _is_full(error):
                 raise LoadRefused(f"no room for {folder}: {error}; free some, or set ROCKBANK_CACHE", "disk") from error
-            raise LoadRefused(
-                str(error), "registry" if isinstance(error, registry.RegistryError) else "files"
-            ) from error
+            reason = "registry" if isinstance(error, (StoreError, registry.RegistryError)) else "files"
+            raise LoadRefused(str(error), reason) from error
         # A card that is no card.
         except (ValueError, KeyError, TypeError) as error:
             raise LoadRefused(f"{entry.name}/{entry.version}: {error}; register the generator again", "card") from error

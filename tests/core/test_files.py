@@ -55,3 +55,11 @@ def test_a_file_that_is_absent_or_not_json_is_named(tmp_path: Path) -> None:
 def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"rock")
     assert sha256(tmp_path / "a") == hashlib.sha256(b"rock").hexdigest()
+
+
+def test_a_failed_write_leaves_no_folders_that_were_made_for_it(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for write in (replacing, replacing_folder):
+        with pytest.raises(RuntimeError), write(tmp_path / "there" / "one" / "two" / "three"):
+            raise RuntimeError
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]

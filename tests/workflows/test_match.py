@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import mlflow
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 
 from rockbank.cli.main import app
 from rockbank.core.errors import InputError
+from rockbank.matching.methods.es_mda import Turn, respond
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.workers import advance
 from rockbank.matching.results.posterior import read_posterior
@@ -137,7 +139,7 @@ def test_a_generator_that_does_not_fit_the_grid_is_refused_with_both_shapes(case
     case.write_text(text)
     with pytest.raises(ValueError, match=r"grid: got \(16, 15\) cells, the generator makes sections of \(16, 16\)"):
         match.begin(case, MatchRequest())
-    assert list(MATCHES.iterdir()) == []
+    assert not MATCHES.exists()
 
 
 def test_rml_is_the_method_where_none_is_named(store: Path) -> None:
@@ -263,6 +265,26 @@ def test_a_report_is_made_of_the_members_as_they_are(case: Path) -> None:
     before = (folder / "posterior.nc").stat().st_mtime_ns
     said("match", "report", folder)
     assert (folder / "posterior.nc").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_members_that_collapsed_are_warned_of_wherever_the_match_is_told(
+    case: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = match.begin(case, MatchRequest(method="es-mda", members=3))
+    run = Run(folder)
+    for i in range(3):
+        z = run.member(0).z + 1e-3 * i
+        respond(run, Turn(member=i, assimilation=0, z=z, tolerance=1e-4))
+        path = run.checkpoint(i)
+        State.load(path).ended("converged", "1 assimilation").save(path)
+    collapsed = "the members have collapsed: their spread is 0.001 of the prior's"
+    assert collapsed in " ".join(said("match", "status", folder).split())
+    match.report(folder, 1)
+    assert f"warning {collapsed}" in capfd.readouterr().err
+    assert collapsed in " ".join(said("match", "status", folder).split())
+    assert collapsed in (folder / "table.csv").read_text()
+    assert f"Warning: {escape(collapsed)}" in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -99,7 +99,7 @@ class TestLog:
             with logging(run) as log:
                 log.member(0, state)
                 log.member(1, state)
-        assert capfd.readouterr().err.count("the database is locked") == 1
+        assert capfd.readouterr().err.count("another program keeps it locked") == 1
         with logging(run) as log:
             log.member(0, state)
         assert "0" in children(json.loads((run.folder / "mlflow.json").read_text())["run_id"])

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,29 @@ from rockbank.core.errors import InputError
 
 
 @contextmanager
+def parents_of(path: Path) -> Iterator[None]:
+    """The folders above `path`; those that are made for it go again where the block fails, unless others use them."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the place of `path` only when the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".part-{path.name}")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with parents_of(path):
+        try:
+            yield beside
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -31,13 +45,14 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """An empty folder beside `folder`; it takes the place of `folder` only when the block succeeds."""
     beside = folder.with_name(f".part-{folder.name}")
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with parents_of(folder):
+        beside.mkdir()
+        try:
+            yield beside
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(beside, folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def require_writable(path: Path) -> None:

@@ -85,6 +85,7 @@ class Facts(Section):
     facts: Mapping[str, str]
 
 
-def to_html(title: str, headline: str, sections: Iterable[Section]) -> str:
-    """The page: a title, a paragraph of what came of it, and the sections in their order."""
-    return _TEMPLATES.get_template("report.html").render(title=title, headline=headline, sections=list(sections))
+def to_html(title: str, headline: str, sections: Iterable[Section], *, warnings: Sequence[str] = ()) -> str:
+    """The page: a title, warnings, a paragraph of what came of it, and the sections in their order."""
+    template = _TEMPLATES.get_template("report.html")
+    return template.render(title=title, headline=headline, sections=list(sections), warnings=warnings)

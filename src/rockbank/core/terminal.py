@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,13 +20,14 @@ LINE_SECONDS = 30.0
 # `stdout` is for results; `terminal`, on standard error, for progress and errors.
 stdout = Console(highlight=False, soft_wrap=True)
 terminal = Console(stderr=True, highlight=False, soft_wrap=True)
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
 def report_user_errors() -> Iterator[None]:
     """Report what the user can mend, a line of standard error each, and exit with status 1; 130 for Ctrl-C.
 
-    Any other error is a bug, and keeps its traceback.
+    After `show_tracebacks` its traceback comes before. Any other error is a bug, and keeps its traceback.
     """
     try:
         yield
@@ -33,9 +35,16 @@ def report_user_errors() -> Iterator[None]:
         terminal.print("stopped; nothing is half written, and the same command takes it up again")
         raise SystemExit(130) from interrupt
     except (UserError, OSError) as error:
+        _log.debug("where it was raised:", exc_info=error)
         for line in str(error).splitlines():
             terminal.print(f"[bold red]error[/] {escape(line)}")
         raise SystemExit(1) from error
+
+
+def show_tracebacks() -> None:
+    """Have `report_user_errors` print the traceback of what it reports."""
+    _log.addHandler(logging.StreamHandler())
+    _log.setLevel(logging.DEBUG)
 
 
 class Advance(Protocol):

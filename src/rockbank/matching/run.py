@@ -17,7 +17,7 @@ from typing import Self, cast
 import numpy as np
 
 from rockbank.core.errors import InputError
-from rockbank.core.files import read_json, require_writable, sha256, write_json
+from rockbank.core.files import parents_of, read_json, require_writable, sha256, write_json
 from rockbank.gan.weights import load_generator
 from rockbank.generator.card import CARD, WEIGHTS, ModelCard
 from rockbank.generator.latents import draw_latents
@@ -229,18 +229,18 @@ def new_folder(folder: Path) -> Iterator[Path]:
         InputError: `folder` is there.
     """
     require_new(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
-    try:
-        yield beside
-        beside.chmod(0o755)
+    with parents_of(folder):
+        beside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
         try:
-            os.rename(beside, folder)
-        except FileExistsError as error:
-            raise InputError(_taken(folder)) from error
-        except OSError as error:
-            if error.errno == errno.ENOTEMPTY:
+            yield beside
+            beside.chmod(0o755)
+            try:
+                os.rename(beside, folder)
+            except FileExistsError as error:
                 raise InputError(_taken(folder)) from error
-            raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            except OSError as error:
+                if error.errno == errno.ENOTEMPTY:
+                    raise InputError(_taken(folder)) from error
+                raise
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)

@@ -7,9 +7,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import mlflow
-
 from rockbank.core.errors import InputError
+from rockbank.mlops import store
 from rockbank.mlops.registry import (
     CANDIDATE,
     CHAMPION,
@@ -40,7 +39,7 @@ def promote(name: str, gates: Mapping[str, GateParams], version: str | None = No
     Raises:
         PromotionRefused: where the version is ungated, or no better than the champion.
         CardMismatch: where its files are not what its card says.
-        RegistryError: where the registry does not answer.
+        StoreError: where the registry does not answer.
         InputError: where the gate knows nothing of its family.
     """
     # Here, since the judge needs the whole of MLflow, and a rollback does with mlflow-skinny.
@@ -85,7 +84,7 @@ def rollback(name: str) -> tuple[Entry, Entry]:
 
 
 def _record(name: str, entry: Entry, history: list[str]) -> None:
-    client = mlflow.MlflowClient()
+    client = store.client()
     # The history goes first: a crash between the two leaves an alias that still points at the old champion.
     client.set_registered_model_tag(name, _HISTORY, ",".join(history))
     client.set_model_version_tag(name, entry.version, "promoted", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
@@ -93,5 +92,5 @@ def _record(name: str, entry: Entry, history: list[str]) -> None:
 
 
 def _history(name: str) -> list[str]:
-    tags = mlflow.MlflowClient().get_registered_model(name).tags
+    tags = store.client().get_registered_model(name).tags
     return [version for version in str(tags.get(_HISTORY, "")).split(",") if version]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 from rockbank.core.errors import InputError, UserError
 from rockbank.core.files import read_json, replacing_folder, sha256
 from rockbank.generator.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headline
+from rockbank.mlops import store
 from rockbank.mlops.tracking import FINAL
 
 CHAMPION = "champion"
@@ -36,7 +36,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class RegistryError(UserError, RuntimeError):
-    """The registry does not have what was asked for, or could not be reached."""
+    """The registry does not have what was asked for."""
 
 
 class NotRegistered(RegistryError):
@@ -59,20 +59,6 @@ class Entry:
     tags: dict[str, str]
 
 
-def connect(uri: str | None = None, *, timeout: float | None = None) -> None:
-    """Say where the registry is, and how long to wait for it.
-
-    Args:
-        uri: a tracking server or a store; None leaves MLflow's own choice.
-        timeout: seconds for one request, without a second try; None leaves MLflow's own two minutes and seven tries.
-    """
-    if timeout is not None:
-        os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(math.ceil(timeout))
-        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-    if uri is not None:
-        mlflow.set_tracking_uri(uri)
-
-
 def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
     """Register the gated generator in `folder` as a version of `name`; the same files are not registered twice.
 
@@ -90,8 +76,8 @@ def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
     for entry in versions(name):
         if entry.tags.get("card_sha256") == fingerprint:
             return entry
-    client = mlflow.MlflowClient()
-    experiment = client.get_run(run_id).info.experiment_id if run_id else _experiment(name)
+    client = store.client()
+    experiment = client.get_run(run_id).info.experiment_id if run_id else store.experiment(name).experiment_id
     model = client.create_logged_model(
         experiment, name=card.generator, source_run_id=run_id, model_type=card.network, params={"loss": card.loss}
     )
@@ -156,10 +142,15 @@ def resolve(reference: str) -> Entry:
     Raises:
         InputError: where it is none of these.
         NotRegistered: where the registry has no such model, alias or version.
-        RegistryError: where it does not answer.
+        StoreError: where it does not answer.
     """
     name, alias, version = _parse(reference)
-    client = mlflow.MlflowClient()
+    if store.is_absent():
+        raise NotRegistered(
+            f"{reference}: nothing is registered in this project yet; 'rockbank register' registers what was pulled, "
+            "'dvc repro' makes it"
+        )
+    client = store.client()
     try:
         if version is not None:
             found = client.get_model_version(name, version)
@@ -167,7 +158,7 @@ def resolve(reference: str) -> Entry:
             found = client.get_model_version_by_alias(name, alias or CHAMPION)
     except mlflow.MlflowException as error:
         if error.error_code not in _ABSENT:
-            raise RegistryError(f"the registry at {mlflow.get_registry_uri()} does not answer: {error}") from error
+            raise
         known = [f"{entry.name}/{entry.version}" for entry in versions(name)]
         hint = f"versions of '{name}' are {known}" if known else f"'{name}' has no versions; known are {names()}"
         raise NotRegistered(f"{reference}: not in the registry; {hint}") from error
@@ -179,16 +170,15 @@ def pull(reference: str, folder: Path) -> tuple[Entry, ModelCard]:
 
     Raises:
         NotRegistered: where the registry has no such version.
-        RegistryError: where the version or its files cannot be had.
+        RegistryError: where the version's files cannot be had.
+        StoreError: where the store does not answer, or was moved without its files.
         CardMismatch, PromotionRefused: where they do not hold what they say; `folder` is then not written.
     """
     entry = resolve(reference)
     uri = f"models:/{entry.name}/{entry.version}"
     with replacing_folder(folder) as beside, tempfile.TemporaryDirectory() as temporary:
-        try:
-            source = Path(mlflow.artifacts.download_artifacts(uri, dst_path=temporary))
-        except (mlflow.MlflowException, OSError) as error:
-            raise RegistryError(f"{uri}: its files could not be fetched: {error}; is the artifact store up?") from error
+        written = store.client().get_model_version_download_uri(entry.name, entry.version)
+        source = store.find_files(written) or _download(uri, temporary)
         size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
         if size > MAX_FOLDER_BYTES:
             raise RegistryError(f"{uri}: {size} bytes, the limit is {MAX_FOLDER_BYTES}; not a generator of ours")
@@ -197,6 +187,14 @@ def pull(reference: str, folder: Path) -> tuple[Entry, ModelCard]:
                 shutil.copyfile(source / name, beside / name)
         card = check_pulled(entry, beside)
     return entry, card
+
+
+def _download(uri: str, folder: str) -> Path:
+    try:
+        with store.answering(writes=False):
+            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
+    except (mlflow.MlflowException, OSError) as error:
+        raise RegistryError(f"{uri}: its files could not be fetched: {error}; is the artifact store up?") from error
 
 
 def check_pulled(entry: Entry, folder: Path) -> ModelCard:
@@ -215,14 +213,14 @@ def check_pulled(entry: Entry, folder: Path) -> ModelCard:
 
 def set_alias(name: str, alias: str, version: str) -> None:
     """Point `name@alias` at `version`."""
-    mlflow.MlflowClient().set_registered_model_alias(name, alias, version)
+    store.client().set_registered_model_alias(name, alias, version)
 
 
 def champion(name: str) -> Entry | None:
     """Today's champion, or None where the registry has none.
 
     Raises:
-        RegistryError: where it does not answer.
+        StoreError: where it does not answer.
     """
     try:
         return resolve(f"{name}@{CHAMPION}")
@@ -232,14 +230,16 @@ def champion(name: str) -> Entry | None:
 
 def names() -> list[str]:
     """Every registered model."""
-    return sorted(model.name for model in mlflow.MlflowClient().search_registered_models(max_results=1000))
+    if store.is_absent():
+        return []
+    return sorted(model.name for model in store.client().search_registered_models(max_results=1000))
 
 
 def versions(name: str) -> list[Entry]:
     """The versions of `name`, newest first; empty where it is unknown."""
     if not _known(name):
         return []
-    client = mlflow.MlflowClient()
+    client = store.client()
     aliases: dict[str, list[str]] = {}
     for alias, version in client.get_registered_model(name).aliases.items():
         aliases.setdefault(str(version), []).append(alias)
@@ -249,17 +249,15 @@ def versions(name: str) -> list[Entry]:
 
 
 def _known(name: str) -> bool:
+    if store.is_absent():
+        return False
     try:
-        mlflow.MlflowClient().get_registered_model(name)
+        store.client().get_registered_model(name)
     except mlflow.MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return False
-        raise RegistryError(f"the registry at {mlflow.get_registry_uri()} does not answer: {error}") from error
+        raise
     return True
-
-
-def _experiment(name: str) -> str:
-    return str(mlflow.set_experiment(name).experiment_id)
 
 
 def _entry(version: ModelVersion, aliases: list[str] | None = None) -> Entry:

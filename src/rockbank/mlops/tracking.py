@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,15 @@ import numpy as np
 from jaxtyping import UInt8
 from mlflow.entities import DatasetInput, Experiment, InputTag, Metric, Param, RunTag
 
-# Schema migrations and "validating candidate" lines are MLflow's own business, not the reader's of a terminal.
-for _chatty in ("mlflow", "alembic"):
-    logging.getLogger(_chatty).setLevel(logging.WARNING)
+from rockbank.mlops import store
+from rockbank.mlops.failures import StoreError
 
 # MLflow's own interval of 10 s gives a two-minute training a dozen points.
 SYSTEM_METRICS_SECONDS = 5
 # A section of their own in the UI for the scores that may be compared; it also sorts before the steps' metrics.
 FINAL = "final/"
 # What a store that is down or in the way raises.
-Unreachable = (mlflow.MlflowException, OSError)
+Unreachable = (StoreError, mlflow.MlflowException, OSError)
 # MLflow refuses more in one request.
 _N_METRICS = 1000
 # Okabe and Ito (2008): colour-blind readers tell them apart.
@@ -59,7 +57,7 @@ class Run:
         """
         now = _milliseconds(None)
         finite = {key: value for key, value in metrics.items() if np.isfinite(value)}
-        mlflow.MlflowClient().log_batch(
+        store.client().log_batch(
             self.run_id, metrics=[Metric(key, float(value), now, step) for key, value in finite.items()]
         )
         return now / 1000
@@ -76,14 +74,14 @@ class Run:
             at = _milliseconds(None if times is None else times[step])
             of_step = [Metric(key, float(each), at, step) for key, each in metrics.items() if np.isfinite(each)]
             if len(batch) + len(of_step) > _N_METRICS:
-                mlflow.MlflowClient().log_batch(self.run_id, metrics=batch)
+                store.client().log_batch(self.run_id, metrics=batch)
                 batch = []
             batch += of_step
-        mlflow.MlflowClient().log_batch(self.run_id, metrics=batch)
+        store.client().log_batch(self.run_id, metrics=batch)
 
     def child(self, name: str) -> Run:
         """The run of that name nested in this one, or a new one; it has to be ended."""
-        client = mlflow.MlflowClient()
+        client = store.client()
         experiment = client.get_run(self.run_id).info.experiment_id
         query = f"tags.`{_PARENT}` = '{self.run_id}' and attributes.run_name = '{name}'"
         found = client.search_runs([experiment], query, max_results=1)
@@ -92,7 +90,7 @@ class Run:
 
     def end(self, *, failed: bool = False) -> None:
         """Close a nested run."""
-        mlflow.MlflowClient().set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
+        store.client().set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
 
     def last_step(self, metric: str) -> int:
         """The last step at which `metric` was logged; -1 where it never was."""
@@ -100,7 +98,7 @@ class Run:
 
     def times(self, metric: str) -> dict[int, float]:
         """When `metric` was logged at each of its steps, seconds since 1970."""
-        history = mlflow.MlflowClient().get_metric_history(self.run_id, metric)
+        history = store.client().get_metric_history(self.run_id, metric)
         return {each.step: each.timestamp / 1000 for each in history}
 
     def picture(
@@ -108,9 +106,9 @@ class Run:
     ) -> None:
         """A picture among the run's artifacts, or one of a series over the steps, made `at` a time or now."""
         if step is None:
-            mlflow.MlflowClient().log_image(self.run_id, pixels, artifact_file=f"{name}.png")
+            store.client().log_image(self.run_id, pixels, artifact_file=f"{name}.png")
         else:
-            mlflow.MlflowClient().log_image(self.run_id, pixels, key=name, step=step, timestamp=_milliseconds(at))
+            store.client().log_image(self.run_id, pixels, key=name, step=step, timestamp=_milliseconds(at))
 
     def score(self, scores: Mapping[str, float]) -> None:
         """The final scores; they have a section of their own in the UI, apart from those of the steps."""
@@ -118,11 +116,11 @@ class Run:
 
     def file(self, path: Path) -> None:
         """A file among the run's artifacts; the UI compares runs by those that are in no folder."""
-        mlflow.MlflowClient().log_artifact(self.run_id, str(path))
+        store.client().log_artifact(self.run_id, str(path))
 
     def json(self, name: str, value: Mapping[str, Any]) -> None:
         """A JSON file among the run's artifacts."""
-        mlflow.MlflowClient().log_dict(self.run_id, dict(value), name)
+        store.client().log_dict(self.run_id, dict(value), name)
 
     def has_weights(self, sha256: str) -> None:
         """Say which weights the run made: `find_by_weights` finds it by them."""
@@ -130,12 +128,12 @@ class Run:
 
     def tags(self) -> dict[str, str]:
         """All of them."""
-        return dict(mlflow.MlflowClient().get_run(self.run_id).data.tags)
+        return dict(store.client().get_run(self.run_id).data.tags)
 
     def tag(self, tags: Mapping[str, str | None]) -> None:
         """Tags; those whose value is None are left out."""
         present = [RunTag(key, value) for key, value in tags.items() if value is not None]
-        mlflow.MlflowClient().log_batch(self.run_id, tags=present)
+        store.client().log_batch(self.run_id, tags=present)
 
     def describe(self, markdown: str) -> None:
         """The text that the MLflow UI shows at the head of the run."""
@@ -147,7 +145,7 @@ class Run:
 
     def _params(self, params: Mapping[str, object]) -> None:
         logged = [Param(key, str(value)) for key, value in params.items()]
-        mlflow.MlflowClient().log_batch(self.run_id, params=logged)
+        store.client().log_batch(self.run_id, params=logged)
 
     def data(self, name: str, folder: Path, md5: str | None) -> None:
         """The data set that the run trains on, as an MLflow dataset whose digest is DVC's md5."""
@@ -158,7 +156,7 @@ class Run:
         source = sources.LocalArtifactDatasetSource(str(folder))  # type: ignore[attr-defined]
         data = MetaDataset(source, name=name, digest=md5)  # type: ignore[abstract]
         context = InputTag("mlflow.data.context", "training")
-        mlflow.MlflowClient().log_inputs(self.run_id, datasets=[DatasetInput(data._to_mlflow_entity(), [context])])
+        store.client().log_inputs(self.run_id, datasets=[DatasetInput(data._to_mlflow_entity(), [context])])
 
 
 @contextmanager
@@ -186,11 +184,19 @@ def start(
     mlflow.set_system_metrics_sampling_interval(SYSTEM_METRICS_SECONDS)
     run_id = resume if resume is not None and exists(resume) else None
     tags = parent if run_id is not None else {**parent, "mlflow.runColor": _colour(family)}
-    with mlflow.start_run(run_id=run_id, run_name=name, tags=tags, log_system_metrics=True) as active:
-        run = Run(active.info.run_id)
+    with store.answering(writes=True):
+        run = Run(mlflow.start_run(run_id=run_id, run_name=name, tags=tags, log_system_metrics=True).info.run_id)
+    try:
         if run_id is None:
             run._params(params)
         yield run
+    except BaseException:
+        # Where the store has failed, this would be its second failure.
+        with suppress(StoreError), store.answering(writes=True):
+            mlflow.end_run("FAILED")
+        raise
+    with store.answering(writes=True):
+        mlflow.end_run()
 
 
 @contextmanager
@@ -206,7 +212,7 @@ def record_pulled(
         began: seconds since 1970.
         ended: likewise.
     """
-    client = mlflow.MlflowClient()
+    client = store.client()
     family, parent = _open(experiment, HOW_TO_COMPARE)
     tags = {**parent, "mlflow.runColor": _colour(family), _PULLED: "true"}
     made = client.create_run(family.experiment_id, start_time=_milliseconds(began), tags=tags, run_name=name)
@@ -215,16 +221,17 @@ def record_pulled(
         run._params(params)
         yield run
     except BaseException:
-        # Half a record would be found by its weights, and never be completed.
-        client.delete_run(run.run_id)
+        # Half a record would be found by its weights, and never be completed; a store that has failed fails here too.
+        with suppress(StoreError):
+            client.delete_run(run.run_id)
         raise
     client.set_terminated(run.run_id, "FINISHED", _milliseconds(ended))
 
 
 def find_by_weights(experiment: str, sha256: str) -> Run | None:
     """The newest run that made the weights of this SHA-256; None where the store has none."""
-    client = mlflow.MlflowClient()
-    family = client.get_experiment_by_name(experiment)
+    client = store.client()
+    family = None if store.is_absent() else client.get_experiment_by_name(experiment)
     if family is None:
         return None
     wanted = f"tags.{_WEIGHTS} = '{sha256}'"
@@ -237,7 +244,7 @@ def _open(experiment: str, note: str) -> tuple[Experiment, dict[str, str]]:
     parent = os.environ.pop("MLFLOW_RUN_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
-    family = mlflow.set_experiment(experiment)
+    family = store.experiment(experiment)
     _explain(family, note)
     return family, {} if parent is None else {_PARENT: parent}
 
@@ -250,12 +257,13 @@ def _explain(experiment: Experiment, note: str) -> None:
     """Have the UI show training runs rather than chats, and say how to compare them; what a person wrote stays."""
     if _NOTE not in experiment.tags:
         kind = "custom_model_development"
-        mlflow.set_experiment_tags({_KIND: kind, _NOTE: note.format(family=experiment.name)})
+        for key, value in ((_KIND, kind), (_NOTE, note.format(family=experiment.name))):
+            store.client().set_experiment_tag(experiment.experiment_id, key, value)
 
 
 def _colour(experiment: Experiment) -> str:
     """The next one of the palette; the UI draws it from the run's id, and two runs may look the same."""
-    n_runs = len(mlflow.MlflowClient().search_runs([experiment.experiment_id], max_results=1000))
+    n_runs = len(store.client().search_runs([experiment.experiment_id], max_results=1000))
     return _COLOURS[n_runs % len(_COLOURS)]
 
 
@@ -266,8 +274,10 @@ def existing(run_id: str) -> Run | None:
 
 def exists(run_id: str) -> bool:
     """Whether the tracking store knows the run."""
+    if store.is_absent():
+        return False
     try:
-        mlflow.MlflowClient().get_run(run_id)
+        store.client().get_run(run_id)
     except mlflow.MlflowException:
         return False
     return True

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from rich.markup import escape
 
 from rockbank.core.errors import InputError
 from rockbank.core.terminal import progress, terminal
@@ -21,7 +22,6 @@ from rockbank.matching.methods.workers import Pool, pool
 from rockbank.matching.results.compact import compact
 from rockbank.matching.results.posterior import (
     POSTERIOR,
-    fingerprint,
     n_runs,
     posterior,
     read_posterior,
@@ -29,7 +29,10 @@ from rockbank.matching.results.posterior import (
     write_table,
 )
 from rockbank.matching.results.report import REPORT, write_report
+from rockbank.matching.results.summary import warnings_of
+from rockbank.matching.results.verdict import warnings
 from rockbank.matching.run import MEMBERS, Run, new_folder
+from rockbank.workflows.match_evidence import planned, reported, spread_now
 from rockbank.workflows.match_log import MatchLog, logging
 from rockbank.workflows.match_request import MatchRequest, folder_of, prepare
 
@@ -62,9 +65,10 @@ def go_on(folder: Path, workers: int) -> None:
         with _held(folder) as run, _logged(run) as log:
             states = run.states()
             left = [i for i, state in enumerate(states) if state is None or state.status == RUNNING]
-            if not left and (dataset := _reported(run)) is not None:
+            if not left and (dataset := reported(run)) is not None:
                 finish(run, dataset, log)
                 return
+            _print_warnings(warnings(planned(run)))
             with pool(Run, {"folder": folder}, workers) as processes:
                 try:
                     if left and run.ensemble_method is not None:
@@ -98,7 +102,7 @@ def report(folder: Path, workers: int, *, is_compact: bool = False) -> None:
         _report_alone(folder, is_compact=is_compact)
         return
     with _held(folder) as run, _logged(run) as log:
-        dataset = _reported(run)
+        dataset = reported(run)
         if dataset is None:
             with pool(Run, {"folder": folder}, workers) as processes:
                 dataset = _gathered(run, processes)
@@ -120,8 +124,7 @@ def _report_alone(folder: Path, *, is_compact: bool) -> None:
             write_posterior(folder, compact(dataset))
         else:
             write_table(folder, dataset)
-        terminal.print(f"writing {folder / REPORT}")
-        write_report(folder, dataset)
+        _write_report(folder, dataset)
 
 
 def _require_checkpoints(run: Run) -> None:
@@ -157,19 +160,21 @@ def _logged(run: Run) -> Iterator[MatchLog]:
         yield log
 
 
-def _reported(run: Run) -> xr.Dataset | None:
-    """The dataset that lies there, if it is of the members as they are now."""
-    if not (run.folder / POSTERIOR).is_file():
-        return None
-    dataset = read_posterior(run.folder)
-    return dataset if dataset.attrs.get("checkpoints_sha256") == fingerprint(run) else None
-
-
 def finish(run: Run, dataset: xr.Dataset, log: MatchLog) -> None:
     """The report of a dataset, and both in MLflow."""
-    terminal.print(f"writing {run.folder / REPORT}")
-    write_report(run.folder, dataset)
+    _write_report(run.folder, dataset)
     log.results(run.folder, dataset)
+
+
+def _write_report(folder: Path, dataset: xr.Dataset) -> None:
+    terminal.print(f"writing {folder / REPORT}")
+    write_report(folder, dataset)
+    _print_warnings(warnings_of(dataset))
+
+
+def _print_warnings(warned: Sequence[str]) -> None:
+    for each in warned:
+        terminal.print(f"[bold red]warning[/] {escape(each)}")
 
 
 def _run_members(
@@ -211,7 +216,8 @@ def _run_ensemble(run: Run, method: EnsembleMethod, processes: Pool, log: MatchL
         def parallel_map(function: Callable[[Any, Any], Any], arguments: Sequence[Any]) -> list[Any]:
             answers = processes.map(function, arguments, lambda: advance(1 / (run.max_iterations + 1)))
             now = run.states()
-            advance(0, _says(_totals(now), sum(state is not None and state.status == FAILED for state in now)))
+            n_failed = sum(state is not None and state.status == FAILED for state in now)
+            advance(0, _says(_totals(now), n_failed, spread_now(now)))
             return answers
 
         states = method.run(run, n_members, run.settings.seed, parallel_map)
@@ -230,10 +236,11 @@ def _print_failure(member: int, state: State) -> None:
         terminal.print(f"member {member} failed: {state.reason}", markup=False)
 
 
-def _says(totals: Mapping[int, float], failed: int) -> str:
+def _says(totals: Mapping[int, float], failed: int, spread: float | None = None) -> str:
     values = list(totals.values())
     said = f"best {min(values):.4g}, median {np.median(values):.4g}" if values else ""
-    return f"{said}{f', {failed} failed' if failed else ''}"
+    of_prior = "" if spread is None else f", spread {spread:.2g} of the prior's"
+    return f"{said}{of_prior}{f', {failed} failed' if failed else ''}"
 
 
 def _gathered(run: Run, processes: Pool) -> xr.Dataset:

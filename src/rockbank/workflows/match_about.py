@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,13 @@ from rockbank.matching.io.case_file import MatchCase, load_match_case
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.status import FAILED, status_in_words
 from rockbank.matching.methods.table import counted
-from rockbank.matching.results.diagnostics import loss_history
+from rockbank.matching.results.diagnostics import ensembles, evidence, loss_history
 from rockbank.matching.results.posterior import POSTERIOR, TABLE, read_posterior
 from rockbank.matching.results.report import REPORT
+from rockbank.matching.results.summary import warnings_of
+from rockbank.matching.results.verdict import warnings
 from rockbank.matching.run import MEMBERS, Run, require_new
+from rockbank.workflows.match_evidence import planned, reached, reported, spread_now
 from rockbank.workflows.match_request import TERMS, MatchRequest, folder_of, prepare
 
 
@@ -30,7 +34,14 @@ def about(path: Path, request: MatchRequest, workers: int) -> dict[str, str]:
     require_new(folder)
     with tempfile.TemporaryDirectory() as temporary:
         run = prepare(path, case, request, Path(temporary))
-        return {**_about_case(case), **_about_run(run), "time": _estimate(run, workers), "folder": str(folder)}
+        warned = _numbered(warnings(planned(run)))
+        return {
+            **_about_case(case),
+            **_about_run(run),
+            **warned,
+            "time": _estimate(run, workers),
+            "folder": str(folder),
+        }
 
 
 def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
@@ -44,10 +55,13 @@ def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
         states = run.states()
         ends = [(None, "") if state is None else (state.status, state.reason) for state in states]
         rows = [_row(run, i, state) for i, state in enumerate(states) if state is not None]
+        spread, whole = spread_now(states), reported(run)
+        warned = warnings(reached(run, states)) if whole is None else warnings_of(whole)
     else:
         dataset = read_posterior(folder)
         ends = list(zip(dataset.status.values.tolist(), dataset.reason.values.tolist(), strict=True))
         rows = _rows_of_results(dataset)
+        spread, warned = evidence(dataset, ensembles(dataset)[-1]).spread, warnings_of(dataset)
     if not run.has_checkpoints:
         note = {"checkpoints": f"none, there are results only: 'report' works, 'resume' needs {MEMBERS}/"}
     counts = Counter(status for status, _ in ends)
@@ -57,10 +71,16 @@ def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
         "members": ", ".join(
             f"{n} {'not begun' if name is None else status_in_words(name, n)}" for name, n in counts.items()
         ),
+        **({} if spread is None else {"spread": f"{spread:.2g} of the prior's"}),
+        **_numbered(warned),
         **{f"member {i} failed": reason for i, (status, reason) in enumerate(ends) if status == FAILED},
         **note,
         "results": ", ".join(name for name in (POSTERIOR, TABLE, REPORT) if (folder / name).is_file()) or "none yet",
     }
+
+
+def _numbered(warned: Sequence[str]) -> dict[str, str]:
+    return {f"warning {i}" if len(warned) > 1 else "warning": each for i, each in enumerate(warned, 1)}
 
 
 def _limit(run: Run) -> str:

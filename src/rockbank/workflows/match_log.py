@@ -135,6 +135,7 @@ def _metrics(spec: MethodSpec, i_iterate: int, record: Record) -> Mapping[str, f
 def _log_results(parent: tracking.Run, folder: Path, dataset: xr.Dataset) -> None:
     numbers = summary(dataset)
     parent.score({key: float(numbers[key]) for key in ("done", "failed", "running")})
+    parent.tag({"warning": "; ".join(numbers["warnings"]) or None})
     for ensemble, mine in numbers["ensembles"].items():
         flat = {key: value[1] if isinstance(value, list) else value for key, value in mine.items()}
         parent.score({f"{ensemble} {key}": float(value) for key, value in flat.items() if value is not None})

@@ -152,6 +152,40 @@ def test_the_response_names_what_made_it(process: Process) -> None:
     assert response.json()["outputs"][0]["shape"] == [1, 1, 16, 16]
 
 
+def test_flat_data_and_data_nested_as_the_shape_says_are_the_same(process: Process) -> None:
+    values = np.arange(8.0).reshape(2, 4) / 10
+    answers = []
+    for data in (values.tolist(), values.ravel().tolist()):
+        body = {"inputs": [{"name": "latent", "shape": [2, 4], "datatype": "FP32", "data": data}]}
+        answers.append(httpx.post(f"{process.url}/v2/models/shale/infer", json=body).json()["outputs"])
+    assert answers[0] == answers[1]
+
+
+def test_head_is_answered_where_get_is_with_its_headers_and_no_body(process: Process) -> None:
+    with httpx.Client(base_url=process.url) as client:
+        for path in (
+            "/v2",
+            "/v2/models",
+            "/v2/models/shale",
+            "/v2/health/live",
+            "/v2/health/ready",
+            "/openapi.json",
+            "/",
+        ):
+            got, head = client.get(path), client.head(path)
+            assert head.status_code == got.status_code == 200
+            assert head.content == b""
+            assert head.headers["content-type"] == got.headers["content-type"]
+            # The page tells the time.
+            assert path == "/" or head.headers["content-length"] == str(len(got.content))
+        assert client.head("/metrics").status_code == 200
+        missing = client.head("/v2/models/nosuch")
+        assert (missing.status_code, missing.content) == (404, b"")
+        refused = client.head("/v2/models/shale/infer")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+        assert 'method="HEAD",route="/v2/models",status="200"' in client.get("/metrics").text
+
+
 async def test_a_promotion_is_seen_by_the_next_request(shale: Path, serve: Serve) -> None:
     body = {"inputs": [{"name": "latent", "shape": [1, 4], "datatype": "FP32", "data": [0.1, 0.2, 0.3, 0.4]}]}
 

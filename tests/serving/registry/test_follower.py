@@ -386,3 +386,14 @@ async def test_a_note_in_the_cache_that_is_not_ours_is_left_alone(shale: Path, s
     with pytest.raises(NothingToServe):
         async with serve():
             pass
+
+
+async def test_a_registry_that_was_moved_with_its_folder_is_served(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = shale.with_name("my rocks #1 50%25")
+    shale.rename(moved)
+    monkeypatch.chdir(moved)
+    async with serve(tracking_uri=f"sqlite:///{moved}/mlflow.db", cache=moved / "cache") as running:
+        assert await version_of(running) == "1"
+    assert [each.name for each in moved.parent.iterdir() if "rocks" in each.name] == [moved.name]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
+from rockbank.matching.methods.status import FAILED, RUNNING
+from rockbank.matching.methods.table import METHODS
 from rockbank.matching.problem.observations import QUANTITIES
 from rockbank.matching.problem.point import CERTAIN
 from rockbank.matching.results.calibration import (
@@ -14,6 +19,7 @@ from rockbank.matching.results.calibration import (
     rank_weights,
 )
 from rockbank.matching.results.connectivity import is_connected
+from rockbank.matching.results.verdict import Evidence, misfit_of_mean, spread_of_prior
 
 PARTS = ("loss_flow", "loss_wells", "loss_prior")
 # DeepFlow's: the loss to which it counted iterations, and a J of twice what noise leaves of its three curves.
@@ -167,6 +173,37 @@ def iterates_to(history: Float[np.ndarray, "m iterate"], threshold: float) -> Fl
     """The first iterate, counted from 0, at which a member's history is at most the threshold; NaN if none is."""
     is_below = history <= threshold
     return np.where(is_below.any(axis=1), is_below.argmax(axis=1), np.nan)
+
+
+def evidence(dataset: xr.Dataset, ensemble: str) -> Evidence:
+    """What the members that ended tell of themselves as an ensemble."""
+    has_ended = ~np.isin(dataset.status.values.astype(str), (RUNNING, FAILED))
+    z = of_members(dataset.isel(member=has_ended), "z", ensemble).values
+    settings = _settings(dataset)
+    spec = METHODS.get(str(dataset.attrs.get("method")))
+    n_data, misfit = 0, None
+    if settings.get("flow", True) and has(dataset, "observed", "simulated"):
+        simulated = of_members(dataset.isel(member=has_ended), "simulated", ensemble).values
+        n_data, misfit = simulated.shape[1], misfit_of_mean(simulated, dataset.observed.values, dataset.sigma.values)
+    if settings.get("wells", True) and has(dataset, "facies_is_sand"):
+        n_data += dataset.sizes["facies_cell"]
+    return Evidence(
+        n_members=len(z),
+        n_latent=z.shape[1],
+        n_data=n_data,
+        spread=spread_of_prior(z),
+        misfit=misfit,
+        is_smoother=spec is not None and spec.is_ensemble,
+    )
+
+
+def _settings(dataset: xr.Dataset) -> dict[str, Any]:
+    """Of the run, as far as the dataset says them."""
+    try:
+        found = json.loads(str(dataset.attrs.get("settings", "{}")))
+    except json.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def forecast_coverage(dataset: xr.Dataset, ensemble: str) -> dict[tuple[str, int], float]:

@@ -38,7 +38,7 @@ def to_html(dataset: xr.Dataset) -> str:
     numbers = summary(dataset)
     sections = [_table(numbers), *_failures(numbers["reasons"]), *_figures(dataset), *_provenance(dataset.attrs)]
     title = str(dataset.attrs.get("title", "")) or "a case without a title"
-    return html.to_html(f"History match: {title}", headline(numbers), sections)
+    return html.to_html(f"History match: {title}", headline(numbers), sections, warnings=numbers["warnings"])
 
 
 def headline(numbers: Mapping[str, Any]) -> str:
@@ -109,6 +109,8 @@ def _table(numbers: Mapping[str, Any]) -> Table:
         ("forecast's truth within P10–P90", lambda mine: _percent(mine["coverage_forecast"]), ""),
         ("observations in the middle 80 % of ranks", lambda mine: _percent(mine["coverage_observations"]), ""),
         ("|z|²", lambda mine: _levels(mine["norm_squared"]), ""),
+        ("spread of the latents, the prior's is 1", lambda mine: _number(mine["spread"]), ""),
+        ("misfit of the mean, 1 is expected", lambda mine: _number(mine["misfit"]), ""),
     ]
     cells = [(label, *(write(mine) for mine in by_name.values()), of_truth) for label, write, of_truth in rows]
     cells = [row for row in cells if any(value not in ("", "–") for value in row[1:])]
@@ -169,6 +171,10 @@ def _levels(levels: list[float] | None) -> str:
         return "–"
     texts = [to_text(level) for level in levels]
     return texts[0] if len(set(texts)) == 1 else " · ".join(texts)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else to_text(value)
 
 
 def _yes(is_so: bool | None) -> str:

@@ -18,6 +18,7 @@ from rockbank.matching.results.diagnostics import (
     TIME_MEAN_THRESHOLD,
     connected,
     ensembles,
+    evidence,
     facies_accuracy,
     forecast_coverage,
     has,
@@ -30,6 +31,7 @@ from rockbank.matching.results.diagnostics import (
     total_loss,
     truth_is_connected,
 )
+from rockbank.matching.results.verdict import warnings
 
 
 def table(dataset: xr.Dataset) -> pd.DataFrame:
@@ -39,7 +41,8 @@ def table(dataset: xr.Dataset) -> pd.DataFrame:
     iterations_to_loss, iterations_to_time_mean and the same of iterates (empty where the threshold was not reached);
     and with the name of each ensemble before:
     loss, loss_flow, loss_wells, loss_prior, time_mean, accuracy, norm_squared, connected, connected_dilated,
-    oil_produced (m^3).
+    oil_produced (m^3). Of all members together, in each row: spread of the last ensemble, as `verdict` has it, and what
+    it warns of.
     """
     columns: dict[str, Any] = {
         "member": dataset.member.values,
@@ -70,7 +73,14 @@ def table(dataset: xr.Dataset) -> pd.DataFrame:
             "oil_produced": oil_produced(dataset.oil_rate.sel(ensemble=name), dataset).values,
         }
         columns |= {f"{name}_{key}": value for key, value in mine.items()}
+    spread = evidence(dataset, ensembles(dataset)[-1]).spread
+    columns |= {"spread": spread, "warning": "; ".join(warnings_of(dataset))}
     return pd.DataFrame(columns)
+
+
+def warnings_of(dataset: xr.Dataset) -> tuple[str, ...]:
+    """What makes the members of a match worth nothing, a line each; draws of the prior are what they are."""
+    return warnings(evidence(dataset, "posterior")) if "posterior" in ensembles(dataset) else ()
 
 
 def limit_in_words(dataset: xr.Dataset) -> str:
@@ -83,11 +93,12 @@ def summary(dataset: xr.Dataset) -> dict[str, Any]:
     """Headline numbers, ready for JSON: None where something is not known.
 
     Returns:
+        warnings, of what makes the members worth nothing;
         asked, done, running, failed; max_iterations_reached, of those done; limit, of the iterations in words; reasons,
         of each failure by member; n_latent; truth, with what of the following it has; and for each of ensembles:
         members; P10, P50 and P90 of loss, time_mean, norm_squared and oil_produced (m^3); mean accuracy; the parts of
         its members that are connected, connected_dilated and is_time_mean_reached; coverage_forecast, the
-        expected_coverage, and coverage_observations.
+        expected_coverage, and coverage_observations; spread and misfit, as `verdict` has them.
     """
     rows = table(dataset)
     failed, n_running = rows[rows.status == FAILED], int((rows.status == RUNNING).sum())
@@ -95,6 +106,7 @@ def summary(dataset: xr.Dataset) -> dict[str, Any]:
     if has(dataset, "truth_oil_rate"):
         truth = float(oil_produced(dataset.truth_oil_rate, dataset))
     return {
+        "warnings": list(warnings_of(dataset)),
         "asked": len(rows),
         "done": len(rows) - len(failed) - n_running,
         "running": n_running,
@@ -118,6 +130,7 @@ def _summary_of(dataset: xr.Dataset, rows: pd.DataFrame, name: str) -> dict[str,
     n_members = len(mine["norm_squared"])
     has_flow = has(dataset, "observed")
     forecast = forecast_coverage(dataset, name)
+    found = evidence(dataset, name)
     observed = observation_ranks(dataset, name)
     return {
         "members": n_members,
@@ -129,6 +142,8 @@ def _summary_of(dataset: xr.Dataset, rows: pd.DataFrame, name: str) -> dict[str,
         "connected_dilated": _mean(mine["connected_dilated"]),
         "norm_squared": _levels(mine["norm_squared"]),
         "oil_produced": _levels(mine["oil_produced"]),
+        "spread": found.spread,
+        "misfit": found.misfit,
         "coverage_forecast": _mean(np.array(list(forecast.values()))),
         "coverage_observations": None if observed is None else rank_coverage(observed),
         "expected_coverage": expected_coverage(n_members) if n_members else None,
