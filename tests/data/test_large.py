@@ -39,7 +39,9 @@ manifest = load_manifest(folder / "data")
 with open_volumes(folder / "data", manifest) as volumes:
     crops = cut_crops(volumes, manifest, params)
     table = volume_table(volumes, 1e-6)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# Not ru_maxrss, which begins with that of the process that started this one.
+(line,) = [each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("VmHWM")]
+peak = 1024 * int(line.split()[1])
 print(json.dumps({"n": len(crops.crops), "slices": int(table["slices"][0]), "peak": peak}))
 """
 

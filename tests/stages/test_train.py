@@ -54,8 +54,9 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 
 
 def with_crops(folder: Path, test_seed: int = 1) -> Path:
-    """`folder` with a small crop set in it."""
+    """A project's folder with a small crop set in it."""
     folder.mkdir()
+    (folder / "params.yaml").touch()
     crops = np.random.default_rng(0).integers(0, 256, (40, 1, 32, 32), dtype=np.uint8)
     crops[32:] = np.random.default_rng(test_seed).integers(0, 256, (8, 1, 32, 32), dtype=np.uint8)
     table = pd.DataFrame({"split": ["train"] * 24 + ["validation"] * 8 + ["test"] * 8})
