@@ -12,12 +12,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
+from markupsafe import escape
 from typer.testing import CliRunner
 
 from rockbank.cli.main import app
