@@ -17,8 +17,8 @@ import yaml
 from rockbank.core.errors import InputError
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would keep the last."""
+class _SafeLoader(yaml.SafeLoader):
+    """Builds plain values alone, as its base; refuses a key that is there twice, of which YAML would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """The mapping of a node."""
@@ -54,7 +54,7 @@ def load_sections(path: Path, kind: type[Kind], remedy: str) -> Kind:
     if not path.is_file():
         raise InputError(f"{path}: no such file; {remedy}")
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        raw = _SafeLoader(path.read_text(encoding="utf-8")).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML: {error}") from error
     except InputError as error:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import pickle
 import shutil
 import zipfile
 import zlib
@@ -223,3 +224,40 @@ def test_a_damaged_array_is_refused(tmp_path, write: Callable[..., None], is_com
         assert read.size
     shutil.rmtree(tmp_path / "a")
     assert_changes_are_survived(tmp_path / "a.zip", 300)
+
+
+class Runs:
+    """What pickle, where it is let, makes a file of."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("codec", ["pickle", "json2", "vlen-utf8"])
+@pytest.mark.parametrize("key", ["compressor", "filters"])
+@pytest.mark.parametrize("dtype", ["|u1", "|O"])
+def test_a_codec_of_objects_is_refused_and_runs_nothing(tmp_path: Path, codec: str, key: str, dtype: str) -> None:
+    mark, path = tmp_path / "it ran", tmp_path / "a.zarr"
+    write_v2(path, GREY.astype(np.uint8), chunks=GREY.shape)
+    about = json.loads((path / ".zarray").read_text())
+    about |= {"dtype": dtype, "compressor": None, key: {"id": codec} if key == "compressor" else [{"id": codec}]}
+    (path / ".zarray").write_text(json.dumps(about))
+    (path / "0.0.0").write_bytes(pickle.dumps(Runs(mark)))
+    with pytest.raises(VolumeError, match=r"a\.zarr"):
+        read_volume(path)
+    assert not mark.exists()
+
+
+def test_a_codec_of_version_3_that_is_not_its_own_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    mark, path = tmp_path / "it ran", tmp_path / "a.zarr"
+    write_v3(path, GREY.astype(np.uint8), chunks=GREY.shape)
+    about = json.loads((path / "zarr.json").read_text())
+    about["codecs"] = [about["codecs"][0], {"name": "numcodecs.pickle", "configuration": {}}]
+    (path / "zarr.json").write_text(json.dumps(about))
+    (path / "c" / "0" / "0" / "0").write_bytes(pickle.dumps(Runs(mark)))
+    with pytest.raises(VolumeError, match=r"numcodecs\.pickle"):
+        read_volume(path)
+    assert not mark.exists()

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     import zarr
 
 MARKS = ("zarr.json", ".zarray", ".zgroup")
+# Of numcodecs, those of numbers. It has others for objects, of which 'pickle' runs what it decodes.
+CODECS = (
+    "adler32", "astype", "bitround", "blosc", "bz2", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32",
+    "gzip", "jenkins_lookup3", "lz4", "lzma", "packbits", "quantize", "shuffle", "zlib", "zstd",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,7 @@ def open_zarr(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sour
         # Of two descriptions in one folder, one is out of date, and zarr takes the newer version's.
         root = zarr.open(store, mode="r")
         array, axes = _chosen(path, root, dataset)
+        _check_codecs(path, array)
         _check_chunks(path, array, sizes)
         order = _order(path, array, axes)
         shape = tuple(array.shape[i] for i in order)
@@ -155,6 +161,15 @@ def _order(path: Path, array: zarr.Array[Any], axes: list[Axis]) -> list[int]:
 def _voxel_size(path: Path, axes: list[Axis]) -> float | None:
     steps = {each.name: each.step for each in axes}
     return cubic(path, steps.get("x"), steps.get("y"), steps.get("z"))
+
+
+def _check_codecs(path: Path, array: zarr.Array[Any]) -> None:
+    """Version 2 names codecs of numcodecs; version 3 has its own, none of which runs anything."""
+    if array.metadata.zarr_format != 2:
+        return
+    named = [each.codec_id for each in (*(array.metadata.filters or ()), array.metadata.compressor) if each is not None]
+    if unknown := sorted(set(named).difference(CODECS)):
+        raise VolumeError(f"{path}: its codecs {unknown} are not for numbers; known are {list(CODECS)}")
 
 
 def _check_chunks(path: Path, array: zarr.Array[Any], sizes: Mapping[str, int]) -> None:
