@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,16 @@ class Header:
     dtype: np.dtype
     spacing: tuple[float, ...]
     metadata: dict[str, str]
+
+
+def header_lines(path: Path, n_bytes_max: int) -> Iterator[tuple[str, int]]:
+    """The first lines of a file, at most so many bytes of them, each with the bytes up to its end."""
+    with path.open("rb") as file:
+        text = file.read(n_bytes_max)
+    n_bytes = 0
+    for line in text.splitlines(keepends=True):
+        n_bytes += len(line)
+        yield line.decode("latin-1"), n_bytes
 
 
 def read_header(path: Path, image_io: str) -> Header:

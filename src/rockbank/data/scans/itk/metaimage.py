@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 
 from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.declared import AGAIN, IN_MEMORY_MAX, check_declared, in_three
-from rockbank.data.scans.itk.image import Header, decode, read_header, voxel_size
+from rockbank.data.scans.itk.image import Header, decode, header_lines, read_header, voxel_size
 from rockbank.data.scans.source import ReadSlices, Source, decoded_whole
 
 HEADER_BYTES_MAX = 2**16
@@ -80,13 +80,9 @@ def _is_binary(fields: dict[str, str]) -> bool:
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
     """The header by keys in lower case, and how many bytes it has."""
-    with path.open("rb") as file:
-        text = file.read(HEADER_BYTES_MAX)
     fields: dict[str, str] = {}
-    n_bytes = 0
-    for line in text.splitlines(keepends=True):
-        n_bytes += len(line)
-        key, _, value = line.decode("latin-1").partition("=")
+    for line, n_bytes in header_lines(path, HEADER_BYTES_MAX):
+        key, _, value = line.partition("=")
         if key.strip().lower() in fields:
             raise VolumeError(f"{path}: its header has '{key.strip()}' twice; keep one")
         fields[key.strip().lower()] = value.strip()

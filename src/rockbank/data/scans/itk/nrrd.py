@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.declared import AGAIN, IN_MEMORY_MAX, check_declared, in_three
-from rockbank.data.scans.itk.image import Header, decode, read_header, voxel_size
+from rockbank.data.scans.itk.image import Header, decode, header_lines, read_header, voxel_size
 from rockbank.data.scans.source import Source, decoded_whole
 
 HEADER_BYTES_MAX = 2**20
@@ -41,15 +41,13 @@ def open_nrrd(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sour
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
     """The header's fields by keys in lower case, and how many bytes it has."""
-    with path.open("rb") as file:
-        text = file.read(HEADER_BYTES_MAX)
     fields: dict[str, str] = {}
     n_bytes = 0
-    for line in text.splitlines(keepends=True):
-        n_bytes += len(line)
-        if not line.strip():
+    for line, end in header_lines(path, HEADER_BYTES_MAX):
+        n_bytes = end
+        if not line.strip(" \t\n\r\x0b\f"):
             break
-        key, colon, value = line.decode("latin-1").partition(": ")
+        key, colon, value = line.partition(": ")
         if colon and not key.startswith("#"):
             fields[key.strip().lower()] = value.strip()
     return fields, n_bytes

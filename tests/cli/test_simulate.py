@@ -1,0 +1,154 @@
+"""`rockbank simulate`: what is printed and written, and how it ends."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rockbank.cli.main import main
+from rockbank.flow.results.netcdf import read_results
+from tests.cli.commands import said
+
+CASE = """
+title: A few cells
+grid: {shape: [6, 5], spacing: [10 m, 10 m, 5 m]}
+rock: {permeability: 100 mD, porosity: 0.2}
+fluid:
+  water: {viscosity: 0.5 cP, density: 1000}
+  oil: {viscosity: 2 cP, density: 800}
+  curves: {water: {residual: 0.2, span: 0.6}, oil: {residual: 0.2, span: 0.6}}
+wells:
+  INJ: {kind: injector, cells: {i: 0, j: 0}}
+  PROD: {kind: producer, cells: {i: 5, j: 4}}
+schedule:
+  unit: day
+  steps: [1, 5 x 3]
+  controls: {INJ: {rate: 20 m3/day}, PROD: {bhp: 150 bar}}
+initial: {pressure: 200 bar}
+"""
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A case file alone in a folder of its own, from which the command is run."""
+    monkeypatch.chdir(tmp_path)
+    Path("few.yaml").write_text(CASE)
+    return Path("few.yaml")
+
+
+def test_a_case_is_simulated_and_what_was_asked_for_is_written(case: Path) -> None:
+    printed = said("simulate", case, "--picture", "few.png", "--deck", "few.DATA", "--summary", "--verbose")
+    for shown in ("A few cells", "6 x 5 = 30", "INJ (injector, 1)", "4, 16 days", "oil recovered", "iterations"):
+        assert shown in printed
+    names = ["few.nc", "few.png", "few.DATA", "FEW.SMSPEC", "FEW.UNSMRY"]
+    assert [line.removeprefix("wrote ") for line in printed.splitlines() if line.startswith("wrote ")] == names
+    assert sorted(path.name for path in Path().iterdir()) == sorted([*names, "few.yaml"])
+
+
+def test_the_deck_of_a_case_is_a_case(case: Path) -> None:
+    said("simulate", case, "--deck", "few.DATA", "-o", "case.nc")
+    said("simulate", "few.DATA", "--method", "newton")
+    curves = [read_results(Path(name)).oil_rate.values for name in ("case.nc", "few.nc")]
+    # Newton's 1e-3 of a cell's pore volume, against the sequential 1e-6.
+    np.testing.assert_allclose(curves[1], curves[0], atol=0.01 * np.abs(curves[0]).max())
+
+
+def test_a_dry_run_checks_the_case_and_writes_nothing(case: Path) -> None:
+    assert "6 x 5 = 30" in said("simulate", case, "--dry-run")
+    assert [path.name for path in Path().iterdir()] == ["few.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("change", "arguments", "says"),
+    [
+        (("span: 0.6", "spam: 0.6"), (), "few.yaml: unknown key 'spam' in section 'fluid.curves.water'"),
+        (("100 mD", "100 bar"), (), "few.yaml: rock.permeability: unknown unit 'bar' of a permeability"),
+        (("{i: 5, j: 4}", "{i: 6, j: 4}"), (), "few.yaml: wells: well 'PROD': cell (6, 4) is outside the grid"),
+        (
+            ("", ""),
+            ("--method", "fastest"),
+            "options: got method 'fastest'; known are ['auto', 'sequential', 'newton']",
+        ),
+        (("", ""), ("--tolerance", "-1"), "options: got tolerance -1.0; it must be positive"),
+        (("", ""), ("-o", "few.csv"), "--output: got 'few.csv'; use a name that ends in .nc"),
+    ],
+)
+def test_a_case_that_cannot_be_run_is_one_line_of_error(
+    case: Path,
+    fails: Callable[..., str],
+    change: tuple[str, str],
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    case.write_text(CASE.replace(*change, 1))
+    assert says in fails("simulate", case, *arguments)
+    assert [path.name for path in Path().iterdir()] == ["few.yaml"]
+
+
+@pytest.mark.parametrize("dry_run", [("--dry-run",), ()])
+@pytest.mark.parametrize(
+    ("changes", "arguments", "says"),
+    [
+        ([("PROD:", "PRODUCER-EAST:")], ("--summary",), "wells ['PRODUCER-EAST']: Eclipse takes names of up to 8"),
+        ([("PROD:", "'P/2':"), ("INJ:", "I N:")], ("--deck", "f.DATA"), "wells ['I N', 'P/2']: Eclipse takes names"),
+        ([("200 bar}", "200 bar, saturation: 20}")], (), "few.yaml: initial saturation: got 20 in cell (0, 0) and 29"),
+        ([("200 bar}", "-1 bar}")], (), "few.yaml: initial: pressure: got -100000 in cell (0, 0) and 29 more; it must"),
+        ([("{bhp: 150 bar}", "{oil: 20 m3/day}")], (), "few.yaml: schedule: in report step 1 no well under 'bhp'"),
+        ([("20 m3/day}, PROD: {bhp: 150 bar}", "20 m3/day}")], (), "few.yaml: schedule: controls wells ['INJ']"),
+        (
+            [("{i: 0, j: 0}}", "{i: 0, j: 0}, radius: 99}")],
+            (),
+            "few.yaml: well 'INJ': radius 99.0 m and skin 0.0 leave",
+        ),
+        (
+            [("  curves:", "  gravity: true\n  curves:")],
+            ("--method", "sequential"),
+            "method 'sequential' does not apply",
+        ),
+        ([], ("-o", "there/few.nc"), "there/few.nc: is a folder; give the name of a file"),
+        ([], ("-o", "few.yaml/few.nc"), "few.nc: cannot be written, "),
+        ([], ("--picture", "few.yaml/sub/few.png"), "few.png: cannot be written, "),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would_refuse(
+    case: Path,
+    fails: Callable[..., str],
+    changes: list[tuple[str, str]],
+    arguments: tuple[str, ...],
+    says: str,
+    dry_run: tuple[str, ...],
+) -> None:
+    text = CASE
+    for old, new in changes:
+        text = text.replace(old, new)
+    case.write_text(text)
+    Path("there/few.nc").mkdir(parents=True)
+    assert says in fails("simulate", case, *arguments, *dry_run)
+    assert sorted(path.name for path in Path().iterdir()) == ["few.yaml", "there"]
+
+
+def test_a_deck_is_not_written_over_the_deck_that_is_run(case: Path, fails: Callable[..., str]) -> None:
+    said("simulate", case, "--deck", "few.DATA", "-o", "case.nc")
+    before = Path("few.DATA").read_text()
+    for dry_run in (("--dry-run",), ()):
+        assert "--deck: got 'few.DATA', which is the case" in fails(
+            "simulate", "few.DATA", "--deck", "few.DATA", *dry_run
+        )
+    assert Path("few.DATA").read_text() == before
+
+
+def test_ctrl_c_leaves_nothing_half_written(
+    case: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    # In the midst of writing the results, when their file is there already.
+    monkeypatch.setattr("xarray.Dataset.to_netcdf", lambda _, path, **__: (Path(path).touch(), interrupt()))
+    monkeypatch.setattr("sys.argv", ["rockbank", "simulate", str(case)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert "stopped; nothing is half written" in capfd.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["few.yaml"]
