@@ -1,6 +1,7 @@
 """The client is patient within bounds, reads what it is sent, and says in the server's words what was refused.
 
-The server here plays a part, over real sockets; tests/serving/http/test_client_at_service.py has the client at the real one.
+The server here plays a part, over real sockets; tests/serving/http/test_client_at_service.py has the client at the
+real one.
 """
 
 from __future__ import annotations

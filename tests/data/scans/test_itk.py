@@ -176,6 +176,21 @@ def test_a_header_without_its_values_is_refused(tmp_path) -> None:
             read_volume(tmp_path / name)
 
 
+@pytest.mark.parametrize("is_absolute", [False, True])
+def test_values_outside_the_headers_folder_are_refused(tmp_path, is_absolute: bool) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_metaimage(folder / "a.mhd", GREY.astype(np.uint8))
+    write_nrrd(folder / "b.nhdr", GREY.astype(np.uint8), encoding="raw")
+    for name in ("a.mhd", "b.nhdr"):
+        values, header = Path(name).with_suffix(".raw").name, folder / name
+        (folder / values).rename(tmp_path / values)
+        named = str(tmp_path / values) if is_absolute else f"../{values}"
+        header.write_text(header.read_text().replace(values, named))
+        with pytest.raises(VolumeError, match="outside the folder; copy that beside it"):
+            read_volume(header)
+
+
 @pytest.mark.parametrize("name", ["a.mha", "a.mhd"])
 @pytest.mark.parametrize("is_compressed", [False, True])
 def test_a_damaged_metaimage_is_refused(tmp_path, name: str, is_compressed: bool) -> None:

@@ -80,6 +80,20 @@ def cubic(path: Path, x: float | None, y: float | None, z: float | None, unit: s
     return sizes["x"]
 
 
+def file_beside(path: Path, name: str) -> Path:
+    """The file that `path` names as the one with its data, in its own folder.
+
+    Raises:
+        VolumeError: where it is absent or elsewhere: no file from outside has others of this machine read.
+    """
+    beside = path.parent / name
+    if not beside.resolve().is_relative_to(path.parent.resolve()):
+        raise VolumeError(f"{path}: its data lies in other files, in '{name}' outside the folder; copy that beside it")
+    if not beside.is_file():
+        raise VolumeError(f"{path}: its data lies in other files, in '{name}', which is absent; copy that beside it")
+    return beside
+
+
 @contextmanager
 def decoding(path: Path, kind: str) -> Iterator[None]:
     """Every way in which a decoder fails, as one error that names the file; its own chatter is kept silent."""

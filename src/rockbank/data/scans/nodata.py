@@ -54,23 +54,23 @@ class FillSearch:
         if self.dtype.kind == "u":
             return
         known = voxels if rock is None else np.where(rock, voxels, voxels.dtype.type(0))
-        is_odd = np.zeros(voxels.shape, bool)
+        is_suspicious = np.zeros(voxels.shape, bool)
         if self.dtype.kind == "f":
             most = EXTREME_HALF if self.dtype.itemsize == 2 else EXTREME
-            is_odd = ~(np.abs(known) < most)
-            for value in np.unique(known[is_odd]):
+            is_suspicious = ~(np.abs(known) < most)
+            for value in np.unique(known[is_suspicious]):
                 self._note(float(value), np.isnan(known) if np.isnan(value) else known == value, start)
         # Values above the highest candidate are no concern of the rest.
-        if not np.any(is_odd) and known.min() > max(FILLS):
+        if not np.any(is_suspicious) and known.min() > max(FILLS):
             self._lowest = min(self._lowest, float(known.min()))
             return
         for value in FILLS:
             if _fits(value, self.dtype):
                 is_value = known == self.dtype.type(value)
                 self._note(value, is_value, start)
-                is_odd |= is_value
-        if not is_odd.all():
-            self._lowest = min(self._lowest, float(known[~is_odd].min()))
+                is_suspicious |= is_value
+        if not is_suspicious.all():
+            self._lowest = min(self._lowest, float(known[~is_suspicious].min()))
 
     def refuse(self) -> None:
         """Raise VolumeError for what was found, with value, count and place of each."""

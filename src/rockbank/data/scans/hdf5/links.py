@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 
 from rockbank.data.manifest import VolumeError
+from rockbank.data.scans.declared import file_beside
 
 # Of links behind one name; those of detector files are two or three.
 HOPS_MAX = 16
@@ -35,7 +36,8 @@ def follow(file: h5py.File, name: str, opened: ExitStack) -> Any:
         if n_hops > HOPS_MAX:
             raise VolumeError(f"{at} is behind more than {HOPS_MAX} links, perhaps in a circle; correct them")
         if isinstance(link, h5py.ExternalLink):
-            here = _open_beside(Path(here.file.filename), at, link.filename, opened)["/"]
+            target = file_beside(Path(here.file.filename), link.filename)
+            here = opened.enter_context(h5py.File(target, "r"))["/"]
         elif link.path.startswith("/"):
             here = here.file["/"]
         parts = [*_split(link.path), *parts]
@@ -68,12 +70,3 @@ def data_sets(file: h5py.File, opened: ExitStack) -> dict[str, h5py.Dataset]:
 
 def _split(name: str) -> list[str]:
     return [part for part in name.split("/") if part not in ("", ".")]
-
-
-def _open_beside(path: Path, at: str, name: str, opened: ExitStack) -> h5py.File:
-    target = path.parent / name
-    if not target.resolve().is_relative_to(path.parent.resolve()):
-        raise VolumeError(f"{at} lies in other files, in '{name}' outside the folder; copy it into one")
-    if not target.is_file():
-        raise VolumeError(f"{at} lies in other files, in '{name}', which is absent; copy it beside {path.name}")
-    return opened.enter_context(h5py.File(target, "r"))

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.declared import AGAIN, IN_MEMORY_MAX, check_declared, in_three
+from rockbank.data.scans.declared import AGAIN, IN_MEMORY_MAX, check_declared, file_beside, in_three
 from rockbank.data.scans.itk.image import Header, decode, header_lines, read_header, voxel_size
 from rockbank.data.scans.source import ReadSlices, Source, decoded_whole
 
@@ -24,12 +24,9 @@ TRUE = ("true", "1")
 def open_metaimage(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Source]:
     """An mhd or mha file; what is neither compressed nor text is read by blocks."""
     fields, n_header = _fields(path)
+    name = fields["elementdatafile"]
+    values = path if name == "LOCAL" else file_beside(path, name)
     header = read_header(path, "MetaImageIO")
-    values = path if fields["elementdatafile"] == "LOCAL" else path.parent / fields["elementdatafile"]
-    if not values.is_file():
-        raise VolumeError(
-            f"{path}: no file '{fields['elementdatafile']}' beside it; copy it there, and have all slices in one file"
-        )
     is_plain = fields.get("compresseddata", "false").lower() not in TRUE and _is_binary(fields)
     check_declared(values, header.shape, header.dtype, voxels_max if is_plain else min(voxels_max, IN_MEMORY_MAX))
     if fields.get("elementtointensityfunctionslope", "1") != "1" or "elementtointensityfunctionoffset" in fields:

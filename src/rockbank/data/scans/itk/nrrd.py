@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.declared import AGAIN, IN_MEMORY_MAX, check_declared, in_three
+from rockbank.data.scans.declared import AGAIN, IN_MEMORY_MAX, check_declared, file_beside, in_three
 from rockbank.data.scans.itk.image import Header, decode, header_lines, read_header, voxel_size
 from rockbank.data.scans.source import Source, decoded_whole
 
@@ -22,9 +22,7 @@ def open_nrrd(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sour
     """An nrrd or nhdr file, decoded whole, as ITK reads no part of one."""
     fields, n_header = _fields(path)
     name = fields.get("data file", fields.get("datafile"))
-    values = path if name is None else path.parent / name
-    if not values.is_file():
-        raise VolumeError(f"{path}: no file '{name}' beside it; copy it there, and have all slices in one file")
+    values = path if name is None else file_beside(path, name)
     header = read_header(path, "NrrdImageIO")
     check_declared(values, header.shape, header.dtype, min(voxels_max, IN_MEMORY_MAX))
     _check_length(values, fields, n_header if name is None else 0, header)
