@@ -6,6 +6,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from serving.base.budget import Budget
 from serving.base.errors import NotReady
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
@@ -24,6 +25,7 @@ class Service:
     Attributes:
         settings: as given.
         metrics: of this service alone.
+        budget: memory of the requests that are being answered.
         models: what is loaded.
         keys: who may ask.
         follower: of the registry.
@@ -37,6 +39,7 @@ class Service:
         """Read the keys, and load nothing yet."""
         self.settings = settings
         self.metrics = Metrics()
+        self.budget = Budget(settings.memory_bytes, self.metrics.held_bytes)
         self.keys = Keys(settings.keys_file, settings.rate_per_minute)
         self.models = Models(
             settings.models,
