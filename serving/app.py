@@ -19,6 +19,7 @@ from serving.base.errors import BadRequest, NotAllowed, NotFound, ServingError
 from serving.base.logs import start_logs
 from serving.base.settings import Settings, SettingsError, load_settings
 from serving.dashboard.gather import Dashboard
+from serving.http.guard import Guard
 from serving.http.middleware import Outermost, error_body
 from serving.http.routes import generate, health, infer, operate, page, tiles
 from serving.http.traces import start_traces
@@ -81,6 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in routers:
         app.include_router(router)
     stop_traces = start_traces(app, settings.traces_endpoint) if settings.traces_endpoint else None
+    app.add_middleware(Guard, service=service)
     app.add_middleware(Outermost, metrics=service.metrics)
     app.add_exception_handler(ServingError, _answer_ours)
     app.add_exception_handler(HTTPException, _answer_theirs)

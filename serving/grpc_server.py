@@ -279,10 +279,7 @@ def _input(request: Any, raw: Sequence[memoryview]) -> tuple[Tensor, memoryview]
         raise BadRequest(f"'{INPUT}' has the shape {list(given.shape)[: _N_DIMS + 1]}; send [n, ..], n at least 1")
     if len(raw) > 1 or (raw and given.HasField("contents")):
         raise BadRequest(f"'{INPUT}' has its values more than once ({len(raw)} raw contents); send them once")
-    if raw:
-        values = raw[0]
-    else:
-        values = memoryview(np.asarray(given.contents.fp32_contents, dtype="<f4").tobytes())
+    values = raw[0] if raw else memoryview(np.asarray(given.contents.fp32_contents, dtype="<f4").tobytes())
     about = {"binary_data_size": len(values)}
     return Tensor(name=INPUT, shape=list(given.shape), datatype=given.datatype, parameters=about), values
 

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     max_memory_bytes: int | None = Field(
         None,
         ge=1024,
-        description="of the bodies and answers of all requests together, more get 503; unset, 8 times what one may have",
+        description="of all requests' bodies and answers together, more get 503; unset, 8 times what one may have",
     )
     max_connections: int = Field(
         1000, ge=1, description="for HTTP, at once; the limit of open files lowers it; more get 503"

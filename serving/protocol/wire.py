@@ -1,7 +1,7 @@
 """protobuf's wire format, as far as needed to bound a message before it is unpacked.
 
-An unpacked message may take fifty times its bytes: each of a million empty tensors is two bytes on the wire and an object
-in memory. Values are the exception, so they alone may be many.
+An unpacked message may take fifty times its bytes: each of a million empty tensors is two bytes on the wire and an
+object in memory. Values are the exception, so they alone may be many.
 """
 
 from __future__ import annotations

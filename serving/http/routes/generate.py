@@ -19,10 +19,11 @@ from serving.dataplane.sampling import Sampling, endless
 from serving.http.bodies import check_media_type, read_body
 from serving.http.conditioned import conditioned
 from serving.http.disconnect import cancel_on_disconnect
+from serving.http.guard import share_of
 from serving.http.responses import Streamed, about, about_headers
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
 from serving.inference.models import Served
-from serving.protocol.schemas import MAX_JSON_BYTES, GenerateRequest, parse
+from serving.protocol.schemas import MAX_GENERATE_BYTES, GenerateRequest, parse
 from serving.service import Service
 
 router = APIRouter(tags=["samples"], dependencies=[ADMITTED])
@@ -80,7 +81,7 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     service = service_of(request)
     service.models.find(name, version)
     check_media_type(request, "application/json")
-    body = parse(GenerateRequest, await read_body(request, service.settings, MAX_JSON_BYTES))
+    body = parse(GenerateRequest, await read_body(request, service.settings, MAX_GENERATE_BYTES))
     served, route = service.models.route(name, version, request.state.request_id)
     seed = secrets.randbits(_SEED_BITS) if body.seed is None else body.seed
     origin, encoder, blocks = await _prepare(request, service, body, served, route, seed)
@@ -112,6 +113,10 @@ async def _prepare(
         blocks = service.sampling.bands(served, route, window, seed=seed, n=body.n, truncation=body.truncation)
     else:
         _check_size(service, served, body)
+        # A stream has one block computed, one sent and one ahead.
+        is_whole = body.format in WHOLE or body.condition is not None
+        n_held = body.n if is_whole else min(body.n, 3 * served.generator.buckets[-1])
+        share_of(request.scope).add(4 * served.n_values * n_held)
         options: dict[str, Any] = {
             "seed": seed,
             "n": body.n,
