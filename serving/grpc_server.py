@@ -19,6 +19,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from rockbank.generator.card import INPUT, OUTPUT
 from serving.base.budget import Share
+from serving.base.clients import CLIENT, Client
 from serving.base.errors import BadRequest, NotFound, NotReady, ServingError, SlowRequest, TooLarge
 from serving.base.logs import REQUEST_ID, log
 from serving.base.settings import SettingsError
@@ -26,7 +27,7 @@ from serving.http.middleware import MAX_HEADER_BYTES, request_id_of
 from serving.http.responses import about, about_headers
 from serving.http.routes.health import metadata_of, server_metadata
 from serving.inference.models import Served
-from serving.protocol.binary import read_latents
+from serving.protocol.binary import read_latents, refuse_unknown
 from serving.protocol.schemas import Tensor, TensorMetadata
 from serving.protocol.wire import MAX_ABOUT_BYTES, split_values
 from serving.service import Service
@@ -130,14 +131,14 @@ class GrpcServer:
             given = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
             request_id = request_id_of(given.get("x-request-id"))
             token = REQUEST_ID.set(request_id)
-            status, key = 500, None
+            status, client = 500, None
             metrics.in_flight.inc()
             try:
                 await context.send_initial_metadata((("x-request-id", request_id),))
                 if name in _OPEN:
                     response = await answer(kind(), context)
                 else:
-                    key = self._admit(given, context.peer())
+                    client = self._admit(given, context.peer())
                     with Share(self._service.budget) as share:
                         message = await self._read(messages, share)
                         response = await answer(message if kind is None else _parsed(kind, message), context)
@@ -164,9 +165,16 @@ class GrpcServer:
             finally:
                 seconds = time.perf_counter() - start
                 metrics.in_flight.dec()
+                if client is not None:
+                    self._service.keys.end(client)
                 metrics.requests_total.labels(route, "GRPC", str(status)).inc()
                 metrics.request_seconds.labels(route).observe(seconds)
-                fields = {"route": route, "status": status, "milliseconds": round(seconds * 1e3, 3), "key": key}
+                fields = {
+                    "route": route,
+                    "status": status,
+                    "milliseconds": round(seconds * 1e3, 3),
+                    "key": client.name if client is not None else None,
+                }
                 log.info("GRPC %s %d", name, status, extra={**fields, "client": _address(context.peer())})
                 REQUEST_ID.reset(token)
 
@@ -188,13 +196,15 @@ class GrpcServer:
         share.add(len(message) - share.held)
         return message
 
-    def _admit(self, metadata: dict[str, str], peer: str) -> str:
-        """The name of the key that a call has, whose rate it is counted against."""
+    def _admit(self, metadata: dict[str, str], peer: str) -> Client:
+        """Whose call it is, counted against its rate."""
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         keys = self._service.keys
         key = keys.check(token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key"))
-        keys.count(key, _address(peer))
-        return key.name
+        client = keys.client(key, _address(peer))
+        keys.begin(client)
+        CLIENT.set(client)
+        return client
 
     async def _live(self, request: Any, context: Any) -> Any:
         return pb.ServerLiveResponse(live=True)
@@ -237,6 +247,7 @@ class GrpcServer:
             tensor, values = _input(request, raw_values)
             latents = read_latents(tensor, values, served.card, n_max)
             _check_outputs(request)
+            self._service.count_samples(len(latents))
             # Of images, and of the bytes that are made of them.
             share.add(2 * 4 * served.n_values * len(latents))
             seconds = min(settings.deadline_seconds, _timeout(request), context.time_remaining() or float("inf"))
@@ -273,8 +284,8 @@ def _input(request: Any, raw: Sequence[memoryview]) -> tuple[Tensor, memoryview]
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
         raise BadRequest(f"inputs: got {[each.name[:40] for each in request.inputs[:5]]}; send one tensor, '{INPUT}'")
     (given,) = request.inputs
-    if "shared_memory_region" in given.parameters:
-        raise BadRequest(f"'{INPUT}' is in shared memory, which is not read here; send its values")
+    refuse_unknown(_given(request.parameters), "parameters", ("timeout",))
+    refuse_unknown(_given(given.parameters), f"parameters of '{INPUT}'", ())
     if len(given.shape) > _N_DIMS or any(size < 0 for size in given.shape):
         raise BadRequest(f"'{INPUT}' has the shape {list(given.shape)[: _N_DIMS + 1]}; send [n, ..], n at least 1")
     if len(raw) > 1 or (raw and given.HasField("contents")):
@@ -290,8 +301,13 @@ def _check_outputs(request: Any) -> None:
     if len(request.outputs) != 1 or request.outputs[0].name != OUTPUT:
         names = [each.name[:40] for each in request.outputs[:5]]
         raise BadRequest(f"outputs: got {names}; ask for one tensor, '{OUTPUT}', or leave the outputs out")
-    if unknown := sorted({"classification", "shared_memory_region"} & set(request.outputs[0].parameters)):
-        raise BadRequest(f"outputs: {unknown} of '{OUTPUT}' is not done here; leave it out")
+    refuse_unknown(_given(request.outputs[0].parameters), f"parameters of '{OUTPUT}'", ())
+
+
+def _given(parameters: Any) -> dict[str, Any]:
+    """Parameters with their values; one that has none is there all the same."""
+    kinds = {name: value.WhichOneof("parameter_choice") for name, value in parameters.items()}
+    return {name: getattr(parameters[name], kind) if kind else True for name, kind in kinds.items()}
 
 
 def _timeout(request: Any) -> float:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from rockbank.core.heap import trim_heap
 from serving.base.budget import Budget, Share
+from serving.base.clients import CLIENT
 from serving.base.errors import NotReady
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
@@ -55,7 +56,9 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.budget = Budget(settings.memory_bytes, self.metrics.held_bytes)
-        self.keys = Keys(settings.keys_file, settings.rate_per_minute)
+        self.keys = Keys(
+            settings.keys_file, settings.rate_per_minute, settings.samples_per_minute, settings.max_concurrent
+        )
         self.models = Models(
             settings.models,
             self.metrics,
@@ -128,6 +131,14 @@ class Service:
         if missing := self.models.missing():
             problems = "; ".join(f"{name}: {self.models.slots[name].problem}" for name in missing)
             raise NotReady(f"{missing} not loaded: {problems}; promote a version, or take them out of ROCKBANK_MODELS")
+
+    def count_samples(self, n: float) -> None:
+        """Count what the request that is being answered is about to sample.
+
+        Raises:
+            RateLimited: where its client's samples of this minute are used up.
+        """
+        self.keys.count_samples(CLIENT.get(), n)
 
     async def parsed(self, parse: Callable[[], T], n_bytes: int) -> T:
         """What `parse` makes of a request of `n_bytes`; a long one in the thread for it, in its turn."""

@@ -27,6 +27,7 @@ class Guard:
         settings = service.settings
         self._app = app
         self._budget = service.budget
+        self._keys = service.keys
         self._origins = settings.trusted_origins
         named = {"localhost", settings.host.lower(), socket.gethostname().lower()}
         self._hosts = named | {host.lower() for host in settings.trusted_hosts}
@@ -44,7 +45,12 @@ class Guard:
             scope["state"]["share"] = share
             host = self._check_host(scope)
             self._check_page(scope, host)
-            await self._app(scope, receive, send)
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                # As the endpoint has found it out.
+                if (client := scope["state"].get("client")) is not None:
+                    self._keys.end(client)
 
     def _check_host(self, scope: Scope) -> str:
         hosts = _values(scope, b"host")

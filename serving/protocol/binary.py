@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -19,6 +20,7 @@ from serving.base.errors import BadRequest, TooLarge
 from serving.protocol.schemas import MAX_JSON_BYTES, InferRequest, Tensor, parse
 
 HEADER = "Inference-Header-Content-Length"
+_PARAMETERS = ("binary_data_output", "timeout")
 _FP32 = np.dtype("<f4")
 
 
@@ -55,6 +57,8 @@ def read_inference(body: bytes | bytearray, header: str | None, card: ModelCard,
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
         names = [tensor.name[:40] for tensor in request.inputs[:5]]
         raise BadRequest(f"inputs: got {names}; send one tensor, '{INPUT}'")
+    refuse_unknown(request.parameters, "parameters", _PARAMETERS)
+    refuse_unknown(request.inputs[0].parameters, f"parameters of '{INPUT}'", ("binary_data_size",))
     latents = read_latents(request.inputs[0], rest, card, n_max)
     is_binary = request.parameters.get("binary_data_output") is True
     if request.outputs:
@@ -62,10 +66,21 @@ def read_inference(body: bytes | bytearray, header: str | None, card: ModelCard,
             names = [output.name[:40] for output in request.outputs[:5]]
             raise BadRequest(f"outputs: got {names}; ask for one tensor, '{OUTPUT}', or leave the outputs out")
         parameters = request.outputs[0].parameters
-        if parameters.get("classification"):
-            raise BadRequest("outputs: classification is for classifiers; leave it out")
+        refuse_unknown(parameters, f"parameters of '{OUTPUT}'", ("binary_data",))
         is_binary = parameters.get("binary_data", is_binary) is True
     return Inference(id=request.id, latents=latents, is_binary=is_binary, timeout=_timeout(request))
+
+
+def refuse_unknown(parameters: Mapping[str, Any], where: str, known: Sequence[str]) -> None:
+    """Refuse what nobody would heed: a client that asks for shared memory, a sequence or a priority counts on it.
+
+    What is 0, false or empty asks for nothing.
+
+    Raises:
+        BadRequest: naming what is not done.
+    """
+    if unknown := sorted(name[:40] for name, value in parameters.items() if name not in known and value):
+        raise BadRequest(f"{where}: {unknown[:5]} is not done here; leave it out, known are {list(known)}")
 
 
 def write_inference(

@@ -108,11 +108,13 @@ async def _prepare(
     if (window := body.requested_window) is not None:
         endless(served, seed)
         _check_window(service, body, window)
+        service.count_samples(max(1.0, body.n * window.width * window.height / served.n_values))
         shape = (body.n, 1, window.height, window.width)
         encoder = WINDOW_ENCODERS[body.format](shape, served.card.voxel_size, origin)
         blocks = service.sampling.bands(served, route, window, seed=seed, n=body.n, truncation=body.truncation)
     else:
         _check_size(service, served, body)
+        service.count_samples(body.n)
         # A stream has one block computed, one sent and one ahead.
         is_whole = body.format in WHOLE or body.condition is not None
         n_held = body.n if is_whole else min(body.n, 3 * served.generator.buckets[-1])

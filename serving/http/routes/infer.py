@@ -68,6 +68,7 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     with served.used():
         read = partial(read_inference, body, request.headers.get(HEADER), served.card, n_max)
         inference = await service.parsed(read, len(body))
+        service.count_samples(len(inference.latents))
         # Of images, and of the text that is made of them.
         share.add((1 if inference.is_binary else _TEXT) * 4 * served.n_values * len(inference.latents))
         seconds = min(service.settings.deadline_seconds, inference.timeout or service.settings.deadline_seconds)

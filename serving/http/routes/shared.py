@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
+from serving.base.clients import CLIENT
 from serving.base.errors import Forbidden
 from serving.keys import Key
 from serving.protocol.schemas import Error
@@ -52,12 +53,16 @@ async def admit(request: Request) -> Key:
     """Whose request this is, counted against its rate.
 
     Raises:
-        BadKey, RateLimited: before anything of the body is read.
+        BadKey, RateLimited, TooManyAtOnce: before anything of the body is read.
     """
     service = service_of(request)
     key = service.keys.check(_given(request))
     request.state.key_name = key.name
-    service.keys.count(key, request.client.host if request.client else "")
+    client = service.keys.client(key, request.client.host if request.client else "")
+    service.keys.begin(client)
+    # The guard ends it when it is answered.
+    request.state.client = client
+    CLIENT.set(client)
     return key
 
 
