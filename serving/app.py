@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 # Of what FastAPI would answer with 422: the name of its schema.
 _FRAMEWORKS = "HTTPValidationError"
+# Either of them; a service without a file of keys takes requests without.
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 _ABOUT = "Samples of registered rock generators; every response names model, version and seed."
 
 
@@ -139,9 +144,12 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
         )
         schemas["$defs"]["GenerateRequest"]["properties"]["n"]["maximum"] = settings.max_n
         document["components"]["schemas"] |= schemas["$defs"]
+        document["components"]["securitySchemes"] = _SCHEMES
         # That is a 400 here, like every other bad request.
         for operations in document["paths"].values():
             for operation in operations.values():
+                if "401" in operation["responses"]:
+                    operation["security"] = [{name: []} for name in _SCHEMES]
                 if _FRAMEWORKS in str(operation["responses"].get("422", "")):
                     del operation["responses"]["422"]
         app.openapi_schema = document
