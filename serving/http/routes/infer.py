@@ -15,7 +15,7 @@ from serving.http.guard import share_of
 from serving.http.responses import Whole, about, about_headers
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
 from serving.protocol.binary import HEADER, read_inference, write_inference
-from serving.protocol.schemas import InferResponse
+from serving.protocol.schemas import MAX_JSON_BYTES, InferResponse
 
 router = APIRouter(tags=["inference"], dependencies=[ADMITTED])
 _BODY: dict[str, Any] = {
@@ -61,7 +61,8 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     service.models.find(name, version)
     # tritonclient names no type at all.
     check_media_type(request, "application/json", "application/octet-stream", is_needed=False)
-    body = await read_body(request, service.settings)
+    # Without the header all of it is JSON.
+    body = await read_body(request, service.settings, None if HEADER in request.headers else MAX_JSON_BYTES)
     share = share_of(request.scope)
     served, route = service.models.route(name, version, request.state.request_id)
     n_max = max(1, min(service.settings.max_n, service.settings.max_buffered_bytes // (4 * served.n_values)))
