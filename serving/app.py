@@ -19,6 +19,7 @@ from serving.base.errors import BadRequest, NotAllowed, NotFound, ServingError
 from serving.base.logs import start_logs
 from serving.base.settings import Settings, SettingsError, load_settings
 from serving.dashboard.gather import Dashboard
+from serving.http.guard import Guard
 from serving.http.middleware import Outermost, error_body
 from serving.http.routes import generate, health, infer, operate, page, tiles
 from serving.http.traces import start_traces
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 
 # Of what FastAPI would answer with 422: the name of its schema.
 _FRAMEWORKS = "HTTPValidationError"
+# Either of them; a service without a file of keys takes requests without.
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 _ABOUT = "Samples of registered rock generators; every response names model, version and seed."
 
 
@@ -81,6 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in routers:
         app.include_router(router)
     stop_traces = start_traces(app, settings.traces_endpoint) if settings.traces_endpoint else None
+    app.add_middleware(Guard, service=service)
     app.add_middleware(Outermost, metrics=service.metrics)
     app.add_exception_handler(ServingError, _answer_ours)
     app.add_exception_handler(HTTPException, _answer_theirs)
@@ -137,9 +144,12 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
         )
         schemas["$defs"]["GenerateRequest"]["properties"]["n"]["maximum"] = settings.max_n
         document["components"]["schemas"] |= schemas["$defs"]
+        document["components"]["securitySchemes"] = _SCHEMES
         # That is a 400 here, like every other bad request.
         for operations in document["paths"].values():
             for operation in operations.values():
+                if "401" in operation["responses"]:
+                    operation["security"] = [{name: []} for name in _SCHEMES]
                 if _FRAMEWORKS in str(operation["responses"].get("422", "")):
                     del operation["responses"]["422"]
         app.openapi_schema = document

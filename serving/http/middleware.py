@@ -15,6 +15,8 @@ from serving.base.logs import REQUEST_ID, log
 from serving.base.monitoring import Metrics
 
 MAX_HEADER_BYTES = 32 * 1024
+# Characters of a path in the log.
+_N_LOGGED = 200
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Probes and scrapes come every few seconds and say nothing.
@@ -94,7 +96,7 @@ class Outermost:
         if log.isEnabledFor(level):
             client = scope.get("client")
             log.log(
-                level, "%s %s %d", method, scope["path"], status,
+                level, "%s %s %d", method, scope["path"][:_N_LOGGED], status,
                 extra={
                     "route": route, "status": status, "milliseconds": round(seconds * 1e3, 3),
                     "client": client[0] if client else None, "key": scope["state"].get("key_name"),

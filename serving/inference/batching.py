@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from bisect import insort
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float32
 
+from serving.base.clients import CLIENT, Client
 from serving.base.errors import DeadlineExceeded, NotReady, QueueFull
 from serving.base.monitoring import Metrics
 from serving.inference.session import Computes
+from serving.inference.turns import Turns
 
 
 @dataclass(eq=False)
@@ -25,6 +27,8 @@ class _Item:
     future: asyncio.Future[Float32[np.ndarray, "n c h w"]]
     arrived: float
     deadline: float
+    client: Client
+    finish: float
     taken: int = 0
     parts: list[Float32[np.ndarray, "b c h w"]] = field(default_factory=list)
 
@@ -42,7 +46,7 @@ class _Item:
 
 
 class Batcher:
-    """A bounded queue before one generator.
+    """A bounded queue before one generator, whose clients have their turns.
 
     A full batch goes at once, also while another is computed. One that is not full goes when nothing is computed; if
     the batch before it held several requests, not before `max_wait` after its first one, since more are likely then,
@@ -72,7 +76,9 @@ class Batcher:
         self._max_wait = max_wait
         self._max_queue = max_queue
         self._size = generator.buckets[-1]
-        self._queue: deque[_Item] = deque()
+        # By their turns.
+        self._queue: list[_Item] = []
+        self._turns = Turns()
         self._n_queued = 0
         self._computing: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -106,15 +112,18 @@ class Batcher:
         if self._closed:
             raise NotReady("this version is no longer served; ask again without a version")
         n = len(latents)
+        client = CLIENT.get()
         # An empty queue takes any request: what is larger than the queue would otherwise be refused for ever.
-        if self._queue and self._n_queued + n > self._max_queue and not is_begun:
+        is_full = self._queue and self._n_queued + n > self._max_queue
+        if is_full and self._n_queued_of(client) + n > self._max_queue / self._n_clients(client) and not is_begun:
             raise QueueFull(
                 f"{self._n_queued} samples are waiting and the queue takes {self._max_queue}; ask again after the "
                 "seconds of Retry-After, or for less at once",
                 retry_after=self._n_queued * self._seconds_per_sample,
             )
-        item = _Item(latents, asyncio.get_running_loop().create_future(), time.monotonic(), deadline)
-        self._queue.append(item)
+        future = asyncio.get_running_loop().create_future()
+        item = _Item(latents, future, time.monotonic(), deadline, client, self._turns.finish(client, n))
+        insort(self._queue, item, key=_finish)
         self._count(n)
         self._dispatch()
         try:
@@ -126,6 +135,13 @@ class Batcher:
             ) from None
         finally:
             self._forget(item)
+
+    def _n_queued_of(self, client: Client) -> int:
+        return sum(item.left for item in self._queue if item.client.name == client.name)
+
+    def _n_clients(self, client: Client) -> int:
+        """Who wants a share of the queue: one who fills it leaves room for another's first requests."""
+        return len({item.client.name for item in self._queue} | {client.name})
 
     def close(self) -> None:
         """Take nothing more; what waits is refused."""
@@ -177,13 +193,14 @@ class Batcher:
         self._computing.add(task)
 
     def _take(self) -> tuple[list[tuple[_Item, int]], Float32[np.ndarray, "b *latent"]]:
-        """The next latents in their order, of as many requests as fit; a request may be cut between two batches."""
+        """The next latents in their turn, of as many requests as fit; a request may be cut between two batches."""
         batch: list[tuple[_Item, int]] = []
         pieces: list[Float32[np.ndarray, "b *latent"]] = []
         free, now = self._size, time.monotonic()
         while self._queue and free:
             item = self._queue[0]
             n = min(item.left, free)
+            self._turns.serve(item.finish)
             if item.taken == 0:
                 self._metrics.queue_seconds.observe(now - item.arrived)
             pieces.append(item.latents[item.taken : item.taken + n])
@@ -192,7 +209,7 @@ class Batcher:
             free -= n
             self._count(-n)
             if not item.left:
-                self._queue.popleft()
+                self._queue.pop(0)
         self._n_requests_last = len(batch)
         return batch, pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
@@ -223,3 +240,7 @@ class Batcher:
         start = time.perf_counter()
         images = self.generator.run(latents)
         return images, time.perf_counter() - start
+
+
+def _finish(item: _Item) -> float:
+    return item.finish

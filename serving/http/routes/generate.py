@@ -16,13 +16,15 @@ from rockbank.generator.windows import Window
 from serving.base.errors import BadRequest, TooLarge
 from serving.dataplane.encode import ENCODERS, WHOLE, WINDOW_ENCODERS, Chunk, Encoder, joined
 from serving.dataplane.sampling import Sampling, endless
+from serving.http.accept import choose_format
 from serving.http.bodies import check_media_type, read_body
 from serving.http.conditioned import conditioned
 from serving.http.disconnect import cancel_on_disconnect
+from serving.http.guard import share_of
 from serving.http.responses import Streamed, about, about_headers
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
 from serving.inference.models import Served
-from serving.protocol.schemas import MAX_JSON_BYTES, GenerateRequest, parse
+from serving.protocol.schemas import MAX_GENERATE_BYTES, GenerateRequest, parse
 from serving.service import Service
 
 router = APIRouter(tags=["samples"], dependencies=[ADMITTED])
@@ -30,6 +32,7 @@ router = APIRouter(tags=["samples"], dependencies=[ADMITTED])
 _SEED_BITS = 53
 # Of one request with a condition: their places are a header, of which proxies take 4 KiB.
 _N_CONDITIONED = 512
+_MEDIA_TYPES = {name: kind.media_type for name, kind in ENCODERS.items()}
 _HEADERS = {
     name: {"schema": {"type": "string"}, "description": description}
     for name, description in {
@@ -55,7 +58,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "headers": _HEADERS,
         "content": {kind.media_type: {} for kind in ENCODERS.values()},
     },
-    **errors(400, 401, 404, 408, 413, 415, 422, 429, 503, 504),
+    **errors(400, 401, 404, 406, 408, 413, 415, 422, 429, 503, 504),
 }
 
 
@@ -80,7 +83,10 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     service = service_of(request)
     service.models.find(name, version)
     check_media_type(request, "application/json")
-    body = parse(GenerateRequest, await read_body(request, service.settings, MAX_JSON_BYTES))
+    body = parse(GenerateRequest, await read_body(request, service.settings, MAX_GENERATE_BYTES))
+    named = body.format if "format" in body.model_fields_set else None
+    format_ = choose_format(request.headers.get("accept"), _MEDIA_TYPES, named, body.format)
+    body = body.model_copy(update={"format": format_})
     served, route = service.models.route(name, version, request.state.request_id)
     seed = secrets.randbits(_SEED_BITS) if body.seed is None else body.seed
     origin, encoder, blocks = await _prepare(request, service, body, served, route, seed)
@@ -92,6 +98,7 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
         await chunks.aclose()
         raise
     headers = {"Content-Type": encoder.media_type, **about_headers(origin)}
+    headers["Accept-Ranges"] = "none"
     headers["Content-Disposition"] = f'inline; filename="{served.name}-{served.version}-{seed}.{encoder.suffix}"'
     if encoder.size is not None:
         headers["Content-Length"] = str(encoder.size)
@@ -107,11 +114,17 @@ async def _prepare(
     if (window := body.requested_window) is not None:
         endless(served, seed)
         _check_window(service, body, window)
+        service.count_samples(max(1.0, body.n * window.width * window.height / served.n_values))
         shape = (body.n, 1, window.height, window.width)
         encoder = WINDOW_ENCODERS[body.format](shape, served.card.voxel_size, origin)
         blocks = service.sampling.bands(served, route, window, seed=seed, n=body.n, truncation=body.truncation)
     else:
         _check_size(service, served, body)
+        service.count_samples(body.n)
+        # A stream has one block computed, one sent and one ahead.
+        is_whole = body.format in WHOLE or body.condition is not None
+        n_held = body.n if is_whole else min(body.n, 3 * served.generator.buckets[-1])
+        share_of(request.scope).add(4 * served.n_values * n_held)
         options: dict[str, Any] = {
             "seed": seed,
             "n": body.n,

@@ -31,13 +31,15 @@ _METRICS: dict[int | str, dict[str, Any]] = {
 @router.get("/metrics", response_class=Response, responses=_METRICS)
 async def metrics(request: Request) -> Response:
     """What Prometheus scrapes."""
-    return Response(service_of(request).metrics.exposition(), media_type=CONTENT_TYPE)
+    return Response(await service_of(request).scrapes.text(), media_type=CONTENT_TYPE)
 
 
 @router.post("/v2/models/{name}/rollback", dependencies=[ADMIN], responses=errors(400, 401, 403, 404, 409, 429))
 async def rollback(request: Request, name: Name) -> dict[str, str]:
     """Have the previous version answer at once; the version rolled back from stays away until the alias moves."""
-    served = service_of(request).models.rollback(name)
+    service = service_of(request)
+    served = service.models.rollback(name)
+    await service.follower.note(name)
     log.warning("%s was rolled back to version %s", name, served.version, extra={"key": request.state.key_name})
     return {"model": name, "version": served.version}
 

@@ -35,6 +35,7 @@ async def tile(request: Request, name: Name, version: Version, row: Row, column:
     service = service_of(request)
     served = service.models.find(name, version)
     field = endless(served, seed)
+    service.count_samples(1)
     with served.used():
         image = await cancel_on_disconnect(request.receive, service.sampling.tile(served, CURRENT, field, row, column))
         content = await service.sampling.in_thread(lambda: png(to_bytes(image)), image.size + 1)
