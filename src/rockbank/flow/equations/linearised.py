@@ -55,11 +55,13 @@ class Step(_OfMembers):
         length: s.
         kinds: of what holds, the control or its limit: a place in wells.KINDS.
         targets: of the same, Pa or m^3/s (positive).
+        head: pressure at the perforations minus the bottom-hole pressure, Pa.
     """
 
     length: Float[Tensor, " b"]
     kinds: Int[Tensor, "b w"]
     targets: Float[Tensor, "b w"]
+    head: Float[Tensor, "b p"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

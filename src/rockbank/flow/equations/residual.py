@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rockbank.flow.equations.linearised import Jacobian, Linearised, Members, Step, Unknowns
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem
+from rockbank.flow.equations.wellbore import Wellbores, heads
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,28 +49,37 @@ class Equations:
 
         self.left, self.right = tensor(problem.grid.faces.T)
         self.cell, self.well = tensor(problem.perforation_cell), tensor(problem.perforation_well)
-        self.head = tensor(problem.perforation_head)
         self.is_injector = tensor(problem.is_injector)
         self.sign = torch.where(self.is_injector, 1.0, -1.0).double()  # of the flow into the reservoir
-        water, oil = problem.fluid.water, problem.fluid.oil
-        self.viscosity, self.density, self.c, self.reference = (
-            torch.tensor([[[of_water]], [[of_oil]]], dtype=torch.float64, device=device)
-            for of_water, of_oil in (
-                (water.viscosity, oil.viscosity),
-                (water.density, oil.density),
-                (water.compressibility, oil.compressibility),
-                (water.reference_pressure, oil.reference_pressure),
-            )
-        )
-        self.is_compressible = bool(water.compressibility or oil.compressibility)
+        self.bores = Wellbores.of(problem, device)
         depth = tensor(problem.grid.depth)
         self.g_dz = problem.fluid.gravity * (depth[self.left] - depth[self.right])
+        self._set_fluid()
+
+    def _set_fluid(self) -> None:
+        self.fluid = fluid = self.problem.fluid_of(self.parameters)
+        self.viscosity, self.density, self.c, self.reference = (
+            self._of_phases(getattr(fluid.water, name), getattr(fluid.oil, name))
+            for name in ("viscosity", "density", "compressibility", "reference_pressure")
+        )
+        self.is_compressible = bool((self.c != 0).any())
+
+    def _of_phases(self, water: float | Tensor, oil: float | Tensor) -> Float[Tensor, "2 #b 1"]:
+        device = self.parameters.pore_volume.device
+        columns = [torch.as_tensor(of, dtype=torch.float64, device=device).reshape(-1, 1) for of in (water, oil)]
+        return torch.stack([of.expand(max(map(len, columns)), 1) for of in columns])
 
     def take(self, members: Members) -> Equations:
         """Those of some members."""
-        some = copy(self)
-        some.parameters = self.parameters.take(members)
-        return some
+        return self.with_parameters(self.parameters.take(members))
+
+    def with_parameters(self, parameters: Parameters) -> Equations:
+        """The same with other parameters."""
+        other = copy(self)
+        other.parameters = parameters
+        if self.problem.fluid_fields:
+            other._set_fluid()
+        return other
 
     def linearise(self, now: Unknowns, before: Unknowns, step: Step) -> Linearised:
         """The residual at `now` and all its derivatives, in one pass."""
@@ -114,16 +124,47 @@ class Equations:
     def _rates(self, inflow: Float[Tensor, "2 b p"]) -> Float[Tensor, "b w 2"]:
         return _last(added(inflow.new_zeros(*inflow.shape[:-1], len(self.sign)), self.well, inflow))
 
-    def drawdown(self, now: Unknowns) -> Float[Tensor, "b p"]:
+    def first_head(self, pressure: Float[Tensor, "b n"], saturation: Float[Tensor, "b n"]) -> Float[Tensor, "b p"]:
+        """Of the bores before anything flows, at the pressures of the cells, Pa."""
+        p = at(pressure, self.cell)
+        return self._head(p, p, p.new_zeros(2, *p.shape), pressure, saturation)
+
+    def next_head(self, now: Unknowns, step: Step) -> Float[Tensor, "b p"]:
+        """Of the bores during the step after this one, which ended at `now`, from what flowed then, Pa."""
+        datum = at(now.bhp, self.well)
+        outflow = -self.parameters.well_index * self._inflow(now, step)[0]
+        return self._head(datum + step.head, datum, outflow, now.pressure, now.saturation)
+
+    def _head(
+        self,
+        bore: Float[Tensor, "b p"],
+        datum: Float[Tensor, "b p"],
+        outflow: Float[Tensor, "2 b p"],
+        pressure: Float[Tensor, "b n"],
+        saturation: Float[Tensor, "b n"],
+    ) -> Float[Tensor, "b p"]:
+        if not self.fluid.gravity:
+            return torch.zeros_like(bore)
+        # A producer that has not flowed yet is filled with what its cells would give.
+        m = self._phases(at(pressure, self.cell), at(saturation, self.cell)).m
+        m = self.parameters.well_index * m / m.sum(dim=0)
+        is_still = ~added((outflow != 0).any(dim=0).double().new_zeros(len(bore), len(self.sign)), self.well,
+                          (outflow != 0).any(dim=0).double()).bool()  # fmt: skip
+        outflow = torch.where(at(is_still, self.well) & ~self.is_injector[self.well], m, outflow)
+        above = self.bores.above(bore, datum)
+        return heads(self.bores, gravity=self.fluid.gravity, density=self.density, outflow=outflow,
+                     volume=self._b((bore + above) / 2))  # fmt: skip
+
+    def drawdown(self, now: Unknowns, head: Float[Tensor, "b p"]) -> Float[Tensor, "b p"]:
         """Pressure in the bore above that of the cell at each perforation, Pa."""
-        return at(now.bhp, self.well) + self.head - at(now.pressure, self.cell)
+        return at(now.bhp, self.well) + head - at(now.pressure, self.cell)
 
     def is_open(self, now: Unknowns, step: Step) -> Bool[Tensor, "b p"]:
         """Which perforations flow: not those of a shut well, nor those that would flow the wrong way."""
-        return (self.drawdown(now) * self.sign[self.well] > 0) & (at(step.kinds, self.well) != SHUT)
+        return (self.drawdown(now, step.head) * self.sign[self.well] > 0) & (at(step.kinds, self.well) != SHUT)
 
     def _phases(self, p: Float[Tensor, "b n"], s: Float[Tensor, "b n"]) -> _Phases:
-        curves = self.problem.fluid.curves
+        curves = self.fluid.curves
         none = torch.zeros_like(p)
         p_c, p_cs = curves.capillary(s) if curves.has_capillary_pressure else (none, none)
         k, k_s = map(torch.stack, zip(curves.water(s), curves.oil(s), strict=True))
@@ -164,7 +205,7 @@ class Equations:
         What is the same everywhere has axes of length 1: in co-current flow that saves half the time of a residual.
         """
         p, p_s, b, left, right = phases.p, phases.p_s, phases.b, self.left, self.right
-        if self.problem.fluid.is_cocurrent:
+        if self.fluid.is_cocurrent:
             slope = p.new_tensor([1.0, 0.0])[None, :, None, None]
             return at(p[:1], left) - at(p[:1], right), slope, -slope
         weight = self.density / 2 * self.g_dz  # of the column between two cells, by the sum of their b
@@ -176,7 +217,7 @@ class Equations:
     def _inflow(self, now: Unknowns, step: Step) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 3 b p"]]:
         """Of both phases through the perforations, by WI, and derivatives in (p, s, bhp)."""
         phases = self._phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
-        drop, is_open, injects = self.drawdown(now), self.is_open(now, step), self.is_injector[self.well]
+        drop, is_open, injects = self.drawdown(now, step.head), self.is_open(now, step), self.is_injector[self.well]
         fvf_ratio = phases.b[0] / phases.b[1]
 
         def mobile(m: Float[Tensor, "2 b p"]) -> Float[Tensor, "2 b p"]:

@@ -44,6 +44,7 @@ class Trajectory:
         pressure: of the cells, before the first step and after each, Pa.
         saturation: of water, likewise.
         bhp: bottom-hole pressures after each step, Pa.
+        head: during it, pressure at the perforations minus the bottom-hole pressure, Pa.
         kinds: what held each well during it, a place in wells.KINDS: the control, or the limit that took over.
         held_by_limit: where `kinds` is the limit's, not the control's.
         reports: of each report step.
@@ -54,6 +55,7 @@ class Trajectory:
     pressure: Float[Tensor, "m+1 n"]
     saturation: Float[Tensor, "m+1 n"]
     bhp: Float[Tensor, "m w"]
+    head: Float[Tensor, "m p"]
     kinds: Int[np.ndarray, "m w"]
     held_by_limit: Bool[np.ndarray, "m w"]
     reports: tuple[StepReport, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -30,22 +31,29 @@ class Control:
         target: Pa, or m^3/s as a positive number; a tensor, one number or one for each report step, after an
             axis of members where there are several, may require grad.
         limit: for a rate, the pressure (Pa) that an injector may not rise above and a producer may not fall
-            below; for a pressure, the most that may flow (the injector's water, the producer's liquid, m^3/s).
+            below; for a pressure, the most that may flow (the injector's water, the producer's liquid, m^3/s). A
+            tensor as the target's.
     """
 
     kind: Kind
     target: float | Float[Tensor, "*b n"] = 0.0
-    limit: float | None = None
+    limit: float | Float[Tensor, "*b n"] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InputError(f"control: got '{self.kind}'; known are {list(KINDS)}")
-        target = torch.as_tensor(self.target)
-        require(f"control '{self.kind}', target", target, (target >= 0) & target.isfinite(), "; give a number of at "
-                "least 0 (an injector's and a producer's rates are both positive here)")  # fmt: skip
-        if self.limit is not None and not 0 <= self.limit < math.inf:
-            raise InputError(f"control '{self.kind}': got limit {self.limit:g}; give a number of at least 0, or "
-                             "None")  # fmt: skip
+        for name, given, remedy in (
+            ("target", self.target, " (an injector's and a producer's rates are both positive here)"),
+            ("limit", self.limit, ", or None"),
+        ):
+            if given is None:
+                continue
+            if not isinstance(given, Real | Tensor):
+                raise InputError(f"control '{self.kind}', {name}: got {type(given).__name__}; give a number or a torch "
+                                 "tensor")  # fmt: skip
+            value = torch.as_tensor(given)
+            require(f"control '{self.kind}', {name}", value, (value >= 0) & value.isfinite(),
+                    f"; give a number of at least 0{remedy}")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
