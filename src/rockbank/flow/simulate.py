@@ -17,8 +17,10 @@ from rockbank.flow.adjoint.observables import jacobian, observe
 from rockbank.flow.adjoint.sweep import Run
 from rockbank.flow.equations.fluid import Fluid, tensor_fields
 from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.plausibility import with_notes
 from rockbank.flow.equations.problem import BHP, Parameters, Problem, State, discretise
 from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.step_sizes import by_report, refined
 from rockbank.flow.equations.trajectory import StepReport, Trajectory
 from rockbank.flow.equations.wells import Schedule, Well
 from rockbank.flow.linear.choose import takes_all_members
@@ -86,17 +88,22 @@ def simulate(
         NewtonError: a step does not converge.
     """
     options = options or Options()
-    problem, parameters = check(rock, fluid, wells, schedule, initial=initial, options=options)
+    whole, parameters = check(rock, fluid, wells, schedule, initial=initial, options=options)
+    problem, parameters = refined(whole, parameters, options)
+    if progress is not None:
+        progress = _of_reports(progress, len(whole.steps) / len(problem.steps))
     trajectories = _trace(problem, parameters, options, workers, progress)
     run = Run(problem=problem, trajectories=trajectories, options=options, workers=workers)
     has_members = _has_members(rock, fluid, wells, schedule, initial)
-    bhp, water_rate, oil_rate = (of if has_members else of[0] for of in observe(run, parameters))
+    ends = torch.as_tensor(np.flatnonzero(np.diff(problem.report, append=len(whole.steps))))
+    seen = (of[:, ends.to(of.device)] for of in observe(run, parameters))
+    bhp, water_rate, oil_rate = (of if has_members else of[0] for of in seen)
     return Result(
         bhp=bhp,
         water_rate=water_rate,
         oil_rate=oil_rate,
-        time=np.cumsum(problem.steps),
-        trajectories=tuple(trajectories),
+        time=np.cumsum(whole.steps),
+        trajectories=tuple(with_notes(whole, by_report(trajectory, problem.report)) for trajectory in trajectories),
     )
 
 
@@ -149,6 +156,20 @@ def _trace(
 
         trajectories = each_member(solved, parameters.n_members, workers)
     return trajectories if refusal is None else [_noted(trajectory, refusal) for trajectory in trajectories]
+
+
+def _of_reports(progress: Callable[[int], None], per_step: float) -> Callable[[int], None]:
+    """Takes counts of steps, and tells those of report steps."""
+    steps, told = 0, 0
+
+    def count(n: int) -> None:
+        nonlocal steps, told
+        steps += n
+        if (new := round(steps * per_step) - told) > 0:
+            told += new
+            progress(new)
+
+    return count
 
 
 def _noted(trajectory: Trajectory, refusal: str) -> Trajectory:

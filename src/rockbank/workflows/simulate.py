@@ -160,7 +160,7 @@ def about_run(done: Simulated) -> dict[str, str]:
     reports = trajectory.reports
     methods = [report.method for report in reports]
     counts = ", ".join(f"{name} {methods.count(name)}" for name in dict.fromkeys(methods))
-    cut = sum(report.n_steps > 1 for report in reports)
+    cut = sum(report.n_steps > report.n_planned for report in reports)
     notes = Counter(report.note for report in reports if report.note)
     return {
         "method (report steps)": counts,

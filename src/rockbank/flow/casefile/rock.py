@@ -240,6 +240,7 @@ class EquilibriumSection:
     pressure: Pressure
     contact: Length
     capillary_at_contact: Pressure = 0.0
+    slices: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,7 +96,8 @@ class Problem:
         is_injector: of each well.
         kinds: of each step and well, a place in wells.KINDS.
         has_limit: likewise.
-        steps: lengths of the report steps, s.
+        steps: lengths of the report steps, or of those that each is cut into beforehand, s.
+        report: the report step of each.
     """
 
     grid: Grid
@@ -111,6 +112,7 @@ class Problem:
     kinds: Int[np.ndarray, "t w"]
     has_limit: Bool[np.ndarray, "t w"]
     steps: Float[np.ndarray, " t"]
+    report: Int[np.ndarray, " t"]
 
     def fluid_of(self, parameters: Parameters) -> Fluid:
         """The fluid with the members' own numbers where they are parameters, as columns."""
@@ -159,6 +161,7 @@ def discretise(
         kinds=np.array([[KINDS.index(control.kind) for control in of_well] for of_well in controls]).T,
         has_limit=np.array([[control.limit is not None for control in of_well] for of_well in controls]).T,
         steps=np.asarray(schedule.steps, dtype=float),
+        report=np.arange(len(schedule.steps)),
     )
     return problem, parameters
 

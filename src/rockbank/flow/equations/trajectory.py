@@ -22,7 +22,8 @@ class StepReport:
     Attributes:
         method: "sequential" or "newton".
         iterations: of all its steps, those of failed tries included.
-        n_steps: into how many steps it was cut; 1 is none.
+        n_steps: how many steps it took.
+        n_planned: how many it was to take; those beyond are cuts.
         residual: largest of the last step's scaled residuals: volume error over pore volume.
         note: what the user should know, such as a control that switched or why the sequential path was left.
     """
@@ -32,6 +33,7 @@ class StepReport:
     n_steps: int
     residual: float
     note: str = ""
+    n_planned: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -98,6 +98,9 @@ class Well:
             if value is not None and not math.isfinite(value):
                 raise InputError(f"well '{self.name}': got {name} {value}; give a finite number")
         if self.index is not None:
+            if not isinstance(self.index, Tensor):
+                raise InputError(f"well '{self.name}', index: got {type(self.index).__name__}; give a torch tensor, "
+                                 "such as torch.from_numpy(array)")  # fmt: skip
             if self.index.ndim not in (1, 2) or self.index.shape[-1] != len(self.cells):
                 raise InputError(f"well '{self.name}': got {tuple(self.index.shape)} well indices for "
                                  f"{len(self.cells)} perforations; give one each, after one axis of members at "

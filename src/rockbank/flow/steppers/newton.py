@@ -266,12 +266,15 @@ class TimeStepper:
         why = "take shorter report steps, or raise max_iterations or max_cuts"
         if error.of_well > 1:
             why += f"; or well '{problem.wells[error.well].name}' cannot meet its target, and needs a limit"
-        if not math.isfinite(error.allowed) or self._has_no_pressure(i):
-            why = "the matrix is singular, as where a limit leaves no well under 'bhp' and nothing is compressible"
+        if self._has_no_pressure(i):
+            why = "a limit leaves no well under 'bhp' and nothing is compressible, so that the matrix is singular"
+        elif not math.isfinite(error.allowed):
+            why = ("the numbers ceased to be finite; look for pressures out of all proportion: give rates a limit, and "
+                   "compressible fluids a reference pressure near the reservoir's")  # fmt: skip
         return (
-            f"report step {member.report + 1}{of_member} (day {begin:.6g} to {end:.6g}) does not converge in "
-            f"{member.iteration} iterations, cut into {member.whole} steps; mass-balance error of {error.cnv:.3g} pore "
-            f"volumes in cell {tuple(int(at) for at in place)}: {why}"
+            f"report step {problem.report[member.report] + 1}{of_member} (day {begin:.6g} to {end:.6g}) does not "
+            f"converge in {member.iteration} iterations, cut into {member.whole} steps; mass-balance error of "
+            f"{error.cnv:.3g} pore volumes in cell {tuple(int(at) for at in place)}: {why}"
         )
 
     def _has_no_pressure(self, i: int) -> bool:
