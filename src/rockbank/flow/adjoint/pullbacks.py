@@ -52,7 +52,7 @@ def pulled_through_start(
     equations: Equations, of_bhp: Float[Tensor, "b w m"], of_head: Float[Tensor, "b p m"]
 ) -> dict[str, Tensor]:
     """Through the wells' state before the first step, by the name of the parameter."""
-    names = ("pressure", "saturation", "well_index", "fluid")
+    names = ("pressure", "saturation", "well_index", "targets", "fluid")
     leaves = _leaves(*(getattr(equations.parameters, name) for name in names))
     with torch.enable_grad():
         parameters = replace(equations.parameters, **dict(zip(names, leaves, strict=True)))

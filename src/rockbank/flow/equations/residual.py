@@ -214,17 +214,25 @@ class Equations:
         drop_l = torch.stack([1 - weight * self.c * b_l, at(p_s, left)], dim=1)
         return drop, drop_l, -torch.stack([1 + weight * self.c * b_r, at(p_s, right)], dim=1)
 
-    def _inflow(self, now: Unknowns, step: Step) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 3 b p"]]:
-        """Of both phases through the perforations, by WI, and derivatives in (p, s, bhp)."""
+    def strength(self, now: Unknowns) -> Float[Tensor, "2 b p"]:
+        """Of both phases through the perforations for 1 Pa, m^3/s."""
+        return self.parameters.well_index * self._mobile(now)[0]
+
+    def _mobile(self, now: Unknowns) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 b p"]]:
+        """b k_r / mu of what flows through the perforations, and its slope in saturation."""
         phases = self._phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
-        drop, is_open, injects = self.drawdown(now, step.head), self.is_open(now, step), self.is_injector[self.well]
-        fvf_ratio = phases.b[0] / phases.b[1]
+        fvf_ratio, injects = phases.b[0] / phases.b[1], self.is_injector[self.well]
 
         def mobile(m: Float[Tensor, "2 b p"]) -> Float[Tensor, "2 b p"]:
             injected = torch.stack([m[0] + fvf_ratio * m[1], torch.zeros_like(fvf_ratio)])
-            return torch.where(injects, injected, m) * is_open
+            return torch.where(injects, injected, m)
 
-        m, m_s = mobile(phases.m), mobile(phases.m_s)
+        return mobile(phases.m), mobile(phases.m_s)
+
+    def _inflow(self, now: Unknowns, step: Step) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 3 b p"]]:
+        """Of both phases through the perforations, by WI, and derivatives in (p, s, bhp)."""
+        drop, is_open = self.drawdown(now, step.head), self.is_open(now, step)
+        m, m_s = (of * is_open for of in self._mobile(now))
         return m * drop, torch.stack([(self.c * drop - 1) * m, m_s * drop, m], dim=1)
 
 

@@ -84,10 +84,26 @@ def set_wells(equations: Equations, now: Unknowns, before: Unknowns, step: Step)
 
 
 def first_state(equations: Equations) -> tuple[Unknowns, Float[Tensor, "b p"]]:
-    """The unknowns before the first step, with wells at rest at the mean over their perforations; and the head."""
+    """The unknowns before the first step, with wells at rest at the mean over their perforations; and its head.
+
+    That is of bores through which flows what the first controls would have flow, were the cells to stay as they are.
+    """
     pressure, saturation = equations.parameters.pressure, equations.parameters.saturation
     head = equations.first_head(pressure, saturation)
+    none = pressure.new_zeros(len(pressure), len(equations.sign))
+
+    def of_wells(values: Float[Tensor, "b p"]) -> Float[Tensor, "b w"]:
+        return added(none, equations.well, values)
+
     level = at(pressure, equations.cell) - head
-    bhp = added(level.new_zeros(len(level), len(equations.sign)), equations.well, level)
-    n_perforations = torch.bincount(equations.well, minlength=len(equations.sign))
-    return Unknowns(pressure=pressure, saturation=saturation, bhp=bhp / n_perforations), head
+    rest = of_wells(level) / of_wells(torch.ones_like(level))
+    state = Unknowns(pressure=pressure, saturation=saturation, bhp=rest)
+    if not equations.fluid.gravity:
+        return state, head
+    first = np.zeros(len(pressure), dtype=int)
+    step = held_step(equations, np.ones(len(first)), first, np.zeros(rest.shape, dtype=bool), head)
+    strength = (held_phases(step.kinds).movedim(-1, 0)[..., equations.well] * equations.strength(state)).sum(dim=0)
+    total = of_wells(strength)
+    flowing = (equations.sign * step.targets + of_wells(strength * level)) / torch.where(total > 0, total, 1.0)
+    bhp = torch.where(step.kinds == BHP, step.targets, torch.where(total > 0, flowing, rest))
+    return state, equations.next_head(replace(state, bhp=bhp), step)
