@@ -271,11 +271,12 @@ def test_field_units_are_read(read: Callable[..., Case]) -> None:
     assert case.schedule.of("PROD")[2].target == pytest.approx(150 * 6894.757293168)
 
 
-def test_cross_flow_is_noted(read: Callable[..., Case]) -> None:
-    (passed_over,) = read().notes
-    assert passed_over == "passed over, since they change nothing here: UNIFOUT, INIT, RPTRST"
-    _, note = read(("WATER 3* NO", "WATER")).notes
-    assert "CASE.DATA:80: well 'INJ': a perforation that would flow the wrong way is shut" in note
+def test_cross_flow_is_the_decks_unless_it_says_no(read: Callable[..., Case], tmp_path: Path) -> None:
+    case = read(("WATER 3* NO", "WATER"))
+    assert [well.cross_flow for well in case.wells] == [True, False]
+    assert case.notes == ("passed over, since they change nothing here: UNIFOUT, INIT, RPTRST",)
+    write_deck(tmp_path / "AGAIN.DATA", case)
+    assert [well.cross_flow for well in read_deck(tmp_path / "AGAIN.DATA").wells] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -197,10 +197,13 @@ class _Sweep:
         self.carried_cells[rows, ..., :n] = _transposed(before, lam)
         self.carried_wells[rows, :, :n] = before_w[..., None] * lam_w
         seen = _seen(equations, here.jacobian, lam, lam_w, through)
-        self.of_heads[rows, :, :n] = of_heads + _dot(here.jacobian.perforation[..., 2], seen)
+        of_mixture = _of_mixtures(equations, here.jacobian, seen)
+        self.of_heads[rows, :, :n] = (
+            of_heads + _dot(here.jacobian.perforation[..., 2], seen) + here.jacobian.mixture[..., 2, None] * of_mixture
+        )
         self.sums.transmissibility[rows, :, :n] += _across(equations, here.flux, lam)
         self.sums.pore_volume[rows, :, :n] -= _dot(here.gain, lam)
-        self.sums.well_index[rows, :, :n] += _dot(here.inflow, seen)
+        self.sums.well_index[rows, :, :n] += _dot(here.inflow, seen) + here.jacobian.mixture[..., 3, None] * of_mixture
         if equations.problem.fluid_fields:
             self.sums.fluid[rows, :, :n] += in_fluid(
                 equations, stage.before, stage.now, stage.step, lam=lam, lam_w=lam_w, through=through
@@ -230,9 +233,19 @@ def _pulled_back(
     """dJ / dx in cells and wells, and dJ / dq of the perforations."""
     through = seeds[:, equations.well, :2]
     of_rates = _transposed(jacobian.perforation, through)
+    of_rates = of_rates + jacobian.mixture[..., :3, None] * _of_mixtures(equations, jacobian, through)[:, :, None]
     cells = seeds.new_zeros(*jacobian.diagonal.shape[:3], seeds.shape[-1])
     cells.index_add_(1, equations.cell, of_rates[:, :, :2])
     return cells, seeds[:, :, 2].index_add(1, equations.well, of_rates[:, :, 2]), through
+
+
+def _of_mixtures(
+    equations: Equations, jacobian: Jacobian, of_inflow: Float[Tensor, "b p 2 m"]
+) -> Float[Tensor, "b p m"]:
+    """At each perforation the derivative in the mixture of its bore, from those in the inflow of the phases."""
+    each = _dot(jacobian.by_mixture, of_inflow)
+    of_wells = each.new_zeros(len(each), len(equations.sign), each.shape[-1]).index_add(1, equations.well, each)
+    return of_wells[:, equations.well]
 
 
 def _seen(

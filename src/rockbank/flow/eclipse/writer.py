@@ -39,7 +39,7 @@ _AXES = "XYZ"
 def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_COMPRESSIBILITY) -> None:
     """Write the deck of a case, whole or not at all.
 
-    The deck is METRIC, with the initial state cell by cell, well indices as connection factors and no cross-flow.
+    The deck is METRIC, with the initial state cell by cell, and well indices as connection factors.
     Numbers come back from it to the last bit where their unit lets them. Curves that are no table are
     sampled (`as_table`). A deck cannot leave gravity out: `flow_options` leave it out of OPM Flow's run.
 
@@ -182,8 +182,9 @@ def _schedule(problem: Problem, parameters: Parameters) -> Iterator[str]:
         i, j, _ = places[first]
         depth = float(problem.grid.depth[problem.perforation_cell[first]]) if well.datum is None else well.datum
         phase = "WATER" if well.kind == "injector" else "OIL"
+        crosses = "YES" if well.cross_flow else "NO"
         datum = exact_text(depth, METRIC.scale("length"))
-        yield f"  '{well.name}' 'ALL' {i} {j} {datum} {phase} 1* STD SHUT NO /"
+        yield f"  '{well.name}' 'ALL' {i} {j} {datum} {phase} 1* STD SHUT {crosses} /"
     yield from ("/", "COMPDAT")
     indices = parameters.well_index[0].tolist()
     for (i, j, k), i_well, index in zip(places, problem.perforation_well, indices, strict=True):

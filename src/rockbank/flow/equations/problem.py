@@ -94,6 +94,7 @@ class Problem:
         perforation_cell: the cell of each perforation.
         perforation_well: its well.
         is_injector: of each well.
+        crosses: which wells may have cross-flow between their perforations.
         kinds: of each step and well, a place in wells.KINDS.
         has_limit: likewise.
         steps: lengths of the report steps, or of those that each is cut into beforehand, s.
@@ -109,10 +110,16 @@ class Problem:
     perforation_cell: Int[np.ndarray, " p"]
     perforation_well: Int[np.ndarray, " p"]
     is_injector: Bool[np.ndarray, " w"]
+    crosses: Bool[np.ndarray, " w"]
     kinds: Int[np.ndarray, "t w"]
     has_limit: Bool[np.ndarray, "t w"]
     steps: Float[np.ndarray, " t"]
     report: Int[np.ndarray, " t"]
+
+    @property
+    def has_cross_flow(self) -> bool:
+        """Whether any well may have it."""
+        return bool(self.crosses.any())
 
     def fluid_of(self, parameters: Parameters) -> Fluid:
         """The fluid with the members' own numbers where they are parameters, as columns."""
@@ -158,6 +165,7 @@ def discretise(
         perforation_cell=np.concatenate(cells).astype(np.int64),
         perforation_well=np.repeat(np.arange(len(wells)), [len(of_well) for of_well in cells]),
         is_injector=np.array([well.kind == "injector" for well in wells]),
+        crosses=np.array([well.cross_flow and len(well.cells) > 1 for well in wells]),
         kinds=np.array([[KINDS.index(control.kind) for control in of_well] for of_well in controls]).T,
         has_limit=np.array([[control.limit is not None for control in of_well] for of_well in controls]).T,
         steps=np.asarray(schedule.steps, dtype=float),

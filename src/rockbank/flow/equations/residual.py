@@ -12,7 +12,8 @@ from torch import Tensor
 
 from rockbank.flow.equations.linearised import Jacobian, Linearised, Members, Step, Unknowns
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem
-from rockbank.flow.equations.wellbore import Wellbores, heads
+from rockbank.flow.equations.wellbore.cross_flow import water_part
+from rockbank.flow.equations.wellbore.heads import Wellbores, heads
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +52,7 @@ class Equations:
         self.cell, self.well = tensor(problem.perforation_cell), tensor(problem.perforation_well)
         self.is_injector = tensor(problem.is_injector)
         self.sign = torch.where(self.is_injector, 1.0, -1.0).double()  # of the flow into the reservoir
+        self.crosses = tensor(problem.crosses)
         self.bores = Wellbores.of(problem, device)
         depth = tensor(problem.grid.depth)
         self.g_dz = problem.fluid.gravity * (depth[self.left] - depth[self.right])
@@ -89,11 +91,14 @@ class Equations:
         gain = (stored - self._stored(before)[0]) / dt
         flux, left, right = self._flux(now)
         inflow, inflow_x = self._inflow(now, step)
+        inflow_mix, mix_x = self._mixture(now, step)
         jacobian = Jacobian(
             diagonal=_last(pv / dt * stored_x),
             left=_last(t_f * left),
             right=_last(t_f * right),
             perforation=_last(wi * inflow_x),
+            by_mixture=_last(wi * inflow_mix),
+            mixture=_last(mix_x),
             control_bhp=((step.kinds == BHP) | (step.kinds == SHUT)).double(),
             control_rates=held_phases(step.kinds),
         )
@@ -160,8 +165,9 @@ class Equations:
         return at(now.bhp, self.well) + head - at(now.pressure, self.cell)
 
     def is_open(self, now: Unknowns, step: Step) -> Bool[Tensor, "b p"]:
-        """Which perforations flow: not those of a shut well, nor those that would flow the wrong way."""
-        return (self.drawdown(now, step.head) * self.sign[self.well] > 0) & (at(step.kinds, self.well) != SHUT)
+        """Which perforations flow: not those of a shut well, nor without cross-flow those of the wrong direction."""
+        flows = (self.drawdown(now, step.head) * self.sign[self.well] > 0) | self.crosses[self.well]
+        return flows & (at(step.kinds, self.well) != SHUT)
 
     def _phases(self, p: Float[Tensor, "b n"], s: Float[Tensor, "b n"]) -> _Phases:
         curves = self.fluid.curves
@@ -215,25 +221,69 @@ class Equations:
         return drop, drop_l, -torch.stack([1 + weight * self.c * b_r, at(p_s, right)], dim=1)
 
     def strength(self, now: Unknowns) -> Float[Tensor, "2 b p"]:
-        """Of both phases through the perforations for 1 Pa, m^3/s."""
-        return self.parameters.well_index * self._mobile(now)[0]
-
-    def _mobile(self, now: Unknowns) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 b p"]]:
-        """b k_r / mu of what flows through the perforations, and its slope in saturation."""
+        """Of both phases through the perforations for 1 Pa, without cross-flow, m^3/s."""
         phases = self._phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
-        fvf_ratio, injects = phases.b[0] / phases.b[1], self.is_injector[self.well]
+        injects = self.is_injector[self.well].expand_as(phases.b[0])
+        return self.parameters.well_index * self._mobile(phases, injects, torch.ones_like(phases.b[0]))[0]
 
-        def mobile(m: Float[Tensor, "2 b p"]) -> Float[Tensor, "2 b p"]:
-            injected = torch.stack([m[0] + fvf_ratio * m[1], torch.zeros_like(fvf_ratio)])
-            return torch.where(injects, injected, m)
+    def _mobile(
+        self, phases: _Phases, enters: Bool[Tensor, "b p"], part: Float[Tensor, "b p"]
+    ) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 b p"], Float[Tensor, "2 b p"], Float[Tensor, "2 b p"]]:
+        """b k_r / mu of what flows through the perforations, its slopes in saturation and `part`, and its c.
 
-        return mobile(phases.m), mobile(phases.m_s)
+        What enters the cells displaces both phases, of a mixture with that part of water.
+        """
+        b, share = phases.b, torch.stack([part, 1 - part])
+        volume = (share / b).sum(dim=0)
+        mixed = share / volume
+        lam, lam_s = (phases.m / b).sum(dim=0), (phases.m_s / b).sum(dim=0)
+        by_part = (self.c.new_tensor([[[1.0]], [[-1.0]]]) - mixed * (1 / b[0] - 1 / b[1])) / volume
+        c = (self.c * share / b).sum(dim=0) / volume
+        return (
+            torch.where(enters, lam * mixed, phases.m),
+            torch.where(enters, lam_s * mixed, phases.m_s),
+            torch.where(enters, lam * by_part, 0.0),
+            torch.where(enters, c, self.c),
+        )
 
     def _inflow(self, now: Unknowns, step: Step) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 3 b p"]]:
-        """Of both phases through the perforations, by WI, and derivatives in (p, s, bhp)."""
+        """Of both phases through the perforations, by WI, and derivatives in (p, s, bhp) at given mixtures."""
+        (m, m_s, _, c), drop = self._through(now, step)
+        return m * drop, torch.stack([(c * drop - 1) * m, m_s * drop, m], dim=1)
+
+    def _through(self, now: Unknowns, step: Step) -> tuple[tuple[Tensor, ...], Float[Tensor, "b p"]]:
+        """What `_mobile` gives in the open perforations, and the drop of pressure that drives it."""
+        phases = self._phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
         drop, is_open = self.drawdown(now, step.head), self.is_open(now, step)
-        m, m_s = (of * is_open for of in self._mobile(now))
-        return m * drop, torch.stack([(self.c * drop - 1) * m, m_s * drop, m], dim=1)
+        enters, part = self.is_injector[self.well].expand_as(drop), torch.ones_like(drop)
+        if self.problem.has_cross_flow:
+            crosses = self.crosses[self.well]
+            enters = torch.where(crosses, drop > 0, enters)
+            mixture = self._water_part(phases, drop * is_open, self.parameters.well_index)
+            part = torch.where(crosses, at(mixture, self.well), part)
+        *found, c = self._mobile(phases, enters, part)
+        return (*(of * is_open for of in found), c), drop
+
+    def _water_part(
+        self, phases: _Phases, drop: Float[Tensor, "b p"], index: Float[Tensor, "b p"]
+    ) -> Float[Tensor, "b w"]:
+        return water_part(well=self.well, is_injector=self.is_injector, drop=drop, index=index, m=phases.m, b=phases.b)
+
+    def _mixture(self, now: Unknowns, step: Step) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "4 b p"]]:
+        """Of the inflow, by WI, in the mixtures of the bores; and of those in p, s, bhp and WI of the perforations."""
+        none = torch.zeros_like(step.head)
+        if not self.problem.has_cross_flow:
+            return none.expand(2, -1, -1), none.expand(4, -1, -1)
+        (_, _, by_part, _), drop = self._through(now, step)
+        is_open = self.is_open(now, step)
+        leaves = [of.detach().requires_grad_() for of in (
+            at(now.pressure, self.cell), at(now.saturation, self.cell), at(now.bhp, self.well),
+            self.parameters.well_index)]  # fmt: skip
+        with torch.enable_grad():
+            p, s, bhp, index = leaves
+            mixture = self._water_part(self._phases(p, s), (bhp + step.head - p) * is_open, index)
+            slopes = torch.autograd.grad((mixture * self.crosses).sum(), leaves)
+        return by_part * drop * self.crosses[self.well], torch.stack(slopes)
 
 
 def held_phases(kinds: Int[Tensor, "b w"]) -> Float[Tensor, "b w 2"]:

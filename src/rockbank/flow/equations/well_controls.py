@@ -79,7 +79,8 @@ def set_wells(equations: Equations, now: Unknowns, before: Unknowns, step: Step)
     beyond = -equations.drawdown(replace(now, bhp=torch.zeros_like(known)), step.head) * sign[equations.well]
     nearest = torch.full_like(known, torch.inf).scatter_reduce(1, places, beyond, "amin")
     furthest = torch.full_like(known, -torch.inf).scatter_reduce(1, places, beyond, "amax")
-    open_bhp = torch.where(sign * now.bhp > nearest, now.bhp, sign * (furthest + KICK))
+    has_way = (sign * now.bhp > nearest) | equations.crosses
+    open_bhp = torch.where(has_way, now.bhp, sign * (furthest + KICK))
     return replace(now, bhp=torch.where(is_known, known, open_bhp))
 
 

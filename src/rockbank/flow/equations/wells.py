@@ -58,7 +58,7 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Well:
-    """One well and its perforations; no cross-flow: a perforation that would flow the wrong way is shut.
+    """One well and its perforations.
 
     Attributes:
         name: of the well.
@@ -70,8 +70,9 @@ class Well:
         index: of each perforation, m^3, after an axis of members where there are several; None is Peaceman's of
             the rock. It may require grad.
         datum: depth to which the bottom-hole pressure refers, m; None is that of the first perforation.
-        head_density: kg/m^3 of what fills the bore between datum and perforations; None is water's in an
-            injector and oil's in a producer.
+        head_density: kg/m^3 of what fills the bore between datum and perforations; None is that of the mixture that
+            flows there, in place.
+        cross_flow: whether a perforation may flow the other way than the well; else it is shut then.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Well:
     index: Float[Tensor, "*b p"] | None = None
     datum: float | None = None
     head_density: float | None = None
+    cross_flow: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("injector", "producer"):

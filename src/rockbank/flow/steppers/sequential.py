@@ -48,6 +48,8 @@ def applies(problem: Problem) -> str | None:
         return "gravity acts"
     if problem.fluid.curves.has_capillary_pressure:
         return "capillary pressure acts"
+    if problem.has_cross_flow:
+        return "wells may have cross-flow"
     if not isinstance(problem.fluid.curves, BrooksCorey | SaturationTable):
         return f"curves of the kind {type(problem.fluid.curves).__name__} are not compiled"
     return None
