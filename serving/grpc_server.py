@@ -173,7 +173,7 @@ class GrpcServer:
                     "route": route,
                     "status": status,
                     "milliseconds": round(seconds * 1e3, 3),
-                    "key": client.name if client is not None else None,
+                    "key": None if client is None else client.name.removeprefix("key "),
                 }
                 log.info("GRPC %s %d", name, status, extra={**fields, "client": _address(context.peer())})
                 REQUEST_ID.reset(token)
