@@ -117,7 +117,7 @@ def check(
             compressible.
     """
     problem, parameters = discretise(rock, fluid, wells, schedule, initial)
-    _require_pressure_level(problem)
+    _require_pressure_level(problem, parameters)
     device = parameters.pore_volume.device
     if options.method == "sequential" and (refusal := _sequential_refusal(problem, device)) is not None:
         raise InputError(f"options: method 'sequential' does not apply: {refusal}; use 'auto' or 'newton'")
@@ -188,12 +188,12 @@ def _has_members(rock: Rock, fluid: Fluid, wells: Sequence[Well], schedule: Sche
     return any(isinstance(of, Tensor) and of.ndim > n for n, tensors in given for of in tensors)
 
 
-def _require_pressure_level(problem: Problem) -> None:
+def _require_pressure_level(problem: Problem, parameters: Parameters) -> None:
     """InputError where the level of the pressure is undetermined: nothing is compressible, no well holds a pressure."""
     fluid, grid = problem.fluid, problem.grid
     if problem.rock_compressibility or fluid.water.compressibility or fluid.oil.compressibility:
         return
-    left, right = grid.faces.T
+    left, right = grid.faces[(parameters.transmissibility > 0).all(dim=0).cpu().numpy()].T
     n_parts, part = connected_components(coo_array((np.ones(len(left)), (left, right)), shape=(grid.n_cells,) * 2))
     for report, kinds in enumerate(problem.kinds):
         holds = (kinds == BHP)[problem.perforation_well]

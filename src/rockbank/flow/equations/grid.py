@@ -91,6 +91,16 @@ class Grid:
         """0, 1 or 2: along which axis a face is crossed."""
         return np.concatenate([np.full(len(pairs), axis) for pairs, axis in self._faces_by_axis])
 
+    @property
+    def half_factors(self) -> Float[np.ndarray, "f 2"] | None:
+        """Of a face in its left and in its right cell, m; None where the cells are boxes, whose sizes say it."""
+        return None
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether only neighbours in the box touch."""
+        return True
+
     @cached_property
     def _faces_by_axis(self) -> list[tuple[Int[np.ndarray, "f 2"], int]]:
         found = []

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,6 +26,9 @@ class Rock:
         porosity: in (0, 1], of the grid's shape likewise.
         compressibility: of the pores, 1/Pa: pore volume = volume * porosity * exp(c (p - reference)).
         reference_pressure: Pa, at which the porosity is what it is.
+        net_to_gross: part of each active cell that is rock of that porosity and, along x and y, permeability.
+        pore_multiplier: of the pore volume of each active cell.
+        face_multiplier: of the transmissibility of each face, 0 for a seal.
     """
 
     grid: Grid
@@ -32,6 +36,9 @@ class Rock:
     porosity: Float[Tensor, "*b *shape"]
     compressibility: float = 0.0
     reference_pressure: float = 1.0e5
+    net_to_gross: Float[Tensor, " n"] | None = None
+    pore_multiplier: Float[Tensor, " n"] | None = None
+    face_multiplier: Float[Tensor, " f"] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.permeability, Tensor | Sequence) or isinstance(self.permeability, str):
@@ -45,11 +52,20 @@ class Rock:
         if len(members - {1}) > 1:
             raise InputError(f"rock: permeability and porosity have {sorted(members)} members; give the same number")
         for k in map(self.flat, components):
-            remedy = "; it must be positive, in m^2 (1 mD is 9.869233e-16 m^2)"
-            require("permeability", k, (k > 0) & k.isfinite(), remedy, grid=self.grid)
+            remedy = "; it must be 0 or more, in m^2 (1 mD is 9.869233e-16 m^2)"
+            require("permeability", k, (k >= 0) & k.isfinite(), remedy, grid=self.grid)
         phi = self.flat(self.porosity)
         require("porosity", phi, (phi > 0) & (phi <= 1), "; it must lie in (0, 1]; switch a cell without pores off by "
                 "Grid(active=...)", grid=self.grid)  # fmt: skip
+        for name, n, least in (("net_to_gross", self.grid.n_cells, 1), ("pore_multiplier", self.grid.n_cells, 1),
+                               ("face_multiplier", len(self.grid.faces), 0)):  # fmt: skip
+            factor = getattr(self, name)
+            if factor is None:
+                continue
+            if factor.shape != (n,):
+                raise InputError(f"rock: got {name} of shape {tuple(factor.shape)}; give {n} numbers")
+            holds = ((factor > 0) if least else (factor >= 0)) & factor.isfinite()
+            require(f"rock: {name}", factor, holds, f"; it must be {'positive' if least else '0 or more'}")
         if not 0 <= self.compressibility < 1e-6:
             raise InputError(f"rock: got compressibility {self.compressibility} 1/Pa; give 0 or some 1e-10 1/Pa")
         if not math.isfinite(self.reference_pressure):
@@ -105,24 +121,38 @@ def require(name: str, values: Tensor, holds: Tensor, remedy: str, grid: Grid | 
 
 
 def transmissibility(rock: Rock) -> Float[Tensor, "b f"]:
-    """Two-point transmissibility of each face without fluid, m^3: half-cells in series.
+    """Two-point transmissibility of each face without fluid, m^3: half-cells in series, and the face's multiplier.
 
         T = A / (d_l / (2 k_l) + d_r / (2 k_r))
 
-    (Aziz and Settari 1979, sec. 3.6.)
+    (Aziz and Settari 1979, sec. 3.6.) Where cells are no boxes, A / (d / 2) of each is the grid's `half_factors`.
     """
     grid, parts = rock.grid, []
     for axis in range(3):
-        left, right = torch.as_tensor(grid.faces[grid.face_axis == axis].T)
+        of_axis = np.flatnonzero(grid.face_axis == axis)
+        left, right = torch.as_tensor(grid.faces[of_axis].T)
         k = rock.along(axis)
-        size = torch.as_tensor(grid.cell_sizes, device=k.device)
-        area = size[[a for a in range(3) if a != axis]].prod(dim=0)
-        half = size[axis] / (2 * k)
-        parts.append(area[left] / (half[:, left] + half[:, right]))
-    return torch.cat(parts, dim=1)
+        if axis < 2 and rock.net_to_gross is not None:
+            k = k * rock.net_to_gross.to(k)
+        flows = k > 0
+        k = torch.where(flows, k, torch.ones_like(k))
+        if grid.half_factors is None:
+            size = torch.as_tensor(grid.cell_sizes, device=k.device)
+            area = size[[a for a in range(3) if a != axis]].prod(dim=0)
+            half = size[axis] / (2 * k)
+            t = area[left] / (half[:, left] + half[:, right])
+        else:
+            of_left, of_right = torch.as_tensor(grid.half_factors[of_axis].T, device=k.device)
+            t = 1 / (1 / (of_left * k[:, left]) + 1 / (of_right * k[:, right]))
+        parts.append(torch.where(flows[:, left] & flows[:, right], t, torch.zeros_like(t)))
+    t = torch.cat(parts, dim=1)
+    return t if rock.face_multiplier is None else t * rock.face_multiplier.to(t)
 
 
 def pore_volume(rock: Rock) -> Float[Tensor, "b n"]:
-    """Pore volume of each active cell at the reference pressure, m^3: porosity times bulk volume."""
+    """Pore volume of each active cell at the reference pressure, m^3: porosity times net bulk volume."""
     phi = rock.flat(rock.porosity)
-    return phi * torch.as_tensor(rock.grid.volume, device=phi.device)
+    pores = phi * torch.as_tensor(rock.grid.volume, device=phi.device)
+    for factor in (rock.net_to_gross, rock.pore_multiplier):
+        pores = pores if factor is None else pores * factor.to(pores)
+    return pores

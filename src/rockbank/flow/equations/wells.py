@@ -129,6 +129,11 @@ def peaceman_index(rock: Rock, well: Well) -> Float[Tensor, "b p"]:
     u, v = (axis for axis in range(3) if axis != well.axis)
     cells = well.perforations(rock.grid)
     k_u, k_v = rock.along(u)[:, cells], rock.along(v)[:, cells]
+    is_dead = ((k_u <= 0) | (k_v <= 0)).any(dim=0)
+    if bool(is_dead.any()):
+        place = well.cells[int(torch.nonzero(is_dead)[0])]
+        raise InputError(f"well '{well.name}': no permeability across its bore in cell {tuple(place)}; perforate cells "
+                         "that have some, or give the well index")  # fmt: skip
     size = torch.as_tensor(rock.grid.cell_sizes[:, cells], device=k_u.device)
     ratio = (k_v / k_u).sqrt()
     r_e = 0.28 * (ratio * size[u] ** 2 + size[v] ** 2 / ratio).sqrt() / (ratio.sqrt() + 1 / ratio.sqrt())
@@ -136,7 +141,10 @@ def peaceman_index(rock: Rock, well: Well) -> Float[Tensor, "b p"]:
     if not bool((log > 0).all()):
         raise InputError(f"well '{well.name}': radius {well.radius} m and skin {well.skin} leave no positive well "
                          f"index; the cell's equivalent radius is {r_e.min().item():.3g} m")  # fmt: skip
-    return 2 * math.pi * size[well.axis] * (k_u * k_v).sqrt() / log
+    height = size[well.axis]
+    if well.axis == 2 and rock.net_to_gross is not None:
+        height = height * rock.net_to_gross.to(height)[cells]
+    return 2 * math.pi * height * (k_u * k_v).sqrt() / log
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

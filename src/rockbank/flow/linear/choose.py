@@ -48,5 +48,7 @@ def _chosen(problem: Problem, name: Solver, device: torch.device) -> Solver:
         return name
     if device.type != "cpu":
         return "block"
+    if not problem.grid.is_structured:
+        return "direct"
     n_in_slab = problem.grid.is_active.size // max(problem.grid.box)
     return "slabs" if n_in_slab <= WIDEST_SLAB else "direct"
