@@ -8,8 +8,6 @@ mobility), 1e-9 per bar in place of incompressibility, a summary in single preci
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,37 +18,25 @@ import torch
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
 from rockbank.flow.eclipse.deck import read_deck
-from rockbank.flow.eclipse.summary import WellCurves, read_summary
+from rockbank.flow.eclipse.summary import WellCurves
 from rockbank.flow.eclipse.writer import flow_options, write_deck
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.wells import Control
 from rockbank.flow.simulate import simulate
+from tools.opm_flow import MATCHED, find_flow, run_flow
 
 CASES = Path(__file__).parents[2] / "cases"
+DECKS = Path(__file__).parents[1] / "decks"
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-MATCHED = (
-    "--threads-per-process=1",
-    "--full-time-step-initially=true",
-    "--newton-max-iterations=100",
-    "--linear-solver-max-iter=1000",
-    "--linear-solver-reduction=1e-3",
-    "--tolerance-cnv=1e-6",
-    "--tolerance-mb=1e-9",
-    "--tolerance-wells=1e-7",
-    "--relaxed-max-pv-fraction=0",
-)
 DAY = 86400.0
 COARSE, N_COARSE = 200 * DAY, 5
 
 
 @pytest.fixture(scope="module")
 def flow() -> str:
-    command = shutil.which("flow")
+    command = find_flow()
     if command is None:
         pytest.skip("OPM Flow is not installed; on Debian and Ubuntu: apt install libopm-simulators-bin")
-    said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=60).stdout
-    if not said.startswith("flow 20"):
-        pytest.skip(f"{command} is not OPM Flow")
     return command
 
 
@@ -61,11 +47,7 @@ def run_opm(flow: str, case: Case, folder: Path) -> WellCurves:
 
 
 def run_deck(flow: str, deck: Path, *options: str) -> WellCurves:
-    command = [flow, str(deck), *options, f"--output-dir={deck.parent}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert "chopped" not in done.stdout, "OPM Flow cut a step"
-    return read_summary(deck.with_suffix(".SMSPEC"))
+    return run_flow(flow, deck, deck.parent, options)
 
 
 def edited(deck: Path, *changes: tuple[str, str]) -> Case:
@@ -188,3 +170,14 @@ def test_opm_flow_agrees_closely_where_no_bore_stands_between(flow: str, tmp_pat
     case = replace(case, wells=wells, options=Options(cnv=1e-6, mb=1e-9))
     # One perforation each, and compressible, gravity and all: measured 6e-6 and 1e-5.
     assert_close(run_opm(flow, case, tmp_path), run_ours(case), pressure=1e-4, rate=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["multipliers", "faulted", "pinch_out", "two_contacts", "work_over", "horizontal"])
+def test_opm_flow_agrees_on_decks_of_each_kind(flow: str, tmp_path: Path, name: str) -> None:
+    deck = DECKS / f"{name.upper()}.DATA"
+    case = replace(read_deck(deck), options=Options(cnv=1e-6, mb=1e-9))
+    theirs, ours = run_flow(flow, deck, tmp_path, (*MATCHED, *flow_options(case)[:1])), run_ours(case)
+    # OPM Flow gives a well that is shut no pressure. Measured: 3e-6 and 7e-6 (docs/validation/decks.md).
+    bhp = np.where(theirs.bhp > 0, theirs.bhp, ours.bhp)
+    assert_close(replace(theirs, bhp=bhp), ours, pressure=1e-4, rate=1e-4)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+
+import numpy as np
+from jaxtyping import Float
 
 from rockbank.flow.equations.fluid import Fluid
 from rockbank.flow.equations.options import Options
@@ -27,6 +31,8 @@ class Case:
         options: how it is to be solved.
         start: date of time 0; None is not known.
         notes: what its file asks that this simulator does otherwise.
+        history: what was measured in the report steps, by well and quantity ("bhp", "water_rate" and "oil_rate", into
+            the reservoir), Pa and m^3/s; NaN is nothing.
 
     Raises:
         InputError: `simulate` would refuse it.
@@ -41,6 +47,7 @@ class Case:
     options: Options = field(default_factory=Options)
     start: datetime | None = None
     notes: tuple[str, ...] = ()
+    history: Mapping[tuple[str, str], Float[np.ndarray, " t"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self.rock, self.fluid, self.wells, self.schedule, initial=self.initial, options=self.options)

@@ -28,13 +28,22 @@ UNITS: Mapping[str, Mapping[str, float]] = {
     "viscosity": {"Pa s": 1.0, "mPa s": 1e-3, "cP": CENTIPOISE},
     "permeability": {"m2": 1.0, "D": 1e3 * MILLIDARCY, "mD": MILLIDARCY},
     "density": {"kg/m3": 1.0, "g/cm3": 1e3, "lb/ft3": POUND / FOOT**3},
-    "compressibility": {"1/Pa": 1.0, "1/bar": 1 / BAR, "1/psi": 1 / PSI},
-    "rate": {"m3/s": 1.0, "m3/hour": 1 / HOUR, "m3/day": 1 / DAY, "bbl/day": BARREL / DAY, "stb/day": BARREL / DAY},
+    "compressibility": {"1/Pa": 1.0, "1/bar": 1 / BAR, "1/atm": 1 / ATMOSPHERE, "1/psi": 1 / PSI},
+    "volume": {"m3": 1.0, "cm3": 1e-6, "bbl": BARREL},
+    "rate": {
+        "m3/s": 1.0,
+        "cm3/hour": 1e-6 / HOUR,
+        "m3/hour": 1 / HOUR,
+        "m3/day": 1 / DAY,
+        "bbl/day": BARREL / DAY,
+        "stb/day": BARREL / DAY,
+    },
     "acceleration": {"m/s2": 1.0},
     # Volume rate times viscosity over pressure: what a well index or a transmissibility is.
     "conductance": {
         "m3": 1.0,
         "cP m3/day/bar": CENTIPOISE / DAY / BAR,
+        "cP cm3/hour/atm": CENTIPOISE * 1e-6 / HOUR / ATMOSPHERE,
         "cP bbl/day/psi": CENTIPOISE * BARREL / DAY / PSI,
     },
     "fraction": {"%": 1e-2},
@@ -109,6 +118,7 @@ METRIC = DeckUnits(
         "density": "kg/m3",
         "compressibility": "1/bar",
         "rate": "m3/day",
+        "volume": "m3",
         "conductance": "cP m3/day/bar",
     },
 )
@@ -123,10 +133,26 @@ FIELD = DeckUnits(
         "density": "lb/ft3",
         "compressibility": "1/psi",
         "rate": "stb/day",
+        "volume": "bbl",
         "conductance": "cP bbl/day/psi",
     },
 )
-DECK_UNITS = {system.keyword: system for system in (METRIC, FIELD)}
+LAB = DeckUnits(
+    "LAB",
+    {
+        "length": "cm",
+        "time": "hour",
+        "pressure": "atm",
+        "viscosity": "cP",
+        "permeability": "mD",
+        "density": "g/cm3",
+        "compressibility": "1/atm",
+        "rate": "cm3/hour",
+        "volume": "cm3",
+        "conductance": "cP cm3/hour/atm",
+    },
+)
+DECK_UNITS = {system.keyword: system for system in (METRIC, FIELD, LAB)}
 
 
 def exact_text(value: float, scale: float) -> str:

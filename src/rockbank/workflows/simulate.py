@@ -18,6 +18,7 @@ from rockbank.flow.eclipse.restart_writer import restart_paths, write_restart
 from rockbank.flow.eclipse.summary import WellCurves
 from rockbank.flow.eclipse.summary_writer import unsmry_path, write_summary
 from rockbank.flow.eclipse.text import require_deck_names
+from rockbank.flow.eclipse.writer import require_writable as require_writable_deck
 from rockbank.flow.eclipse.writer import write_deck
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import discretise
@@ -69,7 +70,9 @@ class Outputs:
             require_writable(path)
         if self.deck is not None and self.deck.resolve() == source.resolve():
             raise InputError(f"--deck: got '{self.deck}', which is the case; give another name")
-        if self.deck is not None or self.summary is not None or self.restart:
+        if self.deck is not None:
+            require_writable_deck(case)
+        if self.summary is not None or self.restart:
             require_deck_names([well.name for well in case.wells])
 
 

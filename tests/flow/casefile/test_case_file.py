@@ -195,7 +195,7 @@ def test_a_deck_may_stand_for_the_sections(load: Callable[..., Case], tmp_path: 
             "i: 3, j: 1..0",
             "grid.inactive: expected a whole number or a range such as 0..63, got '1..0'",
         ),
-        ("50 mD", "-50 mD", "rock: permeability: got -4.93462e-14 in cell (0, 0) and 9 more; it must be positive"),
+        ("50 mD", "-50 mD", "rock: permeability: got -4.93462e-14 in cell (0, 0) and 9 more; it must be 0 or more"),
         ("20 %", "120 %", "rock: porosity: got 1.2 in cell (0, 0) and 9 more; it must lie in (0, 1]"),
         (
             "  porosity: 20 %\n",
@@ -322,7 +322,7 @@ def test_a_selection_that_is_not_used_is_refused(load: Callable[..., Case], tmp_
             [("initial:\n  pressure: 200 bar", "initial:\n  pressure: {file: p.npy}")],
             r"initial: pressure: got -99 in cell \(0, 2\); it must be",
         ),
-        ([("50 mD", "{file: k.npy}")], r"rock: permeability: got 0 in cell \(2, 0\); it must be positive"),
+        ([("50 mD", "{file: k.npy}")], r"rock: permeability: got -1 in cell \(2, 0\); it must be 0 or more"),
         ([("20 %", "{file: phi.npy}")], r"rock: porosity: got nan in cell \(1, 1\); it must lie in"),
     ],
 )
@@ -332,7 +332,7 @@ def test_a_value_that_is_none_names_its_cell(
     for name, value, wrong, cells in (
         ("s", 0.3, 1.2, [(1, 1), (2, 1)]),
         ("p", 2e7, -99.0, [(0, 2)]),
-        ("k", 1e-13, 0.0, [(2, 0), (3, 0)]),
+        ("k", 1e-13, -1.0, [(2, 0), (3, 0)]),
         ("phi", 0.2, np.nan, [(1, 1)]),
     ):
         field = np.full((4, 3), value)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.deck import read_deck
 from rockbank.flow.eclipse.lines import DeckError
+from rockbank.flow.eclipse.text import SECTIONS
 from rockbank.flow.units import BAR, DAY
 from tests.flow.eclipse.test_deck import assert_same
 
@@ -99,12 +100,11 @@ def test_keywords_that_change_nothing_are_passed_over_in_one_note(read: Callable
 @pytest.mark.parametrize(
     ("name", "lines", "says"),
     [
-        ("RUNSPEC", "NUMRES\n 2 /\n", "NUMRES: item 1: got 2; one region"),
+        ("RUNSPEC", "NUMRES\n 2 /\n", "NUMRES: item 1: got 2; one reservoir"),
         ("GRID", "SPECGRID\n 4 3 1 1 F /\n", r"SPECGRID: got \(4, 3, 1\) cells; DIMENS has \(4, 2, 1\)"),
         ("GRID", "SPECGRID\n 4 2 1 1 T /\n", "SPECGRID: item 5: got 'T'; only straight axes"),
-        ("GRID", "NTG\n 7*1 0.5 /\n", r"NTG: got 0.5 in cell \(4, 2, 1\); only 1 is supported$"),
-        ("GRID", "MULTZ\n 3*1 5*2 /\n", r"MULTZ: got 2 in cell \(4, 1, 1\) and 4 more; only 1 is supported$"),
-        ("PROPS", "REGIONS\nPVTNUM\n 8*2 /\n", r"PVTNUM: got 2 in cell \(1, 1, 1\) and 7 more; only 1"),
+        ("GRID", "NTG\n 7*1 -0.5 /\n", r"NTG: got -0.5 in cell \(4, 2, 1\); it must be 0 or more"),
+        ("PROPS", "REGIONS\nPVTNUM\n 8*2 /\n", r"PVTNUM: got 2 in cell \(1, 1, 1\) and 7 more; the deck has tables"),
         ("RUNSPEC", "FIELD\n", "the deck is of METRIC and FIELD units"),
         ("RUNSPEC", "DIMENS\n 4 2 1 /\n", "DIMENS: is given twice; keep one"),
     ],
@@ -183,6 +183,44 @@ def test_spacing_comments_repeats_and_slashes_change_nothing(tmp_path: Path, dat
     (tmp_path / "spaced.DATA").write_bytes("".join(parts).replace("\n", ending).encode())
     plain, spaced_case = (read_deck(tmp_path / f"{name}.DATA") for name in ("plain", "spaced"))
     assert_same(replace(spaced_case, title="plain"), plain)
+
+
+BEHIND_A_SLASH = st.sampled_from(["", " in words", " 'quoted", " 1 2 3 /", " -- more"])
+BEHIND_A_HEADER = st.sampled_from(["", " ========", "  -- of the deck", "\t/", " ** decorated **"])
+BETWEEN_KEYWORDS = st.sampled_from(
+    ["", "-- A line /\n", "\n\t\n", "SKIP\nGAS\n 'unread\nENDSKIP\n", "NOECHO\n", "/\n", "RPTSOL\n/\n"]
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_ways_in_which_people_write_a_deck_are_one(tmp_path: Path, data: st.DataObject) -> None:
+    (tmp_path / "plain.DATA").write_text("".join(PARTS.values()))
+    lines = []
+    for name, part in PARTS.items():
+        header, *rest = part.splitlines()
+        is_section = header in SECTIONS
+        lines.append(data.draw(BETWEEN_KEYWORDS) if name not in ("COMPDAT", "CONTROLS") else "")
+        lines.append(header + (data.draw(BEHIND_A_HEADER) if is_section else "") + "\n")
+        space, name_of, comment = (
+            data.draw(st.sampled_from([" ", "\t", "   "])),
+            data.draw(st.sampled_from([r"\1", r"'\1'", r'"\1"'])),
+            data.draw(BEHIND_A_SLASH),
+        )
+        for line in rest:
+            text = re.sub(r"\b(INJ|PROD)\b", name_of, line.replace(" ", space)).replace("8*", "08*")
+            lines.append(text + (comment if text.endswith("/") else "") + "\n")
+    ending = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    text = data.draw(st.sampled_from(["", "\ufeff"])) + "".join(lines).replace("\n", ending)
+    (tmp_path / "written.DATA").write_bytes(text.encode())
+    plain, written = (read_deck(tmp_path / f"{name}.DATA") for name in ("plain", "written"))
+    assert_same(replace(written, title="plain"), plain)
+
+
+def test_a_title_may_be_blank(read: Callable[..., Case]) -> None:
+    titles = {"\n": "CASE", "-- none\n": "CASE", "\n two words\n": "two words", "DIMENS of it /\n": "DIMENS of it"}
+    for title, wanted in titles.items():
+        assert read(RUNSPEC=PARTS["RUNSPEC"].replace("RUNSPEC\n", f"RUNSPEC\nTITLE\n{title}")).title == wanted
 
 
 SLIPS = ("", "/", "\n/\n", "0", "-1", "1*", "0*3", "999999999999*1", "1e400", "nan", "'", "INJ", "PERMX", "END", "*")

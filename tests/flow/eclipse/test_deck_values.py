@@ -22,7 +22,7 @@ EXPLICIT = "SOLUTION\nPRESSURE\n 8*200 /\nSWAT\n 8*0.3 /\n"
         ("PORO", "PORO\n 4*0.2 -0.2 3*0.2 /\n", r"PORO: got -0.2 in cell \(1, 2, 1\); it must lie in \[0, 1\], or A"),
         ("PORO", "PORO\n 6*0.2 2*20 /\n", r"PORO: got 20 in cell \(3, 2, 1\) and 1 more; it must lie in \[0, 1\]"),
         ("PORO", "PORO\n 7*0.2 nan /\n", "PORO: item 8: expected a number, got 'nan'"),
-        ("PERM", "PERMX\n 8*100 /\nPERMY\n 8*100 /\nPERMZ\n 2*1 0 5*1 /\n", r"PERMZ: got 0 in cell \(3, 1, 1\); it"),
+        ("PERM", "PERMX\n 8*100 /\nPERMY\n 8*100 /\nPERMZ\n 2*1 -1 5*1 /\n", r"PERMZ: got -1 in cell \(3, 1, 1\); it"),
         ("PERM", "PERMX\n 8*100 /\nPERMY\n 8*-999.25 /\n", r"PERMY: got -999.25 in cell \(1, 1, 1\) and 7 more; it"),
         ("PERM", "PERMX\n 8*220 /\nPERMX\n 8*120 /\nPERMZ\n 8*22 /\n", "the deck has no PERMY; give it, or copy"),
         ("PERM", "PERMY\n 8*220 /\nPERMZ\n 8*22 /\n", "the deck has no PERMX; give it, or copy"),
@@ -46,7 +46,7 @@ def test_what_no_rock_or_fluid_can_be_names_keyword_cell_and_value(
 
 def test_all_that_is_wrong_is_told_at_once(read: Callable[..., Case]) -> None:
     with pytest.raises(DeckError) as refused:
-        read(PORO="PORO\n 8*-1 /\n", PERM=PARTS["PERM"].replace("8*100", "8*0"), SOLUTION=EXPLICIT.replace("0.3", "3"))
+        read(PORO="PORO\n 8*-1 /\n", PERM=PARTS["PERM"].replace("8*100", "8*-3"), SOLUTION=EXPLICIT.replace("0.3", "3"))
     told = [line.split(": ")[1] for line in str(refused.value).splitlines()]
     assert told == ["PORO", "PERMX", "PERMY", "PERMZ", "SWAT"]
 

@@ -77,6 +77,14 @@ def test_a_rate_of_which_there_is_no_vector_is_no_number(curves: WellCurves, wri
     np.testing.assert_allclose(read.water_rate, curves.water_rate, rtol=SINGLE)
 
 
+def test_names_longer_than_of_8_characters_are_read(curves: WellCurves, written: Path) -> None:
+    head = [(name, array) for name, array in resfo.read(written)]
+    names = [name.decode().strip() for name in dict(head)["WGNAMES "]]
+    longer = np.array([(name if name.startswith(":") else f"{name}-OF-THE-EAST").ljust(24) for name in names])
+    resfo.write(written, [("NAMES   ", longer) if name.strip() == "WGNAMES" else (name, array) for name, array in head])
+    assert read_summary(written).wells == tuple(f"{name}-OF-THE-EAST" for name in curves.wells)
+
+
 def test_report_steps_are_the_last_of_the_steps_taken_in_them(tmp_path: Path) -> None:
     path = tmp_path / "CUT.SMSPEC"
     resfo.write(

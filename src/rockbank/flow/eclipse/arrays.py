@@ -1,56 +1,118 @@
-"""A deck's arrays: cell by cell, by boxes, by EQUALS, COPY, MULTIPLY and ADD."""
+"""A deck's arrays: cell by cell, by boxes, by EQUALS, COPY, MULTIPLY and ADD, and those by regions."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from rockbank.core.errors import InputError
+from rockbank.flow.eclipse.keywords import REFUSED
 from rockbank.flow.eclipse.lines import DeckError
-from rockbank.flow.eclipse.ranges import ARRAYS, ONE
-from rockbank.flow.eclipse.text import Keyword, Record
-from rockbank.flow.equations.grid import Grid
+from rockbank.flow.eclipse.ranges import ARRAYS, MULTIPLIERS, OF_REGIONS, ONE, VECTORS
+from rockbank.flow.eclipse.record import Record
+from rockbank.flow.eclipse.text import Keyword
 
-VECTORS = ("DXV", "DYV", "DZV")
-OPERATIONS = ("EQUALS", "COPY", "MULTIPLY", "ADD")
-# Cell sizes and depths are what the deck's text says to this part of them.
-_SAME = 1e-6
+_REGION_SETS = {"M": "MULTNUM", "F": "FLUXNUM", "O": "OPERNUM"}
+# What FAULTS calls the faces of a cell: axis, and whether before it.
+_FACES = {
+    f"{letter}{end}": (axis, end == "-")
+    for letters in ("XYZ", "IJK")
+    for axis, letter in enumerate(letters)
+    for end in ("", "+", "-")
+}
 # Saturations of a deck are rounded.
 _FULL = 1e-4
 
+Box = tuple[slice, slice, slice]
+
 
 class DeckArrays:
-    """Arrays of one box of cells (i, j, k), filled as the keywords come; a cell without a value is NaN."""
+    """Arrays of one box of cells (i, j, k), filled as the keywords come; a cell without a value is NaN.
 
-    def __init__(self, box: tuple[int, int, int]) -> None:
+    Args:
+        box: cells along x, y, z.
+        refuse: takes the errors of records, after which the others are read.
+    """
+
+    def __init__(self, box: tuple[int, int, int], refuse: Callable[[DeckError], None]) -> None:
         self.box = box
         self.notes: list[str] = []
+        self.sizes: dict[str, Record] = {}
+        # Of operations on regions that name none: M where GRIDOPTS has such, else F.
+        self.region_set = "F"
+        self._refuse = refuse
         self._fields: dict[str, Float[np.ndarray, "nx ny nz"]] = {}
         self._last: dict[str, Record] = {}
-        self._sizes: dict[str, Float[np.ndarray, " n"]] = {}
+        self._lost: set[str] = set()
+        self._faults: dict[str, list[tuple[Box, str]]] = {}
         self._within = self._whole()
 
     def take(self, keyword: Keyword) -> None:
         """Do what the keyword says."""
-        if keyword.name in VECTORS:
-            n = self.box[VECTORS.index(keyword.name)]
-            sizes = self._scaled(keyword.record, n, "length")
-            self._take_last(keyword.name, keyword.record, is_again=keyword.name in self._sizes)
-            self._sizes[keyword.name] = sizes
-        elif keyword.name in OPERATIONS:
+        name = keyword.name
+        if name in VECTORS:
+            keyword.record.numbers(self.box[VECTORS.index(name)])
+            self._take_last(name, keyword.record, is_again=name in self.sizes)
+            self.sizes[name] = keyword.record
+        elif name == "BOX":
+            self._within = self._box(keyword.record, 1, self._whole())
+        elif name == "ENDBOX":
+            self._within = self._whole()
+        elif name in ARRAYS:
+            self._fill(keyword)
+        else:
             within = self._within
             for record in keyword.records:
-                within = self._box(record, 3, within)
-                self._operate(record, within)
-        elif keyword.name == "BOX":
-            self._within = self._box(keyword.record, 1, self._whole())
-        elif keyword.name == "ENDBOX":
-            self._within = self._whole()
+                try:
+                    within = self._act(name, record, within)
+                except DeckError as error:
+                    self._refuse(error)
+
+    def _act(self, name: str, record: Record, within: Box) -> Box:
+        if name == "FAULTS":
+            self._faults.setdefault(record.text(1), []).append((self._box(record, 2, self._whole()), record.text(8)))
+            if record.text(8).upper() not in _FACES:
+                raise record.error(f"item 8: got '{record.text(8)}'; use X, Y, Z, or X-, Y-, Z-")
+        elif name == "MULTFLT":
+            self._seal(record)
+        elif name in OF_REGIONS:
+            regions = _REGION_SETS[record.choice(4, tuple(_REGION_SETS), self.region_set)]
+            if regions not in self:
+                raise record.error(f"{regions} has no values yet")
+            where = self.values(regions) == record.whole(3)
+            self._operate(record, OF_REGIONS[name], where)
         else:
-            self._fill(keyword)
+            within = self._box(record, 3, within)
+            self._operate(record, name, within)
+        return within
 
     def __contains__(self, name: str) -> bool:
         return name in self._fields
+
+    def raw(self, name: str) -> Float[np.ndarray, "nx ny nz"]:
+        """An array that is there, NaN where nothing is given."""
+        return self._fields[name]
+
+    def place(self, name: str) -> str:
+        """Where an array was given last."""
+        return str(self._last[name].place)
+
+    def is_lost(self, name: str) -> bool:
+        """Whether an array was given, but could not be read."""
+        return name in self._lost
+
+    def lose(self, name: str) -> None:
+        """Remember that an array could not be read."""
+        self._lost.add(name)
+
+    def values(self, name: str) -> Float[np.ndarray, "nx ny nz"]:
+        """An array that has a default, which stands where nothing is given."""
+        default = ARRAYS[name].default
+        assert default is not None
+        field = self._fields.get(name)
+        return np.full(self.box, default) if field is None else np.where(np.isnan(field), default, field)
 
     def complete(self, name: str, where: Bool[np.ndarray, "nx ny nz"] | None = None) -> Float[np.ndarray, "nx ny nz"]:
         """The array `name`; InputError where it is absent, or lacks a value in a cell of `where`."""
@@ -64,19 +126,26 @@ class DeckArrays:
         return field
 
     def require_values(self, where: Bool[np.ndarray, "nx ny nz"]) -> None:
-        """DeckError with a line for each array that holds what it cannot hold in a cell of `where`."""
-        problems = []
+        """Refuses each array that holds what it cannot hold in a cell of `where`."""
         for name, field in self._fields.items():
             wrong = _places(where & ~np.isnan(field) & ~ARRAYS[name].hold(field))
             if len(wrong):
-                record, (i, j, k) = self._last[name], wrong[0] + 1
-                got = field[tuple(wrong[0])] / record.units.scale(ARRAYS[name].dimension)
-                rest = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
                 remedy = ", or ACTNUM has to switch the cell off" if ARRAYS[name] != ONE else ""
-                problems.append(f"{record.place}: {name}: got {got:g} in cell ({i}, {j}, {k}){rest}; "
-                                f"{ARRAYS[name]}{remedy}")  # fmt: skip
-        if problems:
-            raise DeckError("\n".join(problems))
+                self._refuse(self._wrong(name, wrong, f"{ARRAYS[name]}{remedy}"))
+
+    def regions(self, name: str, where: Bool[np.ndarray, "nx ny nz"], n: int) -> Int[np.ndarray, "nx ny nz"]:
+        """Regions counted from 0; refuses those of which there is no table."""
+        field = self.values(name)
+        wrong = _places(where & ((field > n) | (field % 1 != 0)))
+        if len(wrong):
+            self._refuse(self._wrong(name, wrong, f"the deck has tables for 1 to {n}"))
+        return np.where(where, np.clip(field, 1, n) - 1, 0).astype(int)
+
+    def _wrong(self, name: str, wrong: Int[np.ndarray, "m 3"], why: str) -> DeckError:
+        record, (i, j, k) = self._last[name], wrong[0] + 1
+        got = self._fields[name][tuple(wrong[0])] / record.units.scale(ARRAYS[name].dimension)
+        rest = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        return DeckError(f"{record.place}: {name}: got {got:g} in cell ({i}, {j}, {k}){rest}; {why}")
 
     def water_saturation(self, where: Bool[np.ndarray, "nx ny nz"]) -> Float[np.ndarray, "nx ny nz"]:
         """SWAT, or what SOIL leaves; DeckError where both are given and do not fill the pores."""
@@ -107,40 +176,29 @@ class DeckArrays:
             found.append(self.complete(name, where))
         return found
 
-    def grid(self) -> Grid:
-        """The grid; layers where there is more than one. A cell without pores is not active, as in Eclipse."""
-        sizes = tuple(self._along(axis) for axis in range(3))
-        is_active = self._fields.get("ACTNUM", np.ones(self.box)) != 0
-        # A negative porosity is none that switches a cell off.
-        is_active &= self.complete("PORO", is_active) != 0
-        shape = self.box if self.box[2] > 1 else self.box[:2]
-        return Grid(
-            shape=shape,
-            spacing=tuple(float(size[0]) if (size == size[0]).all() else tuple(map(float, size)) for size in sizes),
-            active=None if is_active.all() else is_active.reshape(shape),
-            top=self._top(sizes[2]),
-        )
-
-    def _whole(self) -> tuple[slice, slice, slice]:
+    def _whole(self) -> Box:
         nx, ny, nz = self.box
         return slice(0, nx), slice(0, ny), slice(0, nz)
 
-    def _scaled(self, record: Record, n: int, dimension: str) -> Float[np.ndarray, " n"]:
-        numbers = np.asarray(record.numbers())
-        if len(numbers) != n:
-            raise record.error(f"got {len(numbers)} numbers for {n} cells")
-        return numbers * record.units.scale(dimension)
-
     def _fill(self, keyword: Keyword) -> None:
-        within, name = self._within, keyword.name
+        within, name, record = self._within, keyword.name, keyword.record
         nx, ny, nz = (part.stop - part.start for part in within)
         # Depths of the first layer are enough.
-        if name == "TOPS" and len(keyword.record.items) == nx * ny:
+        if name == "TOPS" and len(record.items) == nx * ny:
             within, nz = (*within[:2], slice(0, 1)), 1
-        numbers = self._scaled(keyword.record, nx * ny * nz, ARRAYS[name].dimension)
+        n = nx * ny * nz
+        if len(record.items) == n and None in (text for _, text in record.items.runs):
+            # A default leaves the cell as it was.
+            numbers = record.items.numbers()
+            for i in np.flatnonzero(np.isnan(numbers)):
+                if record.has(int(i) + 1):
+                    record.number(int(i) + 1)
+        else:
+            numbers = record.numbers(n)
         field = self._field(name)
-        self._take_last(name, keyword.record, is_again=not np.isnan(field[within]).all())
-        field[within] = numbers.reshape(nz, ny, nx).transpose(2, 1, 0)
+        self._take_last(name, record, is_again=not np.isnan(field[within]).all())
+        new = (numbers * record.units.scale(ARRAYS[name].dimension)).reshape(nz, ny, nx).transpose(2, 1, 0)
+        field[within] = np.where(np.isnan(new), field[within], new)
 
     def _take_last(self, name: str, record: Record, *, is_again: bool) -> None:
         """Remember where an array was given, and say so where it has values already."""
@@ -150,9 +208,11 @@ class DeckArrays:
         self._last[name] = record
 
     def _field(self, name: str) -> Float[np.ndarray, "nx ny nz"]:
-        return self._fields.setdefault(name, np.full(self.box, np.nan))
+        if name not in self._fields:
+            self._fields[name] = np.full(self.box, np.nan)
+        return self._fields[name]
 
-    def _box(self, record: Record, first: int, within: tuple[slice, slice, slice]) -> tuple[slice, slice, slice]:
+    def _box(self, record: Record, first: int, within: Box) -> Box:
         parts = []
         for axis, (part, n) in enumerate(zip(within, self.box, strict=True)):
             low = record.whole(first + 2 * axis, part.start + 1)
@@ -162,52 +222,49 @@ class DeckArrays:
             parts.append(slice(low - 1, high))
         return parts[0], parts[1], parts[2]
 
-    def _operate(self, record: Record, within: tuple[slice, slice, slice]) -> None:
+    def _operate(self, record: Record, act: str, within: Box | Bool[np.ndarray, "nx ny nz"]) -> None:
         name = record.text(1).upper()
-        target = record.text(2).upper() if record.keyword == "COPY" else name
+        target = record.text(2).upper() if act == "COPY" else name
         for each in (name, target):
             if each not in ARRAYS:
-                raise record.error(f"array {each} is not supported; known are {list(ARRAYS)}")
+                self._lost.add(target)
+                raise record.error(f"array {each} is not supported; {REFUSED.get(each) or f'known are {list(ARRAYS)}'}")
         if ARRAYS[name].dimension != ARRAYS[target].dimension:
             raise record.error(f"{name} is a {ARRAYS[name].dimension}, {target} a {ARRAYS[target].dimension}")
-        if record.keyword != "EQUALS" and name not in self:
+        if act != "EQUALS" and name not in self and ARRAYS[name].default is None:
+            if name in self._lost:
+                self._lost.add(target)
+                return
             raise record.error(f"{name} has no values yet")
         self._last[target] = record
-        if record.keyword == "COPY":
-            self._field(target)[within] = self._fields[name][within]
+        given = self._fields.get(name)
+        if act == "COPY":
+            assert given is not None or ARRAYS[name].default is not None
+            self._field(target)[within] = (self.values(name) if given is None else given)[within]
             return
-        if record.keyword == "MULTIPLY":
+        if act != "EQUALS" and ARRAYS[name].default is not None:
+            self._fields[name] = self.values(name)
+        if act == "MULTIPLY":
             self._fields[name][within] *= record.number(2)
             return
-        value = record.number(2, ARRAYS[name].dimension)
-        if record.keyword == "ADD":
-            self._fields[name][within] += value
+        value, field = record.number(2, ARRAYS[name].dimension), self._field(name)
+        if act == "ADD":
+            field[within] += value
+        elif act == "EQUALS":
+            field[within] = value
         else:
-            self._field(name)[within] = value
+            field[within] = (np.maximum if act == "MINVALUE" else np.minimum)(field[within], value)
 
-    def _along(self, axis: int) -> Float[np.ndarray, " n"]:
-        """Sizes of the cells along an axis; DeckError where they change across it."""
-        name = ("DX", "DY", "DZ")[axis]
-        if (vector := self._sizes.get(VECTORS[axis])) is not None:
-            if name in self:
-                raise self._last[VECTORS[axis]].error(f"{name} in {self._last[name].place} says the same; keep one")
-            return vector
-        field = np.moveaxis(self.complete(name), axis, 0).reshape(self.box[axis], -1)
-        if np.ptp(field, axis=1).max() > _SAME * field.max():
-            raise InputError(f"{name} varies across {'xyz'[axis]}; only boxes of cells in straight rows are supported")
-        return np.asarray(field[:, 0])
-
-    def _top(self, sizes: Float[np.ndarray, " nz"]) -> float:
-        if "TOPS" not in self:
-            raise InputError("the deck has no TOPS; give the depth of the first layer's cells")
-        field = self._fields["TOPS"]
-        top = field[0, 0, 0]
-        expected = np.broadcast_to(top + np.cumsum(sizes) - sizes, self.box)
-        given = ~np.isnan(field)
-        given[:, :, 0] = True
-        if not np.allclose(field[given], expected[given], rtol=_SAME, atol=_SAME):
-            raise InputError("TOPS tilts, or leaves gaps between layers; only flat layers on each other are supported")
-        return float(top)
+    def _seal(self, record: Record) -> None:
+        """MULTFLT: multiplies the transmissibility of a fault's faces."""
+        if record.text(1) not in self._faults:
+            raise record.error(f"no fault '{record.text(1)}'; known are {list(self._faults)}")
+        for within, face in self._faults[record.text(1)]:
+            axis, is_before = _FACES[face.upper()]
+            name = MULTIPLIERS[axis][is_before]
+            self._fields[name] = self.values(name)
+            self._fields[name][within] *= record.number(2, default=1.0)
+            self._last[name] = record
 
 
 def _places(where: Bool[np.ndarray, "nx ny nz"]) -> Int[np.ndarray, "n 3"]:

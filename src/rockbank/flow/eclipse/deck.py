@@ -3,60 +3,80 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
-from rockbank.flow.eclipse.arrays import OPERATIONS, VECTORS, DeckArrays
-from rockbank.flow.eclipse.fluids import read_fluid
-from rockbank.flow.eclipse.keywords import N_RECORDS, PASSED_OVER, SCHEDULE, TABLES
+from rockbank.flow.eclipse.arrays import DeckArrays
+from rockbank.flow.eclipse.fluids import read_fluid, table_of
+from rockbank.flow.eclipse.geometry import Geometry, read_rock
+from rockbank.flow.eclipse.keywords import (
+    FLUID_TABLES,
+    N_RECORDS,
+    PASSED_OVER,
+    PASSED_OVER_WHOLE,
+    REFUSED,
+    SATURATION_TABLES,
+    SCHEDULE,
+    TABLES,
+)
 from rockbank.flow.eclipse.lines import DeckError
-from rockbank.flow.eclipse.ranges import ARRAYS
-from rockbank.flow.eclipse.text import MOST_NUMBERS, SLASH, Keyword, Record, read_keywords
+from rockbank.flow.eclipse.ranges import ARRAYS, OPERATIONS, VECTORS
+from rockbank.flow.eclipse.record import Record
+from rockbank.flow.eclipse.schedule.dates import read_date
+from rockbank.flow.eclipse.schedule.wells import DeckWells
+from rockbank.flow.eclipse.text import MOST_NUMBERS, SLASH, Keyword, read_keywords
 from rockbank.flow.eclipse.tuning import read_tuning
-from rockbank.flow.eclipse.wells import DeckWells, read_date
 from rockbank.flow.equations.equilibrium import equilibrium
 from rockbank.flow.equations.fluid import GRAVITY, Fluid
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import State
-from rockbank.flow.equations.rock import Rock
+from rockbank.flow.units import DECK_UNITS
 
 # Eclipse's date where a deck has no START.
 _START = datetime(1983, 1, 1)
+_MOST_REGIONS = 10_000
 # Of EQUIL's item 9.
 _SUBDIVISIONS = -5
+# Of what the deck has none where one of these could not be read.
+_RADIAL = ("RADIAL", "SPIDER", "INRAD", "DR", "DRV", "DTHETA", "DTHETAV", "GDFILE")
+_IN_PLACE_OF = {
+    "initial": ("RESTART", "EQUIL", "PRESSURE", "SWAT", "SOIL"),
+    **dict.fromkeys(("DX", "DY", "DZ", "TOPS"), _RADIAL),
+    "report": ("TSTEP", "DATES"),
+    "SWOF": ("SWOFLET", "SWFN", "SOF2", "SOF3", "SGOF"),
+    "PVDO": ("PVTO", "PVCO", "PVCDO"),
+}
+_KNOWN = frozenset((*REFUSED, *PASSED_OVER_WHOLE))
+_GEOMETRY = ("COORD", "ZCORN", "MINPV", "PINCH")
 
 
 def read_deck(path: Path, *, gravity: float | None = None) -> Case:
     """The case of a deck.
 
-    Read are boxes of cells in straight rows, one region of each kind, water and oil of constant viscosity and
-    compressibility, SWOF, explicit or hydrostatic initial states, wells under rate or bottom-hole pressure with
-    Eclipse's defaults, METRIC and FIELD units.
+    Read are boxes of cells and corner points, multipliers of faces and pores, water and oil of constant viscosity and
+    compressibility, SWOF or SWFN with SOF2, explicit or hydrostatic initial states, wells under rate or bottom-hole
+    pressure with Eclipse's defaults, METRIC, FIELD and LAB units.
 
     Args:
         path: of the deck; what it includes is relative to its folder.
-        gravity: m/s^2; None is the Earth's where there are layers, and else 0, which is then the same.
+        gravity: m/s^2; None is the Earth's. Where all cells lie at one depth, to which the wells refer too, the fluids'
+            is 0, which is then the same; the initial state is that of the Earth's all the same.
 
     Raises:
-        DeckError: for a keyword or an item that is not supported, or wrong, naming file and line.
+        DeckError: with a line for each keyword or item that is not supported, or wrong, naming file and line.
     """
-    reader = _Reader(path)
-    try:
-        for keyword in read_keywords(path, N_RECORDS):
-            reader.take(keyword)
-        return reader.case(gravity)
-    except DeckError:
-        raise
-    except InputError as error:
-        # What has no place in the deck is missing from it, or is wrong as a whole.
-        raise DeckError(f"{path}: {error}") from error
+    return _Reader(path).case(gravity)
 
 
 class _Reader:
@@ -70,67 +90,163 @@ class _Reader:
         self._passed_over: dict[str, None] = {}
         self._stray: list[str] = []
         self._seen: set[str] = set()
-        self._tables: dict[str, Record] = {}
+        self._lost: set[str] = set()
+        self._faults: dict[str, None] = {}
+        self._unknown: dict[str, Keyword] = {}
+        self._n_unknown: Counter[str] = Counter()
+        self._n_records = dict(N_RECORDS)
+        self._tables: dict[str, list[Record]] = {}
+        self._geometry: dict[str, Record] = {}
         self._arrays: DeckArrays | None = None
         self._grid: Grid | None = None
         self._wells: DeckWells | None = None
+        self._gravity = GRAVITY
+        self._region_set = "F"
         self._options = Options()
 
-    def take(self, keyword: Keyword) -> None:
+    def case(self, gravity: float | None) -> Case:
+        """All of the deck, or all that is wrong with it."""
+        case = None
+        with self._faults_of():
+            for keyword in read_keywords(self._path, self._n_records, self._refuse, _KNOWN):
+                with self._faults_of(keyword):
+                    self._take(keyword)
+            case = self._case(gravity)
+        if self._faults or self._unknown or case is None:
+            raise DeckError("\n".join([*self._unknown_ones(), *self._faults]))
+        return case
+
+    @contextmanager
+    def _faults_of(self, keyword: Keyword | None = None) -> Iterator[None]:
+        """Keeps the error of what is done within, and goes on behind it."""
+        try:
+            yield
+        except InputError as error:
+            if keyword is not None:
+                self._lose(keyword)
+            self._refuse(error)
+
+    def _refuse(self, error: InputError) -> None:
+        text = str(error)
+        # What is missing only because it could not be read has been told.
+        missing = text.split()[4].strip(";,") if text.startswith("the deck has no ") else ""
+        is_told = bool(self._lost & {missing, *_IN_PLACE_OF.get(missing, ()), *(("INCLUDE",) if missing else ())})
+        if isinstance(error, DeckError):
+            self._lost.add(text.removeprefix(f"{self._path}").split(": ")[1] if ": " in text else "")
+            self._faults[text] = None
+        elif not is_told:
+            self._faults[f"{self._path}: {text}"] = None
+
+    def _lose(self, keyword: Keyword) -> None:
+        self._lost.add(keyword.name)
+        if self._arrays is not None:
+            self._arrays.lose(keyword.name)
+        if self._wells is not None:
+            self._wells.lose(keyword)
+
+    def _unknown_ones(self) -> Iterator[str]:
+        for name, keyword in self._unknown.items():
+            more = f" (and {self._n_unknown[name] - 1} more)" if self._n_unknown[name] > 1 else ""
+            section = f" in section {keyword.section}" if keyword.section else ""
+            why = REFUSED.get(name, "take it out if the run does not need it")
+            yield f"{keyword.place}: keyword {name} is not supported{section}{more}; {why}"
+
+    def _take(self, keyword: Keyword) -> None:
         """Keep what the keyword says."""
         name = keyword.name
         if name in ("START", "DIMENS") and name in self._seen:
             raise keyword.error("is given twice; keep one")
         self._seen.add(name)
-        if name == SLASH:
+        if not keyword.is_known:
+            self._pass_over(keyword)
+        elif name == SLASH:
             self._stray.append(str(keyword.place))
-        elif keyword.section == "SUMMARY":
-            return
         elif name == "TITLE":
             self._title = keyword.record.text(1)
         elif name == "START":
             self._start = read_date(keyword.record)
         elif name == "DIMENS":
-            self._arrays = DeckArrays(_box(keyword.record))
+            self._arrays = DeckArrays(_box(keyword.record), self._refuse)
         elif name == "TUNING":
             self._tune(keyword)
         elif name in TABLES:
-            self._take_table(keyword.record)
+            self._take_table(keyword)
         elif name in SCHEDULE:
             self._schedule(keyword).take(keyword)
-        elif name in (*ARRAYS, *VECTORS, *OPERATIONS, "BOX", "ENDBOX"):
+        elif name in (*ARRAYS, *VECTORS, *OPERATIONS, "BOX", "ENDBOX", "FAULTS", "MULTFLT"):
+            if keyword.section == "SCHEDULE":
+                raise keyword.error("rock does not change with time; say it before SCHEDULE")
             self._need_arrays(keyword).take(keyword)
-        elif name in ("TABDIMS", "EQLDIMS", "NUMRES"):
-            _require_one_region(keyword.record, 2 if name == "TABDIMS" else 1)
+        elif name in ("TABDIMS", "EQLDIMS"):
+            self._take_dimensions(keyword.record)
+        elif name in _GEOMETRY:
+            self._geometry[name] = keyword.record
+        elif name == "NUMRES":
+            if keyword.record.whole(1, 1) > 1:
+                raise keyword.record.error(f"item 1: got {keyword.record.whole(1)}; one reservoir is supported")
         elif name == "SPECGRID":
             _require_box(keyword.record, self._need_arrays(keyword).box)
         elif name in PASSED_OVER or name not in N_RECORDS:
             self._passed_over[name] = None
+            if name == "GRIDOPTS" and keyword.record.whole(2, 0) > 0:
+                self._region_set = "M"
 
-    def case(self, gravity: float | None) -> Case:
-        """All of it."""
+    def _pass_over(self, keyword: Keyword) -> None:
+        """A keyword of which the number of records is not known."""
+        if keyword.name in PASSED_OVER_WHOLE:
+            self._passed_over[keyword.name] = None
+        else:
+            self._unknown.setdefault(keyword.name, keyword)
+            self._n_unknown[keyword.name] += 1
+            self._lose(keyword)
+
+    def _case(self, gravity: float | None) -> Case | None:
+        """All of it; None where there is none."""
         if "OIL" not in self._seen or "WATER" not in self._seen:
-            raise InputError("the deck is not of OIL and WATER; say both in RUNSPEC")
+            self._refuse(InputError("the deck is not of OIL and WATER; say both in RUNSPEC"))
+        if sum(name in self._seen for name in DECK_UNITS) > 1:
+            self._refuse(InputError("the deck is of METRIC and FIELD units; keep one"))
         if self._arrays is None or self._grid is None or self._wells is None:
-            raise InputError("the deck has no DIMENS or no schedule; give both")
-        if {"METRIC", "FIELD"} <= self._seen:
-            raise InputError("the deck is of METRIC and FIELD units; keep one")
-        grid = self._grid
-        self._arrays.require_values(grid.is_active)
-        rock = _rock(grid, self._arrays, self._tables.get("ROCK"))
+            self._refuse(InputError("the deck has no DIMENS or no schedule; give both"))
+            return None
+        arrays, grid, wells = self._arrays, self._grid, self._wells
+        fluid = rock = initial = schedule = None
+        self._gravity = GRAVITY if gravity is None else gravity
         if gravity is None:
-            gravity = GRAVITY if grid.box[2] > 1 else 0.0
-        fluid = read_fluid(self._tables, gravity)
+            gravity = GRAVITY if np.ptp(grid.depth) > 0 or wells.has_head(grid) else 0.0
+        with self._faults_of():
+            fluid = read_fluid(
+                self._tables,
+                gravity,
+                pvt=self._one_region("PVTNUM", FLUID_TABLES[:-1]),
+                saturation=self._one_region("SATNUM", SATURATION_TABLES),
+            )
+        with self._faults_of():
+            name = "ROCKNUM" if "ROCKNUM" in arrays else "PVTNUM"
+            table = (
+                table_of(self._tables, "ROCK", self._one_region(name, ("ROCK",))) if "ROCK" in self._tables else None
+            )
+            if not self._faults:
+                rock = read_rock(grid, arrays, table)
+        with self._faults_of():
+            schedule = wells.schedule()
+        if fluid is not None:
+            with self._faults_of():
+                initial = self._initial(grid, fluid, arrays)
+        found = wells.wells(rock) if rock is not None else []
+        if fluid is None or rock is None or initial is None or schedule is None or self._faults or self._unknown:
+            return None
         return Case(
             title=self._title or self._path.stem,
             rock=rock,
             fluid=fluid,
-            wells=tuple(self._wells.wells(rock)),
-            schedule=self._wells.schedule(),
-            initial=self._initial(grid, fluid, self._arrays),
+            wells=tuple(found),
+            schedule=schedule,
+            initial=initial,
             options=self._options,
             start=self._start,
-            notes=(*self._own_notes(), *self._arrays.notes, *self._wells.notes),
+            history=wells.history(),
+            notes=(*self._own_notes(), *arrays.notes, *wells.notes),
         )
 
     def _own_notes(self) -> Iterator[str]:
@@ -151,28 +267,66 @@ class _Reader:
             raise keyword.error(str(error)) from error
         self._notes += notes
 
-    def _take_table(self, record: Record) -> None:
-        if (before := self._tables.get(record.keyword)) is not None:
-            self._notes.append(f"{record.place}: {record.keyword} is given again, after {before.place}; the last one "
-                               "counts")  # fmt: skip
-        self._tables[record.keyword] = record
+    def _take_table(self, keyword: Keyword) -> None:
+        if (before := self._tables.get(keyword.name)) is not None:
+            self._notes.append(f"{keyword.record.place}: {keyword.name} is given again, after {before[0].place}; the "
+                               "last one counts")  # fmt: skip
+        self._tables[keyword.name] = keyword.records
+
+    def _take_dimensions(self, record: Record) -> None:
+        """TABDIMS and EQLDIMS: how many tables there are of each kind, of which 0 is the default."""
+        of = {"TABDIMS": (SATURATION_TABLES, FLUID_TABLES), "EQLDIMS": (("EQUIL",),)}[record.keyword]
+        for i, names in enumerate(of, start=1):
+            n = max(record.whole(i, 1), 1)
+            if n > _MOST_REGIONS:
+                raise record.error(f"item {i}: got {n}; give {_MOST_REGIONS} regions at most")
+            self._n_records.update(dict.fromkeys(names, n))
 
     def _need_arrays(self, keyword: Keyword) -> DeckArrays:
         if self._arrays is None:
             raise keyword.error("comes before DIMENS")
+        self._arrays.region_set = self._region_set
         return self._arrays
 
     def _schedule(self, keyword: Keyword) -> DeckWells:
         """The wells; with the schedule's first keyword, the grid is complete."""
         if self._wells is None:
-            self._grid = self._need_arrays(keyword).grid()
-            self._wells = DeckWells(self._grid, self._start)
+            arrays = self._need_arrays(keyword)
+            # Where there is no grid, the schedule is held against the box.
+            shape = arrays.box if arrays.box[2] > 1 else arrays.box[:2]
+            self._grid = Grid(shape=shape, spacing=(1.0, 1.0, 1.0))
+            with self._faults_of():
+                given = {name.lower(): record for name, record in self._geometry.items()}
+                self._grid = Geometry(**given, has_nnc="NONNC" not in self._seen).grid(arrays)
+                arrays.require_values(self._grid.is_active)
+            self._wells = DeckWells(self._grid, self._start, self._refuse)
+            if "INCLUDE" in self._lost:
+                self._wells.lose(replace(keyword, name="WELSPECS"))
         return self._wells
+
+    def _regions(self, name: str, tables: tuple[str, ...]) -> Int[np.ndarray, " n"]:
+        """Regions of the active cells, from 0."""
+        assert self._arrays is not None
+        assert self._grid is not None
+        n = max([len(self._tables[each]) for each in tables if each in self._tables], default=1)
+        return np.asarray(self._arrays.regions(name, self._grid.is_active, n).ravel()[self._grid.cells])
+
+    def _one_region(self, name: str, tables: tuple[str, ...]) -> int:
+        """The region of all active cells; DeckError where they are of several whose tables differ."""
+        used = sorted(set(self._regions(name, tables).tolist()))
+        for each in tables:
+            rows = [table_of(self._tables, each, region).items.runs for region in used if each in self._tables]
+            if any(row != rows[0] for row in rows):
+                assert self._arrays is not None
+                raise DeckError(f"{self._tables[each][0].place}: {each}: active cells are of regions "
+                                f"{[region + 1 for region in used]} of {name}, whose tables differ; one table is "
+                                "supported")  # fmt: skip
+        return used[0] if used else 0
 
     def _initial(self, grid: Grid, fluid: Fluid, arrays: DeckArrays) -> State:
         is_explicit = any(name in arrays for name in ("PRESSURE", "SWAT", "SOIL"))
         if is_explicit and "EQUIL" in self._tables:
-            raise self._tables["EQUIL"].error("PRESSURE, SWAT or SOIL is given too; keep one way to begin")
+            raise self._tables["EQUIL"][0].error("PRESSURE, SWAT or SOIL is given too; keep one way to begin")
         if is_explicit:
             return State(
                 pressure=_tensor(arrays.complete("PRESSURE", grid.is_active), grid),
@@ -180,16 +334,32 @@ class _Reader:
             )
         if "EQUIL" not in self._tables:
             raise InputError("the deck has no initial state; give EQUIL, or PRESSURE and SWAT")
-        record = self._tables["EQUIL"]
-        return equilibrium(
-            grid,
-            fluid,
-            datum=record.number(1, "length", 0.0),
-            pressure=record.number(2, "pressure"),
-            contact=record.number(3, "length", 0.0),
-            capillary_at_contact=record.number(4, "pressure", 0.0),
-            slices=_slices(record),
+        region = np.zeros(grid.is_active.size, dtype=int)
+        region[grid.cells] = self._regions("EQLNUM", ("EQUIL",))
+        states = {int(i): self._equilibrium(grid, fluid, int(i)) for i in np.unique(region[grid.cells])}
+        pressure, saturation = (torch.stack([getattr(states[i], of).ravel() for i in states])
+                                for of in ("pressure", "saturation"))  # fmt: skip
+        at = torch.as_tensor(np.searchsorted(list(states), region).clip(0, len(states) - 1))[None]
+        return State(
+            pressure=pressure.gather(0, at).reshape(grid.shape), saturation=saturation.gather(0, at).reshape(grid.shape)
         )
+
+    def _equilibrium(self, grid: Grid, fluid: Fluid, region: int) -> State:
+        record = table_of(self._tables, "EQUIL", region)
+        # What no fluid can be at such depths and pressures is told below.
+        with np.errstate(all="ignore"):
+            state = equilibrium(
+                grid,
+                replace(fluid, gravity=self._gravity),
+                datum=record.number(1, "length", 0.0),
+                pressure=record.number(2, "pressure"),
+                contact=record.number(3, "length", 0.0),
+                capillary_at_contact=record.number(4, "pressure", 0.0),
+                slices=_slices(record),
+            )
+        if not bool(torch.isfinite(torch.as_tensor(state.pressure)).all()):
+            raise record.error("gives no pressure at the depth of every cell; see items 1 to 4, and the fluids")
+        return state
 
 
 def _slices(record: Record) -> int:
@@ -197,30 +367,8 @@ def _slices(record: Record) -> int:
     return max(2 * abs(record.whole(9, _SUBDIVISIONS)), 1)
 
 
-def _rock(grid: Grid, arrays: DeckArrays, table: Record | None) -> Rock:
-    k = [_tensor(field, grid) for field in arrays.permeability(grid.is_active)]
-    is_isotropic = all(torch.equal(k[0].nan_to_num(), each.nan_to_num()) for each in k[1:])
-    porosity = _tensor(arrays.complete("PORO", grid.is_active), grid)
-    if table is None:
-        return Rock(grid=grid, permeability=k[0] if is_isotropic else k, porosity=porosity)
-    return Rock(
-        grid=grid,
-        permeability=k[0] if is_isotropic else k,
-        porosity=porosity,
-        reference_pressure=table.number(1, "pressure"),
-        compressibility=table.number(2, "compressibility", 0.0),
-    )
-
-
 def _tensor(field: np.ndarray, grid: Grid) -> torch.Tensor:
     return torch.tensor(field.reshape(grid.shape), dtype=torch.float64)
-
-
-def _require_one_region(record: Record, n_items: int) -> None:
-    """TABDIMS, EQLDIMS and NUMRES: numbers of regions, of which 0 is the default."""
-    for i in range(1, n_items + 1):
-        if record.whole(i, 1) > 1:
-            raise record.error(f"item {i}: got {record.whole(i)}; one region of each kind is supported")
 
 
 def _box(record: Record) -> tuple[int, int, int]:

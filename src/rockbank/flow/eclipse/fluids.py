@@ -1,14 +1,15 @@
-"""A deck's tables of fluids: DENSITY, PVTW, PVCDO or PVDO, and SWOF."""
+"""A deck's tables of fluids: DENSITY, PVTW, PVCDO or PVDO, and SWOF or SWFN with SOF2."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from rockbank.core.errors import InputError
-from rockbank.flow.eclipse.text import Record
+from rockbank.flow.eclipse.record import Record
 from rockbank.flow.equations.fluid import Fluid, Phase
 from rockbank.flow.equations.relperm import SaturationTable
 from rockbank.flow.units import BAR
@@ -19,33 +20,87 @@ _SAME_VOLUME, _SAME_VISCOSITY = 1e-4, 1e-6
 _LEAST_COMPRESSIBILITY = 1e-9 / BAR
 
 
-def read_fluid(tables: Mapping[str, Record], gravity: float) -> Fluid:
-    """Water and oil of a deck.
+Tables = Mapping[str, Sequence[Record]]
+
+
+def read_fluid(tables: Tables, gravity: float, *, pvt: int = 0, saturation: int = 0) -> Fluid:
+    """Water and oil of a deck, in one region of each kind.
 
     Args:
         tables: the records of the keywords above, by name.
         gravity: m/s^2.
+        pvt: region of PVTNUM, from 0.
+        saturation: of SATNUM.
 
     Raises:
         DeckError: a table is missing, there are two of the oil, or one says what is not supported.
     """
-    density = _table(tables, "DENSITY")
+    density = table_of(tables, "DENSITY", pvt)
     if "PVCDO" in tables and "PVDO" in tables:
-        raise tables["PVDO"].error(f"PVCDO in {tables['PVCDO'].place} says the same of the oil; keep one")
-    oil = tables["PVCDO"] if "PVCDO" in tables else _table(tables, "PVDO")
+        raise tables["PVDO"][0].error(f"PVCDO in {tables['PVCDO'][0].place} says the same of the oil; keep one")
+    oil = table_of(tables, "PVCDO" if "PVCDO" in tables else "PVDO", pvt)
     read_oil = _liquid if oil.keyword == "PVCDO" else _dead_oil
     return Fluid(
-        water=_liquid(_table(tables, "PVTW"), density.number(2, "density")),
-        oil=read_oil(oil, density.number(1, "density")),
-        curves=_curves(_table(tables, "SWOF")),
+        water=_liquid(table_of(tables, "PVTW", pvt), density.number(2, "density", 999.04)),
+        oil=read_oil(oil, density.number(1, "density", 600.0)),
+        curves=_read_curves(tables, saturation),
         gravity=gravity,
     )
 
 
-def _table(tables: Mapping[str, Record], name: str) -> Record:
+def table_of(tables: Tables, name: str, region: int) -> Record:
+    """The table of a region, or the one before where it is empty, as Eclipse has it."""
     if name not in tables:
         raise InputError(f"the deck has no {name}; give it")
-    return tables[name]
+    records = tables[name]
+    for record in reversed(records[: region + 1]):
+        if len(record.items):
+            return record
+    raise records[0].error("is empty; give its numbers")
+
+
+def _read_curves(tables: Tables, region: int) -> SaturationTable:
+    if "SWOF" in tables:
+        if "SWFN" in tables or "SOF2" in tables:
+            other = tables["SWFN" if "SWFN" in tables else "SOF2"][0]
+            raise other.error(f"SWOF in {tables['SWOF'][0].place} says the same; keep one family of tables")
+        record = table_of(tables, "SWOF", region)
+        s, k_water, k_oil, p_c = _columns(record, 4)
+    else:
+        if "SWFN" not in tables and "SOF2" not in tables:
+            raise InputError("the deck has no SWOF; give it, or SWFN and SOF2")
+        record = table_of(tables, "SWFN", region)
+        (s_w, of_water, pressure), (s_o, of_oil) = _columns(record, 3), _columns(table_of(tables, "SOF2", region), 2)
+        s = np.unique(np.concatenate([s_w, 1 - s_o]).round(12))
+        s = s[s >= s_w[0] - 1e-12]
+        k_water, k_oil, p_c = np.interp(s, s_w, of_water), np.interp(1 - s, s_o, of_oil), np.interp(s, s_w, pressure)
+    try:
+        return SaturationTable(
+            saturation=tuple(map(float, s)),
+            k_water=tuple(map(float, k_water)),
+            k_oil=tuple(map(float, k_oil)),
+            p_capillary=tuple(map(float, p_c * record.units.scale("pressure"))),
+        )
+    except InputError as error:
+        raise record.error(str(error)) from error
+
+
+def _columns(record: Record, n: int) -> Float[np.ndarray, "n rows"]:
+    """A table's columns; a default lies on the straight line between its neighbours, as in Eclipse."""
+    if len(record.items) % n or not len(record.items):
+        raise record.error(f"got {len(record.items)} items; give rows of {n}")
+    rows = record.items.numbers().reshape(-1, n).T
+    for i in np.flatnonzero(np.isnan(rows.T.ravel())):
+        if record.has(int(i) + 1):
+            record.number(int(i) + 1)
+    if not np.isfinite(rows[0]).all():
+        raise record.error("a saturation is left out; give each")
+    for column in rows[1:]:
+        given = ~np.isnan(column)
+        if not (given[0] and given[-1]):
+            raise record.error("the first or the last number of a column is left out; give both")
+        column[~given] = np.interp(rows[0][~given], rows[0][given], column[given])
+    return rows
 
 
 def _liquid(record: Record, density: float) -> Phase:
@@ -87,7 +142,7 @@ def _phase(
 
 def _dead_oil(record: Record, density: float) -> Phase:
     """PVDO: rows of pressure, volume factor and viscosity, which have to be those of a constant compressibility."""
-    numbers = np.asarray(record.numbers())
+    numbers = record.numbers()
     if numbers.size < 6 or numbers.size % 3:
         raise record.error(f"got {numbers.size} numbers; give rows of pressure, volume factor and viscosity")
     pressure, volume_factor, viscosity = numbers.reshape(-1, 3).T
@@ -110,19 +165,3 @@ def _dead_oil(record: Record, density: float) -> Phase:
         viscosity=float(viscosity[0]) * record.units.scale("viscosity"),
         density=density,
     )
-
-
-def _curves(record: Record) -> SaturationTable:
-    """SWOF: rows of water saturation, its and the oil's relative permeability, capillary pressure."""
-    if len(record.items) % 4 or None in record.items:
-        raise record.error(f"got {len(record.items)} items; give rows of Sw, krw, krow and Pc, without defaults")
-    s, k_water, k_oil, p_c = np.asarray(record.numbers()).reshape(-1, 4).T
-    try:
-        return SaturationTable(
-            saturation=tuple(map(float, s)),
-            k_water=tuple(map(float, k_water)),
-            k_oil=tuple(map(float, k_oil)),
-            p_capillary=tuple(map(float, p_c * record.units.scale("pressure"))),
-        )
-    except InputError as error:
-        raise record.error(str(error)) from error

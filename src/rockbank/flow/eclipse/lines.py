@@ -11,14 +11,22 @@ from pathlib import Path
 from rockbank.core.errors import InputError
 
 _DEEPEST = 20
+# Files of a deck, and bytes of a file: more is a slip that would take for ever or fill the memory.
+_MOST_FILES, _MOST_BYTES = 2000, 2**31
 # A path, which has slashes of its own, and the slash that ends it.
 _INCLUDED = re.compile(
     r"""(?P<q>['"])(?P<quoted>.*?)(?P=q)\s*(?P<end>/.*)?|(?P<plain>\S+?)(?:\s+(?P<after>/.*)|(?P<at>/)(?:\s.*)?)?"""
 )
+_ALIAS = re.compile(r"\$(\w+)")
+_END_OF_LINE = re.compile(r"\r\n|\n|\r")
 
 
 class DeckError(InputError):
     """A deck that cannot be read; says file, line and keyword."""
+
+
+class EndlessDeckError(DeckError):
+    """A deck whose includes do not end."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +45,50 @@ class Lines:
 
     def __init__(self, path: Path) -> None:
         self._root = path.parent
-        self._open = [_numbered(path, str(path))]
+        self._aliases: dict[str, str] = {}
+        self._open: list[tuple[Path, Iterator[tuple[Place, str]]]] = []
+        self._n_files = 0
+        self._enter(path, str(path))
 
     def __iter__(self) -> Iterator[tuple[Place, str]]:
         return self
 
     def __next__(self) -> tuple[Place, str]:
         while self._open:
-            if (line := next(self._open[-1], None)) is not None:
-                return line
+            for place, text in self._open[-1][1]:
+                if text:
+                    return place, text
             self._open.pop()
         raise StopIteration
+
+    def put_back(self, place: Place, text: str) -> None:
+        """Give a line once more."""
+        if not self._open:
+            self._open.append((place.file, iter(())))
+        path, rest = self._open[-1]
+        self._open[-1] = path, chain([(place, text)], rest)
 
     def take(self, name: str, place: Place) -> tuple[Place, str]:
         """The next line, which keyword `name` needs."""
         for at, text in self:
             return at, text
         raise DeckError(f"{place}: {name}: the deck ends before its '/'")
+
+    def is_blank_next(self) -> bool:
+        """Whether the next line of the same file is empty; it is then gone."""
+        if self._open and (following := next(self._open[-1][1], None)) is not None:
+            if following[1]:
+                self.put_back(*following)
+            return not following[1]
+        return False
+
+    def name_path(self, alias: str, path: str) -> None:
+        """An alias of PATHS, for which $ALIAS stands in the paths of INCLUDE."""
+        self._aliases[alias] = path
+
+    def end_file(self) -> None:
+        """ENDINC: what follows in this file does not count."""
+        self._open[-1] = self._open[-1][0], iter(())
 
     def include(self, place: Place) -> None:
         """Go on with the file that the next line names, relative to the deck's folder; then come back.
@@ -64,31 +99,49 @@ class Lines:
         match = _INCLUDED.fullmatch(text)
         if match is None:
             raise DeckError(f"{place}: INCLUDE: expected a path and '/', got '{text}'; quote a path with blanks")
-        name = match["quoted"] or match["plain"]
+        name = _ALIAS.sub(lambda of: self._aliases.get(of[1], of[0]), match["quoted"] or match["plain"])
         if not (match["end"] or match["after"] or match["at"]):
             self._drop_slash()
-        if len(self._open) > _DEEPEST:
-            raise DeckError(
-                f"{place}: INCLUDE: '{name}' is the {_DEEPEST}th within each other; does a file include itself?"
-            )
-        self._open.append(_numbered(self._root / name, f"{place}: INCLUDE: {self._root / name}"))
+        self._enter(self._root / name.replace("\\", "/"), f"{place}: INCLUDE: {self._root / name}")
+
+    def _enter(self, path: Path, where: str) -> None:
+        try:
+            real = path.resolve()
+            if real.exists() and not real.is_file():
+                raise DeckError(f"{where}: is a folder or a device; name a file")
+            if any(real == other for other, _ in self._open):
+                raise EndlessDeckError(f"{where}: is included within itself; take that out")
+            self._n_files += 1
+            if len(self._open) > _DEEPEST or self._n_files > _MOST_FILES:
+                raise EndlessDeckError(f"{where}: is the {self._n_files}th file, {len(self._open)} of them within each "
+                                       f"other; at most {_MOST_FILES} and {_DEEPEST} are read")  # fmt: skip
+            self._open.append((real, _numbered(path, _text(real))))
+        except (OSError, ValueError, RuntimeError) as error:
+            if isinstance(error, DeckError):
+                raise
+            reason = getattr(error, "strerror", None) or error
+            raise DeckError(f"{where}: cannot be read ({reason}); correct the path") from error
 
     def _drop_slash(self) -> None:
         """Take the next line of the same file if it is a slash."""
-        following = next(self._open[-1], None)
-        if following is not None and not following[1].startswith("/"):
-            self._open[-1] = chain([following], self._open[-1])
+        for place, text in self._open[-1][1]:
+            if text and not text.startswith("/"):
+                self.put_back(place, text)
+            if text:
+                return
 
 
-def _numbered(path: Path, where: str) -> Iterator[tuple[Place, str]]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise DeckError(f"{where}: cannot be read ({error.strerror}); correct the path") from error
-    for number, line in enumerate(lines, start=1):
-        text = _without_comment(line).strip()
-        if text:
-            yield Place(path, number), text
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        raw = file.read(_MOST_BYTES + 1)
+    if len(raw) > _MOST_BYTES:
+        raise OSError(0, f"it has more than {_MOST_BYTES} bytes")
+    return raw.decode("utf-8-sig", errors="replace")
+
+
+def _numbered(path: Path, text: str) -> Iterator[tuple[Place, str]]:
+    for number, line in enumerate(_END_OF_LINE.split(text), start=1):
+        yield Place(path, number), _without_comment(line).strip()
 
 
 def _without_comment(line: str) -> str:

@@ -1,4 +1,4 @@
-"""What each array of a deck may hold."""
+"""What each array of a deck may hold, and what it holds where nothing is said."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from jaxtyping import Bool, Float
 
 @dataclass(frozen=True)
 class Values:
-    """What an array may hold in an active cell: its dimension, and the least and the greatest value in SI."""
+    """What an array may hold in an active cell: its dimension, and the least and the greatest value in SI.
+
+    Attributes:
+        default: where no value is given; None is that one has to be.
+    """
 
     dimension: str
     low: float = -math.inf
     high: float = math.inf
     has_low: bool = True
+    default: float | None = None
 
     def hold(self, field: Float[np.ndarray, "..."]) -> Bool[np.ndarray, "..."]:
         """Where the values are such."""
@@ -27,25 +32,37 @@ class Values:
         if self.low == self.high:
             return f"only {self.low:g} is supported"
         if self.high == math.inf:
-            return "it must be positive"
+            return f"it must be {f'{self.low:g} or more' if self.has_low else 'positive'}"
         return f"it must lie in {'[' if self.has_low else '('}{self.low:g}, {self.high:g}]"
 
 
 _FRACTION = Values("fraction", 0.0, 1.0)
-_POSITIVE = {name: Values(name, 0.0, has_low=False) for name in ("length", "permeability", "pressure")}
+_POSITIVE = {name: Values(name, 0.0, has_low=False) for name in ("length", "pressure")}
 _ANY = Values("fraction")
+_REGION = Values("fraction", 1.0, default=1.0)
+# By axis: of the face behind a cell, and of that before it.
+MULTIPLIERS = (("MULTX", "MULTX-"), ("MULTY", "MULTY-"), ("MULTZ", "MULTZ-"))
+REGIONS = ("SATNUM", "PVTNUM", "EQLNUM", "ROCKNUM")
 # What would change the flow where it is anything else.
-ONE, _NONE = Values("fraction", 1.0, 1.0), Values("fraction", 0.0, 0.0)
+ONE, _NONE = Values("fraction", 1.0, 1.0, default=1.0), Values("fraction", 0.0, 0.0)
 ARRAYS: Mapping[str, Values] = {
     **dict.fromkeys(("DX", "DY", "DZ"), _POSITIVE["length"]),
     "TOPS": Values("length"),
-    **dict.fromkeys(("PERMX", "PERMY", "PERMZ"), _POSITIVE["permeability"]),
+    **dict.fromkeys(("PERMX", "PERMY", "PERMZ"), Values("permeability", 0.0)),
     "PORO": _FRACTION,
-    "ACTNUM": _ANY,
+    "ACTNUM": Values("fraction", default=1.0),
     "PRESSURE": _POSITIVE["pressure"],
     **dict.fromkeys(("SWAT", "SOIL"), _FRACTION),
     "SGAS": _NONE,
-    **dict.fromkeys(("NTG", "MULTX", "MULTY", "MULTZ", "MULTPV"), ONE),
-    **dict.fromkeys(("SATNUM", "PVTNUM", "EQLNUM", "ROCKNUM", "ENDNUM"), ONE),
-    "FIPNUM": _ANY,
+    **dict.fromkeys(("NTG", "MULTPV", *sum(MULTIPLIERS, ())), Values("fraction", 0.0, default=1.0)),
+    **dict.fromkeys(REGIONS, _REGION),
+    "ENDNUM": ONE,
+    # Of these only operations on regions make use.
+    **dict.fromkeys(("FIPNUM", "MULTNUM", "FLUXNUM", "OPERNUM"), Values("fraction", default=1.0)),
 }
+
+VECTORS = ("DXV", "DYV", "DZV")
+# Each with what it does to which array where a region has a number, or else to a box.
+_OF_BOXES = ("EQUALS", "COPY", "MULTIPLY", "ADD", "MINVALUE", "MAXVALUE")
+OF_REGIONS = {"EQUALREG": "EQUALS", "COPYREG": "COPY", "MULTIREG": "MULTIPLY", "ADDREG": "ADD"}
+OPERATIONS = (*_OF_BOXES, *OF_REGIONS)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from rockbank.core.files import replacing
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.text import require_deck_names
+from rockbank.flow.equations.corner_point import CornerPointGrid, pillars_of
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import SHUT, Parameters, Problem
 from rockbank.flow.equations.trajectory import Trajectory
@@ -59,19 +60,28 @@ def write_restart(results: Path, case: Case, problem: Problem, parameters: Param
 def _egrid(grid: Grid) -> Iterator[Array]:
     """Corner points of boxes: straight pillars, and the depth of each layer's top and bottom at its corners."""
     nx, ny, nz = grid.box
+    if isinstance(grid, CornerPointGrid):
+        pillars, depths = (of.astype(np.float32) for of in pillars_of(grid.corners))
+    else:
+        pillars, depths = _of_boxes(grid)
+    yield "FILEHEAD", _numbers(100, {0: 3, 1: _FORMAT, 6: 1})
+    yield "GRIDUNIT", np.array(["METRES  ", " " * 8])
+    yield "GRIDHEAD", _numbers(100, {0: 1, 1: nx, 2: ny, 3: nz, 24: 1})
+    yield "COORD   ", pillars.ravel()
+    yield "ZCORN   ", depths.ravel()
+    yield "ACTNUM  ", _natural(grid.is_active).astype(np.int32)
+    yield "ENDGRID ", np.array([], dtype=np.int32)
+
+
+def _of_boxes(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    nx, ny, _ = grid.box
     x, y, z = (np.concatenate([[0.0], np.cumsum(sizes)]) for sizes in grid.sizes)
     z = z + grid.top
     pillars = np.empty((ny + 1, nx + 1, 6), dtype=np.float32)
     pillars[..., 0::3], pillars[..., 1::3] = x[None, :, None], y[:, None, None]
     pillars[..., 2::3] = z[[0, -1]]
     layers = np.stack([z[:-1], z[1:]], axis=1).ravel()
-    yield "FILEHEAD", _numbers(100, {0: 3, 1: _FORMAT, 6: 1})
-    yield "GRIDUNIT", np.array(["METRES  ", " " * 8])
-    yield "GRIDHEAD", _numbers(100, {0: 1, 1: nx, 2: ny, 3: nz, 24: 1})
-    yield "COORD   ", pillars.ravel()
-    yield "ZCORN   ", np.repeat(layers, 4 * nx * ny).astype(np.float32)
-    yield "ACTNUM  ", _natural(grid.is_active).astype(np.int32)
-    yield "ENDGRID ", np.array([], dtype=np.int32)
+    return pillars, np.repeat(layers, 4 * nx * ny).astype(np.float32)
 
 
 def _init(case: Case, problem: Problem, parameters: Parameters) -> Iterator[Array]:

@@ -13,7 +13,7 @@ import resfo
 from jaxtyping import Float
 
 from rockbank.core.errors import InputError
-from rockbank.flow.units import BAR, BARREL, DAY, HOUR, PSI
+from rockbank.flow.units import ATMOSPHERE, BAR, BARREL, DAY, HOUR, PSI
 
 # Units by the names that summaries give them, in SI; surface volumes of liquids.
 _UNITS: Mapping[str, float] = {
@@ -23,6 +23,11 @@ _UNITS: Mapping[str, float] = {
     "PSIA": PSI,
     "SM3/DAY": 1 / DAY,
     "STB/DAY": BARREL / DAY,
+    "ATM": ATMOSPHERE,
+    "ATMA": ATMOSPHERE,
+    "HR": HOUR,
+    "SCC/HR": 1e-6 / HOUR,
+    "SCC/HOUR": 1e-6 / HOUR,
 }
 
 
@@ -75,11 +80,12 @@ class Summary:
         """
         head_path, data_path = (_beside(path, suffix) for suffix in (".SMSPEC", ".UNSMRY"))
         head = dict(_read(head_path))
-        for need in ("KEYWORDS", "WGNAMES", "UNITS"):
+        # Longer names than of 8 characters stand in NAMES.
+        wanted = ("KEYWORDS", "NAMES" if "NAMES" in head else "WGNAMES", "UNITS")
+        for need in wanted:
             if need not in head:
                 raise InputError(f"{head_path}: has no {need}; is it a summary's specification?")
-        keywords, names, units = ([str(_plain(each)) for each in head[need]]
-                                  for need in ("KEYWORDS", "WGNAMES", "UNITS"))  # fmt: skip
+        keywords, names, units = ([str(_plain(each)) for each in head[need]] for need in wanted)
         rows = np.array(list(_rows(data_path, every_step=every_step)), dtype=float)
         if not len(rows):
             raise InputError(f"{data_path}: holds no step; has the run ended?")

@@ -2,121 +2,52 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rockbank.core.errors import InputError
-from rockbank.flow.eclipse.lines import DeckError, Lines, Place
-from rockbank.flow.units import DECK_UNITS, METRIC, DeckUnits
+from rockbank.flow.eclipse.lines import DeckError, EndlessDeckError, Lines, Place
+from rockbank.flow.eclipse.record import Items, Record
+from rockbank.flow.units import DECK_UNITS, METRIC
 
 SECTIONS = ("RUNSPEC", "GRID", "EDIT", "PROPS", "REGIONS", "SOLUTION", "SUMMARY", "SCHEDULE")
 # A slash where a keyword should be, which other simulators pass over too.
 SLASH = "/"
-_REPORT = "RPT"
-# Of a grid's cells and of a repeat count: more is a slip that would fill the memory.
+# What is reported, and of which regions.
+_REPORTS = ("RPT", "FIP")
+# Of a grid's cells and of a record: more is a slip.
 MOST_NUMBERS = 100_000_000
-_ITEM = re.compile(r"""'[^']*'|"[^"]*"|/|[^\s,/'"]+|['"]""")
+_ITEM = re.compile(r"""(?:\d+\*)?(?:'[^']*'|"[^"]*")|/|[^\s,/'"]+|['"]""")
 _REPEATED = re.compile(r"(\d+)\*(.*)")
 _NAME = re.compile(r"[A-Z][A-Z0-9_+-]{0,7}")
-_LONGEST_NAME = 8
-# Mnemonics of the summary by their first letter: of the field (no data), of wells, groups and regions (one record),
-# of connections and blocks (records up to an empty one).
-_SUMMARY = {"F": 0, "W": 1, "G": 1, "R": 1, "A": 1, "C": None, "B": None}
-
-
-@dataclass(frozen=True)
-class Record:
-    """Items up to a slash; None is a default. Items are counted from 1, as Eclipse's manual does.
-
-    Attributes:
-        keyword: to which it belongs.
-        place: of its first item.
-        items: as they stand, without quotes; repeats expanded.
-        units: of the deck.
-    """
-
-    keyword: str
-    place: Place
-    items: Sequence[str | None]
-    units: DeckUnits = METRIC
-
-    def text(self, i: int, default: str | None = None) -> str:
-        """Item i; its default where it is not given."""
-        got = self.items[i - 1] if i <= len(self.items) else None
-        if got is None:
-            got = default
-        if got is None:
-            raise self.error(f"item {i} has no default; give it")
-        return got
-
-    def number(self, i: int, dimension: str = "fraction", default: float | None = None) -> float:
-        """Item i in SI; `default` is in SI too."""
-        if not self.has(i) and default is not None:
-            return default
-        text = self.text(i)
-        try:
-            value = float(text.upper().replace("D", "E"))
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise self.error(f"item {i}: expected a number, got '{text}'")
-        return value * self.units.scale(dimension)
-
-    def whole(self, i: int, default: int | None = None) -> int:
-        """Item i as a whole number."""
-        text = self.text(i, None if default is None else str(default))
-        try:
-            return int(text)
-        except ValueError:
-            raise self.error(f"item {i}: expected a whole number, got '{text}'") from None
-
-    def numbers(self) -> list[float]:
-        """All items, none of them a default, in the deck's units."""
-        try:
-            numbers = [float(item) for item in self.items]  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            numbers = [math.nan]
-        if all(map(math.isfinite, numbers)):
-            return numbers
-        return [self.number(i) for i in range(1, len(self.items) + 1)]
-
-    def has(self, i: int) -> bool:
-        """Whether item i is given."""
-        return i <= len(self.items) and self.items[i - 1] is not None
-
-    def positive(self, i: int, dimension: str = "fraction") -> float | None:
-        """Item i in SI; None where it is not given, or is 0 or less, which is a default too."""
-        value = self.number(i, dimension, 0.0)
-        return value if value > 0 else None
-
-    def refuse(self, items: Sequence[int], why: str, *, default: float | None = None) -> None:
-        """DeckError where any of these items is given.
-
-        Args:
-            items: counted from 1.
-            why: in words.
-            default: the largest number that says the same as no item; None is that every number says more.
-        """
-        for i in items:
-            if self.has(i) and (default is None or self.number(i) > default):
-                raise self.error(f"item {i}: got '{self.items[i - 1]}'; {why}")
-
-    def error(self, why: str) -> DeckError:
-        """The error to raise."""
-        return DeckError(f"{self.place}: {self.keyword}: {why}")
+_LONGEST_NAME, _LONGEST_COUNT = 8, 9
+_UNKNOWN = -1
+_ENDS_EARLY = "the deck ends before its '/'"
+# Of these what follows is skipped, up to the last; SKIP300 is for another simulator than Eclipse 100.
+_SKIP, _ENDSKIP = ("SKIP", "SKIP100"), "ENDSKIP"
+# Keywords of a later time, if ever.
+_ACTION, _ENDACTIO = "ACTION", "ENDACTIO"
 
 
 @dataclass(frozen=True)
 class Keyword:
-    """A keyword with its records."""
+    """A keyword with its records.
+
+    Attributes:
+        name: in capitals.
+        place: of its line.
+        section: in which it stands.
+        records: its own.
+        is_known: whether it could be read; what follows one that is not known is passed over.
+    """
 
     name: str
     place: Place
     section: str
     records: list[Record] = field(default_factory=list)
+    is_known: bool = True
 
     @property
     def record(self) -> Record:
@@ -137,83 +68,196 @@ def require_deck_names(names: Sequence[str]) -> None:
                          "quotes, slashes and stars; rename them, or write neither deck nor summary")  # fmt: skip
 
 
-def read_keywords(path: Path, n_records: Mapping[str, int | None]) -> Iterator[Keyword]:
+def read_keywords(
+    path: Path,
+    n_records: Mapping[str, int | None],
+    refuse: Callable[[DeckError], None],
+    known: Collection[str] = (),
+) -> Iterator[Keyword]:
     """The keywords of a deck up to END, those of included files at their place; a slash that ends nothing is SLASH.
+
+    Of the section SUMMARY only its own keyword comes: what is asked for there changes no run.
 
     Args:
         path: of the deck.
         n_records: how many records each known keyword has; None is as many as come before an empty one.
+        refuse: takes the errors of a keyword or a line, after which the reading goes on.
+        known: further keywords, of which it is not known how many records they have.
 
     Raises:
-        DeckError: naming file and line, for a keyword that is not known and for text that is not a deck's.
+        DeckError: naming file and line, where the deck ends within a keyword, or a file cannot be read.
     """
-    lines = Lines(path)
-    section = ""
-    units = METRIC
-    for place, text in lines:
-        if text.startswith(SLASH):
-            yield Keyword(SLASH, place, section)
-            continue
-        name, rest = text.split()[0].upper(), " ".join(text.split()[1:])
-        if not _NAME.fullmatch(name):
-            raise DeckError(f"{place}: expected a keyword, got '{text}'; is a '/' missing or one too many above?")
-        if rest and not rest.startswith(SLASH):
-            raise DeckError(f"{place}: {name}: got '{rest}' on the keyword's line; put it on the next")
-        if name == "END":
-            return
+    yield from _Reader(path, n_records, refuse, known).keywords()
+
+
+class _Reader:
+    def __init__(
+        self,
+        path: Path,
+        n_records: Mapping[str, int | None],
+        refuse: Callable[[DeckError], None],
+        known: Collection[str],
+    ) -> None:
+        self._lines = Lines(path)
+        self._n_records, self._known = n_records, known
+        self._refuse = refuse
+        self._section = ""
+        self._units = METRIC
+
+    def keywords(self) -> Iterator[Keyword]:
+        is_lost = False
+        for place, text in self._lines:
+            if text.startswith(SLASH):
+                if self._section != "SUMMARY":
+                    yield Keyword(SLASH, place, self._section)
+                continue
+            name, rest = text.split()[0].upper(), " ".join(text.split()[1:])
+            if name == "END":
+                return
+            if self._section == "SUMMARY" and name not in (*SECTIONS, "INCLUDE", *_SKIP, "ENDINC", _ENDSKIP):
+                continue
+            if not _NAME.fullmatch(name):
+                # Lines that follow one that is no keyword have the same cause.
+                if not is_lost:
+                    self._refuse(DeckError(f"{place}: expected a keyword, got '{text[:80]}'; is a '/' missing or one "
+                                           "too many above?"))  # fmt: skip
+                is_lost = True
+                continue
+            is_lost = False
+            try:
+                if not self._directs(name, place, rest):
+                    yield self._keyword(name, place, rest)
+            except DeckError as error:
+                if isinstance(error, EndlessDeckError) or str(error).endswith(_ENDS_EARLY):
+                    raise
+                self._refuse(error)
+
+    def _directs(self, name: str, place: Place, rest: str) -> bool:
+        """Whether the keyword says what to read next, which is done."""
         if name == "INCLUDE":
-            lines.include(place)
-            continue
-        if name in SECTIONS:
-            section = name
-        if name == "TITLE":
-            there, title = lines.take("TITLE", place)
-            yield Keyword(name, place, section, [Record(name, there, (title,))])
-            continue
-        if name in n_records:
-            n = n_records[name]
-        elif name.startswith(_REPORT):
-            n = 1
-        elif section == "SUMMARY" and name[0] in _SUMMARY:
-            n = _SUMMARY[name[0]]
+            if rest:
+                self._lines.put_back(place, rest)
+            self._lines.include(place)
+        elif name == "ENDINC":
+            self._lines.end_file()
+        elif name in _SKIP:
+            self._skip(name, place, _ENDSKIP)
         else:
-            raise DeckError(f"{place}: keyword {name} is not supported{f' in section {section}' if section else ''}; "
-                            "take it out if the run does not need it")  # fmt: skip
+            return False
+        return True
+
+    def _skip(self, name: str, place: Place, end: str) -> None:
+        while self._lines.take(name, place)[1].split()[0].upper() != end:
+            pass
+
+    def _keyword(self, name: str, place: Place, rest: str) -> Keyword:
+        if name in SECTIONS:
+            self._section = name
+        if name == "TITLE":
+            return Keyword(name, place, self._section, [Record(name, place, Items([(1, self._title(place))]))])
+        n = self._count(name)
+        if n == _UNKNOWN:
+            if name.startswith(_ACTION):
+                self._skip(name, place, _ENDACTIO)
+            else:
+                self._pass_over()
+            return Keyword(name, place, self._section, is_known=False)
+        is_decoration = n == 0 or not re.search(r"[A-Za-z0-9'\"]", rest)
+        if rest and not rest.startswith(SLASH) and not is_decoration:
+            self._lines.put_back(place, rest)
+            self._pass_over()
+            raise DeckError(f"{place}: {name}: got '{rest}' on the keyword's line; put it on the next")
         # A slash on the keyword's own line ends its first record, or its list of records.
-        ended = [Record(name, place, (), units)] if rest and n else []
-        records = [] if rest and n is None else _records(name, place, n and n - len(ended), lines, units)
-        yield Keyword(name, place, section, [*ended, *records])
-        units = DECK_UNITS.get(name, units)
+        is_ended = bool(rest.startswith(SLASH) and n != 0)
+        ended = [Record(name, place, Items(), self._units)] if is_ended and n else []
+        records = [] if is_ended and n is None else self._records(name, place, n and n - len(ended))
+        keyword = Keyword(name, place, self._section, [*ended, *records])
+        if name == "PATHS":
+            for record in keyword.records:
+                self._lines.name_path(record.text(1), record.text(2))
+        self._units = DECK_UNITS.get(name, self._units)
+        return keyword
+
+    def _count(self, name: str) -> int | None:
+        if name in self._n_records:
+            return self._n_records[name]
+        return 1 if name.startswith(_REPORTS) else _UNKNOWN
+
+    def _title(self, place: Place) -> str:
+        """The next line, or nothing where that is empty and a keyword follows."""
+        was_blank = self._lines.is_blank_next()
+        there, title = self._lines.take("TITLE", place)
+        if was_blank and self._count(title.split()[0].upper()) != _UNKNOWN and " " not in title:
+            self._lines.put_back(there, title)
+            return ""
+        return title.removesuffix(SLASH).strip()
+
+    def _pass_over(self) -> None:
+        """Go on behind the records of a keyword of which it is not known how many it has: to what looks like another.
+
+        A word that stands alone is a keyword where it is a known one, or where the line above has ended a record.
+        """
+        is_between = False
+        for place, text in self._lines:
+            word = text.split()[0].upper()
+            is_alone = word == text.upper() or not re.search(r"[A-Za-z0-9'\"/]", text[len(word) :])
+            is_word = bool(_NAME.fullmatch(word)) and (is_alone or word in SECTIONS)
+            is_known = self._count(word) != _UNKNOWN or word in self._known or word in (*_SKIP, "INCLUDE", "END")
+            if is_word and (is_between or is_known):
+                self._lines.put_back(place, text)
+                return
+            is_between = SLASH in text
+
+    def _records(self, name: str, place: Place, n: int | None) -> list[Record]:
+        """As many records, or those before an empty one; the first fault in them is raised behind the last."""
+        records: list[Record] = []
+        fault = None
+        while n is None or len(records) < n:
+            items, there, is_closed = Items(), place, False
+            while not is_closed:
+                at, text = self._take(name, place)
+                there = there if len(items) else at
+                try:
+                    is_closed = _add_items(items, text, name, at)
+                except DeckError as error:
+                    fault, is_closed = fault or error, text.rstrip().endswith(SLASH)
+            if n is None and not len(items):
+                break
+            records.append(Record(name, there, items, self._units))
+        if fault is not None:
+            raise fault
+        return records
+
+    def _take(self, name: str, place: Place) -> tuple[Place, str]:
+        at, text = self._lines.take(name, place)
+        word = text.split()[0].upper()
+        if word in _SKIP or word == _ENDSKIP or word == "INCLUDE":
+            if word != _ENDSKIP:
+                self._directs(word, at, text[len(word) :].strip())
+            return self._take(name, place)
+        if word in SECTIONS and text.upper() == word:
+            self._lines.put_back(at, text)
+            raise DeckError(f"{place}: {name}: no '/' ends it before {word} in line {at.line}; put one there")
+        return at, text
 
 
-def _records(name: str, place: Place, n: int | None, lines: Lines, units: DeckUnits) -> Iterator[Record]:
-    count = 0
-    while n is None or count < n:
-        items: list[str | None] = []
-        there, closed = place, False
-        while not closed:
-            at, text = lines.take(name, place)
-            there = there if items else at
-            closed = _add_items(items, text, name, at)
-        if n is None and not items:
-            return
-        yield Record(name, there, items, units)
-        count += 1
-
-
-def _add_items(items: list[str | None], text: str, name: str, place: Place) -> bool:
+def _add_items(items: Items, text: str, name: str, place: Place) -> bool:
     """Add the items of one line; whether a slash ended the record. What follows the slash is a comment."""
     for token in _ITEM.findall(text):
         if token == "/":
             return True
         if token in ("'", '"'):
-            raise DeckError(f"{place}: {name}: a quote is not closed: {text}")
+            raise DeckError(f"{place}: {name}: a quote is not closed: {text[:80]}")
         if token[0] in "'\"":
-            items.append(token[1:-1])
+            items.add(1, token[1:-1])
         elif match := _REPEATED.fullmatch(token):
-            if int(match[1][:12]) > MOST_NUMBERS:
-                raise DeckError(f"{place}: {name}: got {token}; repeat {MOST_NUMBERS} times at most")
-            items.extend([match[2] or None] * int(match[1]))
+            count = match[1].lstrip("0")
+            if not count or len(count) > _LONGEST_COUNT or len(items) + int(count) > MOST_NUMBERS:
+                raise DeckError(f"{place}: {name}: got {token[:80]}; repeat once or more, a record holds "
+                                f"{MOST_NUMBERS} items at most")  # fmt: skip
+            items.add(int(count), match[2].strip("'\"") or None)
+        elif token == "*":
+            items.add(1, None)
         else:
-            items.append(token)
+            items.add(1, token)
     return False

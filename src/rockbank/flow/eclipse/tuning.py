@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rockbank.flow.eclipse.text import Keyword, Record
+from rockbank.flow.eclipse.record import Record
+from rockbank.flow.eclipse.text import Keyword
 from rockbank.flow.equations.options import Options
 
 # Items of the three records that steer how other simulators cut failed steps, and their linear solvers.

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from rockbank.core.errors import InputError
 from rockbank.core.files import write_text
 from rockbank.flow.case import Case
+from rockbank.flow.eclipse.schedule.dates import MONTHS
 from rockbank.flow.eclipse.tables import as_table
 from rockbank.flow.eclipse.text import require_deck_names
-from rockbank.flow.eclipse.wells import MONTHS
 from rockbank.flow.equations.fluid import Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem, discretise
@@ -56,7 +56,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
     n_members = len(parameters.pore_volume)
     if n_members != 1:
         raise InputError(f"{path}: got {n_members} members; a deck has one, write each by itself")
-    require_deck_names([well.name for well in case.wells])
+    require_writable(case)
     case = at_first_instant(case) if least_compressibility else case
     problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
     parts = [
@@ -68,6 +68,13 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
         *_schedule(problem, parameters),
     ]
     write_text(path, "\n".join(parts) + "\n")
+
+
+def require_writable(case: Case) -> None:
+    """InputError where a deck cannot hold the case's names, or its grid of corner points is not written."""
+    require_deck_names([well.name for well in case.wells])
+    if case.rock.grid.half_factors is not None:
+        raise InputError("the grid has corner points, of which no deck is written; use the deck that they come from")
 
 
 def at_first_instant(case: Case) -> Case:
@@ -131,7 +138,27 @@ def _grid(rock: Rock) -> Iterator[str]:
     k = list(rock.components)
     for axis, component in zip(_AXES, k * 3 if len(k) == 1 else k, strict=True):
         yield from _array(f"PERM{axis}", _boxed(grid, component), METRIC.scale("permeability"))
-    yield from (*_array("PORO", _boxed(grid, rock.porosity), 1.0), "")
+    yield from _array("PORO", _boxed(grid, rock.porosity), 1.0)
+    for name, values in _multipliers(rock):
+        yield from _array(name, _natural(values.reshape(grid.box)), 1.0)
+    yield ""
+
+
+def _multipliers(rock: Rock) -> Iterator[tuple[str, Float[np.ndarray, " m"]]]:
+    """NTG, MULTPV and the multipliers of the faces behind the cells, of the whole box."""
+    grid = rock.grid
+    for name, factor in (("NTG", rock.net_to_gross), ("MULTPV", rock.pore_multiplier)):
+        if factor is not None:
+            values = np.ones(grid.is_active.size)
+            values[grid.cells] = factor.detach().cpu().numpy()
+            yield name, values
+    if rock.face_multiplier is not None:
+        factors = rock.face_multiplier.detach().cpu().numpy()
+        for axis in range(3):
+            of_axis = grid.face_axis == axis
+            values = np.ones(grid.is_active.size)
+            values[grid.cells[grid.faces[of_axis, 0]]] = factors[of_axis]
+            yield f"MULT{_AXES[axis]}", values
 
 
 def _props(case: Case, least_compressibility: float) -> Iterator[str]:

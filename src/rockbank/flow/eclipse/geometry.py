@@ -1,0 +1,217 @@
+"""A deck's grid: boxes in straight rows, layers that dip or step, or corner points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from rockbank.core.errors import InputError
+from rockbank.flow.eclipse.arrays import DeckArrays
+from rockbank.flow.eclipse.ranges import MULTIPLIERS, VECTORS
+from rockbank.flow.eclipse.record import Record
+from rockbank.flow.equations.corner_point import CornerPointGrid, corners_of, volumes
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.rock import Rock
+
+# Cell sizes and depths are what the deck's text says to this part of them.
+_SAME = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """Records of a deck that shape its grid, beside its arrays; None is not given.
+
+    Attributes:
+        coord: COORD.
+        zcorn: ZCORN.
+        minpv: MINPV, the least pore volume of an active cell.
+        pinch: PINCH.
+        has_nnc: no NONNC is given.
+    """
+
+    coord: Record | None = None
+    zcorn: Record | None = None
+    minpv: Record | None = None
+    pinch: Record | None = None
+    has_nnc: bool = True
+
+    def grid(self, arrays: DeckArrays) -> Grid:
+        """The grid; layers where there is more than one. A cell without pores is not active, as in Eclipse."""
+        is_active = arrays.values("ACTNUM") != 0
+        # A negative porosity is none that switches a cell off.
+        pores = arrays.complete("PORO", is_active) * arrays.values("NTG") * arrays.values("MULTPV")
+        is_active &= pores != 0
+        if self.coord is not None or self.zcorn is not None:
+            return self._of_corners(self._corners(arrays), is_active, pores)
+        along = [_row(arrays, axis) for axis in range(3)]
+        top = _flat_top(arrays, along)
+        if along[2] is None or top is None:
+            return self._of_corners(_layers(arrays, along[:2]), is_active, pores)
+        sizes = [of for of in along if of is not None]
+        is_active = self._without_small(is_active, pores, np.prod(np.meshgrid(*sizes, indexing="ij"), axis=0))
+        shape = arrays.box if arrays.box[2] > 1 else arrays.box[:2]
+        return Grid(
+            shape=shape,
+            spacing=tuple(float(size[0]) if (size == size[0]).all() else tuple(map(float, size)) for size in sizes),
+            active=None if is_active.all() else is_active.reshape(shape),
+            top=top,
+        )
+
+    def _of_corners(
+        self,
+        corners: Float[np.ndarray, "nx ny nz 2 2 2 3"],
+        is_active: Bool[np.ndarray, "nx ny nz"],
+        pores: Float[np.ndarray, "nx ny nz"],
+    ) -> CornerPointGrid:
+        bulk = volumes(corners)
+        if (bulk[is_active] < 0).sum() > (bulk[is_active] > 0).sum():
+            # A left-handed map: x and y the other way round.
+            raise InputError("the grid's corners turn the other way: ZCORN grows downwards, COORD's rows with y")
+        is_active = self._without_small(is_active & (bulk > 0), pores, bulk)
+        shape = is_active.shape if is_active.shape[2] > 1 else is_active.shape[:2]
+        if not is_active.any():
+            raise InputError("the grid has no active cell; see PORO, ACTNUM, MINPV and the corners")
+        sides = [np.diff(corners.mean(axis=tuple({3, 4, 5} - {3 + a})), axis=3)[..., 0, :] for a in range(3)]
+        lengths = [np.where(is_active, np.linalg.norm(side, axis=-1), np.nan) for side in sides]
+        spacing = []
+        for axis, length in enumerate(lengths):
+            other = tuple({0, 1, 2} - {axis})
+            n = (~np.isnan(length)).sum(axis=other)
+            mean = np.nansum(length, axis=other) / np.maximum(n, 1)
+            spacing.append(tuple(map(float, np.where(n > 0, mean, mean[n > 0].mean()))))
+        return CornerPointGrid(
+            shape=shape,
+            spacing=tuple(spacing),
+            active=None if is_active.all() else is_active.reshape(shape),
+            top=float(corners[..., 2][is_active].min()),
+            corners=corners,
+            pinch=self._pinch(),
+            has_nnc=self.has_nnc,
+        )
+
+    def _pinch(self) -> float | None:
+        """How thick layers may be across which cells touch, m."""
+        if self.pinch is None:
+            return None
+        self.pinch.choice(2, ("GAP", "NOGAP"), "GAP")
+        if self.pinch.text(4, "TOPBOT").upper() != "TOPBOT":
+            raise self.pinch.error(f"item 4: got '{self.pinch.text(4)}'; only TOPBOT is supported")
+        return self.pinch.number(1, "length", 0.001 * self.pinch.units.scale("length"))
+
+    def _without_small(
+        self,
+        is_active: Bool[np.ndarray, "nx ny nz"],
+        pores: Float[np.ndarray, "nx ny nz"],
+        bulk: Float[np.ndarray, "nx ny nz"],
+    ) -> Bool[np.ndarray, "nx ny nz"]:
+        if self.minpv is None:
+            return is_active
+        least = self.minpv.number(1, "volume", 1e-6 * self.minpv.units.scale("volume"))
+        return np.asarray(is_active & ~((pores * bulk < least) & (pores > 0)))
+
+    def _corners(self, arrays: DeckArrays) -> Float[np.ndarray, "nx ny nz 2 2 2 3"]:
+        (nx, ny, nz), coord, zcorn = arrays.box, self.coord, self.zcorn
+        if coord is None or zcorn is None:
+            raise InputError("the deck has COORD or ZCORN alone; give both")
+        if len(coord.items) != 6 * (nx + 1) * (ny + 1) or len(zcorn.items) != 8 * nx * ny * nz:
+            raise coord.error(f"got {len(coord.items)} numbers, and ZCORN {len(zcorn.items)}; {arrays.box} cells have "
+                              f"{6 * (nx + 1) * (ny + 1)} and {8 * nx * ny * nz}")  # fmt: skip
+        pillars = coord.numbers(len(coord.items)) * coord.units.scale("length")
+        depths = zcorn.numbers(len(zcorn.items)) * zcorn.units.scale("length")
+        corners = corners_of(pillars.reshape(ny + 1, nx + 1, 6), depths.reshape(2 * nz, 2 * ny, 2 * nx))
+        # Maps have y upwards where rows go down; the cells are the same, seen from below.
+        if np.nansum(volumes(corners)) < 0:
+            corners = corners * np.array([1.0, -1.0, 1.0])
+        return corners
+
+
+def multipliers(grid: Grid, arrays: DeckArrays) -> dict[str, torch.Tensor]:
+    """What NTG, MULTPV and the multipliers of faces make of a rock; nothing where they are 1."""
+    found = {}
+    for name, of in (("NTG", "net_to_gross"), ("MULTPV", "pore_multiplier")):
+        values = arrays.values(name).ravel()[grid.cells]
+        if (values != 1).any():
+            found[of] = torch.tensor(values, dtype=torch.float64)
+    if any(name in arrays for names in MULTIPLIERS for name in names):
+        factor = np.ones(len(grid.faces))
+        for axis, (behind, before) in enumerate(MULTIPLIERS):
+            of_axis = grid.face_axis == axis
+            left, right = grid.cells[grid.faces[of_axis]].T
+            factor[of_axis] = arrays.values(behind).ravel()[left] * arrays.values(before).ravel()[right]
+        if (factor != 1).any():
+            found["face_multiplier"] = torch.tensor(factor, dtype=torch.float64)
+    return found
+
+
+def read_rock(grid: Grid, arrays: DeckArrays, table: Record | None) -> Rock:
+    """Porosity, permeability and multipliers of a deck, and ROCK's compressibility."""
+    k = [_tensor(field, grid) for field in arrays.permeability(grid.is_active)]
+    is_isotropic = all(torch.equal(k[0].nan_to_num(), each.nan_to_num()) for each in k[1:])
+    return Rock(
+        grid=grid,
+        permeability=k[0] if is_isotropic else k,
+        porosity=_tensor(arrays.complete("PORO", grid.is_active), grid),
+        reference_pressure=Rock.reference_pressure if table is None else table.number(1, "pressure"),
+        compressibility=0.0 if table is None else table.number(2, "compressibility", 0.0),
+        **multipliers(grid, arrays),
+    )
+
+
+def _tensor(field: np.ndarray, grid: Grid) -> torch.Tensor:
+    return torch.tensor(field.reshape(grid.shape), dtype=torch.float64)
+
+
+def _row(arrays: DeckArrays, axis: int) -> Float[np.ndarray, " n"] | None:
+    """Sizes of the cells along an axis; None where layers have other thicknesses from place to place."""
+    name = ("DX", "DY", "DZ")[axis]
+    if (vector := arrays.sizes.get(VECTORS[axis])) is not None:
+        if name in arrays:
+            raise vector.error(f"{name} in {arrays.place(name)} says the same; keep one")
+        return vector.numbers() * vector.units.scale("length")
+    field = np.moveaxis(arrays.complete(name, arrays.values("ACTNUM") != 0), axis, 0).reshape(arrays.box[axis], -1)
+    if np.nanmax(np.nanmax(field, axis=1) - np.nanmin(field, axis=1)) > _SAME * np.nanmax(field):
+        if axis == 2:
+            return None
+        raise InputError(f"{name} varies across {'xyz'[axis]}; rows of cells have to be straight on the map")
+    return np.asarray(np.nanmax(field, axis=1))
+
+
+def _flat_top(arrays: DeckArrays, along: list[Float[np.ndarray, " n"] | None]) -> float | None:
+    """Depth of the first layer's top; None where layers dip or leave gaps."""
+    if "TOPS" not in arrays:
+        raise InputError("the deck has no TOPS; give the depth of the first layer's cells")
+    field, dz = arrays.raw("TOPS"), along[2]
+    if dz is None:
+        return None
+    top = field[~np.isnan(field[:, :, 0]), 0][:1]
+    if not top.size:
+        raise InputError("TOPS has no value in the first layer; give the depth of its cells")
+    expected = np.broadcast_to(top[0] + np.cumsum(dz) - dz, arrays.box)
+    given = ~np.isnan(field)
+    return float(top[0]) if np.allclose(field[given], expected[given], rtol=_SAME, atol=_SAME) else None
+
+
+def _layers(arrays: DeckArrays, rows: list[Float[np.ndarray, " n"] | None]) -> Float[np.ndarray, "nx ny nz 2 2 2 3"]:
+    """Corners of cells with flat tops at TOPS and thicknesses DZ, each column by itself, as OPM Flow has it."""
+    nx, ny, nz = arrays.box
+    if "DZV" in arrays.sizes:
+        record = arrays.sizes["DZV"]
+        dz = np.broadcast_to(record.numbers() * record.units.scale("length"), arrays.box)
+    else:
+        dz = np.nan_to_num(arrays.raw("DZ"))
+    tops = arrays.raw("TOPS").copy()
+    tops[:, :, 0] = np.where(np.isnan(tops[:, :, 0]), np.nanmin(tops), tops[:, :, 0])
+    for k in range(1, nz):
+        below = tops[:, :, k - 1] + dz[:, :, k - 1]
+        tops[:, :, k] = np.where(np.isnan(tops[:, :, k]), below, tops[:, :, k])
+    x, y = (np.concatenate([[0.0], np.cumsum(of)]) for of in rows if of is not None)
+    corners = np.empty((nx, ny, nz, 2, 2, 2, 3))
+    for a, b in np.ndindex(2, 2):
+        corners[:, :, :, a, b, :, 0] = x[a : nx + a, None, None, None]
+        corners[:, :, :, a, b, :, 1] = y[None, b : ny + b, None, None]
+        corners[:, :, :, a, b, 0, 2] = tops
+        corners[:, :, :, a, b, 1, 2] = tops + dz
+    return corners

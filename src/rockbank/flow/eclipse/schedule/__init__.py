@@ -1,0 +1,1 @@
+"""A deck's wells and schedule."""

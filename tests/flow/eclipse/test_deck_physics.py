@@ -1,0 +1,219 @@
+"""What would change the run is used: multipliers, faults, corner points, regions, what is asked of wells.
+
+The same decks were run by OPM Flow: tests/flow/test_opm_decks.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from rockbank.flow.case import Case
+from rockbank.flow.eclipse.lines import DeckError
+from rockbank.flow.equations.problem import discretise
+from rockbank.flow.equations.rock import pore_volume, transmissibility
+from rockbank.flow.simulate import simulate
+from rockbank.flow.units import BAR, DAY
+from tests.flow.eclipse.test_deck import assert_same
+from tests.flow.eclipse.test_deck_syntax import PARTS, read
+
+__all__ = ["read"]
+
+CORNERS = (
+    "GRID\nCOORD\n" + "".join(f" {10 * i} {10 * j} 1990 {10 * i} {10 * j} 2010\n" for j in range(3) for i in range(5))
+    + "/\nZCORN\n" + " 2000 2000 2001 2001 2004 2004 2005 2005\n" * 4
+    + " 2005 2005 2006 2006 2009 2009 2010 2010\n" * 4 + "/\n"
+)  # fmt: skip
+
+
+def factors(case: Case, plain: Case) -> dict[tuple[int, int], float]:
+    """By how much a deck changes the transmissibility between two cells, where it does."""
+    ratio = (transmissibility(case.rock) / transmissibility(plain.rock))[0]
+    pairs = [(int(left), int(right)) for left, right in case.rock.grid.faces]
+    return {pair: round(float(r), 12) for pair, r in zip(pairs, ratio, strict=True) if abs(r - 1) > 1e-12}
+
+
+def test_multipliers_are_of_the_faces_behind_or_before_a_cell(read: Callable[..., Case]) -> None:
+    # Cells are numbered along y first: (i, j) is 2 i + j.
+    case = read(
+        after={"PERM": "EQUALS\n MULTX 0.5 2 2 1 1 1 1 /\n MULTX- 0.1 2 2 2 2 1 1 /\n MULTY 0 4 4 1 1 1 1 /\n/\n"}
+    )
+    assert factors(case, read()) == {(2, 4): 0.5, (1, 3): 0.1, (6, 7): 0.0}
+
+
+def test_a_fault_multiplies_its_faces_each_time(read: Callable[..., Case]) -> None:
+    fault = (
+        "FAULTS\n F 2 2 1 2 1 1 X /\n G 4 4 2 2 1 1 'Y-' /\n/\nMULTFLT\n F 0.5 /\n G 0.25 /\n/\nMULTFLT\n F 0.5 /\n/\n"
+    )
+    assert factors(read(after={"PERM": fault}), read()) == {(2, 4): 0.25, (3, 5): 0.25, (6, 7): 0.25}
+    with pytest.raises(DeckError, match=r"MULTFLT: no fault 'H'; known are \['F', 'G'\]"):
+        read(after={"PERM": fault.replace("MULTFLT\n F", "MULTFLT\n H", 1)})
+
+
+def test_net_rock_and_pore_multipliers_are_of_the_pores(read: Callable[..., Case]) -> None:
+    case, plain = read(after={"PERM": "NTG\n 8*0.5 /\nMULTPV\n 8*3 /\n"}), read()
+    torch.testing.assert_close(pore_volume(case.rock), 1.5 * pore_volume(plain.rock))
+    torch.testing.assert_close(transmissibility(case.rock), 0.5 * transmissibility(plain.rock))
+    index, wanted = (
+        discretise(of.rock, of.fluid, of.wells, of.schedule, of.initial)[1].well_index for of in (case, plain)
+    )
+    torch.testing.assert_close(index, 0.5 * wanted)
+
+
+def test_arrays_by_regions_and_bounds(read: Callable[..., Case]) -> None:
+    lines = (
+        "MULTNUM\n 4*1 4*2 /\nMULTIREG\n PERMX 3 2 M /\n/\nEQUALREG\n PORO 0.1 1 /\n/\nADDREG\n PORO 0.05 2 M /\n/\n"
+        "COPYREG\n PERMX PERMY 2 M /\n/\nMINVALUE\n PERMX 150 /\n/\nMAXVALUE\n PERMY 250 /\n/\n"
+    )
+    case = read(after={"RUNSPEC": "GRIDOPTS\n YES 2 /\n", "PERM": lines})
+    k_x, k_y, _ = (k[:, :, ...] / 9.869232667160130e-16 for k in case.rock.components)
+    assert k_x[0].tolist() == pytest.approx([150.0, 300.0])
+    assert k_y[0].tolist() == pytest.approx([100.0, 250.0])
+    assert case.rock.porosity[0].tolist() == pytest.approx([0.1, 0.25])
+
+
+def test_regions_of_which_nothing_is_said_are_refused(read: Callable[..., Case]) -> None:
+    # Without GRIDOPTS, those of FLUXNUM are meant.
+    with pytest.raises(DeckError, match="MULTIREG: FLUXNUM has no values yet"):
+        read(after={"PERM": "MULTNUM\n 8*1 /\nMULTIREG\n PERMX 3 1 /\n/\n"})
+
+
+def test_rock_that_changes_with_time_is_refused(read: Callable[..., Case]) -> None:
+    with pytest.raises(DeckError, match="EQUALS: rock does not change with time; say it before SCHEDULE"):
+        read(TSTEP="EQUALS\n MULTX 0.5 /\n/\n" + PARTS["TSTEP"])
+
+
+def test_corner_points_dip_and_are_simulated_with_exact_gradients(read: Callable[..., Case]) -> None:
+    case = read(GRID=CORNERS, TSTEP="TSTEP\n 2*10 /\n")
+    np.testing.assert_allclose(case.rock.grid.depth.reshape(4, 2)[:, 0], [2002.5, 2003.5, 2006.5, 2007.5])
+    assert case.fluid.gravity > 0
+    k = case.rock.permeability
+    k = k if isinstance(k, torch.Tensor) else k[0]
+
+    def injected(log_factor: torch.Tensor) -> torch.Tensor:
+        rock = type(case.rock)(**{**vars_of(case), "permeability": k * log_factor.exp()})
+        return simulate(rock, case.fluid, case.wells, case.schedule, initial=case.initial).oil_rate[-1].sum() * DAY
+
+    at = torch.zeros_like(k).requires_grad_()
+    (gradient,) = torch.autograd.grad(injected(at), at)
+    direction = torch.linspace(-1, 1, k.numel(), dtype=torch.float64).reshape(k.shape)
+    step = 1e-4
+    slope = (injected(step * direction) - injected(-step * direction)) / (2 * step)
+    # Newton's tolerance of a rate, by the step.
+    assert float((gradient * direction).sum()) == pytest.approx(float(slope.detach()), rel=2e-3)
+
+
+def vars_of(case: Case) -> dict[str, object]:
+    """The fields of the rock."""
+    return dict(vars(case.rock))
+
+
+def test_layers_of_tilted_tops_are_corner_points(read: Callable[..., Case]) -> None:
+    case = read(GRID=PARTS["GRID"].replace("8*2000", "2000 2001 2002 2003 2000 2001 2002 2003"))
+    assert case.rock.grid.depth.tolist() == [2002.5, 2002.5, 2003.5, 2003.5, 2004.5, 2004.5, 2005.5, 2005.5]
+    # Of 5 m, 4 m are shared.
+    assert set(factors_of_x(case, read()).round(12)) == {0.8}
+
+
+def factors_of_x(case: Case, plain: Case) -> np.ndarray:
+    """Along x; the half-cells' way to a face is the same."""
+    t, wanted = (transmissibility(of.rock)[0][torch.as_tensor(of.rock.grid.face_axis == 0)] for of in (case, plain))
+    return np.asarray((t / wanted).numpy())
+
+
+def test_small_cells_are_switched_off(read: Callable[..., Case]) -> None:
+    # 100 m^3 of pores a cell.
+    case = read(PORO="PORO\n 3*0.2 0.01 4*0.2 /\nMINPV\n 10 /\n")
+    assert case.rock.grid.n_cells == 7
+
+
+def test_each_region_has_its_equilibrium(read: Callable[..., Case]) -> None:
+    case = read(
+        after={"RUNSPEC": "EQLDIMS\n 2 /\n", "PROPS": "REGIONS\nEQLNUM\n 4*1 4*2 /\n"},
+        SOLUTION="SOLUTION\nEQUIL\n 2002.5 200 2500 0 /\n 2002.5 210 1000 0 /\n",
+    )
+    pressure, saturation = (getattr(case.initial, name) for name in ("pressure", "saturation"))
+    assert pressure[0].tolist() == pytest.approx([200 * BAR, 210 * BAR])
+    assert saturation[0].tolist() == pytest.approx([0.2, 0.8])
+
+
+def test_tables_that_differ_between_regions_in_use_are_refused(read: Callable[..., Case]) -> None:
+    two = PARTS["PROPS"].replace("0.8 1 0 0\n/", "0.8 1 0 0\n/\n 0.2 0 1 0\n 0.9 1 0 0\n/")
+    dims = {"RUNSPEC": "TABDIMS\n 2 /\n"}
+    with pytest.raises(DeckError, match=r"SWOF: active cells are of regions \[1, 2\] of SATNUM, whose tables differ"):
+        read(PROPS=two, after=dims | {"PROPS": "REGIONS\nSATNUM\n 4*1 4*2 /\n"})
+    # One of them is used by all cells.
+    assert read(PROPS=two, after=dims | {"PROPS": "REGIONS\nSATNUM\n 8*2 /\n"}).fluid.curves.saturation == (0.2, 0.9)
+
+
+def test_the_other_family_of_saturation_tables_says_the_same(read: Callable[..., Case]) -> None:
+    family = "SWFN\n 0.2 0 0\n 0.5 1* 0\n 0.8 1 0\n/\nSOF2\n 0.2 0\n 0.8 1\n/"
+    case = read(PROPS=PARTS["PROPS"].replace("SWOF\n 0.2 0 1 0\n 0.8 1 0 0\n/", family))
+    wanted = read().fluid.curves
+    at = torch.linspace(0, 1, 11, dtype=torch.float64)
+    for name in ("water", "oil", "capillary"):
+        torch.testing.assert_close(getattr(case.fluid.curves, name)(at)[0], getattr(wanted, name)(at)[0])
+
+
+def kinds(case: Case, well: str) -> list[tuple[str, float]]:
+    """Of each step, what holds a well, in m^3/day or bar."""
+    return [
+        (of.kind, round(float(of.target) * (1 / BAR if of.kind == "bhp" else DAY), 9)) for of in case.schedule.of(well)
+    ]
+
+
+def test_what_is_asked_of_wells_follows_the_schedule(read: Callable[..., Case]) -> None:
+    case = read(
+        TSTEP="TSTEP\n 1 /\nWELTARG\n INJ WRAT 4 /\n PROD BHP 140 /\n/\nTSTEP\n 1 /\n"
+        "WELOPEN\n 'P*' SHUT 5* /\n INJ SHUT 0 0 0 /\n/\nTSTEP\n 1 /\n"
+        "WELOPEN\n INJ OPEN /\n/\nWCONHIST\n PROD OPEN LRAT 3 2 /\n/\nWCONINJH\n INJ WATER OPEN 6 /\n/\nTSTEP\n 1 /\n"
+        "WCONHIST\n PROD OPEN RESV 0 0 /\n/\nTSTEP\n 1 /\nWCONHIST\n PROD OPEN BHP 3 2 4* 120 /\n/\nTSTEP\n 1 /\n"
+    )
+    assert kinds(case, "INJ") == [("rate", 5.0), ("rate", 4.0), ("shut", 0.0), *[("rate", 6.0)] * 3]
+    assert kinds(case, "PROD") == [("bhp", 150.0), ("bhp", 140.0), ("shut", 0.0), ("rate", 5.0), ("rate", 0.0),
+                                   ("bhp", 120.0)]  # fmt: skip
+
+
+def test_limits_that_are_never_reached_are_none(read: Callable[..., Case]) -> None:
+    produced = "WCONPROD\n PROD OPEN LRAT 20 10 999 10 1* 150 /\n/\n"
+    case = read(CONTROLS=PARTS["CONTROLS"].partition("WCONPROD")[0] + produced)
+    assert kinds(case, "PROD")[0] == ("rate", 10.0)
+    with pytest.raises(DeckError, match="ORAT: under LRAT, only a bottom-hole pressure can be the limit"):
+        read(CONTROLS=PARTS["CONTROLS"].partition("WCONPROD")[0] + produced.replace("20 10 999", "5 10 999"))
+
+
+def test_a_well_that_flows_a_part_of_the_time_has_mean_rates(read: Callable[..., Case]) -> None:
+    case, plain = read(TSTEP="WEFAC\n INJ 0.8 /\n/\n" + PARTS["TSTEP"]), read()
+    index, wanted = (
+        discretise(of.rock, of.fluid, of.wells, of.schedule, of.initial)[1].well_index[0] for of in (case, plain)
+    )
+    assert index.tolist() == pytest.approx([0.8 * float(wanted[0]), float(wanted[1])])
+    assert kinds(case, "INJ")[0] == ("rate", 4.0)
+    assert any("flows 0.8 of the time (WEFAC)" in note for note in case.notes)
+    with pytest.raises(DeckError, match="WEFAC: item 2: well 'INJ' flows already; the factor cannot change later"):
+        read(TSTEP="TSTEP\n 1 /\nWEFAC\n INJ 0.8 /\n/\nTSTEP\n 1 /\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("WELTARG\n PROD RESV 5 /\n/\n", "WELTARG: item 2: a target of 'RESV' is not supported; use ORAT, WRAT"),
+        ("WELOPEN\n PROD SHUT 1 1 1 /\n/\n", "WELOPEN: items 3 to 7: perforations cannot be opened or shut one by one"),
+        ("WCONHIST\n PROD OPEN RESV 3 2 /\n/\n", "WCONHIST: item 3: control by 'RESV' is not supported"),
+        ("WCONINJH\n INJ GAS OPEN 3 /\n/\n", "WCONINJH: item 2: got 'GAS'; only WATER"),
+        ("WCONINJH\n PROD WATER OPEN 3 /\n/\n", "WCONINJH: well 'PROD' is producer already; it cannot change"),
+        ("TSTEP\n 1 /\nCOMPDAT\n PROD 3 2 1 1 OPEN 1* 1* 0.2 /\n/\n", "COMPDAT: well 'PROD' flows already"),
+        ("WEFAC\n PROD 1.5 /\n/\n", r"WEFAC: item 2: got 1.5; it must lie in \(0, 1\]"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_well_is_refused(read: Callable[..., Case], lines: str, says: str) -> None:
+    with pytest.raises(DeckError, match=says):
+        read(TSTEP=lines + PARTS["TSTEP"])
+
+
+def test_saying_a_thing_again_changes_nothing(read: Callable[..., Case]) -> None:
+    again = PARTS["SCHEDULE"].partition("SCHEDULE\n")[2] + PARTS["COMPDAT"]
+    assert_same(read(TSTEP="TSTEP\n 10 /\n" + again + "TSTEP\n 4*10 /\n"), read())
