@@ -201,7 +201,7 @@ def test_what_a_netcdf_leaves_out_was_not_measured(read: Callable[..., Observati
         ({"names": {"time": "days"}}, "say in 'names' what its time is called"),
         ({"units": {"bhp": "bar"}}, "units.bhp: got 'bar'; "),
         ({"units": {"bph": "bar"}}, "unknown key 'bph' in section 'observations.units'"),
-        ({"file": "run.txt"}, "file: got 'run.txt'; give a .csv, a .nc, a .nc:VARIABLE or a .SMSPEC"),
+        ({"file": "run.txt"}, "file: got 'run.txt'; give a .csv, a .nc, a .nc:VARIABLE, a .SMSPEC or a deck"),
         ({"file": "obs.csv:x"}, "file: got 'obs.csv:x'; give a .csv"),
         ({"file": "none.nc"}, "none.nc: no such file; the path is relative to the case file, and 'rockbank observe'"),
         ({"file": "few.nc"}, "few.nc: no NetCDF file: "),

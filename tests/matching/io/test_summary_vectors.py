@@ -67,6 +67,104 @@ def test_a_summary_of_a_history_alone_is_read(read: Callable[..., Observations],
         read(file, **oil)
 
 
+def test_all_of_a_history_is_observed_by_one_line(read: Callable[..., Observations], tmp_path: Path) -> None:
+    found = read(write(tmp_path / "S.SMSPEC"), history=True, sigma=SIGMA)
+    told = {(well, quantity): round(float(value), 12) for well, quantity, value in
+            zip(found.well, found.quantity, found.value, strict=True)}  # fmt: skip
+    assert told == {("INJ", "water_rate"): round(6 / DAY, 12), ("PROD", "water_rate"): round(-7 / DAY, 12),
+                    ("PROD", "oil_rate"): round(-20 / DAY, 12), ("PROD", "bhp"): 150e5}  # fmt: skip
+    oil = read(write(tmp_path / "S.SMSPEC"), history=True, observed={"PROD": ["oil_rate"]}, sigma=SIGMA)
+    assert values(oil) == [-20]
+    with pytest.raises(ValueError, match=r"has no history of \['INJ', 'PROD'\]; ask for vectors such as WOPRH"):
+        read(write(tmp_path / "T.SMSPEC", {("WOPR", "PROD"): 10.0}), history=True, sigma=SIGMA)
+
+
+DECK = """RUNSPEC
+DIMENS
+ 4 3 1 /
+OIL
+WATER
+METRIC
+START
+ 1 JAN 2019 /
+GRID
+DX
+ 12*10 /
+DY
+ 12*10 /
+DZ
+ 12*10 /
+TOPS
+ 12*0 /
+PORO
+ 12*0.2 /
+PERMX
+ 12*100 /
+COPY
+ PERMX PERMY /
+ PERMX PERMZ /
+/
+PROPS
+SWOF
+ 0.2 0 1 0
+ 0.8 1 0 0 /
+PVTW
+ 200 1 4e-5 1 0 /
+PVCDO
+ 200 1 1e-4 2 0 /
+DENSITY
+ 800 1000 1 /
+SOLUTION
+PRESSURE
+ 12*200 /
+SWAT
+ 12*0.2 /
+SCHEDULE
+WELSPECS
+ INJ G 1 1 1* WATER /
+ PROD G 4 3 1* OIL /
+/
+COMPDAT
+ INJ 2* 1 1 OPEN 2* 0.2 /
+ PROD 2* 1 1 OPEN 2* 0.2 /
+/
+WCONINJH
+ INJ WATER OPEN 20 /
+/
+WCONHIST
+ PROD OPEN ORAT 18 1 /
+/
+TSTEP
+ 1 4 /
+WCONHIST
+ PROD OPEN ORAT 15 4 4* 140 /
+/
+TSTEP
+ 5 /
+"""
+
+
+def test_what_a_deck_tells_of_its_history_is_observed(read: Callable[..., Observations], tmp_path: Path) -> None:
+    (tmp_path / "HIST.DATA").write_text(DECK)
+    found = read("HIST.DATA", sigma=SIGMA)
+    told: dict[tuple[str, str], list[float]] = {}
+    for i in range(len(found)):
+        unit = 1e-5 if found.quantity[i] == "bhp" else DAY
+        told.setdefault((found.well[i], found.quantity[i]), []).append(round(found.value[i] * unit, 9))
+    assert told == {
+        ("INJ", "water_rate"): [20, 20, 20],
+        ("PROD", "bhp"): [140],
+        ("PROD", "oil_rate"): [-18, -18, -15],
+        ("PROD", "water_rate"): [-1, -1, -4],
+    }
+    assert sorted(set(found.time)) == pytest.approx(list(TIME))
+    with pytest.raises(ValueError, match=r"HIST\.DATA: has no history of bhp of INJ; leave it out of 'observed'"):
+        read("HIST.DATA", observed={"INJ": ["bhp"]}, sigma=SIGMA)
+    (tmp_path / "LATER.DATA").write_text(DECK.replace("1 JAN 2019", "1 JAN 2020"))
+    with pytest.raises(ValueError, match=r"LATER\.DATA: starts at 2020-01-01 00:00:00, the case at 2019-01-01"):
+        read("LATER.DATA", sigma=SIGMA)
+
+
 @pytest.mark.parametrize(
     ("names", "says"),
     [

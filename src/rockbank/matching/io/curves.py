@@ -56,6 +56,8 @@ class CurvesSection:
         names: what the file calls a well, a quantity or its dimension of time, where it is something else; a
             summary's vectors are such as "WOPRH", or "WWIRH WWPRH" of injectors and producers.
         units: where the file tells none.
+        history: whether a summary's vectors are those of a history, such as WOPRH, where `names` says nothing; without
+            `observed`, all of them are.
         nodata: numbers that stand for no measurement, in the file's own units; .nan is not a number.
     """
 
@@ -63,6 +65,7 @@ class CurvesSection:
     sigma: SigmaSection = field(default_factory=SigmaSection)
     names: dict[str, str] = field(default_factory=dict)
     units: UnitsSection = field(default_factory=UnitsSection)
+    history: bool = False
     nodata: Annotated[tuple[float, ...], read_nodata] = ()
 
     def pairs(self) -> Iterator[tuple[str, Quantity]]:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
+from rockbank.flow.casefile.file import DECK_SUFFIXES
 from rockbank.matching.io.csv import read_table
 from rockbank.matching.io.curves import CurvesSection, SigmaSection, UnitsSection, from_curves
+from rockbank.matching.io.deck import curves_of_deck
 from rockbank.matching.io.netcdf import curves_of_netcdf
 from rockbank.matching.io.summary import curves_of_summary
 from rockbank.matching.problem.observations import QUANTITIES, Observations
@@ -23,7 +25,7 @@ class ObservationsSection(CurvesSection):
 
     Attributes:
         file: relative to the case file: a .csv, which says all by itself; a .nc, or .nc:VARIABLE where one variable
-            holds all quantities; or an Eclipse summary's .SMSPEC.
+            holds all quantities; an Eclipse summary's .SMSPEC; or a deck, of which WCONHIST and WCONINJH are read.
     """
 
     file: str
@@ -37,8 +39,10 @@ class ObservationsSection(CurvesSection):
         name, _, variable = self.file.partition(":")
         path = folder / name
         suffix = path.suffix.lower()
-        if suffix not in (".csv", ".nc", ".smspec") or (variable and suffix != ".nc"):
-            raise InputError(f"file: got '{self.file}'; give a .csv, a .nc, a .nc:VARIABLE or a .SMSPEC")
+        if suffix not in (".csv", ".nc", ".smspec", *DECK_SUFFIXES) or (variable and suffix != ".nc"):
+            raise InputError(f"file: got '{self.file}'; give a .csv, a .nc, a .nc:VARIABLE, a .SMSPEC or a deck")
+        if self.history and suffix in (".csv", ".nc"):
+            raise InputError(f"history: is for a summary or a deck; {path} has what it has, leave it out")
         if not path.is_file():
             raise InputError(f"{path}: no such file; the path is relative to the case file, and 'rockbank observe' "
                              "makes one of a run")  # fmt: skip
@@ -47,11 +51,15 @@ class ObservationsSection(CurvesSection):
             self._refuse_sections(path)
             observations = read_table(path, case, self.nodata)
         else:
-            self._require_sections(wells)
-            if suffix == ".smspec" and self.units != UnitsSection():
+            self._require_sections(wells, is_deck=suffix in DECK_SUFFIXES)
+            if suffix != ".nc" and self.units != UnitsSection():
                 raise InputError(f"units: {path} tells its own; leave them out")
-            curves = (curves_of_netcdf(path, variable, self, case.start) if suffix == ".nc"
-                      else curves_of_summary(path, self, case.start))  # fmt: skip
+            if suffix == ".nc":
+                curves = curves_of_netcdf(path, variable, self, case.start)
+            elif suffix == ".smspec":
+                curves = curves_of_summary(path, self, case.start, wells)
+            else:
+                curves = curves_of_deck(path, self, case.start, wells)
             sigma = {name: of for name in QUANTITIES if (of := getattr(self.sigma, name)) is not None}
             observations = from_curves(curves, sigma)
         try:
@@ -62,13 +70,14 @@ class ObservationsSection(CurvesSection):
         return observations
 
     def _refuse_sections(self, path: Path) -> None:
-        plain = {"observed": {}, "sigma": SigmaSection(), "names": {}, "units": UnitsSection()}
+        plain: dict[str, object] = {"observed": {}, "sigma": SigmaSection(), "names": {}, "units": UnitsSection()}
         for name, value in plain.items():
             if getattr(self, name) != value:
                 raise InputError(f"{name}: is for a NetCDF or a summary; {path} says it in its columns, leave it out")
 
-    def _require_sections(self, wells: list[str]) -> None:
-        if not any(self.observed.values()):
+    def _require_sections(self, wells: list[str], *, is_deck: bool) -> None:
+        is_all = (self.history or is_deck) and not self.observed
+        if not any(self.observed.values()) and not is_all:
             raise InputError(f"observed: nothing; say which quantities of which well, such as {{{wells[0]}: [bhp]}}")
         for well in self.observed:
             if well not in wells:
@@ -79,7 +88,7 @@ class ObservationsSection(CurvesSection):
                 raise InputError(f"names: unknown key '{name}'; known are {known}")
         observed = {*self.observed, *(quantity for _, quantity in self.pairs()), "time"}
         for name in self.names:
-            if name not in observed:
+            if name not in observed and not (is_all and name in wells):
                 raise InputError(f"names.{name}: is not observed; say it in 'observed', or leave it out")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,13 +24,16 @@ _VECTORS: Mapping[Quantity, Mapping[str, float]] = {
 _HISTORY = "H"
 
 
-def curves_of_summary(path: Path, section: CurvesSection, start: datetime | None) -> dict[tuple[str, Quantity], Curve]:
+def curves_of_summary(
+    path: Path, section: CurvesSection, start: datetime | None, wells: Sequence[str]
+) -> dict[tuple[str, Quantity], Curve]:
     """What is observed, out of an Eclipse summary, at its report steps.
 
     Args:
         path: of the specification.
         section: what is observed; `names` may name the vectors, without regard to case.
         start: of the case; None is not known.
+        wells: of the case.
 
     Raises:
         InputError: naming the file and the well or the vector that it has not, the dates of start that differ, or the
@@ -37,8 +41,10 @@ def curves_of_summary(path: Path, section: CurvesSection, start: datetime | None
     """
     if "time" in section.names:
         raise InputError("names.time: a summary's time is its vector TIME; leave it out")
-    vectors = {quantity: _vectors(section, quantity) for _, quantity in section.pairs()}
     summary = Summary.read(path)
+    if section.history and not section.observed:
+        section = replace(section, observed=_history(summary, section, wells))
+    vectors = {quantity: _vectors(section, quantity) for _, quantity in section.pairs()}
     require_start(summary.path, summary.start, start)
     found: dict[tuple[str, Quantity], Curve] = {}
     for well, quantity in section.pairs():
@@ -59,11 +65,26 @@ def curves_of_summary(path: Path, section: CurvesSection, start: datetime | None
     return found
 
 
+def _history(summary: Summary, section: CurvesSection, wells: Sequence[str]) -> dict[str, tuple[Quantity, ...]]:
+    """What a summary has a history of; InputError where it has none."""
+    known = {each.upper(): each for each in summary.wells()}
+    found: dict[str, tuple[Quantity, ...]] = {}
+    for well in wells:
+        name = known.get(section.called(well).upper(), "")
+        quantities = tuple(quantity for quantity, of in _VECTORS.items()
+                           if any(summary.has(each, name) for each in of if each.endswith(_HISTORY)))  # fmt: skip
+        found |= {well: quantities} if quantities else {}
+    if not found:
+        raise InputError(f"{summary.path}: has no history of {list(wells)}; ask for vectors such as WOPRH in the "
+                         "deck's SUMMARY")  # fmt: skip
+    return found
+
+
 def _vectors(section: CurvesSection, quantity: Quantity) -> Sequence[str]:
     """The vectors that a quantity is made of: those named, else the simulated ones."""
     known = _VECTORS[quantity]
     if quantity not in section.names:
-        return [keyword for keyword in known if not keyword.endswith(_HISTORY)]
+        return [keyword for keyword in known if keyword.endswith(_HISTORY) is section.history]
     named = section.names[quantity].upper().replace(",", " ").split()
     wrong = [keyword for keyword in named if keyword not in known]
     if wrong or not named or len({known[keyword] for keyword in named}) < len(named):
