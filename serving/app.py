@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -19,6 +20,7 @@ from serving.base.errors import BadRequest, NotAllowed, NotFound, ServingError
 from serving.base.logs import start_logs
 from serving.base.settings import Settings, SettingsError, load_settings
 from serving.dashboard.gather import Dashboard
+from serving.http.direct import Direct
 from serving.http.middleware import Outermost, error_body
 from serving.http.routes import generate, health, infer, operate, page, tiles
 from serving.http.traces import start_traces
@@ -81,6 +83,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in routers:
         app.include_router(router)
     stop_traces = start_traces(app, settings.traces_endpoint) if settings.traces_endpoint else None
+    # Inside the outermost layer, which is added after it.
+    app.add_middleware(
+        Direct,
+        routes=[route for each in (generate, infer) for route in each.router.routes if isinstance(route, APIRoute)],
+        endpoints={"generate": generate.answer, "infer": infer.answer},
+    )
     app.add_middleware(Outermost, metrics=service.metrics)
     app.add_exception_handler(ServingError, _answer_ours)
     app.add_exception_handler(HTTPException, _answer_theirs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 from collections.abc import Callable
@@ -49,6 +50,9 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
                 announce(f"serving on http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
                 for each in signals:
                     loop.remove_signal_handler(each)
+                # What was imported and loaded stays: the collector would walk all of it while somebody waits.
+                gc.collect()
+                gc.freeze()
                 await make_server(app, service).serve(sockets=[listening])
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -12,6 +12,7 @@ from serving.base.monitoring import Metrics
 from serving.base.settings import Settings, SettingsError, renamed_variables, unknown_variables
 from serving.dataplane.sampling import Sampling
 from serving.inference.models import Models, Served
+from serving.inference.thread import ComputeThread
 from serving.keys import Keys
 from serving.registry.follower import Follower
 from serving.registry.loading import Loader
@@ -44,8 +45,7 @@ class Service:
             canary_weight=settings.canary_weight,
             shadow_fraction=settings.shadow_fraction,
         )
-        # One thread: batches of several models would only fight for the cores.
-        self._compute = ThreadPoolExecutor(1, "compute")
+        self._compute = ComputeThread()
         self._encode = ThreadPoolExecutor(2, "encode")
         self.watch = Watch(self.metrics, fraction=settings.statistics_fraction, window=settings.statistics_window)
         self.sampling = Sampling(settings, self.models, self.metrics, self.watch, self._encode)
@@ -89,8 +89,8 @@ class Service:
         self.watch.stop()
         for served in self.models.loaded():
             served.close()
-        for executor in (self._compute, self._encode):
-            executor.shutdown(wait=False, cancel_futures=True)
+        self._compute.stop()
+        self._encode.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
     def check_ready(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import time
 import uuid
+from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -93,13 +95,16 @@ class Outermost:
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if log.isEnabledFor(level):
             client = scope.get("client")
-            log.log(
-                level, "%s %s %d", method, scope["path"], status,
-                extra={
-                    "route": route, "status": status, "milliseconds": round(seconds * 1e3, 3),
-                    "client": client[0] if client else None, "key": scope["state"].get("key_name"),
-                },
-            )  # fmt: skip
+            extra = {
+                "route": route,
+                "status": status,
+                "milliseconds": round(seconds * 1e3, 3),
+                "client": client[0] if client else None,
+                "key": scope["state"].get("key_name"),
+            }
+            # Once what was written has left: the client does not wait for its line.
+            line = partial(log.log, level, "%s %s %d", method, scope["path"], status, extra=extra)
+            asyncio.get_running_loop().call_soon(line)
 
 
 def request_id_of(given: str | None) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import queue
 import threading
-from concurrent.futures import Executor
 
 import numpy as np
 from jaxtyping import Float32
@@ -16,6 +15,7 @@ from serving.base.logs import log
 from serving.base.monitoring import Metrics
 from serving.inference.models import Models, Served
 from serving.inference.session import GOLDEN_TOLERANCE
+from serving.inference.thread import ComputeThread
 from serving.watch.statistics import SampleStatistics, WindowReport
 
 # Blocks that wait for the statistics; what comes while they are full is left out.
@@ -113,13 +113,12 @@ class Watch:
             metrics.diversity_ratio.labels(*version).set(report.diversity_ratio)
 
 
-async def rerun_golden(models: Models, metrics: Metrics, executor: Executor) -> None:
+async def rerun_golden(models: Models, metrics: Metrics, thread: ComputeThread) -> None:
     """Run the golden latent of every loaded version again, and expose how far it is from its card."""
-    loop = asyncio.get_running_loop()
     for served in models.loaded():
         version = (served.name, served.version)
         try:
-            difference = await loop.run_in_executor(executor, served.generator.golden_difference)
+            difference = await thread.run(served.generator.golden_difference)
         # A session that fails does not give its golden sample either; the other versions are run all the same.
         except Exception:
             log.exception("%s/%s: the golden latent could not be run", *version)
@@ -132,8 +131,8 @@ async def rerun_golden(models: Models, metrics: Metrics, executor: Executor) -> 
             log.error("%s/%s: the golden sample differs by %.3g > %g", *version, difference, GOLDEN_TOLERANCE)
 
 
-async def keep_rerunning(models: Models, metrics: Metrics, executor: Executor, seconds: float) -> None:
+async def keep_rerunning(models: Models, metrics: Metrics, thread: ComputeThread, seconds: float) -> None:
     """`rerun_golden` every `seconds`."""
     while True:
         await asyncio.sleep(seconds)
-        await rerun_golden(models, metrics, executor)
+        await rerun_golden(models, metrics, thread)

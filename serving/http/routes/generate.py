@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncGenerator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,12 @@ from starlette.responses import Response
 
 from rockbank.generator.windows import Window
 from serving.base.errors import BadRequest, TooLarge
-from serving.dataplane.encode import ENCODERS, WHOLE, WINDOW_ENCODERS, Chunk, Encoder, joined
-from serving.dataplane.sampling import Sampling, endless
+from serving.dataplane.encode import ENCODERS, WHOLE, WINDOW_ENCODERS, Encoder
+from serving.dataplane.sampling import encoded, endless
 from serving.http.bodies import check_media_type, read_body
 from serving.http.conditioned import conditioned
-from serving.http.disconnect import cancel_on_disconnect
-from serving.http.responses import Streamed, about, about_headers
+from serving.http.disconnect import until_disconnect
+from serving.http.responses import Streamed, Whole, about, about_headers
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
 from serving.inference.models import Served
 from serving.protocol.schemas import MAX_JSON_BYTES, GenerateRequest, parse
@@ -62,7 +61,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 @router.post("/v2/models/{name}/generate", response_class=Response, responses=_RESPONSES, openapi_extra=_BODY)
 async def generate(request: Request, name: Name) -> Response:
     """Samples of a model; without a seed, of a random one that is returned."""
-    return await _answer(request, name, None)
+    return await answer(request, name, None)
 
 
 @router.post(
@@ -73,29 +72,34 @@ async def generate(request: Request, name: Name) -> Response:
 )
 async def generate_by_version(request: Request, name: Name, version: Version) -> Response:
     """Samples of one of a model's loaded versions."""
-    return await _answer(request, name, version)
+    return await answer(request, name, version)
 
 
-async def _answer(request: Request, name: str, version: str | None) -> Response:
+async def answer(request: Request, name: str, version: str | None) -> Response:
+    """The samples that a request's body asks for."""
     service = service_of(request)
     service.models.find(name, version)
     check_media_type(request, "application/json")
     body = parse(GenerateRequest, await read_body(request, service.settings, MAX_JSON_BYTES))
     served, route = service.models.route(name, version, request.state.request_id)
     seed = secrets.randbits(_SEED_BITS) if body.seed is None else body.seed
-    origin, encoder, blocks = await _prepare(request, service, body, served, route, seed)
-    chunks = _chunks(service.sampling, served, encoder, blocks)
-    try:
-        # The first samples are there before the status is sent: what may go wrong still has a status of its own.
-        first = await cancel_on_disconnect(request.receive, anext(chunks))
-    except BaseException:
-        await chunks.aclose()
-        raise
+    # The first samples are there before the status is sent: what may go wrong still has a status of its own.
+    with until_disconnect(request.receive):
+        origin, encoder, blocks = await _prepare(request, service, body, served, route, seed)
+        pieces = encoded(service.sampling, served, encoder, blocks)
+        try:
+            first, is_whole = await anext(pieces)
+        except BaseException:
+            await pieces.aclose()
+            raise
     headers = {"Content-Type": encoder.media_type, **about_headers(origin)}
     headers["Content-Disposition"] = f'inline; filename="{served.name}-{served.version}-{seed}.{encoder.suffix}"'
+    if is_whole:
+        await pieces.aclose()
+        return Whole(first, headers)
     if encoder.size is not None:
         headers["Content-Length"] = str(encoder.size)
-    return Streamed(first, chunks, headers)
+    return Streamed(first, pieces, headers)
 
 
 async def _prepare(
@@ -123,8 +127,7 @@ async def _prepare(
             blocks = service.sampling.blocks(served, route, **options)
         else:
             with served.used():
-                finding = conditioned(service, served, route, body.condition, **options)
-                places, samples = await cancel_on_disconnect(request.receive, finding)
+                places, samples = await conditioned(service, served, route, body.condition, **options)
             origin = about(served, seed, places)
             blocks = _whole(samples)
         encoder = ENCODERS[body.format]((body.n, *served.card.image_shape), served.card.voxel_size, origin)
@@ -170,22 +173,3 @@ def _check_window(service: Service, body: GenerateRequest, window: Window) -> No
 async def _whole(samples: Float32[np.ndarray, "n c h w"]) -> AsyncGenerator[Float32[np.ndarray, "n c h w"], None]:
     """Samples that are there, in one block."""
     yield samples
-
-
-async def _chunks(
-    sampling: Sampling, served: Served, encoder: Encoder, blocks: AsyncGenerator[Any, None]
-) -> AsyncGenerator[Chunk, None]:
-    """The response's bytes; closing it stops the computation."""
-    before = encoder.head()
-    try:
-        with served.used():
-            async for block in blocks:
-                n_values = 0 if encoder.is_light else block.size
-                encoded = await sampling.in_thread(partial(encoder.block, block), n_values)
-                for chunk in joined([*before, *encoded]):
-                    yield chunk
-                before = []
-            for chunk in joined([*before, *await sampling.in_thread(encoder.tail, served.n_values)]):
-                yield chunk
-    finally:
-        await blocks.aclose()

@@ -166,13 +166,13 @@ async def test_only_the_first_block_of_an_answer_is_refused_by_a_full_queue(
 ) -> None:
     async with serve() as running:
         batcher = running.service.models.find("shale").batcher
-        right, begun = batcher.run, []
+        right, begun = batcher.submit, []
 
-        async def run(latents: Any, deadline: float, *, is_begun: bool = False) -> Any:
+        def submit(latents: Any, deadline: float, *, is_begun: bool = False, **how: Any) -> Any:
             begun.append(is_begun)
-            return await right(latents, deadline, is_begun=is_begun)
+            return right(latents, deadline, is_begun=is_begun, **how)
 
-        monkeypatch.setattr(batcher, "run", run)
+        monkeypatch.setattr(batcher, "submit", submit)
         assert (await running.client.post(PATH, json={"n": 40, "seed": 7})).status_code == 200
         assert begun == [False, True, True]
 
