@@ -22,9 +22,10 @@ from serving.base.settings import Settings, SettingsError, load_settings
 from serving.dashboard.gather import Dashboard
 from serving.http.direct import Direct
 from serving.http.middleware import Outermost, error_body
-from serving.http.routes import generate, health, infer, operate, page, tiles
+from serving.http.routes import generate, health, infer, operate, page, tiles, triton
 from serving.http.traces import start_traces
 from serving.protocol.schemas import GenerateRequest, InferRequest
+from serving.protocol.triton import IndexRequest
 from serving.service import Service
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.grpc_server = None
     # Paths are tried in this order: those that are asked for most come first.
     routers = (
-        generate.router, infer.router, tiles.router, health.health, health.router, operate.router, page.router,
+        generate.router, infer.router, tiles.router, health.health, triton.router, health.router, operate.router,
+        page.router,
     )  # fmt: skip
     for router in routers:
         app.include_router(router)
@@ -141,7 +143,8 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         _, schemas = models_json_schema(
-            [(GenerateRequest, "validation"), (InferRequest, "validation")], ref_template="#/components/schemas/{model}"
+            [(GenerateRequest, "validation"), (InferRequest, "validation"), (IndexRequest, "validation")],
+            ref_template="#/components/schemas/{model}",
         )
         schemas["$defs"]["GenerateRequest"]["properties"]["n"]["maximum"] = settings.max_n
         document["components"]["schemas"] |= schemas["$defs"]

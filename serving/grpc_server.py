@@ -19,6 +19,8 @@ from rockbank.generator.card import INPUT, OUTPUT
 from serving.base.errors import BadRequest, NotFound, NotReady, ServingError
 from serving.base.logs import REQUEST_ID, log
 from serving.base.settings import SettingsError
+from serving.grpc.extensions import Extensions
+from serving.grpc.probes import add_probes
 from serving.http.middleware import MAX_HEADER_BYTES, request_id_of
 from serving.http.responses import about, about_headers
 from serving.http.routes.health import metadata_of, server_metadata
@@ -49,7 +51,7 @@ Answer = Callable[[Any, Any], Awaitable[Any]]
 
 
 class GrpcServer:
-    """The protocol's six calls; others are answered with UNIMPLEMENTED.
+    """The protocol's six calls and three of Triton's extensions; others are answered with UNIMPLEMENTED.
 
     Attributes:
         port: that it listens on.
@@ -79,6 +81,7 @@ class GrpcServer:
             ],
         )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
+        add_probes(self._server, self._service, SERVICE)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
             self.port = int(self._server.add_insecure_port(f"{host}:{settings.grpc_port}"))
@@ -102,6 +105,7 @@ class GrpcServer:
             "ServerMetadata": (pb.ServerMetadataRequest, self._server_metadata),
             "ModelMetadata": (pb.ModelMetadataRequest, self._model_metadata),
             "ModelInfer": (pb.ModelInferRequest, self._infer),
+            **Extensions(self._service).calls(),
         }
         return {
             name: grpc.unary_unary_rpc_method_handler(

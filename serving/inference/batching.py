@@ -15,6 +15,7 @@ from jaxtyping import Float32
 from serving.base.errors import DeadlineExceeded, NotReady, QueueFull
 from serving.base.monitoring import Metrics
 from serving.inference.session import Computes
+from serving.inference.statistics import InferenceStatistics
 from serving.inference.thread import ComputeThread
 
 Images = Float32[np.ndarray, "b c h w"]
@@ -37,12 +38,14 @@ class _Item:
         """Latents that no batch has taken yet."""
         return len(self.latents) - self.taken
 
-    def add(self, part: Images) -> None:
-        """Images of its next latents; with the last of them the request is answered."""
+    def add(self, part: Images) -> bool:
+        """Images of its next latents; whether they were the last, with which the request is answered."""
         self.parts.append(part)
         if not self.future.done() and sum(map(len, self.parts)) == len(self.latents):
             # One part goes out as it is: at saturation with full batches nothing is copied.
             self.future.set_result(self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts))
+            return True
+        return False
 
 
 class Batcher:
@@ -52,6 +55,10 @@ class Batcher:
     the batch before it held several requests, not before `max_wait` after its first one, since more are likely then,
     and a lone client never waits. A request whose client left, or whose deadline
     has passed, is taken out of the queue without a computation.
+
+    Attributes:
+        generator: that computes.
+        statistics: of its requests and batches.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Batcher:
             max_queue: samples.
         """
         self.generator = generator
+        self.statistics = InferenceStatistics()
         self._thread = thread
         self._metrics = metrics
         self._max_wait = max_wait
@@ -153,6 +161,7 @@ class Batcher:
         # Its failure is raised where it is awaited; nobody else has to hear of it.
         if future.cancelled() or future.exception() is not None:
             self._forget(item)
+            self.statistics.fail.add(time.monotonic() - item.arrived)
 
     def _forget(self, item: _Item) -> None:
         if item.left and item in self._queue:
@@ -203,6 +212,7 @@ class Batcher:
             n = min(item.left, free)
             if item.taken == 0:
                 self._metrics.queue_seconds.observe(now - item.arrived)
+                self.statistics.queue.add(now - item.arrived)
             pieces.append(item.latents[item.taken : item.taken + n])
             item.taken += n
             batch.append((item, n))
@@ -215,20 +225,20 @@ class Batcher:
 
     def _compute(
         self, batch: Sequence[tuple[_Item, int]], latents: Float32[np.ndarray, "b *latent"]
-    ) -> tuple[list[Images], float]:
-        """In the thread: each request's images of this batch, finished, and the seconds that the generator took."""
+    ) -> tuple[list[Images], float, float]:
+        """In the thread: each request's images of this batch, and the seconds of computing and of finishing them."""
         start = time.perf_counter()
         images = self.generator.run(latents)
-        seconds = time.perf_counter() - start
+        computed = time.perf_counter()
         parts, first = [], 0
         for item, n in batch:
             part = images[first : first + n]
             parts.append(part if item.finish is None else item.finish(part))
             first += n
-        return parts, seconds
+        return parts, computed - start, time.perf_counter() - computed
 
     def _computed(
-        self, batch: Sequence[tuple[_Item, int]], result: tuple[list[Images], float], error: BaseException | None
+        self, batch: Sequence[tuple[_Item, int]], result: tuple[list[Images], float, float], error: BaseException | None
     ) -> None:
         self._n_computing -= 1
         self._dispatch()
@@ -238,13 +248,15 @@ class Batcher:
                 if not item.future.done():
                     item.future.set_exception(error)
             return
-        parts, seconds = result
+        parts, seconds, finish_seconds = result
         n_samples = sum(n for _, n in batch)
         self._seconds_per_sample += 0.2 * (seconds / n_samples - self._seconds_per_sample)
         self._metrics.compute_seconds.observe(seconds)
         self._metrics.batch_samples.observe(n_samples)
+        self.statistics.computed(n_samples, seconds, finish_seconds)
         for (item, _), part in zip(batch, parts, strict=True):
-            item.add(part)
+            if item.add(part):
+                self.statistics.success.add(time.monotonic() - item.arrived)
 
 
 def _expire(future: asyncio.Future[Images]) -> None:

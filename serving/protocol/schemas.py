@@ -252,6 +252,7 @@ def parse(kind: type[M], body: bytes) -> M:
 
 
 _EXAMPLES = {
+    "IndexRequest": '{"ready": true}',
     "GenerateRequest": '{"n": 16, "seed": 7, "format": "npy"}',
     "InferRequest": '{"inputs": [{"name": "latent", "shape": [1, 128], "datatype": "FP32", "data": [0.1, ...]}]}',
 }
