@@ -21,8 +21,9 @@ from serving.base.logs import start_logs
 from serving.base.settings import Settings, SettingsError, load_settings
 from serving.dashboard.gather import Dashboard
 from serving.http.direct import Direct
+from serving.http.jobs import Jobs
 from serving.http.middleware import Outermost, error_body
-from serving.http.routes import generate, health, infer, operate, page, tiles, triton
+from serving.http.routes import generate, health, infer, jobs, operate, page, samples, tiles, triton
 from serving.http.traces import start_traces
 from serving.protocol.schemas import GenerateRequest, InferRequest
 from serving.protocol.triton import IndexRequest
@@ -44,7 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     service = Service(settings)
-    dashboard = Dashboard(service)
+    dashboard, at_work = Dashboard(service), Jobs(service)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -52,6 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         try:
             await service.start()
             dashboard.start()
+            at_work.start()
             if settings.grpc_port is not None:
                 app.state.grpc_server = make_grpc_server(service)
                 await app.state.grpc_server.start()
@@ -59,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             if app.state.grpc_server is not None:
                 await app.state.grpc_server.stop()
+            await at_work.stop()
             await dashboard.stop()
             await service.stop()
             if stop_traces is not None:
@@ -76,11 +79,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.service = service
     app.state.dashboard = dashboard
+    app.state.jobs = at_work
     app.state.grpc_server = None
     # Paths are tried in this order: those that are asked for most come first.
     routers = (
-        generate.router, infer.router, tiles.router, health.health, triton.router, health.router, operate.router,
-        page.router,
+        generate.router, infer.router, tiles.router, samples.router, jobs.router, health.health, triton.router,
+        health.router, operate.router, page.router,
     )  # fmt: skip
     for router in routers:
         app.include_router(router)

@@ -11,6 +11,7 @@ from serving.base.logs import log
 from serving.base.monitoring import Metrics
 from serving.base.settings import Settings, SettingsError, renamed_variables, unknown_variables
 from serving.dataplane.sampling import Sampling
+from serving.idempotency import Answers
 from serving.inference.models import Models, Served
 from serving.inference.thread import ComputeThread
 from serving.keys import Keys
@@ -30,6 +31,7 @@ class Service:
         follower: of the registry.
         sampling: from a request's numbers to blocks of samples.
         watch: the samples' statistics.
+        answers: to requests with an idempotency key.
         started: seconds since 1970.
         is_draining: whether it is about to stop; it is then not ready.
     """
@@ -51,6 +53,7 @@ class Service:
         self.sampling = Sampling(settings, self.models, self.metrics, self.watch, self._encode)
         loader = Loader(settings, self.metrics, self._compute)
         self.follower = Follower(settings, self.models, self.metrics, loader, self._closed)
+        self.answers = Answers()
         self.started = time.time()
         self.is_draining = False
         self._tasks: list[asyncio.Task[None]] = []

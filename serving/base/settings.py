@@ -54,6 +54,12 @@ class Settings(BaseSettings):
     deadline_seconds: float = Field(30.0, gt=0, description="to the first samples, and between blocks of a stream; 504")
     send_seconds: float = Field(30.0, gt=0, description="a client that takes no bytes for this long is cut off")
     max_n: int = Field(10_000, ge=1, description="samples of one request, at most")
+    max_jobs: int = Field(16, ge=1, description="jobs that wait, at most; more get 429")
+    max_job_n: int = Field(1_000_000, ge=1, description="samples of one job, at most")
+    max_job_bytes: int = Field(
+        16 * 1024 * MIB, ge=1024, description="of a job's file, and of all of them together; the oldest are removed"
+    )
+    job_seconds: float = Field(24 * 3600.0, gt=0, description="that a job's file is kept after the job was sent")
     max_tries: int = Field(
         10_000,
         ge=1,
