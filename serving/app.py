@@ -23,7 +23,7 @@ from serving.dashboard.gather import Dashboard
 from serving.http.direct import Direct
 from serving.http.jobs import Jobs
 from serving.http.middleware import Outermost, error_body
-from serving.http.routes import generate, health, infer, jobs, operate, page, samples, tiles, triton
+from serving.http.routes import generate, health, infer, jobs, operate, page, samples, tiles, triton, versions
 from serving.http.traces import start_traces
 from serving.protocol.schemas import GenerateRequest, InferRequest
 from serving.protocol.triton import IndexRequest
@@ -84,7 +84,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # Paths are tried in this order: those that are asked for most come first.
     routers = (
         generate.router, infer.router, tiles.router, samples.router, jobs.router, health.health, triton.router,
-        health.router, operate.router, page.router,
+        health.router, operate.router, page.router, versions.router,
     )  # fmt: skip
     for router in routers:
         app.include_router(router)

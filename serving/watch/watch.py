@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
+from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32
@@ -25,8 +28,30 @@ _N_ACCEPTED_WINDOWS = 2
 _ACCEPTED_SEED = 2019
 
 
+# Windows of a version that are kept: of the statistics' last hours.
+_N_KEPT = 96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A full window.
+
+    Attributes:
+        at: when it was full, seconds since 1970.
+        report: what it says.
+    """
+
+    at: float
+    report: WindowReport
+
+
 class Watch:
-    """Takes a part of the samples served, and reports each full window of a version."""
+    """Takes a part of the samples served, and reports each full window of a version.
+
+    Attributes:
+        reports: of each version's last window.
+        history: its last windows, oldest first.
+    """
 
     def __init__(self, metrics: Metrics, *, fraction: float, window: int) -> None:
         """A watch over `fraction` of the samples, in windows of `window`."""
@@ -38,6 +63,7 @@ class Watch:
         self._statistics: dict[Served, SampleStatistics] = {}
         self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
         self.reports: dict[tuple[str, str], WindowReport] = {}
+        self.history: dict[tuple[str, str], deque[Window]] = {}
 
     def start(self) -> None:
         """Begin to watch."""
@@ -71,6 +97,7 @@ class Watch:
         self._owed.pop(served, None)
         self._statistics.pop(served, None)
         self.reports.pop((served.name, served.version), None)
+        self.history.pop((served.name, served.version), None)
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -102,6 +129,7 @@ class Watch:
     def _expose(self, served: Served, report: WindowReport) -> None:
         version, metrics = (served.name, served.version), self._metrics
         self.reports[version] = report
+        self.history.setdefault(version, deque(maxlen=_N_KEPT)).append(Window(at=time.time(), report=report))
         metrics.nan_samples_total.labels(*version).inc(report.n_nan)
         metrics.saturated_fraction.labels(*version).set(report.saturated_fraction)
         for name, statistic in report.statistics.items():
