@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from serving.base.errors import BadRequest, NotAllowed, NotFound, ServingError
-from serving.base.logs import start_logs
+from serving.base.logs import start_logs, stop_audit
 from serving.base.settings import Settings, SettingsError, load_settings
 from serving.dashboard.gather import Dashboard
 from serving.http.direct import Direct
@@ -49,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        start_logs(settings.log_level)
+        _start_logs(settings)
         try:
             await service.start()
             dashboard.start()
@@ -66,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await service.stop()
             if stop_traces is not None:
                 await asyncio.to_thread(stop_traces)
+            stop_audit()
 
     # The pages that FastAPI draws of its document load scripts from elsewhere.
     app = FastAPI(
@@ -117,6 +118,15 @@ def make_grpc_server(service: Service) -> GrpcServer:
             "pip install 'rockbank[serve,grpc]', or unset it"
         ) from error
     return GrpcServer(service)
+
+
+def _start_logs(settings: Settings) -> None:
+    try:
+        start_logs(settings.log_level, settings.audit_file)
+    except OSError as error:
+        raise SettingsError(
+            f"ROCKBANK_AUDIT_FILE: {settings.audit_file} cannot be written: {error.strerror}; choose another"
+        ) from error
 
 
 async def _answer_ours(request: Request, error: Exception) -> Response:

@@ -45,8 +45,6 @@ _CODES = {
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 _N_DIMS = 8
-# A client's deadline began before ours, by the way of its request: its cancellation comes first.
-_LATE_SECONDS = 0.05
 # A probe has no key.
 _OPEN = ("ServerLive", "ServerReady")
 Answer = Callable[[Any, Any], Awaitable[Any]]
@@ -145,7 +143,7 @@ class GrpcServer:
                 await context.abort(_CODES.get(error.status, grpc.StatusCode.UNKNOWN), error.message)
             except asyncio.CancelledError:
                 # gRPC itself cancels at the deadline that the client gave, and when the client goes.
-                is_late = (left := context.time_remaining()) is not None and left <= _LATE_SECONDS
+                is_late = (left := context.time_remaining()) is not None and left <= 0
                 status = 504 if is_late else 499
                 metrics.rejected("deadline" if is_late else "client_gone")
                 raise

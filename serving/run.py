@@ -43,6 +43,9 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
             for each in signals:
                 loop.add_signal_handler(each, task.cancel)
             async with app.router.lifespan_context(app):
+                # What was imported and loaded stays: the collector would walk all of it while somebody waits.
+                gc.collect()
+                gc.freeze()
                 for line in about(service):
                     announce(line)
                 if app.state.grpc_server is not None:
@@ -50,9 +53,6 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
                 announce(f"serving on http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
                 for each in signals:
                     loop.remove_signal_handler(each)
-                # What was imported and loaded stays: the collector would walk all of it while somebody waits.
-                gc.collect()
-                gc.freeze()
                 await make_server(app, service).serve(sockets=[listening])
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

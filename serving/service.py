@@ -15,6 +15,7 @@ from serving.idempotency import Answers
 from serving.inference.models import Models, Served
 from serving.inference.thread import ComputeThread
 from serving.keys import Keys
+from serving.registry.canaries import Canaries
 from serving.registry.follower import Follower
 from serving.registry.loading import Loader
 from serving.watch.watch import Watch, keep_rerunning
@@ -31,6 +32,7 @@ class Service:
         follower: of the registry.
         sampling: from a request's numbers to blocks of samples.
         watch: the samples' statistics.
+        canaries: their comparison with the champions.
         answers: to requests with an idempotency key.
         started: seconds since 1970.
         is_draining: whether it is about to stop; it is then not ready.
@@ -53,6 +55,7 @@ class Service:
         self.sampling = Sampling(settings, self.models, self.metrics, self.watch, self._encode)
         loader = Loader(settings, self.metrics, self._compute)
         self.follower = Follower(settings, self.models, self.metrics, loader, self._closed)
+        self.canaries = Canaries(settings, self.models, self.metrics, self.watch, self.follower.poll_now)
         self.answers = Answers()
         self.started = time.time()
         self.is_draining = False
@@ -74,6 +77,7 @@ class Service:
         self._tasks = [
             asyncio.create_task(keep_rerunning(self.models, self.metrics, self._compute, seconds)),
             asyncio.create_task(self._keep_reading_keys()),
+            asyncio.create_task(self.canaries.keep_judging()),
         ]
         if self.keys.is_open:
             log.warning("the service is open: ROCKBANK_KEYS_FILE is not set, and everybody who reaches it may sample")

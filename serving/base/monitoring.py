@@ -47,6 +47,9 @@ class Metrics:
             "model_info", "1 for each loaded version", "model", "version", "generator", "run_id", "data_md5"
         )
         self.swaps_total = counter("swaps", "Changes of the version that answers", "model")
+        self.canary_decisions_total = counter(
+            "canary_decisions", "Canaries promoted or given up", "model", "version", "verdict", "rule"
+        )
         self.load_failures_total = counter("load_failures", "Versions that were not loaded", "model", "reason")
         self.alias_age_seconds = gauge("alias_age_seconds", "Since the alias was last read", "model")
         self.alias_behind_seconds = gauge(

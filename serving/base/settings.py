@@ -89,6 +89,23 @@ class Settings(BaseSettings):
     )
     canary_weight: float = Field(0.0, ge=0, le=1, description="part of the requests that the canary answers")
     canary_alias: str = Field("candidate", description="whose version is the canary")
+    canary_promotes: bool = Field(
+        False, description="a canary that keeps its rules becomes champion; unset, that is only logged and counted"
+    )
+    canary_seconds: float = Field(600.0, gt=0, description="that a canary is compared with the champion")
+    canary_requests: int = Field(200, ge=1, description="of canary and champion each, before a rule counts")
+    canary_error_gain: float = Field(
+        0.01, ge=0, le=1, description="by which the canary's part of failed requests may exceed the champion's"
+    )
+    canary_latency_ratio: float = Field(
+        1.5, ge=1, description="of the canary's 95 % latency to the champion's, at most"
+    )
+    canary_statistics_ratio: float = Field(
+        1.5, ge=1, description="of a statistic's distance to its limit, or to the champion's distance, at most"
+    )
+    audit_file: Path | None = Field(
+        None, description="a line of JSON for each admin's call is appended to it; they are logged in any case"
+    )
     shadow_fraction: float = Field(0.0, ge=0, le=1, description="part of the requests that the shadow computes too")
     shadow_alias: str = Field("candidate", description="whose version is the shadow")
     shutdown_delay_seconds: float = Field(

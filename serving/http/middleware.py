@@ -13,11 +13,12 @@ from functools import partial
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.base.errors import ClientGone, HeadersTooLarge, ServingError
-from serving.base.logs import REQUEST_ID, log
+from serving.base.logs import REQUEST_ID, audit, log
 from serving.base.monitoring import Metrics
 
 MAX_HEADER_BYTES = 32 * 1024
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_MAX_PATH = 256
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Probes and scrapes come every few seconds and say nothing.
 _QUIET = ("/metrics", "/v2/health/live", "/v2/health/ready")
@@ -92,6 +93,8 @@ class Outermost:
         method = asked if asked in _METHODS else "other"
         self._metrics.requests_total.labels(route, method, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
+        if (served := scope["state"].get("served")) is not None:
+            served.outcomes.add(status, seconds)
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if log.isEnabledFor(level):
             client = scope.get("client")
@@ -105,6 +108,10 @@ class Outermost:
             # Once what was written has left: the client does not wait for its line.
             line = partial(log.log, level, "%s %s %d", method, scope["path"], status, extra=extra)
             asyncio.get_running_loop().call_soon(line)
+        if scope["state"].get("is_admins"):
+            fields = {"path": scope["path"][:_MAX_PATH], "status": status, "key": scope["state"].get("key_name")}
+            client = scope.get("client")
+            audit.info("%s %s", method, route, extra={**fields, "client": client[0] if client else None})
 
 
 def request_id_of(given: str | None) -> str:

@@ -77,6 +77,7 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
     check_media_type(request, "application/json")
     body = parse(GenerateRequest, await read_body(request, service.settings, MAX_JSON_BYTES))
     served, route = service.models.route(name, version, request.state.request_id)
+    request.state.served = served
     key = request.headers.get("idempotency-key")
     if key is None:
         return await respond(request, service, body, served, route, draw_seed() if body.seed is None else body.seed)

@@ -63,6 +63,7 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
     check_media_type(request, "application/json", "application/octet-stream")
     body = await read_body(request, service.settings)
     served, route = service.models.route(name, version, request.state.request_id)
+    request.state.served = served
     n_max = max(1, min(service.settings.max_n, service.settings.max_buffered_bytes // (4 * served.n_values)))
     with served.used():
         read = partial(read_inference, body, request.headers.get(HEADER), served.card, n_max)

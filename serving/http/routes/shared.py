@@ -59,6 +59,8 @@ async def admit(request: Request) -> Key:
 
 async def admit_admin(request: Request) -> Key:
     """The same, for what only an admin may do."""
+    # Written down whether it is allowed or not.
+    request.state.is_admins = True
     key = await admit(request)
     # An open service knows nobody: a page that its operator has open elsewhere could send this too.
     origin = request.headers.get("origin") if service_of(request).keys.is_open else None
