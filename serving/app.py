@@ -89,7 +89,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )  # fmt: skip
     for router in routers:
         app.include_router(router)
-    stop_traces = start_traces(app, settings.traces_endpoint) if settings.traces_endpoint else None
+    stop_traces = (
+        start_traces(app, settings.traces_endpoint, service.metrics.spans) if settings.traces_endpoint else None
+    )
     # Inside the outermost layer, which is added after it.
     app.add_middleware(
         Direct,

@@ -84,13 +84,20 @@ class GrpcServer:
         add_probes(self._server, self._service, SERVICE)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            self.port = int(self._server.add_insecure_port(f"{host}:{settings.grpc_port}"))
+            self.port = self._listen(f"{host}:{settings.grpc_port}")
         except RuntimeError as error:
             raise SettingsError(
                 f"{host}:{settings.grpc_port} cannot be listened on for gRPC: {error}; "
                 "choose another by ROCKBANK_GRPC_PORT (0 takes a free one)"
             ) from error
         await self._server.start()
+
+    def _listen(self, address: str) -> int:
+        settings = self._service.settings
+        if settings.tls_cert_file is None or settings.tls_key_file is None:
+            return int(self._server.add_insecure_port(address))
+        pair = settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes()
+        return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
 
     async def stop(self) -> None:
         """Take nothing new, and finish what is being answered."""
@@ -155,8 +162,7 @@ class GrpcServer:
             finally:
                 seconds = time.perf_counter() - start
                 metrics.in_flight.dec()
-                metrics.requests_total.labels(route, "GRPC", str(status)).inc()
-                metrics.request_seconds.labels(route).observe(seconds)
+                metrics.answered(route, "GRPC", status, seconds)
                 fields = {"route": route, "status": status, "milliseconds": round(seconds * 1e3, 3), "key": key}
                 log.info("GRPC %s %d", name, status, extra={**fields, "client": _address(context.peer())})
                 REQUEST_ID.reset(token)

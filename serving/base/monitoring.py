@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+from serving.base.spans import Spans
 
 _PREFIX = "rockbank"
 # From a twentieth of a millisecond to the deadline.
@@ -16,11 +19,16 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """The metrics, each an attribute named as it is exposed, without the prefix `rockbank_`."""
+    """The metrics, each an attribute named as it is exposed, without the prefix `rockbank_`.
+
+    Attributes:
+        spans: of the requests' traces, whose ids are the exemplars of `request_seconds`.
+    """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         """Metrics of one service in a registry of their own, so that two of them live in one process."""
         self.registry = registry or CollectorRegistry()
+        self.spans = Spans()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
@@ -76,9 +84,18 @@ class Metrics:
             "shadow_difference", "Mean absolute difference of the shadow's last samples, intensity", "model"
         )
 
-    def exposition(self) -> bytes:
-        """The text that Prometheus scrapes."""
-        return generate_latest(self.registry)
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """The text that Prometheus scrapes, and its type: OpenMetrics, which has exemplars, for who accepts it."""
+        if "application/openmetrics-text" in accept:
+            text: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            return text, openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(self.registry), CONTENT_TYPE
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request that was answered, with its trace as an exemplar where it has one."""
+        self.requests_total.labels(route, method, str(status)).inc()
+        trace_id = self.spans.trace_id()
+        self.request_seconds.labels(route).observe(seconds, None if trace_id is None else {"trace_id": trace_id})
 
     def rejected(self, reason: str) -> None:
         """Count a request that is not served."""

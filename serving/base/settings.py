@@ -32,6 +32,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every one of the machine")
     port: int = Field(8000, ge=0, le=65535, description="port for HTTP; 0 takes a free one")
     grpc_port: int | None = Field(None, ge=0, le=65535, description="port for gRPC (extra `grpc`); unset, none")
+    tls_cert_file: Path | None = Field(
+        None,
+        description="PEM of the certificate, and of those between it and its root, for HTTP and gRPC; unset, plain",
+    )
+    tls_key_file: Path | None = Field(None, description="PEM of the certificate's key, without a password")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         ("shale@champion", "channels@champion"), description="what is served, NAME@ALIAS, separated by commas"
     )
@@ -115,7 +120,7 @@ class Settings(BaseSettings):
     statistics_fraction: float = Field(0.1, ge=0, le=1, description="part of the samples whose statistics are watched")
     statistics_window: int = Field(256, ge=16, description="samples of one window of the watched statistics")
     golden_seconds: float = Field(3600.0, gt=0, description="between two runs of the golden latent")
-    traces_endpoint: str | None = Field(None, description="OTLP over HTTP for traces (extra `traces`); unset, none")
+    traces_endpoint: str | None = Field(None, description="OTLP over HTTP for traces (extra `otel`); unset, none")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @field_validator("models", mode="before")
@@ -145,6 +150,8 @@ class Settings(BaseSettings):
     def _fitting(self) -> Settings:
         if self.max_queue < self.max_batch:
             raise ValueError(f"max_queue {self.max_queue} is less than max_batch {self.max_batch}; raise max_queue")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file go together; set both, or none")
         return self
 
     @property

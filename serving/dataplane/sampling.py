@@ -160,12 +160,15 @@ class Sampling:
 
     async def in_thread(self, call: Callable[[], T], n_values: int) -> T:
         """The result of `call`, made in a thread where it works on many values; its time counts as encoding."""
-        start = time.perf_counter()
+        start = time.monotonic()
         if n_values <= _N_INLINE:
             result = call()
         else:
             result = await asyncio.get_running_loop().run_in_executor(self._executor, call)
-        self._metrics.encode_seconds.observe(time.perf_counter() - start)
+        end = time.monotonic()
+        self._metrics.encode_seconds.observe(end - start)
+        spans = self._metrics.spans
+        spans.add("encode", start, end, spans.context())
         return result
 
     def _submit(

@@ -91,8 +91,7 @@ class Outermost:
         route = getattr(scope.get("route"), "path", "unmatched")
         asked = scope["state"]["method"]
         method = asked if asked in _METHODS else "other"
-        self._metrics.requests_total.labels(route, method, str(status)).inc()
-        self._metrics.request_seconds.labels(route).observe(seconds)
+        self._metrics.answered(route, method, status, seconds)
         if (served := scope["state"].get("served")) is not None:
             served.outcomes.add(status, seconds)
         level = logging.DEBUG if route in _QUIET else logging.INFO
@@ -105,6 +104,8 @@ class Outermost:
                 "client": client[0] if client else None,
                 "key": scope["state"].get("key_name"),
             }
+            if (trace_id := self._metrics.spans.trace_id()) is not None:
+                extra["trace_id"] = trace_id
             # Once what was written has left: the client does not wait for its line.
             line = partial(log.log, level, "%s %s %d", method, scope["path"], status, extra=extra)
             asyncio.get_running_loop().call_soon(line)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -30,6 +31,8 @@ class _Item:
     future: asyncio.Future[Images]
     arrived: float
     finish: Finish | None
+    context: Any = None
+    begun: float = 0.0
     taken: int = 0
     parts: list[Images] = field(default_factory=list)
 
@@ -138,7 +141,7 @@ class Batcher:
                 retry_after=self._n_queued * self._seconds_per_sample,
             )
         loop, now = asyncio.get_running_loop(), time.monotonic()
-        item = _Item(latents, loop.create_future(), now, finish)
+        item = _Item(latents, loop.create_future(), now, finish, self._metrics.spans.context())
         self._queue.append(item)
         self._count(n)
         timer = loop.call_later(max(0.0, deadline - now), _expire, item.future)
@@ -213,6 +216,8 @@ class Batcher:
             if item.taken == 0:
                 self._metrics.queue_seconds.observe(now - item.arrived)
                 self.statistics.queue.add(now - item.arrived)
+                item.begun = now
+                self._metrics.spans.add("queue", item.arrived, now, item.context)
             pieces.append(item.latents[item.taken : item.taken + n])
             item.taken += n
             batch.append((item, n))
@@ -256,7 +261,9 @@ class Batcher:
         self.statistics.computed(n_samples, seconds, finish_seconds)
         for (item, _), part in zip(batch, parts, strict=True):
             if item.add(part):
-                self.statistics.success.add(time.monotonic() - item.arrived)
+                now = time.monotonic()
+                self.statistics.success.add(now - item.arrived)
+                self._metrics.spans.add("compute", item.begun, now, item.context, samples=len(item.latents))
 
 
 def _expire(future: asyncio.Future[Images]) -> None:
