@@ -23,7 +23,7 @@ class Spans:
         self._tracer, self._api = tracer, trace
 
     def context(self) -> Any:
-        """Of the request that is being answered, for spans that are added from elsewhere; None where it is not traced."""
+        """Of the request that is being answered, for spans that are added from elsewhere; None without a trace."""
         if self._api is None:
             return None
         span = self._api.get_current_span()

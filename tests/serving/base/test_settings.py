@@ -17,7 +17,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_certificate_and_its_key_go_together_and_are_read_before_anything_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="set both, or none"):
         load_settings(tls_cert_file=tmp_path / "cert.pem")
-    with pytest.raises(SettingsError, match="ROCKBANK_TLS_CERT_FILE .*they cannot be used"):
+    with pytest.raises(SettingsError, match=r"ROCKBANK_TLS_CERT_FILE .*they cannot be used"):
         check_tls(load_settings(tls_cert_file=tmp_path / "cert.pem", tls_key_file=tmp_path / "key.pem"))
 
 
