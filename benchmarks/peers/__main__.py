@@ -237,26 +237,28 @@ def to_markdown(
         "",
         f"Written by `python -m benchmarks.peers`; every number is of one run, on {platform.machine()} with "
         f"{os.cpu_count()} cores, medians of {options.rounds} rounds of {options.seconds:g} s, measured in turn. The "
-        "client shares the cores with the servers.",
+        f"client shares the cores with the servers. The load average was {os.getloadavg()[2]:.1f}: where that is more "
+        "than the servers and the client make, other work took its part of the clock's numbers, and the CPU's are those "
+        "to compare.",
         "",
         f"The graph is that of {what}. Each server has one process or worker, one thread of onnxruntime, and the same "
         "endpoint: a seed and n in, npy out. Batches of several requests are the service's own; the peers compute each "
         "request by itself, as their applications here are written.",
         "",
-        f"| | version | images/s, n = {N}, {CONNECTIONS} connections | CPU, ms a request of it | p50 of a lone n = 1, ms "
-        "| p99, ms | memory, MiB | start, s | requests failed in a swap |",
+        "| | version | images a second of CPU | images/s by the clock | p50 of a lone n = 1, ms | p99, ms "
+        "| memory, MiB | start, s | requests failed in a swap |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
-        f"| {name} | {versions[name]} | {of['rate']:.0f} | {of['cpu']:.1f} | {of['p50']:.1f} | {of['p99']:.1f} | "
-        f"{of['memory']:.0f} | {of['start']:.1f} | {of['failed']:.0f} |"
+        f"| {name} | {versions[name]} | {1e3 * N / of['cpu']:.0f} | {of['rate']:.0f} | {of['p50']:.1f} | {of['p99']:.1f} "
+        f"| {of['memory']:.0f} | {of['start']:.1f} | {of['failed']:.0f} |"
         for name, of in found.items()
     ]
     lines += [
         "",
         "A swap of the service is a promotion and the way back; one of the others is a restart of the process on its "
         "port, which a load balancer and a second process would hide. The service's memory has MLflow's client and the "
-        "sample statistics in it; its start pulls the version, verifies it and draws its golden sample.",
+        f"sample statistics in it; images are counted at n = {N} over {CONNECTIONS} connections; its start pulls the version, verifies it and draws its golden sample.",
     ]
     return "\n".join(lines) + "\n"
 
