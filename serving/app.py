@@ -21,6 +21,7 @@ from serving.base.logs import start_logs, stop_audit
 from serving.base.settings import Settings, SettingsError, load_settings
 from serving.dashboard.gather import Dashboard
 from serving.http.direct import Direct
+from serving.http.guard import Guard
 from serving.http.jobs import Jobs
 from serving.http.middleware import Outermost, error_body
 from serving.http.routes import generate, health, infer, jobs, operate, page, samples, tiles, triton, versions
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 
 # Of what FastAPI would answer with 422: the name of its schema.
 _FRAMEWORKS = "HTTPValidationError"
+# Either of them; a service without a file of keys takes requests without.
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 _ABOUT = "Samples of registered rock generators; every response names model, version and seed."
 
 
@@ -98,6 +104,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         routes=[route for each in (generate, infer) for route in each.router.routes if isinstance(route, APIRoute)],
         endpoints={"generate": generate.answer, "infer": infer.answer},
     )
+    app.add_middleware(Guard, service=service)
     app.add_middleware(Outermost, metrics=service.metrics)
     app.add_exception_handler(ServingError, _answer_ours)
     app.add_exception_handler(HTTPException, _answer_theirs)
@@ -164,9 +171,12 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
         )
         schemas["$defs"]["GenerateRequest"]["properties"]["n"]["maximum"] = settings.max_n
         document["components"]["schemas"] |= schemas["$defs"]
+        document["components"]["securitySchemes"] = _SCHEMES
         # That is a 400 here, like every other bad request.
         for operations in document["paths"].values():
             for operation in operations.values():
+                if "401" in operation["responses"]:
+                    operation["security"] = [{name: []} for name in _SCHEMES]
                 if _FRAMEWORKS in str(operation["responses"].get("422", "")):
                     del operation["responses"]["422"]
         app.openapi_schema = document

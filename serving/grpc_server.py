@@ -1,22 +1,26 @@
 """The Open Inference Protocol v2 over gRPC, in the loop of the HTTP service and on the same terms (extra `grpc`).
 
 The messages are those that tritonclient ships. Keys, rates, limits, deadlines and counts are HTTP's; a status is
-counted as HTTP's number, so that one rule of Prometheus covers both.
+counted as HTTP's number, so that one rule of Prometheus covers both. Nothing of a message is taken before its key is
+known: every call is read as a stream of one message, when its turn comes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
 import numpy as np
+from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2 as pb
 
 from rockbank.generator.card import INPUT, OUTPUT
-from serving.base.errors import BadRequest, NotFound, NotReady, ServingError
+from serving.base.budget import Share
+from serving.base.clients import CLIENT, Client
+from serving.base.errors import BadRequest, NotFound, NotReady, ServingError, SlowRequest, TooLarge
 from serving.base.logs import REQUEST_ID, log
 from serving.base.settings import SettingsError
 from serving.grpc.extensions import Extensions
@@ -25,8 +29,9 @@ from serving.http.middleware import MAX_HEADER_BYTES, request_id_of
 from serving.http.responses import about, about_headers
 from serving.http.routes.health import metadata_of, server_metadata
 from serving.inference.models import Served
-from serving.protocol.binary import read_latents
+from serving.protocol.binary import read_latents, refuse_unknown
 from serving.protocol.schemas import Tensor, TensorMetadata
+from serving.protocol.wire import MAX_ABOUT_BYTES, split_values
 from serving.service import Service
 
 SERVICE = "inference.GRPCInferenceService"
@@ -39,13 +44,16 @@ _CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 _N_DIMS = 8
-# A probe has no key.
+# Bits of the encodings that are read: none but the plain one. gRPC unpacks the others before their size is known.
+_PLAIN = 1
+# A probe has no key, and says nothing: its message is not taken.
 _OPEN = ("ServerLive", "ServerReady")
 Answer = Callable[[Any, Any], Awaitable[Any]]
 
@@ -73,7 +81,9 @@ class GrpcServer:
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=_N_AT_ONCE,
             options=[
-                ("grpc.max_receive_message_length", settings.max_body_bytes),
+                ("grpc.max_receive_message_length", settings.max_message_bytes),
+                ("grpc.compression_enabled_algorithms_bitset", _PLAIN),
+                ("grpc.max_allowed_incoming_connections", settings.max_connections),
                 ("grpc.max_send_message_length", settings.max_buffered_bytes + _MARGIN_BYTES),
                 ("grpc.max_metadata_size", MAX_HEADER_BYTES),
                 # Two services on one port would share its requests between them without a word.
@@ -111,34 +121,38 @@ class GrpcServer:
             "ModelReady": (pb.ModelReadyRequest, self._model_ready),
             "ServerMetadata": (pb.ServerMetadataRequest, self._server_metadata),
             "ModelMetadata": (pb.ModelMetadataRequest, self._model_metadata),
-            "ModelInfer": (pb.ModelInferRequest, self._infer),
+            # It unpacks its message itself.
+            "ModelInfer": (None, self._infer),
             **Extensions(self._service).calls(),
         }
         return {
-            name: grpc.unary_unary_rpc_method_handler(
-                self._counted(name, answer),
-                request_deserializer=kind.FromString,
+            name: grpc.stream_unary_rpc_method_handler(
+                self._counted(name, kind, answer),
                 response_serializer=lambda response: response.SerializeToString(),
             )
             for name, (kind, answer) in answers.items()
         }
 
-    def _counted(self, name: str, answer: Answer) -> Answer:
+    def _counted(self, name: str, kind: Any, answer: Answer) -> Answer:
         """`answer` with what every call has: an id, a key, its counts, its line in the log, its errors as statuses."""
         route, metrics = f"/{SERVICE}/{name}", self._service.metrics
 
-        async def call(request: Any, context: Any) -> Any:
+        async def call(messages: AsyncIterator[bytes], context: Any) -> Any:
             start = time.perf_counter()
             given = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
             request_id = request_id_of(given.get("x-request-id"))
             token = REQUEST_ID.set(request_id)
-            status, key = 500, None
+            status, client = 500, None
             metrics.in_flight.inc()
             try:
                 await context.send_initial_metadata((("x-request-id", request_id),))
-                if name not in _OPEN:
-                    key = self._admit(given, context.peer())
-                response = await answer(request, context)
+                if name in _OPEN:
+                    response = await answer(kind(), context)
+                else:
+                    client = self._admit(given, context.peer())
+                    with Share(self._service.budget) as share:
+                        message = await self._read(messages, share)
+                        response = await answer(message if kind is None else _parsed(kind, message), context)
                 status = 200
                 return response
             except ServingError as error:
@@ -162,20 +176,45 @@ class GrpcServer:
             finally:
                 seconds = time.perf_counter() - start
                 metrics.in_flight.dec()
+                if client is not None:
+                    self._service.keys.end(client)
                 metrics.answered(route, "GRPC", status, seconds)
-                fields = {"route": route, "status": status, "milliseconds": round(seconds * 1e3, 3), "key": key}
+                fields = {
+                    "route": route,
+                    "status": status,
+                    "milliseconds": round(seconds * 1e3, 3),
+                    "key": client.name if client is not None else None,
+                }
                 log.info("GRPC %s %d", name, status, extra={**fields, "client": _address(context.peer())})
                 REQUEST_ID.reset(token)
 
         return call
 
-    def _admit(self, metadata: dict[str, str], peer: str) -> str:
-        """The name of the key that a call has, whose rate it is counted against."""
+    async def _read(self, messages: AsyncIterator[bytes], share: Share) -> bytes:
+        """The call's message, for which as much is held as it may have until its size is known."""
+        settings = self._service.settings
+        share.add(settings.max_message_bytes)
+        try:
+            async with asyncio.timeout(settings.deadline_seconds):
+                message = await anext(messages)
+        except TimeoutError:
+            raise SlowRequest(f"the message did not come in {settings.deadline_seconds:g} s; send it faster") from None
+        except StopAsyncIteration:
+            raise TooLarge(
+                f"no message came, or one of more than {settings.max_message_bytes} bytes; send less at once"
+            ) from None
+        share.add(len(message) - share.held)
+        return message
+
+    def _admit(self, metadata: dict[str, str], peer: str) -> Client:
+        """Whose call it is, counted against its rate."""
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         keys = self._service.keys
         key = keys.check(token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key"))
-        keys.count(key, _address(peer))
-        return key.name
+        client = keys.client(key, _address(peer))
+        keys.begin(client)
+        CLIENT.set(client)
+        return client
 
     async def _live(self, request: Any, context: Any) -> Any:
         return pb.ServerLiveResponse(live=True)
@@ -207,15 +246,20 @@ class GrpcServer:
             name=metadata.name, versions=metadata.versions, platform=metadata.platform, **tensors
         )
 
-    async def _infer(self, request: Any, context: Any) -> Any:
+    async def _infer(self, message: bytes, context: Any) -> Any:
+        about, raw_values = split_values(message)
+        request = _parsed(pb.ModelInferRequest, about, len(message))
         start, settings, sampling = time.monotonic(), self._service.settings, self._service.sampling
         request_id = REQUEST_ID.get() or ""
         served, route = self._service.models.route(request.model_name, request.model_version or None, request_id)
         n_max = max(1, min(settings.max_n, settings.max_buffered_bytes // (4 * served.n_values)))
-        with served.used():
-            tensor, values = _input(request)
+        with served.used(), Share(self._service.budget) as share:
+            tensor, values = _input(request, raw_values)
             latents = read_latents(tensor, values, served.card, n_max)
             _check_outputs(request)
+            self._service.count_samples(len(latents))
+            # Of images, and of the bytes that are made of them.
+            share.add(2 * 4 * served.n_values * len(latents))
             seconds = min(settings.deadline_seconds, _timeout(request), context.time_remaining() or float("inf"))
             images = await sampling.images(served, route, latents, start + seconds)
             raw = await sampling.in_thread(np.ascontiguousarray(images, dtype="<f4").tobytes, images.size)
@@ -232,7 +276,16 @@ class GrpcServer:
         )
 
 
-def _input(request: Any) -> tuple[Tensor, memoryview]:
+def _parsed(kind: Any, message: bytes, most: int = MAX_ABOUT_BYTES) -> Any:
+    if len(message) > most:
+        raise TooLarge(f"a message of {len(message)} bytes; this call takes {most}")
+    try:
+        return kind.FromString(message)
+    except DecodeError as error:
+        raise BadRequest(f"the message is no {kind.DESCRIPTOR.name}: {error}; send the protocol's own") from error
+
+
+def _input(request: Any, raw: Sequence[memoryview]) -> tuple[Tensor, memoryview]:
     """The tensor of latents, and its values as bytes, be they raw or typed.
 
     Raises:
@@ -241,17 +294,13 @@ def _input(request: Any) -> tuple[Tensor, memoryview]:
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
         raise BadRequest(f"inputs: got {[each.name[:40] for each in request.inputs[:5]]}; send one tensor, '{INPUT}'")
     (given,) = request.inputs
-    if "shared_memory_region" in given.parameters:
-        raise BadRequest(f"'{INPUT}' is in shared memory, which is not read here; send its values")
+    refuse_unknown(_given(request.parameters), "parameters", ("timeout",))
+    refuse_unknown(_given(given.parameters), f"parameters of '{INPUT}'", ())
     if len(given.shape) > _N_DIMS or any(size < 0 for size in given.shape):
         raise BadRequest(f"'{INPUT}' has the shape {list(given.shape)[: _N_DIMS + 1]}; send [n, ..], n at least 1")
-    if len(request.raw_input_contents) > 1 or (request.raw_input_contents and given.HasField("contents")):
-        n = len(request.raw_input_contents)
-        raise BadRequest(f"'{INPUT}' has its values more than once ({n} raw contents); send them once")
-    if request.raw_input_contents:
-        values = memoryview(request.raw_input_contents[0])
-    else:
-        values = memoryview(np.asarray(given.contents.fp32_contents, dtype="<f4").tobytes())
+    if len(raw) > 1 or (raw and given.HasField("contents")):
+        raise BadRequest(f"'{INPUT}' has its values more than once ({len(raw)} raw contents); send them once")
+    values = raw[0] if raw else memoryview(np.asarray(given.contents.fp32_contents, dtype="<f4").tobytes())
     about = {"binary_data_size": len(values)}
     return Tensor(name=INPUT, shape=list(given.shape), datatype=given.datatype, parameters=about), values
 
@@ -262,8 +311,13 @@ def _check_outputs(request: Any) -> None:
     if len(request.outputs) != 1 or request.outputs[0].name != OUTPUT:
         names = [each.name[:40] for each in request.outputs[:5]]
         raise BadRequest(f"outputs: got {names}; ask for one tensor, '{OUTPUT}', or leave the outputs out")
-    if unknown := sorted({"classification", "shared_memory_region"} & set(request.outputs[0].parameters)):
-        raise BadRequest(f"outputs: {unknown} of '{OUTPUT}' is not done here; leave it out")
+    refuse_unknown(_given(request.outputs[0].parameters), f"parameters of '{OUTPUT}'", ())
+
+
+def _given(parameters: Any) -> dict[str, Any]:
+    """Parameters with their values; one that has none is there all the same."""
+    kinds = {name: value.WhichOneof("parameter_choice") for name, value in parameters.items()}
+    return {name: getattr(parameters[name], kind) if kind else True for name, kind in kinds.items()}
 
 
 def _timeout(request: Any) -> float:

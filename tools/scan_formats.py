@@ -22,6 +22,7 @@ from PIL import Image
 
 from rockbank.core.files import write_text
 from rockbank.data.scans.reader import read_volume
+from tools.scan_writers import amira, dicom, itk, matlab, netcdf, xradia, zarr
 
 PAGE = Path("docs/validation/scan_formats.md")
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
@@ -45,8 +46,10 @@ files; C's and Fortran's order). Of {n} files, {equal} came back equal to what w
 |---|{rules}|
 {rows}
 
-Written by tifffile (with imagecodecs), by libtiff through Pillow where it says so, by NumPy, and by h5py (with
-hdf5plugin). `tests/data/scans` adds pixels of 12 bits, stacks of ImageJ behind one page, sets of OME-TIFFs, links of
+Written by tifffile (with imagecodecs), by libtiff through Pillow where it says so, by NumPy, by h5py (with hdf5plugin),
+by pynrrd, pydicom and netCDF4, and by the descriptions of MetaImage, MATLAB 5, Zarr, Amira and Xradia's compound files.
+Only of TIFF, npy, HDF5 and MATLAB 7.3 is the library that wrote a file also the one that reads it.
+`tests/data/scans` adds pixels of 12 bits, stacks of ImageJ behind one page, sets of OME-TIFFs, links of
 HDF5, and headers with faults.
 """
 # Of a format, its row in the table, and its files.
@@ -123,6 +126,39 @@ def hdf5s(dtype: str) -> Files:
             yield f"HDF5, {name}", ".h5", _hdf5(order, options)
 
 
+def tomograms(dtype: str) -> Files:
+    """Formats of tomographs and of the programs around them, by `tools.scan_writers`."""
+    orders = ORDERS.values() if np.dtype(dtype).itemsize > 1 else "<"
+    if dtype in itk.TYPES:
+        for suffix, order in itertools.product((".mhd", ".mha"), orders):
+            yield "MetaImage", suffix, _as(itk.write_metaimage, order)
+        for suffix, encoding in itertools.product((".nrrd", ".nhdr"), ("raw", "gzip", "ascii")):
+            yield f"NRRD, {encoding}", suffix, _as(itk.write_nrrd, encoding=encoding)
+        for is_compressed, order in itertools.product((False, True), orders):
+            yield "MATLAB 5", ".mat", _as(matlab.write_mat5, order, is_compressed=is_compressed)
+            for write in (zarr.write_v2, zarr.write_v3):
+                for suffix in (".zarr", ".zip"):
+                    yield f"Zarr {write.__name__[-1]}", suffix, _as(_zarr(write), order, is_compressed=is_compressed)
+        yield "MATLAB 7.3", ".mat", matlab.write_mat73
+        for version in ("0.4", "0.5"):
+            yield f"OME-Zarr {version}", ".zarr", _as(zarr.write_ome, version=version)
+    if dtype in dicom.TYPES:
+        for syntax in dicom.SYNTAXES:
+            yield "DICOM series", "", _as(dicom.write_series, syntax=syntax)
+    for kind, dtypes in netcdf.TYPES.items():
+        if dtype in dtypes:
+            yield f"NetCDF, {kind}", ".nc", _as(netcdf.write, name="grey", format=kind)
+    if dtype in amira.TYPES:
+        for coding in amira.CODINGS:
+            if coding != "HxByteRLE" or dtype == "uint8":
+                yield f"Amira, {coding}", ".am", _as(amira.write, coding=coding)
+    if dtype in xradia.DATA_TYPES:
+        yield "Xradia txm", ".txm", xradia.write
+
+
+KINDS = (tiffs, libtiffs, others, hdf5s, tomograms)
+
+
 def main(page: Path = PAGE) -> int:
     """Write the page; 1 where a file did not come back as it was written."""
     tried: Counter[tuple[str, str]] = Counter()
@@ -130,7 +166,7 @@ def main(page: Path = PAGE) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         for dtype in DTYPES:
             voxels = voxels_of(dtype)
-            for row, suffix, write in itertools.chain(*(each(dtype) for each in (tiffs, libtiffs, others, hdf5s))):
+            for row, suffix, write in itertools.chain(*(each(dtype) for each in KINDS)):
                 path = Path(temporary) / f"{sum(tried.values())}{suffix}"
                 write(path, voxels)
                 read = read_volume(path)
@@ -144,7 +180,9 @@ def _page(tried: Counter[tuple[str, str]], equal: Counter[tuple[str, str]]) -> s
     def cell(key: tuple[str, str]) -> str:
         return str(tried[key] or "") if tried[key] == equal[key] else f"{equal[key]} of {tried[key]}"
 
-    rows = list(dict.fromkeys(row for row, _ in tried))
+    # Formats as they were tried, the rows of each together.
+    formats = list(dict.fromkeys(row.partition(",")[0] for row, _ in tried))
+    rows = sorted(dict.fromkeys(row for row, _ in tried), key=lambda row: formats.index(row.partition(",")[0]))
     return TEXT.format(
         n=sum(tried.values()),
         equal=sum(equal.values()),
@@ -156,6 +194,25 @@ def _page(tried: Counter[tuple[str, str]], equal: Counter[tuple[str, str]]) -> s
 
 def _tiff(**options: Any) -> Write:
     return lambda path, voxels: tifffile.imwrite(path, voxels, photometric="minisblack", **options) and None
+
+
+def _as(write: Callable[..., object], order: str = "=", **options: Any) -> Write:
+    def ordered(path: Path, voxels: np.ndarray) -> None:
+        write(path, voxels.astype(voxels.dtype.newbyteorder(order)), **options)
+
+    return ordered
+
+
+def _zarr(write: Callable[..., object]) -> Callable[..., object]:
+    """In a folder, or in a zip where the path says so."""
+
+    def stored(path: Path, voxels: np.ndarray, **options: Any) -> None:
+        folder = path.with_suffix(".zarr")
+        write(folder, voxels, **options)
+        if path.suffix == ".zip":
+            zarr.zipped(folder)
+
+    return stored
 
 
 def _npy(order: str, in_fortran: bool) -> Write:

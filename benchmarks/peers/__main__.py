@@ -238,8 +238,8 @@ def to_markdown(
         f"Written by `python -m benchmarks.peers`; every number is of one run, on {platform.machine()} with "
         f"{os.cpu_count()} cores, medians of {options.rounds} rounds of {options.seconds:g} s, measured in turn. The "
         f"client shares the cores with the servers. The load average was {os.getloadavg()[2]:.1f}: where that is more "
-        "than the servers and the client make, other work took its part of the clock's numbers, and the CPU's are those "
-        "to compare.",
+        "than the servers and the client make, other work took its part of the clock's numbers, and those of the CPU "
+        "are to be compared.",
         "",
         f"The graph is that of {what}. Each server has one process or worker, one thread of onnxruntime, and the same "
         "endpoint: a seed and n in, npy out. Batches of several requests are the service's own; the peers compute each "
@@ -250,15 +250,16 @@ def to_markdown(
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
-        f"| {name} | {versions[name]} | {1e3 * N / of['cpu']:.0f} | {of['rate']:.0f} | {of['p50']:.1f} | {of['p99']:.1f} "
-        f"| {of['memory']:.0f} | {of['start']:.1f} | {of['failed']:.0f} |"
+        f"| {name} | {versions[name]} | {1e3 * N / of['cpu']:.0f} | {of['rate']:.0f} | {of['p50']:.1f} "
+        f"| {of['p99']:.1f} | {of['memory']:.0f} | {of['start']:.1f} | {of['failed']:.0f} |"
         for name, of in found.items()
     ]
     lines += [
         "",
         "A swap of the service is a promotion and the way back; one of the others is a restart of the process on its "
         "port, which a load balancer and a second process would hide. The service's memory has MLflow's client and the "
-        f"sample statistics in it; images are counted at n = {N} over {CONNECTIONS} connections; its start pulls the version, verifies it and draws its golden sample.",
+        f"sample statistics in it; images are counted at n = {N} over {CONNECTIONS} connections; its start pulls the "
+        "version, verifies it and draws its golden sample.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -77,6 +77,12 @@ class Conflict(ServingError):
     status, reason = 409, "bad_request"
 
 
+class NotAcceptable(ServingError):
+    """No format that is made here is among those that the client accepts."""
+
+    status, reason = 406, "bad_request"
+
+
 class TooLarge(ServingError):
     """A body or an answer beyond the limits."""
 
@@ -87,6 +93,18 @@ class WrongMediaType(ServingError):
     """A content type or an encoding that is not read."""
 
     status, reason = 415, "bad_request"
+
+
+class Misdirected(ServingError):
+    """A request for a host that this service does not answer for."""
+
+    status, reason = 421, "foreign"
+
+
+class Foreign(ServingError):
+    """Sent by a web page of another origin."""
+
+    status, reason = 403, "foreign"
 
 
 class Unmet(ServingError):
@@ -110,6 +128,12 @@ class RateLimited(QueueFull):
     reason = "rate_limit"
 
 
+class TooManyAtOnce(QueueFull):
+    """A key, or an address, has as many requests under way as it may."""
+
+    reason = "concurrency"
+
+
 class HeadersTooLarge(ServingError):
     """Header lines beyond the limit."""
 
@@ -123,6 +147,12 @@ class NotReady(ServingError):
 
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message, {"Retry-After": str(max(1, math.ceil(retry_after)))})
+
+
+class Busy(NotReady):
+    """The process holds as much as it may: of memory, or of connections."""
+
+    reason = "busy"
 
 
 class DeadlineExceeded(ServingError):

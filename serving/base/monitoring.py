@@ -15,6 +15,7 @@ _SECONDS = (
     5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
 _SAMPLES = (1, 2, 4, 8, 12, 16, 24, 32, 64, 128, 256)
+OPENMETRICS = openmetrics.CONTENT_TYPE_LATEST
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -40,6 +41,9 @@ class Metrics:
         self.encode_seconds = histogram("encode_seconds", "One block's way into its format")
         self.batch_samples = histogram("batch_samples", "Samples asked for in one batch", buckets=_SAMPLES)
         self.in_flight = gauge("in_flight", "Requests being answered")
+        self.held_bytes = gauge("held_bytes", "Of bodies and answers that requests hold, of max_memory_bytes")
+        self.connections = gauge("connections", "HTTP connections, of max_connections")
+        self.loop_lag_seconds = histogram("loop_lag_seconds", "How much later than asked the event loop wakes a timer")
         self.queued_samples = gauge("queued_samples", "Samples waiting for computation")
         self.samples_total = counter("samples", "Samples computed", "model", "version", "route")
         self.tiles_total = counter("tiles", "Tiles of endless images computed", "model", "version", "route")
@@ -84,12 +88,14 @@ class Metrics:
             "shadow_difference", "Mean absolute difference of the shadow's last samples, intensity", "model"
         )
 
-    def exposition(self, accept: str = "") -> tuple[bytes, str]:
-        """The text that Prometheus scrapes, and its type: OpenMetrics, which has exemplars, for who accepts it."""
-        if "application/openmetrics-text" in accept:
-            text: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
-            return text, openmetrics.CONTENT_TYPE_LATEST
-        return generate_latest(self.registry), CONTENT_TYPE
+    def exposition(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+    def openmetrics(self) -> bytes:
+        """The same as OpenMetrics has it, with exemplars."""
+        text: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+        return text
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request that was answered, with its trace as an exemplar where it has one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ PREFIX = "ROCKBANK_"
 MIB = 1024**2
 # Old names of settings, which the environment may have for one version more.
 _RENAMED = {"notice_seconds": "shutdown_delay_seconds"}
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}@[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -83,12 +85,36 @@ class Settings(BaseSettings):
     max_buffered_bytes: int = Field(
         64 * MIB, ge=1024, description="of float32 samples in a response that cannot be streamed (infer, png); 413"
     )
+    max_message_bytes: int = Field(
+        4 * MIB, ge=1024, description="of a gRPC message, which is taken whole before its size is known"
+    )
+    max_memory_bytes: int | None = Field(
+        None,
+        ge=1024,
+        description="of all requests' bodies and answers together, more get 503; unset, 8 times what one may have",
+    )
+    max_connections: int = Field(
+        1000, ge=1, description="for HTTP, at once; the limit of open files lowers it; more get 503"
+    )
+    trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="names of this service in its clients' URLs, besides addresses, localhost and the machine's own; "
+        "* for any",
+    )
+    trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="whose web pages may ask, such as https://rock.example.org, besides the service's own"
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="addresses or networks whose X-Forwarded-For is believed; unset, nobody's"
+    )
     keys_file: Path | None = Field(
-        None, description="lines of name:sha256[:user|admin][:requests a minute]; unset, open"
+        None, description="lines of name:sha256[:user|admin][:requests a minute][:limit=value..]; unset, open"
     )
     rate_per_minute: float | None = Field(
         None, gt=0, description="requests a minute for each key, or for each address in an open service; unset, any"
     )
+    samples_per_minute: float | None = Field(None, gt=0, description="samples a minute, likewise; unset, any")
+    max_concurrent: int | None = Field(None, ge=1, description="requests at once, likewise; unset, any")
     webhook_secret: SecretStr | None = Field(
         None, description="shared with MLflow's webhook; unset, the webhook is off"
     )
@@ -130,6 +156,25 @@ class Settings(BaseSettings):
             value = [part.strip() for part in value.split(",") if part.strip()]
         return tuple(each if "@" in each or "/" in each else f"{each}@champion" for each in map(str, value))
 
+    @field_validator("trusted_hosts", "trusted_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("trusted_origins")
+    @classmethod
+    def _known_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(_ORIGIN.fullmatch, value)):
+            raise ValueError("name each by scheme, host and port, such as https://rock.example.org")
+        return tuple(each.lower() for each in value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _known_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ip_network(each)
+        return value
+
     @field_validator("models")
     @classmethod
     def _known_references(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -152,7 +197,21 @@ class Settings(BaseSettings):
             raise ValueError(f"max_queue {self.max_queue} is less than max_batch {self.max_batch}; raise max_queue")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_cert_file and tls_key_file go together; set both, or none")
+        if self.max_memory_bytes is not None and self.max_memory_bytes < self._largest:
+            raise ValueError(
+                f"max_memory_bytes {self.max_memory_bytes} is less than what one request may have, {self._largest}; "
+                "raise it, or lower max_body_bytes, max_buffered_bytes and max_message_bytes"
+            )
         return self
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of the bodies and answers of all requests together."""
+        return self.max_memory_bytes or 8 * self._largest
+
+    @property
+    def _largest(self) -> int:
+        return max(self.max_body_bytes, self.max_buffered_bytes, self.max_message_bytes)
 
     @property
     def names(self) -> tuple[str, ...]:

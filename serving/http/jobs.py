@@ -9,19 +9,23 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from rockbank.core.files import read_json, write_json
-from serving.base.errors import BadRequest, Conflict, NotFound, QueueFull, ServingError, TooLarge
+from serving.base.budget import Share
+from serving.base.clients import CLIENT, Client
+from serving.base.errors import BadRequest, Busy, Conflict, NotFound, QueueFull, ServingError, TooLarge
 from serving.base.logs import REQUEST_ID, log
 from serving.dataplane.encode import WHOLE
 from serving.dataplane.sampling import encoded
-from serving.http.samples import draw_seed, entity_tag, prepare
+from serving.http.samples import Prepared, draw_seed, entity_tag, prepare
 from serving.inference.models import CURRENT, Served
 from serving.protocol.schemas import GenerateRequest, parse_fields
 from serving.service import Service
 
 State = Literal["queued", "running", "done", "failed"]
+# They have a tenth of what one client gets while others wait.
+_JOBS = Client(name="jobs", weight=0.1)
 _FILE, _ABOUT = "result", "job.json"
 # Between two tries of a job whose samples were refused for the sake of others.
 _WAIT_SECONDS = 0.5
@@ -110,6 +114,7 @@ class Jobs:
             raise TooLarge(f"n: got {body.n}, {n_bytes} bytes of float32; ask for at most {most}, with several seeds")
         if self._queue.qsize() >= settings.max_jobs:
             raise QueueFull(f"{self._queue.qsize()} jobs are waiting; ask again when some are done", retry_after=10.0)
+        self._service.count_samples(body.n)
         seed = draw_seed() if body.seed is None else body.seed
         job = Job(
             id=secrets.token_hex(16),
@@ -179,6 +184,7 @@ class Jobs:
         write_json(folder / _ABOUT, asdict(job))
 
     async def _work(self) -> None:
+        CLIENT.set(_JOBS)
         while True:
             job = await self._queue.get()
             if job.id not in self._jobs:
@@ -207,29 +213,37 @@ class Jobs:
         path = self._folder / job.id / _FILE
         while True:
             try:
-                prepared = await prepare(
-                    service, body, served, CURRENT, job.seed, request_id=job.id, n_max=service.settings.max_job_n
-                )
-                pieces = encoded(service.sampling, served, prepared.encoder, prepared.blocks)
-                try:
-                    with path.open("wb") as file:
-                        await self._fill(job, file, pieces, prepared.encoder.size)
-                finally:
-                    await pieces.aclose()
-            except QueueFull:
+                with Share(service.budget) as share:
+                    prepared = await prepare(
+                        service,
+                        body,
+                        served,
+                        CURRENT,
+                        job.seed,
+                        request_id=job.id,
+                        share=share,
+                        n_max=service.settings.max_job_n,
+                    )
+                    await self._fill(job, path, served, prepared)
+            except (Busy, QueueFull):
                 # Those who wait come first.
                 await asyncio.sleep(_WAIT_SECONDS)
                 continue
             job.headers |= prepared.headers
             return
 
-    async def _fill(self, job: Job, file: BinaryIO, pieces: Any, n_bytes: int | None) -> None:
-        n_written = 0
-        async for chunks, _ in pieces:
-            if job.id not in self._jobs:
-                raise Conflict("the job was removed")
-            await asyncio.to_thread(file.writelines, chunks)
-            n_written += sum(map(len, chunks))
-            if n_written > self._service.settings.max_job_bytes:
-                raise TooLarge(f"more than {self._service.settings.max_job_bytes} bytes; ask for fewer samples, or npy")
-            job.fraction = n_written / n_bytes if n_bytes else 0.0
+    async def _fill(self, job: Job, path: Path, served: Served, prepared: Prepared) -> None:
+        most, n_bytes, n_written = self._service.settings.max_job_bytes, prepared.encoder.size, 0
+        pieces = encoded(self._service.sampling, served, prepared.encoder, prepared.blocks)
+        try:
+            with path.open("wb") as file:
+                async for chunks, _ in pieces:
+                    if job.id not in self._jobs:
+                        raise Conflict("the job was removed")
+                    await asyncio.to_thread(file.writelines, chunks)
+                    n_written += sum(map(len, chunks))
+                    if n_written > most:
+                        raise TooLarge(f"more than {most} bytes; ask for fewer samples, or for npy")
+                    job.fraction = n_written / n_bytes if n_bytes else 0.0
+        finally:
+            await pieces.aclose()

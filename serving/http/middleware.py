@@ -17,8 +17,9 @@ from serving.base.logs import REQUEST_ID, audit, log
 from serving.base.monitoring import Metrics
 
 MAX_HEADER_BYTES = 32 * 1024
+# Characters of a path in the log.
+_N_LOGGED = 200
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_MAX_PATH = 256
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Probes and scrapes come every few seconds and say nothing.
 _QUIET = ("/metrics", "/v2/health/live", "/v2/health/ready")
@@ -107,10 +108,10 @@ class Outermost:
             if (trace_id := self._metrics.spans.trace_id()) is not None:
                 extra["trace_id"] = trace_id
             # Once what was written has left: the client does not wait for its line.
-            line = partial(log.log, level, "%s %s %d", method, scope["path"], status, extra=extra)
+            line = partial(log.log, level, "%s %s %d", method, scope["path"][:_N_LOGGED], status, extra=extra)
             asyncio.get_running_loop().call_soon(line)
         if scope["state"].get("is_admins"):
-            fields = {"path": scope["path"][:_MAX_PATH], "status": status, "key": scope["state"].get("key_name")}
+            fields = {"path": scope["path"][:_N_LOGGED], "status": status, "key": scope["state"].get("key_name")}
             client = scope.get("client")
             audit.info("%s %s", method, route, extra={**fields, "client": client[0] if client else None})
 

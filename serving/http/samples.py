@@ -15,11 +15,13 @@ from starlette.responses import Response
 
 from rockbank.generator.card import ONNX
 from rockbank.generator.windows import Window
+from serving.base.budget import Share
 from serving.base.errors import BadRequest, TooLarge
 from serving.dataplane.encode import ENCODERS, WHOLE, WINDOW_ENCODERS, Encoder
 from serving.dataplane.sampling import encoded, endless
 from serving.http.conditioned import conditioned
 from serving.http.disconnect import until_disconnect
+from serving.http.guard import share_of
 from serving.http.responses import Streamed, Whole, about, about_headers
 from serving.inference.models import Served
 from serving.protocol.schemas import GenerateRequest
@@ -76,6 +78,7 @@ async def prepare(
     seed: int,
     *,
     request_id: str,
+    share: Share,
     n_max: int | None = None,
 ) -> Prepared:
     """Samples of a request; those that meet a condition are all there afterwards.
@@ -87,6 +90,7 @@ async def prepare(
         route: the part that `served` plays, for the counts.
         seed: of the request, or drawn where it has none.
         request_id: which decides whether the shadow computes them too.
+        share: of the process's memory, which holds what is computed and not sent yet.
         n_max: how many, at most; None for the settings' of one response.
 
     Raises:
@@ -97,11 +101,17 @@ async def prepare(
     if (window := body.requested_window) is not None:
         endless(served, seed)
         _check_window(service, body, window)
+        service.count_samples(max(1.0, body.n * window.width * window.height / served.n_values))
         shape = (body.n, 1, window.height, window.width)
         encoder = WINDOW_ENCODERS[body.format](shape, served.card.voxel_size, origin)
         blocks = service.sampling.bands(served, route, window, seed=seed, n=body.n, truncation=body.truncation)
     else:
         _check_size(service, served, body, n_max or service.settings.max_n)
+        service.count_samples(body.n)
+        # A stream has one block computed, one sent and one ahead.
+        is_whole = body.format in WHOLE or body.condition is not None
+        n_held = body.n if is_whole else min(body.n, 3 * served.generator.buckets[-1])
+        share.add(4 * served.n_values * n_held)
         options: dict[str, Any] = {
             "seed": seed,
             "n": body.n,
@@ -132,14 +142,16 @@ async def respond(
     """The samples of a seed, whose first bytes are there; with `caching` among their headers."""
     # The first samples are there before the status is sent: what may go wrong still has a status of its own.
     with until_disconnect(request.receive):
-        prepared = await prepare(service, body, served, route, seed, request_id=request.state.request_id)
+        prepared = await prepare(
+            service, body, served, route, seed, request_id=request.state.request_id, share=share_of(request.scope)
+        )
         pieces = encoded(service.sampling, served, prepared.encoder, prepared.blocks)
         try:
             first, is_whole = await anext(pieces)
         except BaseException:
             await pieces.aclose()
             raise
-    headers = prepared.headers | dict(caching or {})
+    headers = prepared.headers | {"Accept-Ranges": "none"} | dict(caching or {})
     if is_whole:
         await pieces.aclose()
         return Whole(first, headers)

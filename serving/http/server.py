@@ -1,4 +1,4 @@
-"""uvicorn, with bounds on slow peers, and an end that is announced, drains and is no failure."""
+"""uvicorn, with an end that is announced, drains and is no failure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,10 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.base.settings import Settings, SettingsError
-from serving.http.middleware import MAX_HEADER_BYTES
+from serving.http.connection import protocol_of
 from serving.service import Service
-
-# A peer that has sent no whole headers after this is not one of ours.
-_HEADER_SECONDS = 10.0
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: %d\r\n\r\n%s"
-)
 
 
 class Server(uvicorn.Server):
@@ -58,6 +50,11 @@ class Server(uvicorn.Server):
             asyncio.get_event_loop().call_soon_threadsafe(self._delay_shutdown)
 
     def _delay_shutdown(self) -> None:
+        # What is being answered is its connection's last; what comes on others is too, see the protocol.
+        for connection in self.server_state.connections:
+            if (cycle := getattr(connection, "cycle", None)) is not None:
+                cycle.keep_alive = False
+
         def stop() -> None:
             self.should_exit = True
 
@@ -111,84 +108,6 @@ def _no_password() -> str:
     raise ValueError("the key has a password")
 
 
-def protocol_of(service: Service) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol with bounds on the size and the time of headers, and on peers that take nothing."""
-    send_seconds = service.settings.send_seconds
-
-    class Protocol(HttpToolsProtocol):
-        """One connection."""
-
-        _n_header_bytes = 0
-        # The rest of a body that was answered before it had come is no headers.
-        _in_body = False
-        _timer: asyncio.TimerHandle | None = None
-        _headers_timer: asyncio.TimerHandle | None = None
-        _n_unsent = 0
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._headers_timer = self.loop.call_later(_HEADER_SECONDS, self._no_headers)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            for timer in (self._timer, self._headers_timer):
-                if timer is not None:
-                    timer.cancel()
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            in_headers = not self._in_body
-            if in_headers:
-                self._n_header_bytes += len(data)
-                if self._headers_timer is None:
-                    self._headers_timer = self.loop.call_later(_HEADER_SECONDS, self._no_headers)
-            super().data_received(data)
-            # What is still being parsed: the parser itself would take headers without end.
-            if not self._in_body and self._n_header_bytes > 2 * MAX_HEADER_BYTES and not self.transport.is_closing():
-                service.metrics.rejected("too_large")
-                body = b'{"error": "more than %d bytes of headers; send less", "request_id": null}' % MAX_HEADER_BYTES
-                self.transport.write(_TOO_LARGE % (len(body), body))
-                self.transport.close()
-
-        def on_headers_complete(self) -> None:
-            self._n_header_bytes, self._in_body = 0, True
-            if self._headers_timer is not None:
-                self._headers_timer.cancel()
-                self._headers_timer = None
-            super().on_headers_complete()
-
-        def on_message_complete(self) -> None:
-            self._in_body = False
-            super().on_message_complete()
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._n_unsent = self.transport.get_write_buffer_size()
-            self._timer = self.loop.call_later(send_seconds, self._still_paused)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-
-        def _still_paused(self) -> None:
-            n_unsent = self.transport.get_write_buffer_size()
-            if n_unsent < self._n_unsent:
-                # Slow, but it takes something.
-                self._n_unsent = n_unsent
-                self._timer = self.loop.call_later(send_seconds, self._still_paused)
-            else:
-                service.metrics.rejected("slow_client")
-                self.transport.abort()
-
-        def _no_headers(self) -> None:
-            self._headers_timer = None
-            if not self.transport.is_closing():
-                self.transport.close()
-
-    return Protocol
-
-
 def make_server(app: object, service: Service) -> Server:
     """A server for `app`, which has to be given its listening socket."""
     settings = service.settings
@@ -203,6 +122,8 @@ def make_server(app: object, service: Service) -> Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=65,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
         **(tls if settings.tls_cert_file is not None else {}),  # type: ignore[arg-type]

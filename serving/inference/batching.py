@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from serving.base.clients import CLIENT, Client
 from serving.base.errors import DeadlineExceeded, NotReady, QueueFull
 from serving.base.monitoring import Metrics
 from serving.inference.session import Computes
 from serving.inference.statistics import InferenceStatistics
 from serving.inference.thread import ComputeThread
+from serving.inference.turns import Turns
 
 Images = Float32[np.ndarray, "b c h w"]
 Finish = Callable[[Images], Images]
@@ -30,6 +32,8 @@ class _Item:
     latents: Float32[np.ndarray, "n *latent"]
     future: asyncio.Future[Images]
     arrived: float
+    client: Client
+    turn: float
     finish: Finish | None
     context: Any = None
     begun: float = 0.0
@@ -52,7 +56,7 @@ class _Item:
 
 
 class Batcher:
-    """A bounded queue before one generator.
+    """A bounded queue before one generator, whose clients have their turns.
 
     A full batch goes at once, also while another is computed. One that is not full goes when nothing is computed; if
     the batch before it held several requests, not before `max_wait` after its first one, since more are likely then,
@@ -86,7 +90,9 @@ class Batcher:
         self._max_wait = max_wait
         self._max_queue = max_queue
         self._size = generator.buckets[-1]
-        self._queue: deque[_Item] = deque()
+        # By their turns.
+        self._queue: list[_Item] = []
+        self._turns = Turns()
         self._n_queued = 0
         self._n_computing = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -133,21 +139,31 @@ class Batcher:
         if self._closed:
             raise NotReady("this version is no longer served; ask again without a version")
         n = len(latents)
+        client = CLIENT.get()
         # An empty queue takes any request: what is larger than the queue would otherwise be refused for ever.
-        if self._queue and self._n_queued + n > self._max_queue and not is_begun:
+        is_full = self._queue and self._n_queued + n > self._max_queue
+        if is_full and self._n_queued_of(client) + n > self._max_queue / self._n_clients(client) and not is_begun:
             raise QueueFull(
                 f"{self._n_queued} samples are waiting and the queue takes {self._max_queue}; ask again after the "
                 "seconds of Retry-After, or for less at once",
                 retry_after=self._n_queued * self._seconds_per_sample,
             )
         loop, now = asyncio.get_running_loop(), time.monotonic()
-        item = _Item(latents, loop.create_future(), now, finish, self._metrics.spans.context())
-        self._queue.append(item)
+        turn, context = self._turns.finish(client, n), self._metrics.spans.context()
+        item = _Item(latents, loop.create_future(), now, client, turn, finish, context)
+        insort(self._queue, item, key=_turn)
         self._count(n)
         timer = loop.call_later(max(0.0, deadline - now), _expire, item.future)
         item.future.add_done_callback(partial(self._ended, item, timer))
         self._dispatch()
         return item.future
+
+    def _n_queued_of(self, client: Client) -> int:
+        return sum(item.left for item in self._queue if item.client.name == client.name)
+
+    def _n_clients(self, client: Client) -> int:
+        """Who wants a share of the queue: one who fills it leaves room for another's first requests."""
+        return len({item.client.name for item in self._queue} | {client.name})
 
     def close(self) -> None:
         """Take nothing more; what waits is refused."""
@@ -206,13 +222,14 @@ class Batcher:
         self._thread.submit(partial(self._compute, batch, latents), partial(self._computed, batch))
 
     def _take(self) -> tuple[list[tuple[_Item, int]], Float32[np.ndarray, "b *latent"]]:
-        """The next latents in their order, of as many requests as fit; a request may be cut between two batches."""
+        """The next latents in their turn, of as many requests as fit; a request may be cut between two batches."""
         batch: list[tuple[_Item, int]] = []
         pieces: list[Float32[np.ndarray, "b *latent"]] = []
         free, now = self._size, time.monotonic()
         while self._queue and free:
             item = self._queue[0]
             n = min(item.left, free)
+            self._turns.serve(item.turn)
             if item.taken == 0:
                 self._metrics.queue_seconds.observe(now - item.arrived)
                 self.statistics.queue.add(now - item.arrived)
@@ -224,7 +241,7 @@ class Batcher:
             free -= n
             self._count(-n)
             if not item.left:
-                self._queue.popleft()
+                self._queue.pop(0)
         self._n_requests_last = len(batch)
         return batch, pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
@@ -270,3 +287,7 @@ def _expire(future: asyncio.Future[Images]) -> None:
     if not future.done():
         text = "the samples were not ready in time; ask for less at once, or when there is less to do"
         future.set_exception(DeadlineExceeded(text))
+
+
+def _turn(item: _Item) -> float:
+    return item.turn

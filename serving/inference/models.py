@@ -38,6 +38,7 @@ class Served:
         folder: of its files.
         generator: its session, warmed up and compared with the golden sample.
         batcher: the queue before it.
+        golden: difference from the golden sample at its load.
         tiles: the queue of an endless generator for latents of other extents than the card's, one at a time; None
             where all images have one size.
         loaded: when, seconds since 1970.
@@ -55,6 +56,7 @@ class Served:
     loaded: float = field(default_factory=time.time)
     users: int = 0
     is_closed: bool = False
+    golden: float = 0.0
     outcomes: Outcomes = field(default_factory=Outcomes)
     tiles: Batcher | None = None
 
@@ -110,6 +112,7 @@ class Slot:
         alias_read: when it was last read, on the monotonic clock; None if never.
         behind_since: since when the alias has named a version that is not served, on the monotonic clock.
         problem: why the version that the alias names is not served, or the alias could not be read.
+        noted: the version that answers and the one held back, as they were last written to the cache.
     """
 
     reference: str
@@ -123,6 +126,7 @@ class Slot:
     alias_read: float | None = None
     behind_since: float | None = None
     problem: str | None = None
+    noted: tuple[str, str | None] | None = None
 
     @property
     def name(self) -> str:
@@ -133,6 +137,12 @@ class Slot:
         """What is loaded, by the part that it plays."""
         parts = {CURRENT: self.current, PREVIOUS: self.previous, CANARY: self.canary, SHADOW: self.shadow}
         return {part: served for part, served in parts.items() if served is not None}
+
+    def aliases_of(self, served: Served) -> list[str]:
+        """A loaded version's aliases: those of its load, but for the followed one, which has been read since."""
+        followed = self.reference.split("@", 1)[1]
+        kept = {alias for alias in served.entry.aliases if alias != followed}
+        return sorted(kept | ({followed} if self.alias_version == served.version else set()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float32
 
-from rockbank.generator.card import INPUT, ONNX, OUTPUT, ModelCard
+from rockbank.generator.card import INPUT, ONNX, OUTPUT, CardMismatch, ModelCard
 from rockbank.generator.latents import draw_latents
 from rockbank.generator.sampler import CUDA, has_gpu, open_session, provider
 from serving.base.errors import LoadRefused
@@ -58,14 +58,18 @@ class Generator:
             cuda_graphs: replay one CUDA graph a bucket.
 
         Raises:
-            LoadRefused: where onnxruntime cannot run it, or its input or output is not the card's.
+            LoadRefused: where it, its input or its output is not the card's, or onnxruntime cannot run it.
         """
         self.card = card
+        try:
+            graph = card.read(folder, ONNX)
+        except CardMismatch as error:
+            raise LoadRefused(str(error), "hash") from error
         self._lock = threading.Lock()
         try:
             # The cores are shared with encoding and sending; on two busy ones spinning cost 16 samples of the channels
             # 159 ms in place of 74.
-            self._session = open_session(folder / ONNX, threads=threads, spinning=False, cuda_graphs=cuda_graphs)
+            self._session = open_session(graph, threads=threads, spinning=False, cuda_graphs=cuda_graphs)
         # onnxruntime's own errors have no other base in common.
         except Exception as error:
             raise LoadRefused(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
+import orjson
 from jaxtyping import Float32
 
 from rockbank.generator.card import INPUT, OUTPUT, ModelCard
@@ -16,6 +20,7 @@ from serving.base.errors import BadRequest, TooLarge
 from serving.protocol.schemas import MAX_JSON_BYTES, InferRequest, Tensor, parse
 
 HEADER = "Inference-Header-Content-Length"
+_PARAMETERS = ("binary_data_output", "timeout")
 _FP32 = np.dtype("<f4")
 
 
@@ -36,7 +41,7 @@ class Inference:
     timeout: float | None
 
 
-def read_inference(body: bytes, header: str | None, card: ModelCard, n_max: int) -> Inference:
+def read_inference(body: bytes | bytearray, header: str | None, card: ModelCard, n_max: int) -> Inference:
     """The request in `body`.
 
     Args:
@@ -52,6 +57,8 @@ def read_inference(body: bytes, header: str | None, card: ModelCard, n_max: int)
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
         names = [tensor.name[:40] for tensor in request.inputs[:5]]
         raise BadRequest(f"inputs: got {names}; send one tensor, '{INPUT}'")
+    refuse_unknown(request.parameters, "parameters", _PARAMETERS)
+    refuse_unknown(request.inputs[0].parameters, f"parameters of '{INPUT}'", ("binary_data_size",))
     latents = read_latents(request.inputs[0], rest, card, n_max)
     is_binary = request.parameters.get("binary_data_output") is True
     if request.outputs:
@@ -59,10 +66,21 @@ def read_inference(body: bytes, header: str | None, card: ModelCard, n_max: int)
             names = [output.name[:40] for output in request.outputs[:5]]
             raise BadRequest(f"outputs: got {names}; ask for one tensor, '{OUTPUT}', or leave the outputs out")
         parameters = request.outputs[0].parameters
-        if parameters.get("classification"):
-            raise BadRequest("outputs: classification is for classifiers; leave it out")
+        refuse_unknown(parameters, f"parameters of '{OUTPUT}'", ("binary_data",))
         is_binary = parameters.get("binary_data", is_binary) is True
     return Inference(id=request.id, latents=latents, is_binary=is_binary, timeout=_timeout(request))
+
+
+def refuse_unknown(parameters: Mapping[str, Any], where: str, known: Sequence[str]) -> None:
+    """Refuse what nobody would heed: a client that asks for shared memory, a sequence or a priority counts on it.
+
+    What is 0, false or empty asks for nothing.
+
+    Raises:
+        BadRequest: naming what is not done.
+    """
+    if unknown := sorted(name[:40] for name, value in parameters.items() if name not in known and value):
+        raise BadRequest(f"{where}: {unknown[:5]} is not done here; leave it out, known are {list(known)}")
 
 
 def write_inference(
@@ -85,20 +103,22 @@ def write_inference(
 
 
 def json_numbers(values: Float32[np.ndarray, "*dims"]) -> list[bytes]:
-    """Numbers with commas between them, in pieces of some thousand; nine digits give a float32 back to the bit.
+    """Numbers with commas between them, in pieces of some thousand; each gives its float32 back to the bit.
 
     Each piece lets other threads go on: the encoder holds the interpreter while it works on one.
     """
-    flat = values.ravel()
+    flat = np.ascontiguousarray(values, dtype=np.float32).ravel()
     pieces = [flat[start : start + _N_PIECE] for start in range(0, flat.size, _N_PIECE)]
-    texts = [",".join(map("%.9g".__mod__, piece.tolist())).encode() for piece in pieces]
+    texts = [orjson.dumps(piece, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1] for piece in pieces]
     return [text if i == 0 else b"," + text for i, text in enumerate(texts)]
 
 
 _N_PIECE = 4096
+# Deeper than any latent.
+_N_NESTED = 8
 
 
-def _split(body: bytes, header: str | None) -> tuple[bytes, memoryview]:
+def _split(body: bytes | bytearray, header: str | None) -> tuple[bytes | bytearray | memoryview, memoryview]:
     if header is None:
         return body, memoryview(b"")
     # int() takes neither superscripts, which are digits too, nor thousands of digits.
@@ -107,7 +127,7 @@ def _split(body: bytes, header: str | None) -> tuple[bytes, memoryview]:
     length = int(header)
     if length > MAX_JSON_BYTES:
         raise BadRequest(f"{length} bytes of JSON; send at most {MAX_JSON_BYTES}, the rest as binary tensors")
-    return body[:length], memoryview(body)[length:]
+    return memoryview(body)[:length], memoryview(body)[length:]
 
 
 def read_latents(tensor: Tensor, rest: memoryview, card: ModelCard, n_max: int) -> Float32[np.ndarray, "n *latent"]:
@@ -166,25 +186,36 @@ def _from_json(tensor: Tensor, shape: tuple[int, ...]) -> Float32[np.ndarray, "n
     n_values = math.prod(shape)
     if tensor.data is None:
         raise BadRequest(f"'{INPUT}' has neither data nor binary_data_size; send one of them")
-    # Flat, or nested as its shape says. As objects: one long text among many numbers would make all of them as long.
-    nested = np.array(tensor.data, dtype=object)
-    values = nested.ravel()
-    kinds = {type(value) for value in values}
+    if not isinstance(tensor.data, list):
+        raise BadRequest(f"'{INPUT}': its data is a {type(tensor.data).__name__}; send {n_values} numbers in a list")
+    values, nested = _flattened(tensor.data)
+    # A piece at a time, between which others go on: a set of all kinds holds the interpreter as it is made.
+    pieces = [values[start : start + _N_PIECE] for start in range(0, len(values), _N_PIECE)]
+    kinds = set().union(*(set(map(type, piece)) for piece in pieces))
     if list in kinds:
         raise BadRequest(f"'{INPUT}': its data is ragged; send {n_values} numbers, flat or nested by rows")
-    if not kinds <= {int, float} or values.size != n_values:
+    if not kinds <= {int, float} or len(values) != n_values:
         names = " and ".join(sorted(kind.__name__ for kind in kinds)) or "nothing"
-        raise BadRequest(f"'{INPUT}': its data holds {values.size} values of {names}; send {n_values} numbers")
-    if nested.shape not in ((n_values,), shape):
+        raise BadRequest(f"'{INPUT}': its data holds {len(values)} values of {names}; send {n_values} numbers")
+    if nested not in ((n_values,), shape):
         raise BadRequest(
-            f"'{INPUT}': its data is nested as {list(nested.shape)}, its shape is {list(shape)}; "
+            f"'{INPUT}': its data is nested as {list(nested)}, its shape is {list(shape)}; "
             f"send {n_values} numbers, flat or nested as the shape says"
         )
-    try:
-        with np.errstate(over="ignore"):
-            return values.astype(np.float64).astype(np.float32).reshape(shape)
-    except OverflowError as error:
-        raise BadRequest(f"'{INPUT}': a number of its data is beyond float64; send finite float32 numbers") from error
+    with np.errstate(over="ignore"):
+        return np.concatenate([np.array(piece, dtype=np.float64).astype(np.float32) for piece in pieces]).reshape(shape)
+
+
+def _flattened(data: list[Any]) -> tuple[list[Any], tuple[int, ...]]:
+    """The values of lists in lists, and their shape as far as they are nested evenly."""
+    values: list[Any] = data
+    nested: tuple[int, ...] = (len(data),)
+    while values and isinstance(values[0], list) and len(nested) < _N_NESTED:
+        lengths = {len(each) if isinstance(each, list) else -1 for each in values}
+        if len(lengths) > 1:
+            break
+        values, nested = list(chain.from_iterable(values)), (*nested, *lengths)
+    return values, nested
 
 
 def _checked(latents: Float32[np.ndarray, "n *latent"]) -> Float32[np.ndarray, "n *latent"]:

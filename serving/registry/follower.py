@@ -54,6 +54,8 @@ class Follower:
         """
         store.connect(self._settings.tracking_uri, timeout=self._settings.alias_timeout_seconds)
         for slot in self._models.slots.values():
+            # What was rolled back from before the last end stays away.
+            _, slot.held_back = self._loader.remembered(slot.reference)
             await self._guarded(slot, _FIRST_READ_SECONDS)
             if slot.current is None:
                 await self._load_remembered(slot)
@@ -93,11 +95,12 @@ class Follower:
             await self._follow(slot, timeout or self._settings.alias_timeout_seconds)
         # The last handler: whatever a version raises, the follower goes on, and so does the old version.
         except Exception as error:
-            self._failed(slot, slot.reference, error, "unexpected")
+            self._failed(slot, slot.reference, str(error) or type(error).__name__, "unexpected")
             log.exception("following %s failed", slot.reference)
         finally:
             for dropped in before - set(slot.loaded().values()):
                 self._retire(dropped)
+            await self.note(slot.name)
 
     async def _follow(self, slot: Slot, timeout: float) -> None:
         entry = await self._resolve_alias(slot, slot.reference, timeout)
@@ -115,6 +118,13 @@ class Follower:
         is_own = reference == slot.reference
         try:
             entry = await self._threads.run(f"resolve {reference}", lambda: registry.resolve(reference), timeout)
+        # A store that is gone has said nothing of its champion.
+        except registry.NoStore as error:
+            if slot.current is None:
+                slot.problem = str(error)
+            else:
+                self._unanswered(slot, reference, str(error))
+            return None
         except registry.NotRegistered as error:
             if not is_own:
                 raise
@@ -123,15 +133,17 @@ class Follower:
             self._metrics.has_champion.labels(slot.name).set(0)
             return None
         except (StoreError, registry.RegistryError, TimeoutError, OSError) as error:
-            text = str(error) or f"no answer in {timeout:g} s"
-            log.warning("%s could not be read: %s", reference, text)
-            if is_own:
-                slot.problem = f"the registry does not answer: {text}"
+            self._unanswered(slot, reference, str(error) or f"no answer in {timeout:g} s")
             return None
         if is_own:
             slot.alias_read, slot.alias_version = time.monotonic(), entry.version
             self._metrics.has_champion.labels(slot.name).set(1)
         return entry
+
+    def _unanswered(self, slot: Slot, reference: str, text: str) -> None:
+        log.warning("%s could not be read: %s", reference, text)
+        if reference == slot.reference:
+            slot.problem = f"the registry does not answer: {text}"
 
     async def _follow_champion(self, slot: Slot, entry: registry.Entry) -> None:
         if slot.held_back not in (None, entry.version):
@@ -156,7 +168,6 @@ class Follower:
         if slot.shadow is served:
             slot.shadow = None
         slot.behind_since, slot.problem = None, None
-        self._remember(slot, entry)
         log.info("%s is answered by version %s", slot.name, entry.version)
 
     async def _follow_beside(self, slot: Slot, part: str, reference: str, timeout: float) -> None:
@@ -196,13 +207,15 @@ class Follower:
         except (LoadRefused, TimeoutError) as error:
             self._refused[key] = (time.monotonic() + wait, min(2 * wait, _LONGEST_RETRY_SECONDS))
             reason = error.reason if isinstance(error, LoadRefused) else "timeout"
-            self._failed(slot, f"{entry.name}/{entry.version}", error, reason)
+            text = str(error) or f"it was not loaded in {timeout:g} s; see ROCKBANK_LOAD_TIMEOUT_SECONDS"
+            self._failed(slot, f"{entry.name}/{entry.version}", text, reason)
             return None
         self._refused.pop(key, None)
+        self._loader.expose(served)
         return served
 
     async def _load_remembered(self, slot: Slot) -> None:
-        entry = self._loader.remembered(slot.reference)
+        entry, _ = self._loader.remembered(slot.reference)
         if entry is None:
             return
         log.warning("%s: starting with version %s from the cache: %s", slot.name, entry.version, slot.problem)
@@ -213,14 +226,23 @@ class Follower:
             self._metrics.has_champion.labels(slot.name).set(1)
             slot.problem = problem
 
-    def _remember(self, slot: Slot, entry: registry.Entry) -> None:
+    async def note(self, name: str) -> None:
+        """Write down which version answers and which was rolled back from, where the cache has something else.
+
+        At every read of the alias: what could not be written, as on a full disk, is written once there is room.
+        """
+        slot = self._models.slot(name)
+        if slot.current is None or slot.noted == (now := (slot.current.version, slot.held_back)):
+            return
+        entry = slot.current.entry
         try:
-            self._loader.remember(slot.reference, entry)
+            await asyncio.to_thread(self._loader.remember, slot.reference, entry, slot.held_back)
+            slot.noted = now
         except OSError as error:
             log.error("%s is served, but the cache cannot be written: %s", slot.name, error)
 
-    def _failed(self, slot: Slot, what: str, error: BaseException, reason: str) -> None:
-        slot.problem = f"{what} is not served: {error or reason}"
+    def _failed(self, slot: Slot, what: str, text: str, reason: str) -> None:
+        slot.problem = f"{what} is not served: {text}"
         self._metrics.load_failures_total.labels(slot.name, reason).inc()
         log.error("%s", slot.problem, extra={"reason": reason})
 

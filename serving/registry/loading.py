@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 
-from rockbank.core.files import read_json, write_json
+from rockbank.core.files import parse_json, read_json, write_json
 from rockbank.generator.card import REFERENCE, CardMismatch, ModelCard
 from rockbank.generator.windows import tile_shape
 from rockbank.mlops import registry
@@ -65,7 +65,9 @@ class Loader:
             generator.require_gpu()
         difference = generator.check_golden()
         try:
-            reference = read_json(folder / REFERENCE)
+            reference = parse_json(card.read(folder, REFERENCE), folder / REFERENCE)
+        except CardMismatch as error:
+            raise LoadRefused(str(error), "hash") from error
         except (OSError, ValueError) as error:
             raise LoadRefused(str(error), "files") from error
         batcher = Batcher(
@@ -75,7 +77,7 @@ class Loader:
             max_wait=settings.max_wait_ms / 1000,
             max_queue=settings.max_queue,
         )
-        served = Served(
+        return Served(
             entry=entry,
             card=card,
             reference=reference,
@@ -83,22 +85,26 @@ class Loader:
             generator=generator,
             batcher=batcher,
             tiles=self._tiles(generator, card),
+            golden=difference,
         )
+
+    def expose(self, served: Served) -> None:
+        """Tell of a version that is taken: one that came too late is loaded, and never was."""
+        name, version, card, generator = served.name, served.version, served.card, served.generator
         self._metrics.loaded(
-            entry.name,
-            entry.version,
+            name,
+            version,
             generator=card.generator,
-            run_id=entry.run_id or "",
+            run_id=served.entry.run_id or "",
             data_md5=card.data_md5 or "",
             provider=generator.provider,
         )
-        self._metrics.golden_max_difference.labels(entry.name, entry.version).set(difference)
-        self._metrics.golden_mismatch.labels(entry.name, entry.version).set(0)
+        self._metrics.golden_max_difference.labels(name, version).set(served.golden)
+        self._metrics.golden_mismatch.labels(name, version).set(0)
         log.info(
             "loaded %s/%s (%s) on %s, batches of %s",
-            entry.name, entry.version, card.generator, generator.provider, list(generator.buckets),
+            name, version, card.generator, generator.provider, list(generator.buckets),
         )  # fmt: skip
-        return served
 
     def _tiles(self, generator: Generator, card: ModelCard) -> Batcher | None:
         if card.lattice is None:
@@ -132,21 +138,23 @@ class Loader:
         except (ValueError, KeyError, TypeError) as error:
             raise LoadRefused(f"{entry.name}/{entry.version}: {error}; register the generator again", "card") from error
 
-    def remember(self, reference: str, entry: registry.Entry) -> None:
-        """Note which version `reference` named, for a start while the registry is down."""
-        write_json(self._note(reference), asdict(entry))
+    def remember(self, reference: str, entry: registry.Entry, held_back: str | None) -> None:
+        """Note which version answers for `reference`, and which was rolled back from: for the next start."""
+        write_json(self._note(reference), {**asdict(entry), "held_back": held_back})
 
-    def remembered(self, reference: str) -> registry.Entry | None:
-        """The version that `reference` named when it was last served; None if none."""
+    def remembered(self, reference: str) -> tuple[registry.Entry | None, str | None]:
+        """The version that answered for `reference` last, and the one that was rolled back from; None if none."""
         path = self._note(reference)
         if not path.is_file():
-            return None
+            return None, None
         try:
             raw = read_json(path)
-            return registry.Entry(**{**raw, "aliases": tuple(raw["aliases"])})
-        except (ValueError, TypeError, KeyError) as error:
+            # Older notes have none.
+            held_back = raw.pop("held_back", None)
+            return registry.Entry(**{**raw, "aliases": tuple(raw["aliases"])}), held_back
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             log.warning("%s: not a note of ours, and left alone: %s", path, error)
-            return None
+            return None, None
 
     def prune(self, name: str, keep: Callable[[], Collection[str | None]]) -> None:
         """Remove the cached versions of a model that are not in `keep`; the next time, where one is being loaded."""

@@ -7,16 +7,24 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
+import torch
 
 from rockbank.cli.main import main
+from rockbank.core.paths import ProjectPaths
+from rockbank.gan.networks import build_generator
 from rockbank.mlops import registry
+from rockbank.rock.crops import CropSet, save_crops
+from rockbank.rock.segmentation import Segmentation
+from tests.pulled import write_pulled
 from tests.tiny_generators import write_generator
 
 Fail = Callable[[Path], object]
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 CASE = Path(__file__).parents[2] / "cases" / "deepflow.yaml"
+OF_IMPORT = ["--network", "table1", "--family", "shale", "--name", "mine", "--latent", "128"]
 COMMANDS = {
     "models": ["models"],
     "models of one name": ["models", "shale"],
@@ -24,6 +32,8 @@ COMMANDS = {
     "promote": ["promote", "shale"],
     "promote --first": ["promote", "shale", "--first"],
     "rollback": ["rollback", "shale"],
+    "register": ["register", "shale"],
+    "import": ["import", "foreign.pth", *OF_IMPORT],
     "sample": ["sample", "shale@champion", "--n", "1", "-o", "grid.png"],
     "drift": ["drift", "scan.tif", "--voxel-size", "60e-9", "--model", "shale@champion"],
     "match": ["match", str(CASE), "--generator", "shale@champion"],
@@ -34,9 +44,22 @@ COMMANDS = {
 
 @pytest.fixture
 def shale(store: Path) -> Path:
-    """A project with one version of `shale`, and a scan."""
+    """A project with one version of `shale`, a generator that was pulled, foreign weights, crops and a scan."""
     (store / "params.yaml").write_text(PARAMS.read_text())
     write_generator(store / "generator")
+    write_pulled("shale-texture", store / "generator")
+    module = build_generator("table1", (128,), (1, 64, 64), torch.Generator().manual_seed(0))
+    torch.save(module.state_dict(), store / "foreign.pth")
+    save_crops(
+        ProjectPaths().crops("shale"),
+        CropSet(
+            family="shale",
+            crops=np.random.default_rng(0).integers(0, 256, (6, 1, 64, 64), dtype=np.uint8),
+            table=pd.DataFrame({"split": ["train", "validation", "test"] * 2}),
+            voxel_size=60e-9,
+            segmentation=Segmentation(smoothing=1.0, threshold=0.5, phase="below"),
+        ),
+    )
     registry.push("shale", store / "generator")
     grey = np.random.default_rng(0).integers(0, 255, (4, 300, 300), dtype=np.uint8)
     tifffile.imwrite(store / "scan.tif", grey, photometric="minisblack")

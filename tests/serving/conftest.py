@@ -60,6 +60,7 @@ def settings(store: Path) -> Callable[..., Settings]:
         usual: dict[str, Any] = {
             "models": "shale", "tracking_uri": f"sqlite:///{store}/mlflow.db", "cache": store / "cache",
             "poll_seconds": 3600.0, "threads": 1, "max_wait_ms": 1.0, "statistics_window": 32, "log_level": "WARNING",
+            "trusted_hosts": "service",
         }  # fmt: skip
         return Settings(**(usual | given))
 

@@ -63,6 +63,7 @@ def launch(folder: Path, **given: Any) -> Process:
     usual = {
         "models": "shale", "port": 0, "cache": folder / "cache", "tracking_uri": f"sqlite:///{folder}/mlflow.db",
         "poll_seconds": 3600, "threads": 1, "shutdown_delay_seconds": 0, "statistics_window": 32,
+        "trusted_hosts": "x",
     }  # fmt: skip
     environment = {f"ROCKBANK_{name.upper()}": str(value) for name, value in (usual | given).items()}
     root = Path(__file__).parents[2]

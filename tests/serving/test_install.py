@@ -1,16 +1,19 @@
-"""The extra `serve` alone, in a virtual environment of its own: no torch, and the service starts and answers."""
+"""The service as its container has it, in a virtual environment of its own: no torch, and it starts and answers."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
+
+from tests.deploy.containers import built_from
 
 ROOT = Path(__file__).parents[2]
 UNWANTED = ("torch", "torchvision", "great_expectations", "dvc", "sklearn")
@@ -20,12 +23,21 @@ _OFFLINE = ("Connection", "Could not find a version", "Temporary failure", "time
 
 @pytest.mark.slow
 def test_the_service_runs_where_torch_is_not_installed(shale: Path, tmp_path: Path) -> None:
+    (tmp_path / "build").mkdir()
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
-    wanted = f"{ROOT}[serve]"
+    sources, extras = built_from(ROOT / "deploy" / "containers" / "service.Containerfile")
+    for each in sources:
+        copy = shutil.copytree if (ROOT / each).is_dir() else shutil.copyfile
+        copy(ROOT / each, tmp_path / "build" / each)
+    wanted = f"{tmp_path / 'build'}[{extras}]"
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wanted]
     done = subprocess.run(
-        [*install, "-c", ROOT / "constraints.txt"], capture_output=True, text=True, check=False, cwd=tmp_path
+        [*install, "-c", tmp_path / "build" / "constraints.txt"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
     if done.returncode and any(word in done.stderr for word in _OFFLINE):
         pytest.skip(f"no index of packages can be reached: {done.stderr[-200:]}")

@@ -80,27 +80,27 @@ def test_without_a_file_everybody_may() -> None:
 def test_a_rate_is_a_buckets_that_fills_with_time(file: Path) -> None:
     keys = Keys(file, 60.0)
     bob, ann = keys.check("b"), keys.check("a")
-    keys.count(bob, "x", now=0.0)
-    keys.count(bob, "x", now=0.0)
+    keys.begin(keys.client(bob, "x"), now=0.0)
+    keys.begin(keys.client(bob, "x"), now=0.0)
     with pytest.raises(RateLimited, match="key bob has used up its 2 requests a minute") as caught:
-        keys.count(bob, "x", now=0.0)
+        keys.begin(keys.client(bob, "x"), now=0.0)
     assert caught.value.headers["Retry-After"] == "30"
     # Another's is untouched, and the setting's where the line has none.
     for _ in range(60):
-        keys.count(ann, "x", now=0.0)
+        keys.begin(keys.client(ann, "x"), now=0.0)
     with pytest.raises(RateLimited):
-        keys.count(ann, "x", now=0.0)
-    keys.count(bob, "x", now=30.1)
+        keys.begin(keys.client(ann, "x"), now=0.0)
+    keys.begin(keys.client(bob, "x"), now=30.1)
     with pytest.raises(RateLimited):
-        keys.count(bob, "x", now=30.2)
+        keys.begin(keys.client(bob, "x"), now=30.2)
 
 
 def test_an_open_service_counts_addresses() -> None:
     keys = Keys(None, 1.0)
-    keys.count(OPEN, "10.0.0.1", now=0.0)
-    keys.count(OPEN, "10.0.0.2", now=0.0)
+    keys.begin(keys.client(OPEN, "10.0.0.1"), now=0.0)
+    keys.begin(keys.client(OPEN, "10.0.0.2"), now=0.0)
     with pytest.raises(RateLimited, match=r"address 10\.0\.0\.1"):
-        keys.count(OPEN, "10.0.0.1", now=1.0)
+        keys.begin(keys.client(OPEN, "10.0.0.1"), now=1.0)
 
 
 def test_a_changed_file_is_read_again_and_a_broken_one_is_not(file: Path) -> None:

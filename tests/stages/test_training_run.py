@@ -2,57 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
-import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
 from rockbank.core.files import read_json, sha256, write_json
-from rockbank.core.paths import HISTORY, TRAINING_PICTURE, ProjectPaths
-from rockbank.generator.card import VERDICT, WEIGHTS
+from rockbank.core.paths import ProjectPaths
+from rockbank.generator.card import WEIGHTS
 from rockbank.mlops import registry, tracking
 from rockbank.mlops.gate import REMEDY
-from rockbank.stages.blueprint import Blueprint
 from rockbank.stages.register import NonePassed, register
-from rockbank.stages.training_run import TrainingAbout, find_or_make_run, find_run, log_scores, samples_file
+from rockbank.stages.training_run import find_or_make_run, find_run, log_scores, samples_file
+from tests.pulled import STEPS, TIMES, write_pulled
 
 PATHS = ProjectPaths()
-STEPS, BEGAN = [1, 2, 3], 1_700_000_000.0
-TIMES = [BEGAN + 0.5, BEGAN + 1.25, BEGAN + 60.0]
-KIDS = [float("nan"), 0.5, 0.25]
-
-
-def write_pulled(name: str, folder: Path) -> None:
-    """What `dvc pull` brings of a generator: its training, scores, pictures, export and verdict."""
-    train = PATHS.train(name)
-    train.mkdir(parents=True)
-    shutil.copyfile(folder / WEIGHTS, train / WEIGHTS)
-    Blueprint(generator=name, family="shale", network="tiny", loss="wgan-gp", latent=(2,), image=(1, 32, 32)).save(
-        train
-    )
-    about = {"params": {"batch": 4}, "git_commit": "abc", "data_md5": "0" * 32, "best_step": 3}
-    TrainingAbout(**about, description="as it was written").save(train)
-    losses = {"step": STEPS, "time": TIMES, "generator_loss": [3.0, 2.0, 1.0], "kid": KIDS}
-    pd.DataFrame(losses).to_csv(train / HISTORY, index=False)
-    for step in STEPS[1:]:
-        path = samples_file(train, step)
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.full((8, 8), step, np.uint8)).save(path)
-    (train / TRAINING_PICTURE).write_bytes(b"picture")
-    PATHS.score(name).mkdir(parents=True)
-    (PATHS.score(name) / "s2.png").write_bytes(b"picture")
-    shutil.copytree(folder, PATHS.export(name))
-    scores = {**read_json(folder / "card.json")["scores"], "real_against_real": {"large": {"kid": 0.0, "fid": 1.0}}}
-    scores["real_against_real"]["s2_distance"] = 0.0
-    write_json(PATHS.scores(name), scores)
-    judged = read_json(folder / VERDICT)
-    verdict = {**judged, "generator": name, "family": "shale", "metrics": {"kid": scores["large"]["kid"]}}
-    write_json(PATHS.verdict("shale", name), verdict)
 
 
 def test_a_run_is_made_once_with_the_steps_and_times_of_the_training(

@@ -8,13 +8,15 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from serving.dataplane.encode import ENCODERS
+from serving.http.accept import choose_format
 from serving.http.bodies import check_media_type, read_body
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
 from serving.http.samples import draw_seed, respond
 from serving.inference.models import CURRENT
-from serving.protocol.schemas import MAX_JSON_BYTES, GenerateRequest, parse
+from serving.protocol.schemas import MAX_GENERATE_BYTES, GenerateRequest, parse
 
 router = APIRouter(tags=["samples"], dependencies=[ADMITTED])
+_MEDIA_TYPES = {name: kind.media_type for name, kind in ENCODERS.items()}
 _HEADERS = {
     name: {"schema": {"type": "string"}, "description": description}
     for name, description in {
@@ -49,7 +51,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "headers": _HEADERS,
         "content": {kind.media_type: {} for kind in ENCODERS.values()},
     },
-    **errors(400, 401, 404, 408, 409, 413, 415, 422, 429, 503, 504),
+    **errors(400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 503, 504),
 }
 
 
@@ -75,7 +77,10 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
     service = service_of(request)
     service.models.find(name, version)
     check_media_type(request, "application/json")
-    body = parse(GenerateRequest, await read_body(request, service.settings, MAX_JSON_BYTES))
+    body = parse(GenerateRequest, await read_body(request, service.settings, MAX_GENERATE_BYTES))
+    named = body.format if "format" in body.model_fields_set else None
+    format_ = choose_format(request.headers.get("accept"), _MEDIA_TYPES, named, body.format)
+    body = body.model_copy(update={"format": format_})
     served, route = service.models.route(name, version, request.state.request_id)
     request.state.served = served
     key = request.headers.get("idempotency-key")

@@ -100,16 +100,16 @@ def _about(slot: Slot) -> ModelAbout:
         reference=slot.reference,
         current=slot.current.version if slot.current else None,
         problem=slot.problem,
-        versions=[_version(served, played) for served, played in parts.items()],
+        versions=[_version(served, played, slot.aliases_of(served)) for served, played in parts.items()],
     )
 
 
-def _version(served: Served, parts: list[str]) -> VersionAbout:
+def _version(served: Served, parts: list[str], aliases: list[str]) -> VersionAbout:
     card = served.card
     return VersionAbout(
         version=served.version,
         parts=parts,
-        aliases=list(served.entry.aliases),
+        aliases=aliases,
         generator=card.generator,
         run_id=served.entry.run_id,
         data_md5=card.data_md5,

@@ -11,10 +11,11 @@ from starlette.responses import Response
 
 from serving.http.bodies import check_media_type, read_body
 from serving.http.disconnect import until_disconnect
+from serving.http.guard import share_of
 from serving.http.responses import Whole, about, about_headers
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
 from serving.protocol.binary import HEADER, read_inference, write_inference
-from serving.protocol.schemas import InferResponse
+from serving.protocol.schemas import MAX_JSON_BYTES, InferResponse
 
 router = APIRouter(tags=["inference"], dependencies=[ADMITTED])
 _BODY: dict[str, Any] = {
@@ -36,8 +37,8 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": InferResponse, "description": "the images", "content": {"application/octet-stream": {}}},
     **errors(400, 401, 404, 408, 413, 415, 429, 503, 504),
 }
-# A whole batch of latents takes less; what is longer is parsed in a thread.
-_INLINE_BYTES = 65_536
+# As many times the bytes of a float32 as its text and its own take.
+_TEXT = 4
 
 
 @router.post("/v2/models/{name}/infer", response_class=Response, responses=_RESPONSES, openapi_extra=_BODY)
@@ -60,14 +61,19 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
     service = service_of(request)
     service.models.find(name, version)
     # tritonclient names no type at all.
-    check_media_type(request, "application/json", "application/octet-stream")
-    body = await read_body(request, service.settings)
+    check_media_type(request, "application/json", "application/octet-stream", is_needed=False)
+    # Without the header all of it is JSON.
+    body = await read_body(request, service.settings, None if HEADER in request.headers else MAX_JSON_BYTES)
+    share = share_of(request.scope)
     served, route = service.models.route(name, version, request.state.request_id)
     request.state.served = served
     n_max = max(1, min(service.settings.max_n, service.settings.max_buffered_bytes // (4 * served.n_values)))
     with served.used():
         read = partial(read_inference, body, request.headers.get(HEADER), served.card, n_max)
-        inference = await service.sampling.in_thread(read, 0 if len(body) <= _INLINE_BYTES else len(body))
+        inference = await service.parsed(read, len(body))
+        service.count_samples(len(inference.latents))
+        # Of images, and of the text that is made of them.
+        share.add((1 if inference.is_binary else _TEXT) * 4 * served.n_values * len(inference.latents))
         seconds = min(service.settings.deadline_seconds, inference.timeout or service.settings.deadline_seconds)
         work = service.sampling.images(served, route, inference.latents, start + seconds)
         with until_disconnect(request.receive):

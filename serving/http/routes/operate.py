@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from serving.base.errors import Forbidden
 from serving.base.logs import log
+from serving.base.monitoring import CONTENT_TYPE, OPENMETRICS
 from serving.http.bodies import read_body
 from serving.http.routes.shared import ADMIN, Name, errors, service_of
 
@@ -33,14 +34,18 @@ _METRICS: dict[int | str, dict[str, Any]] = {
 @router.get("/metrics", response_class=Response, responses=_METRICS)
 async def metrics(request: Request) -> Response:
     """What Prometheus scrapes."""
-    content, media_type = service_of(request).metrics.exposition(request.headers.get("accept", ""))
-    return Response(content, headers={"Content-Type": media_type})
+    service = service_of(request)
+    if "application/openmetrics-text" in request.headers.get("accept", ""):
+        return Response(await service.open_scrapes.text(), headers={"Content-Type": OPENMETRICS})
+    return Response(await service.scrapes.text(), media_type=CONTENT_TYPE)
 
 
 @router.post("/v2/models/{name}/rollback", dependencies=[ADMIN], responses=errors(400, 401, 403, 404, 409, 429))
 async def rollback(request: Request, name: Name) -> dict[str, str]:
     """Have the previous version answer at once; the version rolled back from stays away until the alias moves."""
-    served = service_of(request).models.rollback(name)
+    service = service_of(request)
+    served = service.models.rollback(name)
+    await service.follower.note(name)
     log.warning("%s was rolled back to version %s", name, served.version, extra={"key": request.state.key_name})
     return {"model": name, "version": served.version}
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
+from serving.base.clients import CLIENT
 from serving.base.errors import Forbidden
 from serving.keys import Key
 from serving.protocol.schemas import Error
@@ -17,14 +18,16 @@ Version = Annotated[str, Path(description="one of its loaded versions", max_leng
 _ABOUT = {
     400: "the request says something that cannot be done",
     401: "no key, or one that is not known",
-    403: "the key may not do this",
+    403: "the key may not do this, or a page of another site has sent it",
     404: "no such model or version is loaded",
     405: "the path has no such method",
     408: "the body did not come in time",
+    406: "no format among those that are accepted",
     409: "it does not fit what is there: no previous version, a job that is not done, an id that was used otherwise",
     416: "a range beyond the end",
     413: "more than the limits allow",
     415: "a content type or encoding that is not read",
+    421: "for a host that is not this service",
     422: "no rock has what is wanted, or the generator gives too little of it",
     429: "the queue is full, or the key's rate is used up; see Retry-After",
     431: "too many bytes of headers",
@@ -33,9 +36,12 @@ _ABOUT = {
 }
 
 
+_EVERYWHERE = (400, 403, 405, 421, 431)
+
+
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The errors of an endpoint for its OpenAPI document; those of every endpoint are among them."""
-    return {status: {"model": Error, "description": _ABOUT[status]} for status in sorted({*statuses, 405, 431})}
+    return {status: {"model": Error, "description": _ABOUT[status]} for status in sorted({*statuses, *_EVERYWHERE})}
 
 
 def service_of(request: Request) -> Service:
@@ -48,12 +54,16 @@ async def admit(request: Request) -> Key:
     """Whose request this is, counted against its rate.
 
     Raises:
-        BadKey, RateLimited: before anything of the body is read.
+        BadKey, RateLimited, TooManyAtOnce: before anything of the body is read.
     """
     service = service_of(request)
     key = service.keys.check(_given(request))
     request.state.key_name = key.name
-    service.keys.count(key, request.client.host if request.client else "")
+    client = service.keys.client(key, request.client.host if request.client else "")
+    service.keys.begin(client)
+    # The guard ends it when it is answered.
+    request.state.client = client
+    CLIENT.set(client)
     return key
 
 
@@ -62,10 +72,6 @@ async def admit_admin(request: Request) -> Key:
     # Written down whether it is allowed or not.
     request.state.is_admins = True
     key = await admit(request)
-    # An open service knows nobody: a page that its operator has open elsewhere could send this too.
-    origin = request.headers.get("origin") if service_of(request).keys.is_open else None
-    if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
-        raise Forbidden(f"sent by a page of '{origin[:80]}'; this takes the service's own, or no browser")
     if key.role != "admin":
         raise Forbidden(f"the key '{key.name}' is a user's; this takes an admin's")
     return key

@@ -35,6 +35,7 @@ async def tile(request: Request, name: Name, version: Version, row: Row, column:
     service = service_of(request)
     served = service.models.find(name, version)
     field = endless(served, seed)
+    service.count_samples(1)
     with served.used():
         with until_disconnect(request.receive):
             image = await service.sampling.tile(served, CURRENT, field, row, column)

@@ -79,10 +79,20 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """The JSON in `path`; InputError names the file where it is absent or not JSON."""
+    return parse_json(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """What is in `path`; InputError names the file where it is absent."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; run 'dvc repro' to make it")
+    return path.read_bytes()
+
+
+def parse_json(text: bytes, path: Path) -> Any:
+    """The JSON in `text`, which was read from `path`; InputError names the file where it is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(text.decode("utf-8"))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: not JSON: {error}; make it again") from error
 

@@ -152,10 +152,14 @@ def calibrate(
 
 
 def limits(resampled: list[Distances]) -> Distances:
-    """The quantile of distances between sets of one distribution, times the margin."""
+    """The quantile of distances between sets of one distribution, times the margin.
+
+    The gap of two distributions is at most 1, which nothing exceeds: its limit is at most halfway from the quantile.
+    """
+    gap = float(np.quantile([each.ks for each in resampled], QUANTILE))
     return Distances(
         wasserstein=MARGIN * float(np.quantile([each.wasserstein for each in resampled], QUANTILE)),
-        ks=min(1.0, MARGIN * float(np.quantile([each.ks for each in resampled], QUANTILE))),
+        ks=min(MARGIN * gap, (1 + gap) / 2),
     )
 
 

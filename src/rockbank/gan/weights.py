@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor, nn
 
 from rockbank.core.errors import InputError
@@ -32,7 +32,9 @@ def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, beside)
 
 
-def load_generator(path: Path, *, network: str, latent: Shape, image: ImageShape) -> nn.Module:
+def load_generator(
+    path: Path, *, network: str, latent: Shape, image: ImageShape, content: bytes | None = None
+) -> nn.Module:
     """The generator whose safetensors weights lie in `path`, in eval mode on the CPU.
 
     Args:
@@ -40,13 +42,14 @@ def load_generator(path: Path, *, network: str, latent: Shape, image: ImageShape
         network: entry of the table of networks.
         latent: shape of one latent.
         image: channels, height and width of one sample.
+        content: of the file, where it has been compared with a fingerprint and the file may have changed since.
 
     Raises:
         WeightsMismatch: naming the file, and what is missing, unknown or of another shape.
         InputError: for an unknown network or shapes that do not fit it.
     """
     try:
-        weights = load_file(path)
+        weights = load_file(path) if content is None else load(content)
     except (SafetensorError, OSError) as error:
         raise WeightsMismatch(f"{path}: no safetensors weights: {error}; export or pull them again") from error
     return _with_weights(weights, path, network, latent, image)

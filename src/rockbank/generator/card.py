@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Self
 
 from rockbank.core.config import convert
 from rockbank.core.errors import InputError, UserError
-from rockbank.core.files import read_json, sha256, write_json
+from rockbank.core.files import parse_json, read_bytes, sha256, write_json
 from rockbank.generator.latents import Lattice
 from rockbank.rock.segmentation import Segmentation
 
@@ -118,7 +119,16 @@ class ModelCard:
             InputError: naming the file, and every key that is missing or wrong or the format that is too new.
         """
         path = folder / CARD
-        raw = read_json(path)
+        return cls.parse(read_bytes(path), path)
+
+    @classmethod
+    def parse(cls, text: bytes, path: Path) -> Self:
+        """The card in `text`, which was read from `path`.
+
+        Raises:
+            InputError: as by `load`.
+        """
+        raw = parse_json(text, path)
         if not isinstance(raw, dict):
             raise InputError(f"{path}: not a model card but a {type(raw).__name__}; export again")
         raw.pop("run_id", None)  # cards once named their run; the registered version does now
@@ -143,15 +153,27 @@ class ModelCard:
             CardMismatch: naming the first file that is missing or differs.
         """
         for name in names:
-            wanted = self.files.get(name)
-            if wanted is None or not (folder / name).is_file():
-                raise CardMismatch(f"{folder / name}: not in the card or in the folder; pull or export it again")
-            got = sha256(folder / name)
-            if got != wanted:
-                raise CardMismatch(
-                    f"{folder / name}: sha256 is {got[:12]}.., the card says {wanted[:12]}..; "
-                    "the file was changed after its export: do not use it, pull or export it again"
-                )
+            self._check(folder / name, sha256(folder / name) if (folder / name).is_file() else None)
+
+    def read(self, folder: Path, name: str) -> bytes:
+        """The bytes of a file beside the card, which are those of its fingerprint: to be used in place of the file.
+
+        Raises:
+            CardMismatch: where it is missing or differs.
+        """
+        content = (folder / name).read_bytes() if (folder / name).is_file() else None
+        self._check(folder / name, None if content is None else hashlib.sha256(content).hexdigest())
+        return content or b""
+
+    def _check(self, path: Path, got: str | None) -> None:
+        wanted = self.files.get(path.name)
+        if wanted is None or got is None:
+            raise CardMismatch(f"{path}: not in the card or in the folder; pull or export it again")
+        if got != wanted:
+            raise CardMismatch(
+                f"{path}: sha256 is {got[:12]}.., the card says {wanted[:12]}..; "
+                "the file was changed after its export: do not use it, pull or export it again"
+            )
 
 
 def headline(scores: Mapping[str, Any]) -> dict[str, float]:

@@ -25,8 +25,12 @@ class Sampler:
     """A generator's ONNX session; the latent is its input, so the caller's seed decides the sample."""
 
     def __init__(self, folder: Path, card: ModelCard) -> None:
-        """Open the graph in `folder`, on a GPU where onnxruntime really gets one, else on the CPU."""
-        self._session = open_session(folder / ONNX)
+        """Open the graph in `folder`, on a GPU where onnxruntime really gets one, else on the CPU.
+
+        Raises:
+            CardMismatch: where it is not the card's.
+        """
+        self._session = open_session(card.read(folder, ONNX))
         self._card = card
 
     @property
@@ -90,12 +94,12 @@ class Sampler:
 
 
 def open_session(
-    path: Path, *, threads: int = 0, spinning: bool = True, cuda_graphs: bool = False
+    model: Path | bytes, *, threads: int = 0, spinning: bool = True, cuda_graphs: bool = False
 ) -> onnxruntime.InferenceSession:
     """Open a graph on a GPU where onnxruntime really gets one, else on the CPU.
 
     Args:
-        path: of the ONNX file.
+        model: the ONNX file, or what is in it: its bytes have been compared with a card, a file may have changed since.
         threads: of one call on the CPU; 0 for one a core.
         spinning: threads wait for their next piece of work in a loop, which takes their cores from everything else.
         cuda_graphs: record the kernels of a call and replay them; then every call has to bind the same memory.
@@ -112,7 +116,7 @@ def open_session(
         # may choose others at each start, and with them other last bits.
         cuda = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC", "enable_cuda_graph": str(int(cuda_graphs))}
         wanted = [(CUDA, cuda), CPU]
-    return onnxruntime.InferenceSession(str(path), options, providers=wanted)
+    return onnxruntime.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=wanted)
 
 
 def provider(session: onnxruntime.InferenceSession) -> str:

@@ -108,7 +108,10 @@ class Run:
         """Latents to rock."""
         card = self.card
         weights = self.folder / GENERATOR / WEIGHTS
-        module = load_generator(weights, network=card.network, latent=card.latent_shape, image=card.image_shape)
+        content = card.read(weights.parent, WEIGHTS)
+        module = load_generator(
+            weights, network=card.network, latent=card.latent_shape, image=card.image_shape, content=content
+        )
         return RockGenerator(module, card.latent_shape, card.value_range, self.case.geology)
 
     @cached_property

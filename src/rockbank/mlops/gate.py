@@ -103,9 +103,11 @@ def beats_champion(
     threshold = MetricThreshold(min_relative_change=params.kid_gain_min, greater_is_better=False)
     if _differing(candidate.measured_with, scores.measured_with) or _holds("kid", kid, threshold, baseline=best):
         return None
+    gain = params.kid_gain_min
+    asked = f"a relative gain of at least {gain:g}" if gain > 0 else "a lower one"
     return (
-        f"kid {kid:.4g} against {best:.4g} of the champion, version {version}; a relative gain of at least "
-        f"{params.kid_gain_min:g} is required (params.yaml: gate.{family}.kid_gain_min); {REMEDY}"
+        f"kid {kid:.4g} against {best:.4g} of the champion, version {version}; {asked} is required "
+        f"(params.yaml: gate.{family}.kid_gain_min); {REMEDY}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from mlflow.entities import LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
 
 from rockbank.core.errors import InputError, UserError
-from rockbank.core.files import read_json, replacing_folder, sha256
+from rockbank.core.files import read_json, replacing_folder
 from rockbank.generator.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headline
 from rockbank.mlops import store
 from rockbank.mlops.tracking import FINAL
@@ -41,6 +42,10 @@ class RegistryError(UserError, RuntimeError):
 
 class NotRegistered(RegistryError):
     """The registry answers, and has no such model, alias or version."""
+
+
+class NoStore(NotRegistered):
+    """The project's own store is not there: nothing was registered yet, or its file is gone."""
 
 
 class PromotionRefused(UserError, RuntimeError):
@@ -71,8 +76,7 @@ def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
         CardMismatch: where a file is not the one its card describes.
         PromotionRefused: where the folder has no passed verdict on this very card.
     """
-    card = check_folder(folder)
-    fingerprint = sha256(folder / CARD)
+    card, fingerprint = _checked(folder)
     for entry in versions(name):
         if entry.tags.get("card_sha256") == fingerprint:
             return entry
@@ -123,17 +127,23 @@ def check_folder(folder: Path) -> ModelCard:
         CardMismatch: where a file is missing, or is not the one its card describes.
         PromotionRefused: where the verdict is not a pass, or speaks of another card.
     """
+    return _checked(folder)[0]
+
+
+def _checked(folder: Path) -> tuple[ModelCard, str]:
+    """The card and its fingerprint, of the same bytes."""
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise CardMismatch(f"{folder}: {missing} not there; export, gate and register the generator again")
-    card = ModelCard.load(folder)
+    text = (folder / CARD).read_bytes()
+    card, fingerprint = ModelCard.parse(text, folder / CARD), hashlib.sha256(text).hexdigest()
     card.verify(folder)
     verdict = read_json(folder / VERDICT)
-    if verdict.get("card_sha256") != sha256(folder / CARD):
+    if verdict.get("card_sha256") != fingerprint:
         raise PromotionRefused(f"{folder / VERDICT}: speaks of another card; run the gate on this one")
     if verdict.get("passed") is not True:
         raise PromotionRefused(f"'{card.generator}' did not pass the gate: {'; '.join(verdict.get('reasons', []))}")
-    return card
+    return card, fingerprint
 
 
 def resolve(reference: str) -> Entry:
@@ -141,12 +151,13 @@ def resolve(reference: str) -> Entry:
 
     Raises:
         InputError: where it is none of these.
+        NoStore: where there is no registry.
         NotRegistered: where the registry has no such model, alias or version.
         StoreError: where it does not answer.
     """
     name, alias, version = _parse(reference)
     if store.is_absent():
-        raise NotRegistered(
+        raise NoStore(
             f"{reference}: nothing is registered in this project yet; 'rockbank register' registers what was pulled, "
             "'dvc repro' makes it"
         )
@@ -203,8 +214,8 @@ def check_pulled(entry: Entry, folder: Path) -> ModelCard:
     Raises:
         CardMismatch, PromotionRefused: where they are not.
     """
-    card = check_folder(folder)
-    if entry.tags.get("card_sha256") != sha256(folder / CARD):
+    card, fingerprint = _checked(folder)
+    if entry.tags.get("card_sha256") != fingerprint:
         raise CardMismatch(
             f"{entry.name}/{entry.version}: {CARD} is not the one that was registered; register the generator again"
         )

@@ -29,8 +29,11 @@ def check(path: Path, *, writes: bool) -> None:
         StoreError: where the schema is another MLflow's.
         sqlite3.Error: where the file is locked, damaged, or may not be read.
     """
-    # An empty file is what a killed first start leaves; MLflow fills it.
+    # An empty file is what a killed first start leaves; MLflow fills it at the next write. A read would find nothing
+    # in it, as if nothing had ever been there.
     if path.is_file() and path.stat().st_size == 0:
+        if not writes:
+            raise StoreError(f"{path}: the store is empty; restore it, or run 'rockbank register'")
         return
     # As a URI, for `mode`: without it sqlite makes the file.
     address = f"{path.as_uri()}?mode={'rw' if writes else 'ro'}"

@@ -84,6 +84,17 @@ def is_as_written(read: np.ndarray | None) -> bool:
     return read is None or (read.dtype == VOXELS.dtype and np.array_equal(read, VOXELS[: len(read)]))
 
 
+@pytest.mark.parametrize("n_missing", [1, 2, 3, 40])
+def test_a_strip_of_lzw_cut_within_its_last_code_is_refused(tmp_path: Path, n_missing: int) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(FILES["lzw.tif"])
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tag = tiff.pages[1].tags[279]
+        tag.overwrite([count - n_missing * (i == 2) for i, count in enumerate(tag.value)])
+    with pytest.raises(VolumeError, match="strip 2 of page 1 has no end, as LZW demands"):
+        read_volume(path)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @SETTINGS
 @given(data=st.data())

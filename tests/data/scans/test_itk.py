@@ -4,48 +4,15 @@ import sys
 import zlib
 from pathlib import Path
 
-import nrrd
 import numpy as np
 import pytest
 
 from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.reader import open_scan, read_scan, read_volume
 from tests.data.scans.damaged import assert_changes_are_survived, assert_cut_is_refused
+from tools.scan_writers.itk import TYPES, write_metaimage, write_nrrd
 
 GREY = np.random.default_rng(0).integers(0, 120, (5, 40, 48))
-TYPES = {
-    "uint8": "MET_UCHAR",
-    "int8": "MET_CHAR",
-    "uint16": "MET_USHORT",
-    "int16": "MET_SHORT",
-    "uint32": "MET_UINT",
-    "int32": "MET_INT",
-    "float32": "MET_FLOAT",
-    "float64": "MET_DOUBLE",
-}
-
-
-def write_metaimage(path: Path, voxels: np.ndarray, values: bytes | None = None, **about: object) -> None:
-    """By the format's description: keys and values, of which ElementDataFile is the last."""
-    fields = {
-        "ObjectType": "Image",
-        "NDims": voxels.ndim,
-        "BinaryData": "True",
-        "BinaryDataByteOrderMSB": voxels.dtype.byteorder == ">",
-        "DimSize": " ".join(map(str, voxels.shape[::-1])),
-        "ElementType": TYPES[voxels.dtype.name],
-        **about,
-    }
-    values = voxels.tobytes() if values is None else values
-    name = "LOCAL" if path.suffix == ".mha" else path.with_suffix(".raw").name
-    text = "".join(f"{key} = {value}\n" for key, value in {**fields, "ElementDataFile": name}.items()).encode()
-    path.write_bytes(text + values if path.suffix == ".mha" else text)
-    if path.suffix == ".mhd":
-        path.with_suffix(".raw").write_bytes(values)
-
-
-def write_nrrd(path: Path, voxels: np.ndarray, **about: object) -> None:
-    nrrd.write(str(path), voxels, about, index_order="C", detached_header=path.suffix == ".nhdr")
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -89,6 +56,12 @@ def test_an_nrrd_comes_back_as_it_was_written(tmp_path, name: str, dtype: str, e
     read = read_volume(tmp_path / name)
     assert read.dtype == dtype
     assert np.array_equal(read, GREY)
+
+
+def test_an_encoding_that_is_not_read_is_named(tmp_path) -> None:
+    write_nrrd(tmp_path / "a.nrrd", GREY.astype(np.uint8), encoding="bzip2")
+    with pytest.raises(VolumeError, match=r"a\.nrrd: encoding: bzip2 is not read; write it as raw or gzip$"):
+        read_volume(tmp_path / "a.nrrd")
 
 
 def test_a_big_endian_nrrd_comes_back(tmp_path) -> None:

@@ -10,27 +10,27 @@ import numpy as np
 import pytest
 
 from rockbank.data.scans.reader import read_volume
-from tests.data.scans import test_amira, test_dicom, test_itk, test_matlab, test_netcdf, test_xradia, test_zarr
+from tools.scan_writers import amira, dicom, itk, matlab, netcdf, xradia, zarr
 
 ROCKS = Path(__file__).parents[4] / "shared" / "data" / "rocks"
 SCANS = ("shale_fibsem", "sandstone_microct")
 WRITERS: dict[str, Callable[[Path, np.ndarray], object]] = {
-    "a.mha": test_itk.write_metaimage,
-    "a.mhd": test_itk.write_metaimage,
-    "a.nrrd": test_itk.write_nrrd,
-    "a.nhdr": partial(test_itk.write_nrrd, encoding="raw"),
-    "dicom": test_dicom.write_series,
-    "a.nc": test_netcdf.write,
-    "b.nc": partial(test_netcdf.write, name="segmented"),
-    "c.nc": partial(test_netcdf.write, format="NETCDF3_64BIT_OFFSET", name="grey"),
-    "a.mat": partial(test_matlab.write_mat5, is_compressed=True),
-    "b.mat": test_matlab.write_mat73,
-    "v2.zarr": partial(test_zarr.write_v2, chunks=(2, 256, 256)),
-    "v3.zarr": partial(test_zarr.write_v3, chunks=(2, 256, 256)),
-    "ome.zarr": partial(test_zarr.write_ome, version="0.5"),
-    "a.txm": test_xradia.write,
-    "a.am": test_amira.write,
-    "b.am": partial(test_amira.write, coding="HxZip"),
+    "a.mha": itk.write_metaimage,
+    "a.mhd": itk.write_metaimage,
+    "a.nrrd": itk.write_nrrd,
+    "a.nhdr": partial(itk.write_nrrd, encoding="raw"),
+    "dicom": dicom.write_series,
+    "a.nc": netcdf.write,
+    "b.nc": partial(netcdf.write, name="segmented"),
+    "c.nc": partial(netcdf.write, format="NETCDF3_64BIT_OFFSET", name="grey"),
+    "a.mat": partial(matlab.write_mat5, is_compressed=True),
+    "b.mat": matlab.write_mat73,
+    "v2.zarr": partial(zarr.write_v2, chunks=(2, 256, 256)),
+    "v3.zarr": partial(zarr.write_v3, chunks=(2, 256, 256)),
+    "ome.zarr": partial(zarr.write_ome, version="0.5"),
+    "a.txm": xradia.write,
+    "a.am": amira.write,
+    "b.am": partial(amira.write, coding="HxZip"),
 }
 pytestmark = pytest.mark.skipif(not ROCKS.is_dir(), reason="no real scans beside the repository (../shared/data/rocks)")
 

@@ -75,7 +75,10 @@ def test_after_the_signal_it_is_not_ready_and_still_answers_until_the_delay_is_o
         until(lambda: client.get("/v2/health/ready").status_code == 503)
         assert "is stopping" in client.get("/v2/health/ready").json()["error"]
         assert client.get("/v2/health/live").status_code == 200
-        assert client.post(PATH, json={"n": 2}).status_code == 200
+        answer = client.post(PATH, json={"n": 2})
+        assert answer.status_code == 200
+        # So that no client sends its next request into a connection that is about to be closed.
+        assert answer.headers["connection"] == "close"
     assert process.process.wait(START_SECONDS) == 0
     with pytest.raises(httpx.ConnectError):
         httpx.get(process.url + "/v2/health/live")
@@ -186,6 +189,7 @@ def test_its_log_is_json_with_the_requests_id(start_process: Start) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_it_starts_ends_it_with_status_0(tmp_path: Path, number: int) -> None:
+    root = Path(__file__).parents[3]
     # A registry that takes the connection and says nothing.
     with socket.create_server(("127.0.0.1", 0)) as registry:
         registry.settimeout(START_SECONDS)
@@ -194,7 +198,7 @@ def test_a_signal_while_it_starts_ends_it_with_status_0(tmp_path: Path, number: 
         process = subprocess.Popen(
             [sys.executable, "-m", "serving"],
             cwd=tmp_path,
-            env={**os.environ, **given, "PYTHONPATH": str(Path(__file__).parents[3])},
+            env={**os.environ, **given, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -15,12 +15,15 @@ from rockbank.data.scans.itk.image import Header, decode, header_lines, read_hea
 from rockbank.data.scans.source import Source, decoded_whole
 
 HEADER_BYTES_MAX = 2**20
+ENCODINGS = ("raw", "txt", "text", "ascii", "hex", "gz", "gzip")
 
 
 @contextmanager
 def open_nrrd(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Source]:
     """An nrrd or nhdr file, decoded whole, as ITK reads no part of one."""
     fields, n_header = _fields(path)
+    if (encoding := fields.get("encoding", "raw").lower()) not in ENCODINGS:
+        raise VolumeError(f"{path}: encoding: {encoding} is not read; write it as raw or gzip")
     name = fields.get("data file", fields.get("datafile"))
     values = path if name is None else file_beside(path, name)
     header = read_header(path, "NrrdImageIO")

@@ -20,6 +20,7 @@ from rockbank.data.scans.tiff.pages import (
     check_alike,
     check_chain,
     check_disjoint,
+    check_ends,
     check_grey,
     check_lengths,
     check_whole,
@@ -68,6 +69,7 @@ def _check_pages(path: Path, tiff: tifffile.TiffFile, first: tifffile.TiffPage) 
         assert isinstance(page, tifffile.TiffPage)
         check_alike(path, page, first)
         check_whole(path, page)
+        check_ends(path, page)
         data += [(at, at + n) for at, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
     check_disjoint(path, tiff, data)
     check_lengths(path, first)

@@ -23,6 +23,8 @@ LOSSLESS = {
     COMPRESSION.LZMA,
     COMPRESSION.ZSTD,
 }
+LZW_END = 257
+LZW_TAIL_BYTES = 4  # the last code, and up to a byte behind it that makes its strip even
 # Codecs that round values of more than 16 bits.
 ROUNDING = {COMPRESSION.JPEG2000, COMPRESSION.JPEGXR, COMPRESSION.JPEGXR_NDPI}
 
@@ -86,6 +88,23 @@ def check_whole(path: Path, page: tifffile.TiffPage) -> None:
                 f"{path}: strip {i} of page {page.index} has {count} bytes where {page.shape} of {page.bitspersample} "
                 f"bits needs {_lengths(page, i)[0]}; {AGAIN}"
             )
+
+
+def check_ends(path: Path, page: tifffile.TiffPage) -> None:
+    """Raise VolumeError where a strip or tile of LZW has no end: cut within its last code it unpacks to a wrong value.
+
+    Source: TIFF 6.0, section 13; the code of the end is 257, in 9 to 12 bits.
+    """
+    if page.compression != COMPRESSION.LZW:
+        return
+    file = page.parent.filehandle
+    for i, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        n = min(count, LZW_TAIL_BYTES)
+        file.seek(offset + count - n)
+        bits = int.from_bytes(file.read(n), "big")
+        n_filling = max(0, (bits & -bits).bit_length() - 1)  # 257 is odd: what is behind its last bit fills bytes up
+        if not any((bits >> n_filling) % 2**width == LZW_END for width in range(9, 13)):
+            raise VolumeError(f"{path}: strip {i} of page {page.index} has no end, as LZW demands; {AGAIN}")
 
 
 def check_lengths(path: Path, page: tifffile.TiffPage) -> None:

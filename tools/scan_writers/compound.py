@@ -1,4 +1,4 @@
-"""A writer of compound files, by [MS-CFB] version 3, for tests of readers."""
+"""Compound files, by [MS-CFB] version 3."""
 
 from __future__ import annotations
 
