@@ -24,7 +24,7 @@ from serving.base.errors import BadRequest, NotFound, NotReady, ServingError, Sl
 from serving.base.logs import REQUEST_ID, log
 from serving.base.settings import SettingsError
 from serving.grpc.extensions import Extensions
-from serving.grpc.probes import add_probes
+from serving.grpc.probes import KeyedReflection, add_probes, key_of
 from serving.http.middleware import MAX_HEADER_BYTES, request_id_of
 from serving.http.responses import about, about_headers
 from serving.http.routes.health import metadata_of, server_metadata
@@ -80,6 +80,7 @@ class GrpcServer:
         settings = self._service.settings
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=_N_AT_ONCE,
+            interceptors=(KeyedReflection(self._service),),
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.compression_enabled_algorithms_bitset", _PLAIN),
@@ -208,9 +209,8 @@ class GrpcServer:
 
     def _admit(self, metadata: dict[str, str], peer: str) -> Client:
         """Whose call it is, counted against its rate."""
-        scheme, _, token = metadata.get("authorization", "").partition(" ")
         keys = self._service.keys
-        key = keys.check(token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key"))
+        key = keys.check(key_of(metadata))
         client = keys.client(key, _address(peer))
         keys.begin(client)
         CLIENT.set(client)

@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tritonclient import grpc as triton
 from tritonclient import http as triton_http
@@ -240,12 +241,12 @@ def test_a_response_says_what_made_it(shale: Path, start_process: Start) -> None
 
 
 def test_deadlines_of_either_side_hold(shale: Path, start_process: Start) -> None:
-    # 200 000 samples take seconds: neither asks for longer than it says, nor is it computed to its end.
+    # 400 000 samples take seconds: neither asks for longer than it says, nor is it computed to its end.
     running = start_process(grpc_port=0, max_n=1_000_000, max_buffered_bytes=1024**3, max_queue=1_000_000)
-    much = latent(draw_latents(7, 200_000, LATENT))
+    much = latent(draw_latents(7, 400_000, LATENT))
     with triton_at(running) as client:
         with refused("DEADLINE_EXCEEDED", ""):
-            client.infer("shale", much, client_timeout=0.2)
+            client.infer("shale", much, client_timeout=1.0)
         with refused("DEADLINE_EXCEEDED", "were not ready in time"):
             client.infer("shale", much, timeout=1000)
         assert client.infer("shale", latent(draw_latents(7, 1, LATENT))).as_numpy("image").shape == (1, 1, 16, 16)
@@ -323,8 +324,24 @@ def test_extensions_health_and_reflection_are_answered_as_their_own_clients_ask(
         health = health_pb2_grpc.HealthStub(channel)
         for name in ("", "inference.GRPCInferenceService"):
             assert health.Check(health_pb2.HealthCheckRequest(service=name)).status == 1
-        with pytest.raises(grpc.RpcError) as refusal:
-            health.Check(health_pb2.HealthCheckRequest(service="other"))
-        assert refusal.value.code() == grpc.StatusCode.NOT_FOUND
         assert next(health.Watch(health_pb2.HealthCheckRequest())).status == 1
         assert "inference.GRPCInferenceService" in ProtoReflectionDescriptorDatabase(channel).get_services()
+
+
+def test_health_needs_no_key_and_takes_no_message_and_reflection_needs_one(
+    shale: Path, start_process: Start, tmp_path: Path
+) -> None:
+    key, line = make_key("mine")
+    (tmp_path / "keys").write_text(f"{line}\n")
+    running = start_process(grpc_port=0, keys_file=tmp_path / "keys")
+    with grpc.insecure_channel(running.grpc) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        # Of a message that large nothing is unpacked.
+        assert health.Check(health_pb2.HealthCheckRequest(service="x" * 10**6)).status == 1
+        with pytest.raises(grpc.RpcError) as refusal:
+            ProtoReflectionDescriptorDatabase(channel).get_services()
+        assert refusal.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        call = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        asked = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+        (answer,) = call(iter([asked]), metadata=[("x-api-key", key)])
+        assert b"inference.GRPCInferenceService" in answer
