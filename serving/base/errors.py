@@ -77,6 +77,12 @@ class NotAcceptable(ServingError):
     status, reason = 406, "bad_request"
 
 
+class Conflict(ServingError):
+    """What is asked for is being done, or was said otherwise before."""
+
+    status, reason = 409, "bad_request"
+
+
 class TooLarge(ServingError):
     """A body or an answer beyond the limits."""
 

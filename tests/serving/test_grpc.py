@@ -16,7 +16,10 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tritonclient import grpc as triton
+from tritonclient import http as triton_http
 from tritonclient.grpc import aio as triton_aio
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.utils import InferenceServerException
@@ -150,7 +153,7 @@ def test_what_is_wrong_is_reported_with_a_remedy(shale: Path, start_process: Sta
         with refused("INVALID_ARGUMENT", "send whole microseconds"):
             client.infer("shale", latent(good), timeout=-1)
         with refused("UNIMPLEMENTED", ""):
-            client.get_model_repository_index()
+            client.get_trace_settings()
         # After all of that it answers.
         assert client.infer("shale", latent(good)).as_numpy("image").shape == (2, 1, 16, 16)
 
@@ -297,3 +300,31 @@ def test_a_port_that_is_taken_is_reported(shale: Path, start_process: Start) -> 
     port = running.grpc.rpartition(":")[2]
     with pytest.raises(AssertionError, match="choose another by ROCKBANK_GRPC_PORT"):
         start_process(grpc_port=port)
+
+
+def test_extensions_health_and_reflection_are_answered_as_their_own_clients_ask(
+    shale: Path, start_process: Start
+) -> None:
+    running = start_process(grpc_port=0)
+    with triton_at(running) as client, triton_http.InferenceServerClient(running.address) as over_http:
+        client.infer("shale", latent(draw_latents(1, 3, LATENT)))
+        config, theirs = client.get_model_config("shale", as_json=True)["config"], over_http.get_model_config("shale")
+        assert config["input"][0]["dims"] == ["4"]
+        assert (config["max_batch_size"], config["backend"]) == (theirs["max_batch_size"], theirs["backend"])
+        (counted,) = client.get_inference_statistics("shale").model_stats
+        (same,) = over_http.get_inference_statistics("shale")["model_stats"]
+        assert (counted.inference_count, counted.execution_count) == (3, 1)
+        assert (same["inference_count"], same["execution_count"]) == (3, 1)
+        (listed,) = client.get_model_repository_index().models
+        assert (listed.name, listed.version, listed.state) == ("shale", "1", "READY")
+        assert over_http.get_model_repository_index()[0]["state"] == "READY"
+
+    with grpc.insecure_channel(running.grpc) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for name in ("", "inference.GRPCInferenceService"):
+            assert health.Check(health_pb2.HealthCheckRequest(service=name)).status == 1
+        with pytest.raises(grpc.RpcError) as refusal:
+            health.Check(health_pb2.HealthCheckRequest(service="other"))
+        assert refusal.value.code() == grpc.StatusCode.NOT_FOUND
+        assert next(health.Watch(health_pb2.HealthCheckRequest())).status == 1
+        assert "inference.GRPCInferenceService" in ProtoReflectionDescriptorDatabase(channel).get_services()
