@@ -19,7 +19,7 @@ INFER = "/v2/models/shale/infer"
 def head(target: Target, n_bytes: int) -> bytes:
     return (
         f"POST {INFER} HTTP/1.1\r\nHost: x\r\nX-API-Key: {target.greedy}\r\n"
-        f"Content-Type: application/octet-stream\r\nContent-Length: {n_bytes}\r\n\r\n"
+        f"Content-Type: application/octet-stream\r\nInference-Header-Content-Length: 9\r\nContent-Length: {n_bytes}\r\n\r\n"
     ).encode()
 
 
@@ -53,6 +53,7 @@ def test_bodies_that_do_not_fit_together_are_told_to_come_later(target: Target) 
 def test_bombs_are_refused_before_they_are_large(target: Target) -> None:
     before, bomb = target.memory, gzip.compress(bytes(63 * MIB))
     headers = {"X-API-Key": target.greedy, "Content-Encoding": "gzip", "Content-Type": "application/octet-stream"}
+    headers |= {"Inference-Header-Content-Length": "9"}
     with httpx.Client(timeout=START_SECONDS) as client:
         for _ in range(10):
             response = client.post(target.process.url + INFER, content=bomb, headers=headers)
