@@ -180,12 +180,8 @@ class GrpcServer:
                 if client is not None:
                     self._service.keys.end(client)
                 metrics.answered(route, "GRPC", status, seconds)
-                fields = {
-                    "route": route,
-                    "status": status,
-                    "milliseconds": round(seconds * 1e3, 3),
-                    "key": client.name if client is not None else None,
-                }
+                key = None if client is None else client.name.removeprefix("key ")
+                fields = {"route": route, "status": status, "milliseconds": round(seconds * 1e3, 3), "key": key}
                 log.info("GRPC %s %d", name, status, extra={**fields, "client": _address(context.peer())})
                 REQUEST_ID.reset(token)
 

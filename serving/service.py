@@ -45,7 +45,6 @@ class Service:
         budget: memory of the requests that are being answered.
         models: what is loaded.
         scrapes: their text.
-        open_scrapes: the same as OpenMetrics has it, with exemplars.
         parsing: the thread in which requests are parsed.
         keys: who may ask.
         follower: of the registry.
@@ -72,7 +71,6 @@ class Service:
             shadow_fraction=settings.shadow_fraction,
         )
         self.scrapes = Scrapes(self.metrics)
-        self.open_scrapes = Scrapes(self.metrics, is_open=True)
         # One thread: what parses holds the interpreter, and two of them would leave less of it to the loop.
         self.parsing = ThreadPoolExecutor(1, "parse")
         self._compute = ComputeThread()

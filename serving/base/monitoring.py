@@ -15,7 +15,7 @@ _SECONDS = (
     5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
 _SAMPLES = (1, 2, 4, 8, 12, 16, 24, 32, 64, 128, 256)
-OPENMETRICS = openmetrics.CONTENT_TYPE_LATEST
+OPENMETRICS = "application/openmetrics-text"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -88,14 +88,12 @@ class Metrics:
             "shadow_difference", "Mean absolute difference of the shadow's last samples, intensity", "model"
         )
 
-    def exposition(self) -> bytes:
-        """The text that Prometheus scrapes."""
-        return generate_latest(self.registry)
-
-    def openmetrics(self) -> bytes:
-        """The same as OpenMetrics has it, with exemplars."""
-        text: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
-        return text
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """The text that Prometheus scrapes, and its type: OpenMetrics, which has exemplars, for who accepts it."""
+        if OPENMETRICS in accept:
+            text: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            return text, openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(self.registry), CONTENT_TYPE
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request that was answered, with its trace as an exemplar where it has one."""

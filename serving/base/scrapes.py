@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from serving.base.monitoring import Metrics
+from serving.base.monitoring import OPENMETRICS, Metrics
 
 # Of the time; making it holds the interpreter, which samples need.
 _PART = 0.25
@@ -14,26 +14,28 @@ _PART = 0.25
 class Scrapes:
     """The metrics' text, which whoever asks at the same time shares; none is older than its request."""
 
-    def __init__(self, metrics: Metrics, *, is_open: bool = False) -> None:
-        """Of `metrics`, as Prometheus' text or as OpenMetrics has it."""
-        self._text = metrics.openmetrics if is_open else metrics.exposition
-        self._next: asyncio.Task[bytes] | None = None
+    def __init__(self, metrics: Metrics) -> None:
+        """Of `metrics`."""
+        self._metrics = metrics
+        # By what is accepted: the text or OpenMetrics.
+        self._next: dict[str, asyncio.Task[tuple[bytes, str]]] = {}
         self._making = asyncio.Lock()
         self._not_before = 0.0
 
-    async def text(self) -> bytes:
-        """The text, as of a moment after the call."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._make())
-        return await asyncio.shield(self._next)
+    async def text(self, accept: str = "") -> tuple[bytes, str]:
+        """The text as of a moment after the call, and its type."""
+        kind = OPENMETRICS if OPENMETRICS in accept else ""
+        if kind not in self._next:
+            self._next[kind] = asyncio.create_task(self._make(kind))
+        return await asyncio.shield(self._next[kind])
 
-    async def _make(self) -> bytes:
+    async def _make(self, kind: str) -> tuple[bytes, str]:
         async with self._making:
             await asyncio.sleep(self._not_before - time.monotonic())
             # Who asks from now on wants the next.
-            self._next = None
+            del self._next[kind]
             start = time.monotonic()
-            text = await asyncio.to_thread(self._text)
+            text = await asyncio.to_thread(self._metrics.exposition, kind)
             end = time.monotonic()
             self._not_before = end + (end - start) * (1 / _PART - 1)
             return text

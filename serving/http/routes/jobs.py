@@ -12,7 +12,7 @@ from serving.http.bodies import check_media_type, read_body
 from serving.http.jobs import Job, Jobs
 from serving.http.routes.shared import ADMITTED, Name, admit, errors, service_of
 from serving.keys import Key
-from serving.protocol.schemas import MAX_JSON_BYTES, GenerateRequest, JobAbout, parse
+from serving.protocol.schemas import MAX_GENERATE_BYTES, GenerateRequest, JobAbout, parse
 
 router = APIRouter(tags=["jobs"])
 Id = Annotated[str, Path(description="of the job", max_length=64)]
@@ -43,7 +43,7 @@ async def create(request: Request, response: Response, name: Name) -> JobAbout:
     service = service_of(request)
     served = service.models.find(name)
     check_media_type(request, "application/json")
-    body = parse(GenerateRequest, await read_body(request, service.settings, MAX_JSON_BYTES))
+    body = parse(GenerateRequest, await read_body(request, service.settings, MAX_GENERATE_BYTES))
     job = _jobs(request).add(served, body, request.state.key_name)
     response.headers["Location"] = f"/v2/jobs/{job.id}"
     return _about(job)

@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from serving.base.errors import Forbidden
 from serving.base.logs import log
-from serving.base.monitoring import CONTENT_TYPE, OPENMETRICS
 from serving.http.bodies import read_body
 from serving.http.routes.shared import ADMIN, Name, errors, service_of
 
@@ -34,10 +33,8 @@ _METRICS: dict[int | str, dict[str, Any]] = {
 @router.get("/metrics", response_class=Response, responses=_METRICS)
 async def metrics(request: Request) -> Response:
     """What Prometheus scrapes."""
-    service = service_of(request)
-    if "application/openmetrics-text" in request.headers.get("accept", ""):
-        return Response(await service.open_scrapes.text(), headers={"Content-Type": OPENMETRICS})
-    return Response(await service.scrapes.text(), media_type=CONTENT_TYPE)
+    content, media_type = await service_of(request).scrapes.text(request.headers.get("accept", ""))
+    return Response(content, headers={"Content-Type": media_type})
 
 
 @router.post("/v2/models/{name}/rollback", dependencies=[ADMIN], responses=errors(400, 401, 403, 404, 409, 429))

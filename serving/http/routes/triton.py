@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 
 from rockbank.generator.card import INPUT, OUTPUT
 from serving.base.settings import Settings
-from serving.http.bodies import read_body
+from serving.http.bodies import check_media_type, read_body
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
 from serving.inference.models import Models, Served
 from serving.inference.session import dynamic_shapes
@@ -73,6 +73,7 @@ async def version_statistics(request: Request, name: Name, version: Version) -> 
 async def index(request: Request) -> list[ModelIndex]:
     """Every loaded version, and the models that have none with the reason."""
     service = service_of(request)
+    check_media_type(request, "application/json", is_needed=False)
     body = parse(IndexRequest, await read_body(request, service.settings, _MAX_INDEX_BYTES))
     return index_of(service.models, is_ready=body.ready)
 

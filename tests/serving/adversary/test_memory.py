@@ -19,7 +19,8 @@ INFER = "/v2/models/shale/infer"
 def head(target: Target, n_bytes: int) -> bytes:
     return (
         f"POST {INFER} HTTP/1.1\r\nHost: x\r\nX-API-Key: {target.greedy}\r\n"
-        f"Content-Type: application/octet-stream\r\nContent-Length: {n_bytes}\r\n\r\n"
+        "Content-Type: application/octet-stream\r\nInference-Header-Content-Length: 9\r\n"
+        f"Content-Length: {n_bytes}\r\n\r\n"
     ).encode()
 
 
@@ -51,14 +52,18 @@ def test_bodies_that_do_not_fit_together_are_told_to_come_later(target: Target) 
 
 
 def test_bombs_are_refused_before_they_are_large(target: Target) -> None:
-    before, bomb = target.memory, gzip.compress(bytes(63 * MIB))
+    bomb = gzip.compress(bytes(63 * MIB))
     headers = {"X-API-Key": target.greedy, "Content-Encoding": "gzip", "Content-Type": "application/octet-stream"}
+    headers |= {"Inference-Header-Content-Length": "9"}
+    memory = []
     with httpx.Client(timeout=START_SECONDS) as client:
-        for _ in range(10):
+        for _ in range(20):
             response = client.post(target.process.url + INFER, content=bomb, headers=headers)
             assert response.status_code == 413
             assert "100 times as long once decompressed" in response.text
-    assert target.memory - before < 32 * MIB
+            memory.append(target.memory)
+    # The first have what any first request of that size takes; whole, they would be 1.2 GB.
+    assert memory[-1] - memory[4] < 32 * MIB
 
 
 def test_connections_beyond_the_limit_are_told_so_and_counted(target: Target) -> None:
