@@ -63,12 +63,14 @@ class Reservoir:
         rock: Rock | None = None,
         index: Mapping[str, torch.Tensor | None] | None = None,
         controls: Mapping[str, Control | Sequence[Control]] | None = None,
+        initial: State | None = None,
         options: Options = TIGHT,
         workers: int = 1,
+        progress: Callable[[int], None] | None = None,
     ) -> Result:
         """Through its schedule."""
         schedule = Schedule(steps=self.steps, controls=controls or self.controls)
-        initial = State(pressure=1.2e7, saturation=self.saturation)
+        initial = initial or State(pressure=1.2e7, saturation=self.saturation)
         return simulate(
             rock or self.rock(),
             self.fluid,
@@ -77,6 +79,7 @@ class Reservoir:
             initial=initial,
             options=options,
             workers=workers,
+            progress=progress,
         )
 
 

@@ -21,6 +21,9 @@ def simulate(
     summary: Annotated[
         bool, typer.Option("--summary", help="write an Eclipse summary beside the NetCDF, its name in capitals")
     ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="write EGRID, INIT and UNRST beside it too, which ResInsight opens")
+    ] = False,
     method: Annotated[str | None, typer.Option(help="auto, sequential or newton; else the case's")] = None,
     tolerance: Annotated[float | None, typer.Option(help="of the sequential method; else the case's")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="read and check the case, and write nothing")] = False,
@@ -32,7 +35,11 @@ def simulate(
 
     results = output or Path(f"{case.stem}.nc")
     outputs = step.Outputs(
-        results=results, picture=picture, deck=deck, summary=summary_path(results) if summary else None
+        results=results,
+        picture=picture,
+        deck=deck,
+        summary=summary_path(results) if summary else None,
+        restart=restart,
     )
     loaded = step.load(case, method=method, tolerance=tolerance)
     outputs.check(loaded, case)

@@ -15,10 +15,12 @@ from torch import Tensor
 from rockbank.core.errors import InputError
 from rockbank.flow.adjoint.observables import jacobian, observe
 from rockbank.flow.adjoint.sweep import Run
-from rockbank.flow.equations.fluid import Fluid
+from rockbank.flow.equations.fluid import Fluid, tensor_fields
 from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.plausibility import with_notes
 from rockbank.flow.equations.problem import BHP, Parameters, Problem, State, discretise
 from rockbank.flow.equations.rock import Rock
+from rockbank.flow.equations.step_sizes import by_report, refined
 from rockbank.flow.equations.trajectory import StepReport, Trajectory
 from rockbank.flow.equations.wells import Schedule, Well
 from rockbank.flow.linear.choose import takes_all_members
@@ -67,8 +69,9 @@ def simulate(
 ) -> Result:
     """Runs a model, or a batch of them, through its schedule.
 
-    The observables are differentiable in the rock's permeability and porosity, the wells' indices and the controls'
-    targets, by the discrete adjoint of the steps really taken; `jacobian` takes all their derivatives in one sweep.
+    The observables are differentiable in the rock's permeability and porosity, the wells' indices, the controls'
+    targets and limits, the initial state, and the numbers of the fluid and of its curves, by the discrete adjoint of
+    the steps really taken; `jacobian` takes all their derivatives in one sweep.
 
     Args:
         rock: permeability and porosity of one model, or of a batch.
@@ -85,17 +88,22 @@ def simulate(
         NewtonError: a step does not converge.
     """
     options = options or Options()
-    problem, parameters = check(rock, fluid, wells, schedule, initial=initial, options=options)
+    whole, parameters = check(rock, fluid, wells, schedule, initial=initial, options=options)
+    problem, parameters = refined(whole, parameters, options)
+    if progress is not None:
+        progress = _of_reports(progress, len(whole.steps) / len(problem.steps))
     trajectories = _trace(problem, parameters, options, workers, progress)
     run = Run(problem=problem, trajectories=trajectories, options=options, workers=workers)
-    has_members = _has_members(rock, wells, schedule, initial)
-    bhp, water_rate, oil_rate = (of if has_members else of[0] for of in observe(run, parameters))
+    has_members = _has_members(rock, fluid, wells, schedule, initial)
+    ends = torch.as_tensor(np.flatnonzero(np.diff(problem.report, append=len(whole.steps))))
+    seen = (of[:, ends.to(of.device)] for of in observe(run, parameters))
+    bhp, water_rate, oil_rate = (of if has_members else of[0] for of in seen)
     return Result(
         bhp=bhp,
         water_rate=water_rate,
         oil_rate=oil_rate,
-        time=np.cumsum(problem.steps),
-        trajectories=tuple(trajectories),
+        time=np.cumsum(whole.steps),
+        trajectories=tuple(with_notes(whole, by_report(trajectory, problem.report)) for trajectory in trajectories),
     )
 
 
@@ -136,18 +144,32 @@ def _trace(
             from rockbank.flow.steppers import sequential
 
             def iterated(i: int) -> Trajectory:
-                return sequential.run(problem.member(i), parameters.member(i), options, progress=progress)
+                return sequential.run(problem, parameters.member(i), options, progress=progress)
 
-            return each_member(iterated, len(problem.pressure), workers)
+            return each_member(iterated, parameters.n_members, workers)
     if takes_all_members(problem, options.solver, device):
         trajectories = newton.run(problem, parameters, options, progress=progress)
     else:
 
         def solved(i: int) -> Trajectory:
-            return newton.run(problem.member(i), parameters.member(i), options, progress=progress)[0]
+            return newton.run(problem, parameters.member(i), options, progress=progress)[0]
 
-        trajectories = each_member(solved, len(problem.pressure), workers)
+        trajectories = each_member(solved, parameters.n_members, workers)
     return trajectories if refusal is None else [_noted(trajectory, refusal) for trajectory in trajectories]
+
+
+def _of_reports(progress: Callable[[int], None], per_step: float) -> Callable[[int], None]:
+    """Takes counts of steps, and tells those of report steps."""
+    steps, told = 0, 0
+
+    def count(n: int) -> None:
+        nonlocal steps, told
+        steps += n
+        if (new := round(steps * per_step) - told) > 0:
+            told += new
+            progress(new)
+
+    return count
 
 
 def _noted(trajectory: Trajectory, refusal: str) -> Trajectory:
@@ -156,14 +178,14 @@ def _noted(trajectory: Trajectory, refusal: str) -> Trajectory:
     return replace(trajectory, reports=tuple(reports))
 
 
-def _has_members(rock: Rock, wells: Sequence[Well], schedule: Schedule, initial: State) -> bool:
+def _has_members(rock: Rock, fluid: Fluid, wells: Sequence[Well], schedule: Schedule, initial: State) -> bool:
     """Whether anything was given with an axis of members."""
     n_axes = len(rock.grid.shape)
     fields = (*rock.components, rock.porosity, initial.pressure, initial.saturation)
-    series = [well.index for well in wells] + [control.target for well in wells for control in schedule.of(well.name)]
-    return any(
-        isinstance(of, Tensor) and of.ndim > n for n, tensors in ((n_axes, fields), (1, series)) for of in tensors
-    )
+    controls = [control for well in wells for control in schedule.of(well.name)]
+    series = [*(well.index for well in wells), *(of for each in controls for of in (each.target, each.limit))]
+    given = ((n_axes, fields), (1, series), (0, tensor_fields(fluid).values()))
+    return any(isinstance(of, Tensor) and of.ndim > n for n, tensors in given for of in tensors)
 
 
 def _require_pressure_level(problem: Problem) -> None:

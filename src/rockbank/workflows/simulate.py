@@ -14,6 +14,7 @@ from rockbank.core.files import require_writable
 from rockbank.core.terminal import progress, terminal
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
+from rockbank.flow.eclipse.restart_writer import restart_paths, write_restart
 from rockbank.flow.eclipse.summary import WellCurves
 from rockbank.flow.eclipse.summary_writer import unsmry_path, write_summary
 from rockbank.flow.eclipse.text import require_deck_names
@@ -36,12 +37,22 @@ class Outputs:
         picture: a PNG.
         deck: an Eclipse deck of the case.
         summary: an Eclipse summary's SMSPEC.
+        restart: whether to write EGRID, INIT and UNRST too, beside the results.
     """
 
     results: Path
     picture: Path | None = None
     deck: Path | None = None
     summary: Path | None = None
+    restart: bool = False
+
+    @property
+    def paths(self) -> list[Path]:
+        """All that is written; of a summary, its specification."""
+        named = [self.results, self.picture, self.deck, self.summary]
+        return [path for path in named if path is not None] + (
+            list(restart_paths(self.results)) if self.restart else []
+        )
 
     def __post_init__(self) -> None:
         for option, path, suffix in (
@@ -54,12 +65,11 @@ class Outputs:
 
     def check(self, case: Case, source: Path) -> None:
         """InputError for what could not be written after the run of a case of the file `source`."""
-        for path in vars(self).values():
-            if path is not None:
-                require_writable(path)
+        for path in self.paths:
+            require_writable(path)
         if self.deck is not None and self.deck.resolve() == source.resolve():
             raise InputError(f"--deck: got '{self.deck}', which is the case; give another name")
-        if self.deck is not None or self.summary is not None:
+        if self.deck is not None or self.summary is not None or self.restart:
             require_deck_names([well.name for well in case.wells])
 
 
@@ -113,7 +123,7 @@ def run(case: Case, outputs: Outputs) -> Simulated:
     result = simulated(case)
     seconds = time.process_time() - begin
     volumes = balance(problem, parameters, result.trajectories[0])
-    terminal.print("writing", ", ".join(str(path) for path in vars(outputs).values() if path is not None))
+    terminal.print("writing", ", ".join(map(str, outputs.paths)))
     dataset = to_dataset(case, result, volumes)
     write_results(outputs.results, dataset)
     written = [outputs.results]
@@ -127,6 +137,9 @@ def run(case: Case, outputs: Outputs) -> Simulated:
         curves, box = _curves(case, result), case.rock.grid.box
         write_summary(outputs.summary, curves, volumes=volumes.injected, box=box, start=case.date_of_start)
         written += [outputs.summary, unsmry_path(outputs.summary)]
+    if outputs.restart:
+        write_restart(outputs.results, case, problem, parameters, result.trajectories[0])
+        written += restart_paths(outputs.results)
     return Simulated(case=case, result=result, volumes=volumes, seconds=seconds, written=tuple(written))
 
 
@@ -160,7 +173,7 @@ def about_run(done: Simulated) -> dict[str, str]:
     reports = trajectory.reports
     methods = [report.method for report in reports]
     counts = ", ".join(f"{name} {methods.count(name)}" for name in dict.fromkeys(methods))
-    cut = sum(report.n_steps > 1 for report in reports)
+    cut = sum(report.n_steps > report.n_planned for report in reports)
     notes = Counter(report.note for report in reports if report.note)
     return {
         "method (report steps)": counts,

@@ -18,6 +18,7 @@ from rockbank.flow.eclipse.writer import write_deck
 from rockbank.flow.equations.fluid import GRAVITY, Phase
 from rockbank.flow.equations.problem import discretise
 from rockbank.flow.equations.relperm import SaturationTable
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.units import MILLIDARCY
 
 DAY, BAR = 86400.0, 1e5
@@ -155,14 +156,17 @@ def assert_same(a: Case, b: Case) -> None:
     (problem_a, parameters_a), (problem_b, parameters_b) = (
         discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial) for case in (a, b)
     )
-    for name in ("transmissibility", "pore_volume", "well_index", "targets"):
+    for name in vars(parameters_a):
         assert torch.equal(getattr(parameters_a, name), getattr(parameters_b, name)), name
-    for name in ("perforation_cell", "perforation_well", "perforation_head", "is_injector", "kinds", "limits", "steps"):
+    for name in ("perforation_cell", "perforation_well", "is_injector", "kinds", "has_limit", "steps"):
         np.testing.assert_array_equal(getattr(problem_a, name), getattr(problem_b, name), err_msg=name)
     for name in ("fluid", "rock_compressibility", "rock_reference"):
         assert getattr(problem_a, name) == getattr(problem_b, name), name
-    assert torch.equal(problem_a.pressure, problem_b.pressure)
-    assert torch.equal(problem_a.saturation, problem_b.saturation)
+    a_head, b_head = (
+        Equations(problem, parameters).first_head(parameters.pressure, parameters.saturation)
+        for problem, parameters in ((problem_a, parameters_a), (problem_b, parameters_b))
+    )
+    assert torch.equal(a_head, b_head)
     assert [well.name for well in a.wells] == [well.name for well in b.wells]
     assert (a.title, a.start) == (b.title, b.start)
 
@@ -267,11 +271,12 @@ def test_field_units_are_read(read: Callable[..., Case]) -> None:
     assert case.schedule.of("PROD")[2].target == pytest.approx(150 * 6894.757293168)
 
 
-def test_cross_flow_is_noted(read: Callable[..., Case]) -> None:
-    (passed_over,) = read().notes
-    assert passed_over == "passed over, since they change nothing here: UNIFOUT, INIT, RPTRST"
-    _, note = read(("WATER 3* NO", "WATER")).notes
-    assert "CASE.DATA:80: well 'INJ': a perforation that would flow the wrong way is shut" in note
+def test_cross_flow_is_the_decks_unless_it_says_no(read: Callable[..., Case], tmp_path: Path) -> None:
+    case = read(("WATER 3* NO", "WATER"))
+    assert [well.cross_flow for well in case.wells] == [True, False]
+    assert case.notes == ("passed over, since they change nothing here: UNIFOUT, INIT, RPTRST",)
+    write_deck(tmp_path / "AGAIN.DATA", case)
+    assert [well.cross_flow for well in read_deck(tmp_path / "AGAIN.DATA").wells] == [True, False]
 
 
 @pytest.mark.parametrize(

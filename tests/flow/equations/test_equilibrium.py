@@ -81,3 +81,19 @@ def test_cells_that_are_not_active_are_left_out():
     grid = Grid(shape=GRID.shape, spacing=GRID.spacing, top=GRID.top, active=active)
     state = equilibrium(grid, fluid(), datum=1000.0, pressure=2e7, contact=1060.0)
     np.testing.assert_array_equal(state.pressure.flatten()[1:], profile(fluid())[0][1:])
+
+
+def test_a_cell_holds_the_mean_of_its_slices():
+    # The contact cuts the cell from 1058 to 1060 m at 1058.6: three of ten slices hold oil.
+    _, s = profile(fluid(), contact=1058.6, slices=10)
+    np.testing.assert_allclose(s[28:31], [0.2, 0.3 * 0.2 + 0.7 * 1.0, 1.0], rtol=1e-12)
+    coarse = Grid(shape=(1, 1, 1), spacing=(10.0, 10.0, 100.0), top=1000.0)
+    mean = equilibrium(coarse, fluid(CAPILLARY), datum=1000.0, pressure=2e7, contact=1060.0, slices=50)
+    fine = equilibrium(GRID, fluid(CAPILLARY), datum=1000.0, pressure=2e7, contact=1060.0)
+    assert mean.pressure.item() == pytest.approx(fine.pressure.mean().item(), rel=1e-13)
+    assert mean.saturation.item() == pytest.approx(fine.saturation.mean().item(), rel=1e-13)
+
+
+def test_no_slice_is_refused():
+    with pytest.raises(ValueError, match="got 0 slices of a cell; give 1, its centre, or more"):
+        profile(fluid(), slices=0)

@@ -55,34 +55,28 @@ def test_perforations_know_their_cell_and_well():
     np.testing.assert_array_equal(problem.is_injector, [True, False])
 
 
-def test_the_head_is_that_of_the_column_below_the_datum():
-    # centres lie at 1001 and 1005 m; water stands in the injector and oil in the producer
-    np.testing.assert_allclose(numbered()[0].perforation_head, [0, 1000 * 10 * 4, 0, 700 * 10 * 4])
-    deep = Well(name="P", kind="producer", cells=PRODUCER.cells, datum=1005.0, head_density=800.0)
-    np.testing.assert_allclose(numbered(wells=(INJECTOR, deep))[0].perforation_head[2:], [-800 * 10 * 4, 0])
-
-
 def test_without_a_limit_none_is_ever_broken():
-    problem, _ = numbered(
+    problem, given = numbered(
         controls={"I": Control(kind="rate", target=1.0), "P": [Control(kind="rate", target=1.0), *[CONTROLS["P"]] * 2]}
     )
-    np.testing.assert_array_equal(problem.limits, [[math.inf, -math.inf], [math.inf, math.inf], [math.inf, math.inf]])
-    limited, _ = numbered(controls=CONTROLS | {"I": Control(kind="rate", target=1.0, limit=3e7)})
-    np.testing.assert_array_equal(limited.limits[:, 0], [3e7] * 3)
+    assert not problem.has_limit.any()
+    np.testing.assert_array_equal(given.limits[0], [[math.inf, -math.inf], [math.inf, math.inf], [math.inf, math.inf]])
+    problem, given = numbered(controls=CONTROLS | {"I": Control(kind="rate", target=1.0, limit=3e7)})
+    np.testing.assert_array_equal(problem.has_limit, [[True, False]] * 3)
+    np.testing.assert_array_equal(given.limits[0, :, 0], [3e7] * 3)
 
 
 def test_a_member_is_a_batch_of_one():
     s = torch.linspace(0, 1, 36, dtype=torch.float64).reshape(3, *GRID.shape)
-    problem, given = numbered(rock(members=3), initial=State(pressure=2e7, saturation=s))
-    assert problem.pressure.shape == problem.saturation.shape == given.pore_volume.shape == (3, 12)
-    assert problem.member(2).saturation.equal(problem.saturation[2:3])
-    for name in ("transmissibility", "pore_volume", "well_index", "targets"):
+    _, given = numbered(rock(members=3), initial=State(pressure=2e7, saturation=s))
+    assert given.pressure.shape == given.saturation.shape == given.pore_volume.shape == (3, 12)
+    for name in vars(given):
         assert getattr(given.member(2), name).equal(getattr(given, name)[2:3])
 
 
 def test_the_initial_water_is_connate_unless_given():
-    assert (numbered()[0].saturation == 0.15).all()
-    assert (numbered(initial=State(pressure=2e7, saturation=0.4))[0].saturation == 0.4).all()
+    assert (numbered()[1].saturation == 0.15).all()
+    assert (numbered(initial=State(pressure=2e7, saturation=0.4))[1].saturation == 0.4).all()
 
 
 def test_targets_may_come_one_by_one_by_step_and_by_member():
@@ -126,8 +120,8 @@ def test_a_given_index_is_taken_as_it_is():
 
 def test_fields_keep_the_place_of_their_cells():
     p = torch.arange(12.0, dtype=torch.float64).reshape(GRID.shape)
-    problem, _ = numbered(initial=State(pressure=p))
-    assert problem.pressure[0, GRID.cell((1, 0, 1))] == p[1, 0, 1]
+    _, given = numbered(initial=State(pressure=p))
+    assert given.pressure[0, GRID.cell((1, 0, 1))] == p[1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +155,7 @@ def test_fields_keep_the_place_of_their_cells():
         ({"initial": State(pressure=2e7, saturation=np.ones(GRID.shape))}, "initial saturation: got ndarray; give a"),
         (
             {"rock_": rock(members=2), "initial": State(pressure=torch.ones(3, *GRID.shape))},
-            r"members: got \[2, 3\] of rock, well indices, controls or initial state; give one for all, or the same",
+            r"members: got \[2, 3\] of rock, fluid, well indices, controls or initial state; give one for all, or ",
         ),
         (
             {"wells": (INJECTOR, Well(name="P", kind="producer", cells=[(3, 0, 0)]))},

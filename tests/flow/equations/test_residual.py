@@ -48,6 +48,7 @@ def case(model, kinds, members=2):
         length=1e5 * (1 + uniform(1)[:, 0]),
         kinds=torch.tensor(kinds).expand(members, -1),
         targets=torch.tensor([2e-4, 3e-4], dtype=torch.float64).expand(members, -1),
+        head=2e4 * uniform(3),
     )
     return equations, state(), state(), step
 
@@ -138,7 +139,7 @@ def test_what_leaves_a_cell_enters_another(reservoir, variant):
 def test_no_perforation_flows_the_wrong_way(reservoir):
     equations, now, before, step = case(reservoir(), (RATE, RATE), members=50)
     here = equations.linearise(now, before, step)
-    drop = equations.drawdown(now)
+    drop = equations.drawdown(now, step.head)
     injects = equations.is_injector[equations.well]
     assert (here.inflow[:, injects] >= 0).all()
     assert (here.inflow[:, ~injects] <= 0).all()
@@ -153,6 +154,6 @@ def test_an_injector_displaces_both_phases_with_water_alone(reservoir):
     here = equations.linearise(now, before, step)
     s = now.saturation[:, equations.cell[0]]
     mobility = model.fluid.curves.water(s)[0] / 5e-4 + model.fluid.curves.oil(s)[0] / 2e-3
-    drop = equations.drawdown(now)[:, 0].clamp(min=0)
+    drop = equations.drawdown(now, step.head)[:, 0].clamp(min=0)
     torch.testing.assert_close(here.inflow[:, 0, 0], mobility * drop, rtol=ROUND_OFF, atol=0)
     assert (here.inflow[:, 0, 1] == 0).all()

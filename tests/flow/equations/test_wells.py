@@ -150,10 +150,10 @@ def test_a_well_that_cannot_be_is_refused(keywords, says):
         ({"kind": "rate", "target": torch.tensor([1.0, math.nan])}, "control 'rate', target: got nan"),
         (
             {"kind": "rate", "target": 1.0, "limit": -2e7},
-            "control 'rate': got limit -2e.07; give a number of at least 0",
+            "control 'rate', limit: got -2e.07; give a number of at least 0",
         ),
-        ({"kind": "rate", "target": 1.0, "limit": math.nan}, "got limit nan"),
-        ({"kind": "rate", "target": 1.0, "limit": math.inf}, "got limit inf; give a number of at least 0, or None"),
+        ({"kind": "rate", "target": 1.0, "limit": math.nan}, "limit: got nan"),
+        ({"kind": "rate", "target": 1.0, "limit": math.inf}, "limit: got inf; give a number of at least 0, or None"),
     ],
 )
 def test_a_control_that_cannot_be_is_refused(keywords, says):

@@ -63,8 +63,14 @@ def linearised(grid, members, seed=0):
     )
     # Without a pressure among them only the compressibility would hold the level: a matrix of condition 1e8.
     kinds = torch.tensor([[RATE, OIL, BHP], [BHP, RATE, SHUT], [BHP, BHP, WATER]])[torch.arange(members) % 3]
-    step = Step(length=1e6 * (0.5 + uniform()), kinds=kinds, targets=torch.ones(members, 3, dtype=torch.float64))
-    return problem, Equations(problem, given).linearise(now, now, step).jacobian
+    equations = Equations(problem, given)
+    step = Step(
+        length=1e6 * (0.5 + uniform()),
+        kinds=kinds,
+        targets=torch.ones(members, 3, dtype=torch.float64),
+        head=equations.first_head(now.pressure, now.saturation),
+    )
+    return problem, equations.linearise(now, now, step).jacobian
 
 
 def dense(problem, jacobian, member):

@@ -86,12 +86,14 @@ def linearised(grid, fluid="co-current", kinds=("rate and pressure",)):
         saturation=0.2 + 0.6 * uniform(grid.n_cells),
         bhp=torch.tensor([3e7, 1e7, 1e7], dtype=torch.float64).expand(members, 3),
     )
+    equations = Equations(problem, given)
     step = Step(
         length=1e6 * (0.5 + uniform()),
         kinds=torch.tensor([KINDS[name] for name in kinds]),
         targets=torch.ones(members, 3, dtype=torch.float64),
+        head=equations.first_head(now.pressure, now.saturation),
     )
-    return problem, Equations(problem, given).linearise(now, now, step).jacobian
+    return problem, equations.linearise(now, now, step).jacobian
 
 
 def right_hand_sides(problem, jacobian, n):

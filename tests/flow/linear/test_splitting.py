@@ -99,6 +99,7 @@ def jacobians(problem, parameters):
             length=torch.from_numpy(run.steps[[k]]),
             kinds=torch.from_numpy(run.kinds[[k]]),
             targets=parameters.targets[:, k],
+            head=run.head[[k]],
         )
         yield equations.linearise(now, before, step).jacobian
 

@@ -102,7 +102,8 @@ class Twice:
         self.set_wells()
 
         equations = Equations(self.problem, self.parameters)
-        self.step = held_step(equations, np.array([dt]), np.array([0]), np.array([held]))
+        self.step = held_step(equations, np.array([dt]), np.array([0]), np.array([held]),
+                              torch.zeros(1, len(self.wells.cell), dtype=torch.float64))  # fmt: skip
         bhp = torch.as_tensor(self.wells.bhp[None])
         self.now = Unknowns(pressure=torch.as_tensor(p[None]), saturation=torch.as_tensor(s[None]), bhp=bhp)
         self.before = Unknowns(
@@ -192,6 +193,7 @@ def test_the_balance_counts_what_the_cells_hold(fluid: str) -> None:
         pressure=torch.cat([state.pressure for state in states]),
         saturation=torch.cat([state.saturation for state in states]),
         bhp=of.now.bhp,
+        head=of.step.head,
         kinds=of.wells.kinds[None],
         held_by_limit=of.wells.held[None],
         reports=(),

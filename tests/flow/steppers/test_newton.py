@@ -36,7 +36,8 @@ def left_of_residuals(problem, parameters, trajectory):
         for of, bhp in ((slice(1, None), trajectory.bhp), (slice(None, -1), bhp_before))
     )
     targets = parameters.targets[0, trajectory.report]
-    step = Step(length=torch.as_tensor(trajectory.steps), kinds=torch.as_tensor(trajectory.kinds), targets=targets)
+    lengths, kinds = torch.as_tensor(trajectory.steps), torch.as_tensor(trajectory.kinds)
+    step = Step(length=lengths, kinds=kinds, targets=targets, head=trajectory.head)
     here = Equations(problem, parameters.take([0] * m)).linearise(now, before, step)
     errors = here.cells.abs() * step.length[:, None, None] / parameters.pore_volume[..., None]
     together = here.cells.sum(dim=1).abs() * step.length[:, None] / parameters.pore_volume.sum()
@@ -110,7 +111,7 @@ def test_members_at_once_are_the_members_one_by_one(reservoir):
     together = newton.run(problem, parameters, options)
     assert len({len(of.steps) for of in together}) > 1
     for i, trajectory in enumerate(together):
-        (alone,) = newton.run(problem.member(i), parameters.member(i), options)
+        (alone,) = newton.run(problem, parameters.member(i), options)
         assert trajectory.steps.tolist() == alone.steps.tolist()
         assert trajectory.reports == alone.reports
         torch.testing.assert_close(trajectory.pressure, alone.pressure, rtol=1e-12, atol=0)

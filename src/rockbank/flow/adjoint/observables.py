@@ -24,13 +24,7 @@ def observe(
     They are differentiable in the parameters; each costs a solve with the transposed Jacobian a step taken, all
     those asked for together one factorisation a step.
     """
-    return _Observables.apply(  # type: ignore[no-any-return]
-        run,
-        parameters.transmissibility,
-        parameters.pore_volume,
-        parameters.well_index,
-        parameters.targets,
-    )
+    return _Observables.apply(run, *parameters.tensors())  # type: ignore[no-any-return]
 
 
 def jacobian(outputs: Float[Tensor, "*o"], inputs: Sequence[Float[Tensor, "..."]]) -> tuple[Tensor, ...]:
@@ -53,7 +47,7 @@ class _Observables(torch.autograd.Function):
 
     @staticmethod
     def forward(run: Run, *parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        equations = Equations(run.problem, _parameters(parameters))
+        equations = Equations(run.problem, Parameters(*parameters))
         each = [_observed(equations.take([i]), trajectory) for i, trajectory in enumerate(run.trajectories)]
         bhp, rates = (torch.stack(of) for of in zip(*each, strict=True))
         return bhp, rates[..., 0].clone(), rates[..., 1].clone()
@@ -73,8 +67,8 @@ class _Adjoint(torch.autograd.Function):
 
     @staticmethod
     def forward(run: Run, *given: Tensor) -> Gradients:
-        gradients = swept_back(run, [of[..., None] for of in given[:3]], _parameters(given[3:]))
-        return tuple(of[..., 0] for of in gradients)  # type: ignore[return-value]
+        gradients = swept_back(run, [of[..., None] for of in given[:3]], Parameters(*given[3:]))
+        return tuple(of[..., 0] for of in gradients)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -88,15 +82,8 @@ class _Adjoint(torch.autograd.Function):
     def vmap(info: Any, in_dims: tuple[int | None, ...], run: Run, *given: Tensor) -> tuple[Gradients, tuple[int, ...]]:
         cotangents = [of[..., None].expand(*of.shape, info.batch_size) if dim is None else of.movedim(dim, -1)
                       for of, dim in zip(given[:3], in_dims[1:4], strict=True)]  # fmt: skip
-        gradients = swept_back(run, cotangents, _parameters(given[3:]))
-        return tuple(of.movedim(-1, 0) for of in gradients), (0, 0, 0, 0)  # type: ignore[return-value]
-
-
-def _parameters(tensors: Sequence[Tensor]) -> Parameters:
-    transmissibility, pore_volume, well_index, targets = tensors
-    return Parameters(
-        transmissibility=transmissibility, pore_volume=pore_volume, well_index=well_index, targets=targets
-    )
+        gradients = swept_back(run, cotangents, Parameters(*given[3:]))
+        return tuple(of.movedim(-1, 0) for of in gradients), (0,) * len(gradients)
 
 
 def _observed(equations: Equations, trajectory: Trajectory) -> tuple[Float[Tensor, "t w"], Float[Tensor, "t w 2"]]:
@@ -105,5 +92,5 @@ def _observed(equations: Equations, trajectory: Trajectory) -> tuple[Float[Tenso
     bhp = trajectory.bhp[ends]
     now = Unknowns(pressure=trajectory.pressure[ends + 1], saturation=trajectory.saturation[ends + 1], bhp=bhp)
     kinds = torch.as_tensor(trajectory.kinds[ends], device=bhp.device)
-    step = Step(length=bhp[:, 0], kinds=kinds, targets=bhp)
+    step = Step(length=bhp[:, 0], kinds=kinds, targets=bhp, head=trajectory.head[ends])
     return bhp, equations.rates(now, step)

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from rockbank.flow.equations.linearised import Jacobian, Linearised, Step, Unknowns
+from rockbank.flow.adjoint.pullbacks import in_fluid, pulled_through_head, pulled_through_start
+from rockbank.flow.equations.linearised import Jacobian, Step, Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, SHUT, Parameters, Problem
 from rockbank.flow.equations.residual import Equations
@@ -19,7 +20,8 @@ from rockbank.flow.equations.trajectory import Trajectory
 from rockbank.flow.linear.choose import solver_for, takes_all_members
 from rockbank.flow.members import each_member
 
-Gradients = tuple[Float[Tensor, "b f m"], Float[Tensor, "b n m"], Float[Tensor, "b p m"], Float[Tensor, "b t w m"]]
+# In the tensors of `Parameters`, in their order, with an axis of the functions behind.
+Gradients = tuple[Float[Tensor, "..."], ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +42,7 @@ class Run:
 
 
 def swept_back(run: Run, cotangents: Sequence[Float[Tensor, "b t w m"]], parameters: Parameters) -> Gradients:
-    """Derivatives of m functions of the observables in transmissibility, pore volume, well index and targets.
+    """Derivatives of m functions of the observables in all parameters.
 
     All members together where the linear solver takes them so, else each by itself.
 
@@ -55,11 +57,11 @@ def swept_back(run: Run, cotangents: Sequence[Float[Tensor, "b t w m"]], paramet
         return _Sweep(run.problem, parameters, run.trajectories, run.options, seeds).gradients()
 
     def of_member(i: int) -> Gradients:
-        return _Sweep(run.problem.member(i), parameters.member(i), run.trajectories[i : i + 1], run.options,
+        return _Sweep(run.problem, parameters.member(i), run.trajectories[i : i + 1], run.options,
                       seeds[i : i + 1]).gradients()  # fmt: skip
 
     each = each_member(of_member, len(bhp), run.workers)
-    return tuple(torch.cat(of) for of in zip(*each, strict=True))  # type: ignore[return-value]
+    return tuple(torch.cat(of) for of in zip(*each, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,7 +105,12 @@ def _stages(trajectories: Sequence[Trajectory], targets: Float[Tensor, "b t w"])
             # The pressure of a well before its first step enters nothing that is derived.
             before=_states([(of.pressure[k], of.saturation[k], of.bhp[max(k - 1, 0)]) for of, k in steps]),
             now=_states([(of.pressure[k + 1], of.saturation[k + 1], of.bhp[k]) for of, k in steps]),
-            step=Step(length=lengths, kinds=kinds, targets=targets[members, reports]),
+            step=Step(
+                length=lengths,
+                kinds=kinds,
+                targets=targets[members, reports],
+                head=torch.stack([of.head[k] for of, k in steps]),
+            ),
             reports=reports,
             is_end=is_end,
             by_control=by_control,
@@ -118,12 +125,14 @@ def _states(of_members: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Unknowns:
 class _Sweep:
     """The discrete adjoint, backwards along the steps that were taken, for m observables J at once.
 
-        (dR_n / dx_n)^T lam_n = dJ / dx_n - (dR_(n+1) / dx_n)^T lam_(n+1)
-        dJ / dtheta = sum_n (dJ / dtheta at fixed states - lam_n^T dR_n / dtheta)
+        (dR_n / dx_n)^T lam_n = dJ / dx_n - (dR_(n+1) / dx_n)^T lam_(n+1) + (dH_n / dx_n)^T eta_(n+1)
+        eta_n = dJ / dh_n - (dR_n / dh_n)^T lam_n + (dH_n / dh_n)^T eta_(n+1)
+        dJ / dtheta = sum_n (dJ / dtheta at fixed states - lam_n^T dR_n / dtheta + eta_(n+1)^T dH_n / dtheta)
 
-    (Li, Reynolds and Oliver 2003.) Each J is some function of the observables; they are sorted by the
-    last report step that they look at, latest first, so that a step solves for those only which see it or a later
-    one: half of them on average in a full Jacobian.
+    with h_(n+1) = H(x_n, h_n) the heads of the wellbores, which each step leaves to the next, and h_1 = H_0(x_0) (Li,
+    Reynolds and Oliver 2003, without heads). Each J is some function of the observables; they are sorted by the last
+    report step that they look at, latest first, so that a step solves for those only which see it or a later one: half
+    of them on average in a full Jacobian.
 
     Args:
         problem: of a batch of members.
@@ -149,18 +158,20 @@ class _Sweep:
         self.n_seen = (latest[:, None] >= reports[:, None]).sum(dim=-1).cpu().numpy()
         self.seeds = seeds.gather(-1, self.order[:, None, None, None].expand_as(seeds))
         n = int(self.n_seen.max())
-        given = (parameters.transmissibility, parameters.pore_volume, parameters.well_index, parameters.targets)
-        self.sums = [seeds.new_zeros(*of.shape, n) for of in given]
-        self.carried_cells = seeds.new_zeros(*problem.pressure.shape, 2, n)
+        self.sums = Parameters(*(seeds.new_zeros(*of.shape, n) for of in parameters.tensors()))
+        self.carried_cells = seeds.new_zeros(*parameters.pressure.shape, 2, n)
         self.carried_wells = seeds.new_zeros(*seeds.shape[:1], seeds.shape[2], n)
+        self.of_heads = seeds.new_zeros(*parameters.well_index.shape, n)
+        self.has_heads = bool(problem.fluid.gravity) and self.equations.bores.is_mixed
 
     def gradients(self) -> Gradients:
-        """In transmissibility, pore volume, well index and targets."""
+        """In all parameters."""
         for stage in _stages(self.trajectories, self.equations.parameters.targets):
             n = int(self.n_seen[stage.members, stage.reports].max())
             if n:
                 self._go_back(stage, n)
-        return tuple(self._as_asked(of) for of in self.sums)  # type: ignore[return-value]
+        self._end_at_start()
+        return tuple(self._as_asked(of) for of in self.sums.tensors())
 
     def _go_back(self, stage: _Stage, n: int) -> None:
         """One step: lam from what sees its end, then what lam sees: the state before, and the parameters."""
@@ -171,17 +182,43 @@ class _Sweep:
 
         here = equations.linearise(stage.now, stage.before, stage.step)
         g, g_w, through = _pulled_back(equations, here.jacobian, seeds)
+        of_heads = self.of_heads[rows, :, :n]
+        if self.has_heads:
+            state, well_index, fluid = pulled_through_head(equations, stage.now, stage.step, of_heads)
+            g[:, :, 0] += state.pressure
+            g[:, :, 1] += state.saturation
+            g_w, of_heads = g_w + state.bhp, state.head
+            self.sums.well_index[rows, :, :n] += well_index
+            self.sums.fluid[rows, :, :n] += fluid
         factor = self.solver.factor(equations.problem, here.jacobian)
         lam, lam_w = factor.solve_transposed(g - carried, g_w - carried_w)
 
         before, before_w = equations.before(stage.before, stage.step)
         self.carried_cells[rows, ..., :n] = _transposed(before, lam)
         self.carried_wells[rows, :, :n] = before_w[..., None] * lam_w
-        for total, of_step in zip(self.sums, _products(equations, here, lam, lam_w, through), strict=False):
-            total[rows, :, :n] += of_step
-        by_target = torch.where(stage.step.kinds == BHP, 1.0, equations.sign)
-        is_told = stage.by_control & (stage.step.kinds != SHUT)
-        self.sums[3][stage.members, stage.reports, :, :n] += (by_target * is_told)[..., None] * lam_w
+        seen = _seen(equations, here.jacobian, lam, lam_w, through)
+        of_mixture = _of_mixtures(equations, here.jacobian, seen)
+        self.of_heads[rows, :, :n] = (
+            of_heads + _dot(here.jacobian.perforation[..., 2], seen) + here.jacobian.mixture[..., 2, None] * of_mixture
+        )
+        self.sums.transmissibility[rows, :, :n] += _across(equations, here.flux, lam)
+        self.sums.pore_volume[rows, :, :n] -= _dot(here.gain, lam)
+        self.sums.well_index[rows, :, :n] += _dot(here.inflow, seen) + here.jacobian.mixture[..., 3, None] * of_mixture
+        if equations.problem.fluid_fields:
+            self.sums.fluid[rows, :, :n] += in_fluid(
+                equations, stage.before, stage.now, stage.step, lam=lam, lam_w=lam_w, through=through
+            )
+        holds = torch.where(stage.step.kinds == BHP, 1.0, equations.sign) * (stage.step.kinds != SHUT)
+        for total, those in ((self.sums.targets, stage.by_control), (self.sums.limits, ~stage.by_control)):
+            total[stage.members, stage.reports, :, :n] += (holds * those)[..., None] * lam_w
+
+    def _end_at_start(self) -> None:
+        """What the first steps see of the initial state, which is a parameter."""
+        self.sums.pressure.sub_(self.carried_cells[:, :, 0])
+        self.sums.saturation.sub_(self.carried_cells[:, :, 1])
+        of_start = pulled_through_start(self.equations, -self.carried_wells, self.of_heads)
+        for name, of in of_start.items():
+            getattr(self.sums, name).add_(of)
 
     def _as_asked(self, total: Tensor) -> Tensor:
         """The observables in the order in which they came; those that see nothing have no derivative."""
@@ -196,25 +233,31 @@ def _pulled_back(
     """dJ / dx in cells and wells, and dJ / dq of the perforations."""
     through = seeds[:, equations.well, :2]
     of_rates = _transposed(jacobian.perforation, through)
+    of_rates = of_rates + jacobian.mixture[..., :3, None] * _of_mixtures(equations, jacobian, through)[:, :, None]
     cells = seeds.new_zeros(*jacobian.diagonal.shape[:3], seeds.shape[-1])
     cells.index_add_(1, equations.cell, of_rates[:, :, :2])
     return cells, seeds[:, :, 2].index_add(1, equations.well, of_rates[:, :, 2]), through
 
 
-def _products(
+def _of_mixtures(
+    equations: Equations, jacobian: Jacobian, of_inflow: Float[Tensor, "b p 2 m"]
+) -> Float[Tensor, "b p m"]:
+    """At each perforation the derivative in the mixture of its bore, from those in the inflow of the phases."""
+    each = _dot(jacobian.by_mixture, of_inflow)
+    of_wells = each.new_zeros(len(each), len(equations.sign), each.shape[-1]).index_add(1, equations.well, each)
+    return of_wells[:, equations.well]
+
+
+def _seen(
     equations: Equations,
-    here: Linearised,
+    jacobian: Jacobian,
     lam: Float[Tensor, "b n 2 m"],
     lam_w: Float[Tensor, "b w m"],
     through: Float[Tensor, "b p 2 m"],
-) -> tuple[Float[Tensor, "b f m"], Float[Tensor, "b n m"], Float[Tensor, "b p m"]]:
-    """-lam^T dR / d(transmissibility, pore volume, well index), and dJ / d(well index) at fixed states.
-
-    Each is the parameter's factor in the residual times the multipliers of the rows in which it stands.
-    """
-    control = here.jacobian.control_rates[:, equations.well, :, None]
-    seen = through + lam[:, equations.cell] - control * lam_w[:, equations.well, None]
-    return _across(equations, here.flux, lam), -_dot(here.gain, lam), _dot(here.inflow, seen)
+) -> Float[Tensor, "b p 2 m"]:
+    """What all that J sees of the inflow of each phase through a perforation comes to: dJ/dq - lam^T dR/dq."""
+    control = jacobian.control_rates[:, equations.well, :, None]
+    return through + lam[:, equations.cell] - control * lam_w[:, equations.well, None]
 
 
 def _across(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -46,7 +46,7 @@ class CaseFile:
     wells: dict[str, WellSection] | None = None
     schedule: ScheduleSection | None = None
     initial: InitialSection | None = None
-    options: Options = field(default_factory=Options)
+    options: Options | None = None
     matching: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -91,8 +91,21 @@ def build_case(file: CaseFile, path: Path) -> Case:
     if file.deck is not None:
         case = read_deck(folder / file.deck, gravity=file.gravity)
         with error_context(path, ""):
-            return replace(case, title=file.title or case.title, start=file.start or case.start, options=file.options)
+            return replace(
+                case,
+                title=file.title or case.title,
+                start=file.start or case.start,
+                options=_over(case.options, file.options),
+            )
     return _build(file, path, folder)
+
+
+def _over(of_deck: Options, of_file: Options | None) -> Options:
+    """The case file's options, and the deck's where those are the defaults."""
+    if of_file is None:
+        return of_deck
+    default = vars(Options())
+    return replace(of_deck, **{name: value for name, value in vars(of_file).items() if value != default[name]})
 
 
 def _build(file: CaseFile, path: Path, folder: Path) -> Case:
@@ -125,7 +138,7 @@ def _build(file: CaseFile, path: Path, folder: Path) -> Case:
             wells=wells,
             schedule=schedule,
             initial=initial,
-            options=file.options,
+            options=file.options or Options(),
             start=file.start,
         )
 

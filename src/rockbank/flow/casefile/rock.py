@@ -146,7 +146,7 @@ class PhaseSection:
 
     viscosity: Viscosity
     density: Density
-    compressibility: Compressibility = Phase.compressibility
+    compressibility: Compressibility = float(Phase.compressibility)
     reference_pressure: Pressure = Phase.reference_pressure
 
     def build(self) -> Phase:
@@ -160,8 +160,8 @@ class CoreySection:
 
     residual: Fraction
     span: Fraction
-    exponent: float = Corey.exponent
-    end: Fraction = Corey.end
+    exponent: float = float(Corey.exponent)
+    end: Fraction = float(Corey.end)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +240,7 @@ class EquilibriumSection:
     pressure: Pressure
     contact: Length
     capillary_at_contact: Pressure = 0.0
+    slices: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

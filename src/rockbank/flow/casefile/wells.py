@@ -82,6 +82,7 @@ class WellSection:
     index: Annotated[tuple[float, ...], _index] | None = None
     datum: Length | None = None
     head_density: Density | None = None
+    cross_flow: bool = Well.cross_flow
 
     def build(self, name: str) -> Well:
         """The well."""

@@ -18,15 +18,19 @@ from rockbank.flow.eclipse.keywords import N_RECORDS, PASSED_OVER, SCHEDULE, TAB
 from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.ranges import ARRAYS
 from rockbank.flow.eclipse.text import MOST_NUMBERS, SLASH, Keyword, Record, read_keywords
+from rockbank.flow.eclipse.tuning import read_tuning
 from rockbank.flow.eclipse.wells import DeckWells, read_date
 from rockbank.flow.equations.equilibrium import equilibrium
 from rockbank.flow.equations.fluid import GRAVITY, Fluid
 from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import State
 from rockbank.flow.equations.rock import Rock
 
 # Eclipse's date where a deck has no START.
 _START = datetime(1983, 1, 1)
+# Of EQUIL's item 9.
+_SUBDIVISIONS = -5
 
 
 def read_deck(path: Path, *, gravity: float | None = None) -> Case:
@@ -70,6 +74,7 @@ class _Reader:
         self._arrays: DeckArrays | None = None
         self._grid: Grid | None = None
         self._wells: DeckWells | None = None
+        self._options = Options()
 
     def take(self, keyword: Keyword) -> None:
         """Keep what the keyword says."""
@@ -87,6 +92,8 @@ class _Reader:
             self._start = read_date(keyword.record)
         elif name == "DIMENS":
             self._arrays = DeckArrays(_box(keyword.record))
+        elif name == "TUNING":
+            self._tune(keyword)
         elif name in TABLES:
             self._take_table(keyword.record)
         elif name in SCHEDULE:
@@ -121,6 +128,7 @@ class _Reader:
             wells=tuple(self._wells.wells(rock)),
             schedule=self._wells.schedule(),
             initial=self._initial(grid, fluid, self._arrays),
+            options=self._options,
             start=self._start,
             notes=(*self._own_notes(), *self._arrays.notes, *self._wells.notes),
         )
@@ -131,6 +139,17 @@ class _Reader:
         if self._stray:
             yield f"passed over a '/' that ends nothing: {', '.join(self._stray)}"
         yield from self._notes
+
+    def _tune(self, keyword: Keyword) -> None:
+        if {"TSTEP", "DATES"} & self._seen:
+            raise keyword.error("comes after the first step; steps and tolerances cannot change later, give it before")
+        try:
+            self._options, notes = read_tuning(keyword)
+        except DeckError:
+            raise
+        except InputError as error:
+            raise keyword.error(str(error)) from error
+        self._notes += notes
 
     def _take_table(self, record: Record) -> None:
         if (before := self._tables.get(record.keyword)) is not None:
@@ -169,7 +188,13 @@ class _Reader:
             pressure=record.number(2, "pressure"),
             contact=record.number(3, "length", 0.0),
             capillary_at_contact=record.number(4, "pressure", 0.0),
+            slices=_slices(record),
         )
+
+
+def _slices(record: Record) -> int:
+    """EQUIL's item 9: 0 is a cell's centre, N in size a mean over 2 N slices, which lie flat in cells that do."""
+    return max(2 * abs(record.whole(9, _SUBDIVISIONS)), 1)
 
 
 def _rock(grid: Grid, arrays: DeckArrays, table: Record | None) -> Rock:

@@ -27,7 +27,6 @@ PASSED_OVER: Mapping[str, int | None] = {
     **dict.fromkeys(("WELLDIMS", "REGDIMS", "VFPPDIMS", "VFPIDIMS", "AQUDIMS", "FAULTDIM", "WSEGDIMS", "SMRYDIMS"), 1),
     **dict.fromkeys(("ACTDIMS", "UDQDIMS", "UDADIMS", "NSTACK", "MESSAGES", "GRIDFILE", "GRIDUNIT", "MAPAXES"), 1),
     **dict.fromkeys(("MAPUNITS", "COORDSYS", "NEXTSTEP", "DRSDT", "SUMTHIN", "COLUMNS", "MEMORY"), 1),
-    "TUNING": 3,
 }
 N_RECORDS: Mapping[str, int | None] = {
     **PASSED_OVER,
@@ -35,5 +34,6 @@ N_RECORDS: Mapping[str, int | None] = {
     **dict.fromkeys((*ARRAYS, *VECTORS, *TABLES, "DIMENS", "START", "BOX"), 1),
     **dict.fromkeys(("TABDIMS", "EQLDIMS", "NUMRES", "SPECGRID"), 1),
     **dict.fromkeys(OPERATIONS, None),
+    "TUNING": 3,
     **SCHEDULE,
 }

@@ -43,6 +43,7 @@ class _DeckWell:
     record: Record
     datum: float | None
     head: tuple[int, int]
+    crosses: bool
     kind: Literal["injector", "producer"] | None = None
     perforations: list[_Perforation] = field(default_factory=list)
     control: Control = _SHUT
@@ -53,8 +54,7 @@ class DeckWells:
     """Wells and their controls, as the keywords of the schedule come."""
 
     def __init__(self, grid: Grid, start: datetime) -> None:
-        self._notes: list[str] = []
-        self._crossing: list[Record] = []
+        self.notes: list[str] = []
         self._grid = grid
         self._now = self._start = start
         self._steps: list[float] = []
@@ -95,17 +95,6 @@ class DeckWells:
             controls[name] = well.controls[0] if same else well.controls
         return Schedule(steps=tuple(self._steps), controls=controls)
 
-    @property
-    def notes(self) -> list[str]:
-        """What is done otherwise than the deck says."""
-        if not self._crossing:
-            return self._notes
-        names = ", ".join(f"'{record.text(1)}'" for record in self._crossing)
-        wells = "wells" if len(self._crossing) > 1 else "well"
-        note = (f"{self._crossing[0].place}: {wells} {names}: a perforation that would flow the wrong way is shut; say "
-                "NO in item 10 of WELSPECS for the same in other simulators")  # fmt: skip
-        return [*self._notes, note]
-
     def _advance(self, seconds: float, record: Record) -> None:
         if not seconds > 0:
             raise record.error(f"got a step of {seconds:g} s; times have to increase")
@@ -117,7 +106,7 @@ class DeckWells:
         date = read_date(record)
         seconds = (date - self._start).total_seconds() - sum(self._steps)
         if self._steps and abs(seconds) < _SAME_TIME:
-            self._notes.append(f"{record.place}: DATES: {date:%d.%m.%Y} is reached already; there is no step")
+            self.notes.append(f"{record.place}: DATES: {date:%d.%m.%Y} is reached already; there is no step")
         else:
             self._advance(seconds, record)
 
@@ -128,9 +117,8 @@ class DeckWells:
         head = (record.whole(3) - 1, record.whole(4) - 1)
         datum = record.positive(5, "length")
         record.refuse((11,), "there is one table of fluids", default=1)
-        self._by_name[name] = _DeckWell(record, datum, head, controls=[_SHUT] * len(self._steps))
-        if record.text(10, "YES").upper() != "NO":
-            self._crossing.append(record)
+        crosses = record.text(10, "YES").upper() != "NO"
+        self._by_name[name] = _DeckWell(record, datum, head, crosses, controls=[_SHUT] * len(self._steps))
 
     def _named(self, record: Record) -> Iterator[_DeckWell]:
         """The wells of the record's first item, which may be a template such as P*."""
@@ -249,6 +237,7 @@ class DeckWells:
             radius=first.radius,
             skin=first.skin,
             datum=datum,
+            cross_flow=given.crosses,
         )
         if all(replace(each, cell=first.cell) == replace(first, index=None) for each in given.perforations):
             return well

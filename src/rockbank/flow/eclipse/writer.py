@@ -39,7 +39,7 @@ _AXES = "XYZ"
 def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_COMPRESSIBILITY) -> None:
     """Write the deck of a case, whole or not at all.
 
-    The deck is METRIC, with the initial state cell by cell, well indices as connection factors and no cross-flow.
+    The deck is METRIC, with the initial state cell by cell, and well indices as connection factors.
     Numbers come back from it to the last bit where their unit lets them. Curves that are no table are
     sampled (`as_table`). A deck cannot leave gravity out: `flow_options` leave it out of OPM Flow's run.
 
@@ -63,7 +63,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
         *_runspec(case, problem),
         *_grid(case.rock),
         *_props(case, least_compressibility),
-        *_solution(problem),
+        *_solution(problem, parameters),
         *_summary(),
         *_schedule(problem, parameters),
     ]
@@ -145,7 +145,7 @@ def _props(case: Case, least_compressibility: float) -> Iterator[str]:
     yield "/"
     for name, phase in (("PVTW", fluid.water), ("PVCDO", fluid.oil)):
         yield from (name, f"  {_liquid(phase, least_compressibility)} /")
-    oil, water = (exact_text(phase.density, METRIC.scale("density")) for phase in (fluid.oil, fluid.water))
+    oil, water = (exact_text(float(phase.density), METRIC.scale("density")) for phase in (fluid.oil, fluid.water))
     # The third is gas, which there is none of.
     yield from ("DENSITY", f"  {oil} {water} 1 /")
     reference = exact_text(rock.reference_pressure, METRIC.scale("pressure"))
@@ -154,16 +154,16 @@ def _props(case: Case, least_compressibility: float) -> Iterator[str]:
 
 def _liquid(phase: Phase, least_compressibility: float) -> str:
     reference = exact_text(phase.reference_pressure, METRIC.scale("pressure"))
-    compressibility = max(phase.compressibility, least_compressibility)
+    compressibility = max(float(phase.compressibility), least_compressibility)
     return (f"{reference} 1 {exact_text(compressibility, METRIC.scale('compressibility'))} "
-            f"{exact_text(phase.viscosity, METRIC.scale('viscosity'))} 0")  # fmt: skip
+            f"{exact_text(float(phase.viscosity), METRIC.scale('viscosity'))} 0")  # fmt: skip
 
 
-def _solution(problem: Problem) -> Iterator[str]:
+def _solution(problem: Problem, parameters: Parameters) -> Iterator[str]:
     grid = problem.grid
     yield "SOLUTION"
-    yield from _array("PRESSURE", _scattered(grid, problem.pressure[0]), METRIC.scale("pressure"))
-    yield from (*_array("SWAT", _scattered(grid, problem.saturation[0]), 1.0), "")
+    yield from _array("PRESSURE", _scattered(grid, parameters.pressure[0]), METRIC.scale("pressure"))
+    yield from (*_array("SWAT", _scattered(grid, parameters.saturation[0]), 1.0), "")
 
 
 def _summary() -> Iterator[str]:
@@ -182,8 +182,9 @@ def _schedule(problem: Problem, parameters: Parameters) -> Iterator[str]:
         i, j, _ = places[first]
         depth = float(problem.grid.depth[problem.perforation_cell[first]]) if well.datum is None else well.datum
         phase = "WATER" if well.kind == "injector" else "OIL"
+        crosses = "YES" if well.cross_flow else "NO"
         datum = exact_text(depth, METRIC.scale("length"))
-        yield f"  '{well.name}' 'ALL' {i} {j} {datum} {phase} 1* STD SHUT NO /"
+        yield f"  '{well.name}' 'ALL' {i} {j} {datum} {phase} 1* STD SHUT {crosses} /"
     yield from ("/", "COMPDAT")
     indices = parameters.well_index[0].tolist()
     for (i, j, k), i_well, index in zip(places, problem.perforation_well, indices, strict=True):
@@ -206,8 +207,8 @@ def _place(problem: Problem, i: int) -> tuple[int, ...]:
 
 def _controls(problem: Problem, parameters: Parameters) -> Iterator[list[str]]:
     """What holds the wells in each report step, as keywords."""
-    targets = parameters.targets[0].detach().numpy()
-    for kinds, limits, aims in zip(problem.kinds, problem.limits, targets, strict=True):
+    targets, bounds = (of[0].detach().numpy() for of in (parameters.targets, parameters.limits))
+    for kinds, limits, aims in zip(problem.kinds, bounds, targets, strict=True):
         lines = []
         for name, is_injector in (("WCONINJE", True), ("WCONPROD", False)):
             those = [w for w in range(len(problem.wells)) if problem.is_injector[w] == is_injector]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from rockbank.core.errors import InputError
 from rockbank.flow.equations.fluid import Fluid, Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import State
@@ -16,14 +17,21 @@ _N_HALVINGS = 60
 
 
 def equilibrium(
-    grid: Grid, fluid: Fluid, *, datum: float, pressure: float, contact: float, capillary_at_contact: float = 0.0
+    grid: Grid,
+    fluid: Fluid,
+    *,
+    datum: float,
+    pressure: float,
+    contact: float,
+    capillary_at_contact: float = 0.0,
+    slices: int = 1,
 ) -> State:
     """The state in which nothing flows: each phase's pressure grows with depth by its own weight.
 
         dp_a/dz = g rho_a(p_a),   p_o - p_w = p_c(s)
 
-    Evaluated at the cells' centres. Without capillary pressure the water is connate above the contact, and all
-    that the curves allow below it.
+    Pressure and saturation of a cell are the means of those at the centres of its slices. Without capillary pressure
+    the water is connate above the contact, and all that the curves allow below it.
 
     Args:
         grid: gives the depths.
@@ -32,8 +40,15 @@ def equilibrium(
         pressure: Pa.
         contact: depth at which oil and water touch, m.
         capillary_at_contact: oil pressure minus water pressure there, Pa.
+        slices: of equal height into which a cell is cut; 1 takes its centre, at which nothing flows exactly.
+
+    Raises:
+        InputError: there is no slice.
     """
-    depth, g = grid.depth, fluid.gravity
+    if slices < 1:
+        raise InputError(f"equilibrium: got {slices} slices of a cell; give 1, its centre, or more")
+    within = (np.arange(slices) + 0.5) / slices - 0.5
+    depth, g = (grid.depth + within[:, None] * grid.cell_sizes[2]).ravel(), fluid.gravity
     if datum <= contact:
         oil = _column(fluid.oil, g, datum, pressure, depth)
         at_contact = _column(fluid.oil, g, datum, pressure, np.array([contact]))[0] - capillary_at_contact
@@ -51,6 +66,7 @@ def equilibrium(
         p_c = np.zeros_like(depth)
     # Where there is no oil to hold the balance, water does.
     p = np.where(oil - water >= p_c, oil, water + p_c)
+    p, saturation = (of.reshape(slices, -1).mean(axis=0) for of in (p, saturation))
     return State(pressure=_spread(grid, p), saturation=_spread(grid, saturation))
 
 

@@ -55,11 +55,13 @@ class Step(_OfMembers):
         length: s.
         kinds: of what holds, the control or its limit: a place in wells.KINDS.
         targets: of the same, Pa or m^3/s (positive).
+        head: pressure at the perforations minus the bottom-hole pressure, Pa.
     """
 
     length: Float[Tensor, " b"]
     kinds: Int[Tensor, "b w"]
     targets: Float[Tensor, "b w"]
+    head: Float[Tensor, "b p"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,6 +78,9 @@ class Jacobian(_OfMembers):
         left: of the fluxes through a face, in the unknowns of its left cell.
         right: likewise in those of its right cell.
         perforation: of the inflow, in pressure and saturation of its cell and in the bottom-hole pressure.
+        by_mixture: of the inflow in the part of water in the bore, where that is another unknown: with cross-flow.
+        mixture: of that part in pressure and saturation of the perforation's cell, in the bottom-hole pressure and in
+            the well index. What follows from both comes on top of `perforation`.
         control_bhp: 1 where a pressure holds the well.
         control_rates: 1 for the phases whose rate holds it.
     """
@@ -84,6 +89,8 @@ class Jacobian(_OfMembers):
     left: Float[Tensor, "b f 2 2"]
     right: Float[Tensor, "b f 2 2"]
     perforation: Float[Tensor, "b p 2 3"]
+    by_mixture: Float[Tensor, "b p 2"]
+    mixture: Float[Tensor, "b p 4"]
     control_bhp: Float[Tensor, "b w"]
     control_rates: Float[Tensor, "b w 2"]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from rockbank.core.errors import InputError
+from rockbank.flow.units import Quantity
 
 Method = Literal["auto", "sequential", "newton"]
 Solver = Literal["auto", "direct", "block", "block-single", "slabs"]
@@ -26,6 +27,9 @@ class Options:
         max_iterations: of Newton, for one step; a step that takes more is halved.
         max_cuts: how often a report step may be halved.
         max_ds: of Newton: largest change of a saturation in one iteration.
+        first_step: s; a report step is cut into steps of which the first of all is at most this, None is no bound.
+        largest_step: s; no step is longer, None is no bound.
+        growth: a step is at most so many times the longest before it.
         solver: of the linear systems of Newton and of the adjoint: "direct" is sparse LU on the CPU, "slabs"
             its faster rival on grids with one long axis, "block" runs all members at once on any
             device, "block-single" with factors in float32 and solutions refined to 1e-10; "auto" chooses by problem
@@ -40,6 +44,9 @@ class Options:
     max_iterations: int = 25
     max_cuts: int = 6
     max_ds: float = 0.2
+    first_step: Annotated[float, Quantity("time")] | None = None
+    largest_step: Annotated[float, Quantity("time")] | None = None
+    growth: float = 3.0
     solver: Solver = "auto"
 
     def __post_init__(self) -> None:
@@ -49,6 +56,12 @@ class Options:
         for name in ("tolerance", "cnv", "mb", "max_ds"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"options: got {name} {getattr(self, name)}; it must be positive")
+        for name in ("first_step", "largest_step"):
+            length = getattr(self, name)
+            if length is not None and not 0 < length < math.inf:
+                raise InputError(f"options: got {name} {length} s; it must be positive, or None for no bound")
+        if not 1 <= self.growth < math.inf:
+            raise InputError(f"options: got growth {self.growth} of steps; give 1, which is none, or more")
         if self.max_iterations < 1 or self.max_cuts < 0:
             raise InputError(f"options: got {self.max_iterations} iterations and {self.max_cuts} cuts at most; "
                              "need at least 1 and 0")  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rockbank.core.errors import InputError
-from rockbank.flow.equations.fluid import Fluid
+from rockbank.flow.equations.fluid import Fluid, tensor_fields, with_fields
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock, pore_volume, require, transmissibility
 from rockbank.flow.equations.wells import KINDS, Control, Schedule, Well, peaceman_index
@@ -33,31 +33,43 @@ class State:
     saturation: float | Float[Tensor, "*b *shape"] | None = None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Parameters:
-    """What gradients are taken in; the residual is linear in the first three and in `targets`.
+    """What gradients are taken in; the residual is linear in the first five.
 
     Attributes:
         transmissibility: of the faces, m^3.
         pore_volume: of the cells at the reference pressure, m^3.
         well_index: of the perforations, m^3.
         targets: of the wells' controls in each report step, Pa or m^3/s (positive).
+        limits: of the same, infinite where there is none.
+        pressure: initial, of the oil, Pa.
+        saturation: initial, of water.
+        fluid: its numbers that are tensors.
     """
 
     transmissibility: Float[Tensor, "b f"]
     pore_volume: Float[Tensor, "b n"]
     well_index: Float[Tensor, "b p"]
     targets: Float[Tensor, "b t w"]
+    limits: Float[Tensor, "b t w"]
+    pressure: Float[Tensor, "b n"]
+    saturation: Float[Tensor, "b n"]
+    fluid: Float[Tensor, "b k"]
+
+    @property
+    def n_members(self) -> int:
+        """How many there are."""
+        return len(self.pressure)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them, in the order above."""
+        return tuple(vars(self).values())
 
     def take(self, members: Sequence[int]) -> Parameters:
         """Those of some members."""
         at = list(members)
-        return Parameters(
-            transmissibility=self.transmissibility[at],
-            pore_volume=self.pore_volume[at],
-            well_index=self.well_index[at],
-            targets=self.targets[at],
-        )
+        return Parameters(**{name: tensor[at] for name, tensor in vars(self).items()})
 
     def detach(self) -> Parameters:
         """The same numbers, of which torch takes no gradients."""
@@ -70,43 +82,48 @@ class Parameters:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Problem:
-    """Everything else: what is the same for all members but the initial state.
+    """Everything else: what is the same for all members.
 
     Attributes:
         grid: its `faces` are the rows of `Parameters.transmissibility`.
-        fluid: water and oil.
+        fluid: water and oil; where a number of it is a tensor, the first member's.
+        fluid_fields: those numbers by name, the columns of `Parameters.fluid`.
         rock_compressibility: 1/Pa.
         rock_reference: Pa.
         wells: in the order of every axis of wells.
         perforation_cell: the cell of each perforation.
         perforation_well: its well.
-        perforation_head: pressure at the perforation minus the bottom-hole pressure, Pa.
         is_injector: of each well.
+        crosses: which wells may have cross-flow between their perforations.
         kinds: of each step and well, a place in wells.KINDS.
-        limits: likewise; infinite where there is none.
-        steps: lengths of the report steps, s.
-        pressure: initial, of the oil, Pa.
-        saturation: initial, of water.
+        has_limit: likewise.
+        steps: lengths of the report steps, or of those that each is cut into beforehand, s.
+        report: the report step of each.
     """
 
     grid: Grid
     fluid: Fluid
+    fluid_fields: tuple[str, ...]
     rock_compressibility: float
     rock_reference: float
     wells: tuple[Well, ...]
     perforation_cell: Int[np.ndarray, " p"]
     perforation_well: Int[np.ndarray, " p"]
-    perforation_head: Float[np.ndarray, " p"]
     is_injector: Bool[np.ndarray, " w"]
+    crosses: Bool[np.ndarray, " w"]
     kinds: Int[np.ndarray, "t w"]
-    limits: Float[np.ndarray, "t w"]
+    has_limit: Bool[np.ndarray, "t w"]
     steps: Float[np.ndarray, " t"]
-    pressure: Float[Tensor, "b n"]
-    saturation: Float[Tensor, "b n"]
+    report: Int[np.ndarray, " t"]
 
-    def member(self, i: int) -> Problem:
-        """That of one member, as a batch of one."""
-        return replace(self, pressure=self.pressure[i : i + 1], saturation=self.saturation[i : i + 1])
+    @property
+    def has_cross_flow(self) -> bool:
+        """Whether any well may have it."""
+        return bool(self.crosses.any())
+
+    def fluid_of(self, parameters: Parameters) -> Fluid:
+        """The fluid with the members' own numbers where they are parameters, as columns."""
+        return with_fields(self.fluid, dict(zip(self.fluid_fields, parameters.fluid.T[..., None], strict=True)))
 
 
 def discretise(
@@ -130,31 +147,29 @@ def discretise(
             raise InputError(f"schedule: injector '{well.name}' is controlled by '{wrong[0]}'; use 'rate', 'bhp' or "
                              "'shut'")  # fmt: skip
     indices = [_index(rock, well) for well in wells]
-    targets = [_targets(of_well, rock.porosity.device) for of_well in controls]
-    fields = [transmissibility(rock), pore_volume(rock), torch.cat(_same_members(indices), dim=1),
-              torch.stack(_same_members(targets), dim=2)]  # fmt: skip
-    pressure, saturation = _initial(rock, fluid, initial)
-    *fields, pressure, saturation = _same_members([*fields, pressure, saturation])
-    parameters = Parameters(transmissibility=fields[0], pore_volume=fields[1], well_index=fields[2], targets=fields[3])
+    targets = [_of_steps(of_well, "target", [control.target for control in of_well], rock) for of_well in controls]
+    limits = [_of_steps(of_well, "limit", [_limit(well, control) for control in of_well], rock)
+              for well, of_well in zip(wells, controls, strict=True)]  # fmt: skip
+    of_fluid = tensor_fields(fluid)
+    fields = _same_members([transmissibility(rock), pore_volume(rock), torch.cat(_same_members(indices), dim=1),
+                            *(torch.stack(_same_members(of), dim=2) for of in (targets, limits)),
+                            *_initial(rock, fluid, initial), _columns(of_fluid, rock)])  # fmt: skip
+    parameters = Parameters(**dict(zip(Parameters.__dataclass_fields__, fields, strict=True)))
     problem = Problem(
         grid=grid,
-        fluid=fluid,
+        fluid=with_fields(fluid, {name: values.detach().flatten()[0].item() for name, values in of_fluid.items()}),
+        fluid_fields=tuple(of_fluid),
         rock_compressibility=rock.compressibility,
         rock_reference=rock.reference_pressure,
         wells=tuple(wells),
         perforation_cell=np.concatenate(cells).astype(np.int64),
         perforation_well=np.repeat(np.arange(len(wells)), [len(of_well) for of_well in cells]),
-        perforation_head=np.concatenate(
-            [_head(grid, fluid, well, of_well) for well, of_well in zip(wells, cells, strict=True)]
-        ),
         is_injector=np.array([well.kind == "injector" for well in wells]),
+        crosses=np.array([well.cross_flow and len(well.cells) > 1 for well in wells]),
         kinds=np.array([[KINDS.index(control.kind) for control in of_well] for of_well in controls]).T,
-        limits=np.array(
-            [[_limit(well, control) for control in of_well] for well, of_well in zip(wells, controls, strict=True)]
-        ).T,
+        has_limit=np.array([[control.limit is not None for control in of_well] for of_well in controls]).T,
         steps=np.asarray(schedule.steps, dtype=float),
-        pressure=pressure.detach(),
-        saturation=saturation.detach(),
+        report=np.arange(len(schedule.steps)),
     )
     return problem, parameters
 
@@ -165,41 +180,55 @@ def _index(rock: Rock, well: Well) -> Float[Tensor, "b p"]:
     return well.index.double().reshape(-1, len(well.cells)).to(rock.porosity.device)
 
 
-def _targets(controls: Sequence[Control], device: torch.device) -> Float[Tensor, "b t"]:
+def _of_steps(
+    controls: Sequence[Control], name: str, given: Sequence[float | Tensor], rock: Rock
+) -> Float[Tensor, "b t"]:
+    """The controls' targets or limits, each in its own report step."""
     n_steps, expanded = len(controls), {}
-    for control in controls:
-        target = torch.as_tensor(control.target, dtype=torch.float64, device=device)
-        if target.ndim > 2 or (target.ndim and target.shape[-1] not in (1, n_steps)):
-            raise InputError(f"control '{control.kind}': got targets of shape {tuple(target.shape)} for {n_steps} "
+    for control, raw in zip(controls, given, strict=True):
+        value = torch.as_tensor(raw, dtype=torch.float64, device=rock.porosity.device)
+        if value.ndim > 2 or (value.ndim and value.shape[-1] not in (1, n_steps)):
+            raise InputError(f"control '{control.kind}': got {name}s of shape {tuple(value.shape)} for {n_steps} "
                              "steps; give one number, or one for each step, after one axis of members at "
                              "most")  # fmt: skip
-        expanded[id(control)] = target.expand(*target.shape[:-1], n_steps).reshape(-1, n_steps)
+        expanded[id(control)] = value.expand(*value.shape[:-1], n_steps).reshape(-1, n_steps)
     columns = [expanded[id(control)][:, i] for i, control in enumerate(controls)]
     return torch.stack(_same_members(columns), dim=1)
 
 
-def _limit(well: Well, control: Control) -> float:
+def _limit(well: Well, control: Control) -> float | Tensor:
     """Where the other quantity ends: infinite, or minus infinity for a producer's pressure, where nothing limits it."""
     if control.limit is not None:
         return control.limit
     return float("-inf") if well.kind == "producer" and control.kind != "bhp" else float("inf")
 
 
-def _head(grid: Grid, fluid: Fluid, well: Well, cells: Sequence[int]) -> Float[np.ndarray, " p"]:
-    depth = grid.depth[np.asarray(cells)]
-    datum = depth[0] if well.datum is None else well.datum
-    phase = fluid.water if well.kind == "injector" else fluid.oil
-    density = phase.density if well.head_density is None else well.head_density
-    return np.asarray(density * fluid.gravity * (depth - datum))
+def _columns(of_fluid: Mapping[str, Tensor], rock: Rock) -> Float[Tensor, "b k"]:
+    """The fluid's numbers that are tensors, side by side."""
+    columns = []
+    for name, values in of_fluid.items():
+        if values.ndim > 1:
+            raise InputError(f"fluid, {name}: got a tensor of shape {tuple(values.shape)}; give one number, or one for "
+                             "each member")  # fmt: skip
+        columns.append(values.reshape(-1, 1).to(rock.porosity.device).double())
+    return (
+        torch.cat(_same_members(columns), dim=1) if columns else torch.zeros(1, 0, device=rock.porosity.device).double()
+    )
 
 
 def _initial(rock: Rock, fluid: Fluid, initial: State) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b n"]]:
-    saturation = fluid.curves.connate if initial.saturation is None else initial.saturation
-    pressure, saturation = _field(rock, "pressure", initial.pressure), _field(rock, "saturation", saturation)
-    require("initial pressure", pressure, pressure.isfinite(), "; give Pa in every cell", grid=rock.grid)
+    pressure = _field(rock, "pressure", initial.pressure)
+    saturation = _connate(rock, fluid) if initial.saturation is None else _field(rock, "saturation", initial.saturation)
+    require("initial pressure", pressure, (pressure >= 0) & pressure.isfinite(), "; give Pa, 0 or more, in every cell",
+            grid=rock.grid)  # fmt: skip
     require("initial saturation", saturation, (saturation >= 0) & (saturation <= 1),
             "; give fractions of the pores, in [0, 1]", grid=rock.grid)  # fmt: skip
     return pressure, saturation
+
+
+def _connate(rock: Rock, fluid: Fluid) -> Float[Tensor, "b n"]:
+    connate = torch.as_tensor(fluid.curves.connate, dtype=torch.float64, device=rock.porosity.device)
+    return connate.reshape(-1, 1).expand(-1, rock.grid.n_cells)
 
 
 def _field(rock: Rock, name: str, value: float | Tensor) -> Float[Tensor, "b n"]:
@@ -219,6 +248,6 @@ def _same_members(fields: Sequence[Tensor]) -> list[Tensor]:
     n = max(len(field) for field in fields)
     unequal = {len(field) for field in fields} - {1, n}
     if unequal:
-        raise InputError(f"members: got {sorted(unequal | {n})} of rock, well indices, controls or initial state; "
-                         "give one for all, or the same number of each")  # fmt: skip
+        raise InputError(f"members: got {sorted(unequal | {n})} of rock, fluid, well indices, controls or initial "
+                         "state; give one for all, or the same number of each")  # fmt: skip
     return [field.expand(n, *field.shape[1:]) for field in fields]

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from rockbank.core.errors import InputError
 
+# A parameter of a law; a tensor may require grad.
+Number = float | Float[Tensor, "*b"]
+
 
 class SaturationFunctions(Protocol):
     """What the flow needs to know of rock and fluids together."""
@@ -21,7 +24,7 @@ class SaturationFunctions(Protocol):
         """Whether the phases' pressures differ."""
 
     @property
-    def connate(self) -> float:
+    def connate(self) -> Number:
         """The least water saturation: that of rock which no water has reached."""
 
     def water(self, s: Float[Tensor, "*n"]) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
@@ -40,20 +43,25 @@ class Corey:
 
         k_r = end * clamp((s - residual) / span, 0, 1)^exponent
 
-    The compiled loops have it in `kernels.curves`; tests/flow/kernels/test_curves.py holds both together.
+    The compiled loops have it in `kernels.curves`; tests/flow/kernels/test_curves.py holds both together. Each
+    number may be a tensor, one or one for each member, that requires grad.
     """
 
-    residual: float
-    span: float
-    exponent: float = 2.0
-    end: float = 1.0
+    residual: Number
+    span: Number
+    exponent: Number = 2.0
+    end: Number = 1.0
 
     def __post_init__(self) -> None:
+        residual, span, exponent, end = (
+            torch.as_tensor(of, dtype=torch.float64).detach()
+            for of in (self.residual, self.span, self.exponent, self.end)
+        )
         # 1 - 0.936 is less than 0.064 in floating point
-        if not (0 <= self.residual < 1 and 0 < self.span <= 1 - self.residual + 1e-12):
+        if not bool(((residual >= 0) & (residual < 1) & (span > 0) & (span <= 1 - residual + 1e-12)).all()):
             raise InputError(f"relative permeability: got residual {self.residual} and span {self.span}; "
                              "need 0 <= residual, 0 < span, residual + span <= 1")  # fmt: skip
-        if not (1 <= self.exponent < math.inf and 0 < self.end < math.inf):
+        if not bool(((exponent >= 1) & exponent.isfinite() & (end > 0) & end.isfinite()).all()):
             raise InputError(f"relative permeability: got exponent {self.exponent} and end point {self.end}; "
                              "need an exponent of at least 1 and a positive end point")  # fmt: skip
 
@@ -97,7 +105,7 @@ class BrooksCorey:
         return self.entry_pressure > 0
 
     @property
-    def connate(self) -> float:
+    def connate(self) -> Number:
         """The water's residual saturation."""
         return self.water_curve.residual
 

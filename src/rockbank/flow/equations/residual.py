@@ -12,6 +12,8 @@ from torch import Tensor
 
 from rockbank.flow.equations.linearised import Jacobian, Linearised, Members, Step, Unknowns
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem
+from rockbank.flow.equations.wellbore.cross_flow import water_part
+from rockbank.flow.equations.wellbore.heads import Wellbores, heads
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,28 +50,38 @@ class Equations:
 
         self.left, self.right = tensor(problem.grid.faces.T)
         self.cell, self.well = tensor(problem.perforation_cell), tensor(problem.perforation_well)
-        self.head = tensor(problem.perforation_head)
         self.is_injector = tensor(problem.is_injector)
         self.sign = torch.where(self.is_injector, 1.0, -1.0).double()  # of the flow into the reservoir
-        water, oil = problem.fluid.water, problem.fluid.oil
-        self.viscosity, self.density, self.c, self.reference = (
-            torch.tensor([[[of_water]], [[of_oil]]], dtype=torch.float64, device=device)
-            for of_water, of_oil in (
-                (water.viscosity, oil.viscosity),
-                (water.density, oil.density),
-                (water.compressibility, oil.compressibility),
-                (water.reference_pressure, oil.reference_pressure),
-            )
-        )
-        self.is_compressible = bool(water.compressibility or oil.compressibility)
+        self.crosses = tensor(problem.crosses)
+        self.bores = Wellbores.of(problem, device)
         depth = tensor(problem.grid.depth)
         self.g_dz = problem.fluid.gravity * (depth[self.left] - depth[self.right])
+        self._set_fluid()
+
+    def _set_fluid(self) -> None:
+        self.fluid = fluid = self.problem.fluid_of(self.parameters)
+        self.viscosity, self.density, self.c, self.reference = (
+            self._of_phases(getattr(fluid.water, name), getattr(fluid.oil, name))
+            for name in ("viscosity", "density", "compressibility", "reference_pressure")
+        )
+        self.is_compressible = bool((self.c != 0).any())
+
+    def _of_phases(self, water: float | Tensor, oil: float | Tensor) -> Float[Tensor, "2 #b 1"]:
+        device = self.parameters.pore_volume.device
+        columns = [torch.as_tensor(of, dtype=torch.float64, device=device).reshape(-1, 1) for of in (water, oil)]
+        return torch.stack([of.expand(max(map(len, columns)), 1) for of in columns])
 
     def take(self, members: Members) -> Equations:
         """Those of some members."""
-        some = copy(self)
-        some.parameters = self.parameters.take(members)
-        return some
+        return self.with_parameters(self.parameters.take(members))
+
+    def with_parameters(self, parameters: Parameters) -> Equations:
+        """The same with other parameters."""
+        other = copy(self)
+        other.parameters = parameters
+        if self.problem.fluid_fields:
+            other._set_fluid()
+        return other
 
     def linearise(self, now: Unknowns, before: Unknowns, step: Step) -> Linearised:
         """The residual at `now` and all its derivatives, in one pass."""
@@ -79,11 +91,14 @@ class Equations:
         gain = (stored - self._stored(before)[0]) / dt
         flux, left, right = self._flux(now)
         inflow, inflow_x = self._inflow(now, step)
+        inflow_mix, mix_x = self._mixture(now, step)
         jacobian = Jacobian(
             diagonal=_last(pv / dt * stored_x),
             left=_last(t_f * left),
             right=_last(t_f * right),
             perforation=_last(wi * inflow_x),
+            by_mixture=_last(wi * inflow_mix),
+            mixture=_last(mix_x),
             control_bhp=((step.kinds == BHP) | (step.kinds == SHUT)).double(),
             control_rates=held_phases(step.kinds),
         )
@@ -114,16 +129,48 @@ class Equations:
     def _rates(self, inflow: Float[Tensor, "2 b p"]) -> Float[Tensor, "b w 2"]:
         return _last(added(inflow.new_zeros(*inflow.shape[:-1], len(self.sign)), self.well, inflow))
 
-    def drawdown(self, now: Unknowns) -> Float[Tensor, "b p"]:
+    def first_head(self, pressure: Float[Tensor, "b n"], saturation: Float[Tensor, "b n"]) -> Float[Tensor, "b p"]:
+        """Of the bores before anything flows, at the pressures of the cells, Pa."""
+        p = at(pressure, self.cell)
+        return self._head(p, p, p.new_zeros(2, *p.shape), pressure, saturation)
+
+    def next_head(self, now: Unknowns, step: Step) -> Float[Tensor, "b p"]:
+        """Of the bores during the step after this one, which ended at `now`, from what flowed then, Pa."""
+        datum = at(now.bhp, self.well)
+        outflow = -self.parameters.well_index * self._inflow(now, step)[0]
+        return self._head(datum + step.head, datum, outflow, now.pressure, now.saturation)
+
+    def _head(
+        self,
+        bore: Float[Tensor, "b p"],
+        datum: Float[Tensor, "b p"],
+        outflow: Float[Tensor, "2 b p"],
+        pressure: Float[Tensor, "b n"],
+        saturation: Float[Tensor, "b n"],
+    ) -> Float[Tensor, "b p"]:
+        if not self.fluid.gravity:
+            return torch.zeros_like(bore)
+        # A producer that has not flowed yet is filled with what its cells would give.
+        m = self._phases(at(pressure, self.cell), at(saturation, self.cell)).m
+        m = self.parameters.well_index * m / m.sum(dim=0)
+        is_still = ~added((outflow != 0).any(dim=0).double().new_zeros(len(bore), len(self.sign)), self.well,
+                          (outflow != 0).any(dim=0).double()).bool()  # fmt: skip
+        outflow = torch.where(at(is_still, self.well) & ~self.is_injector[self.well], m, outflow)
+        above = self.bores.above(bore, datum)
+        return heads(self.bores, gravity=self.fluid.gravity, density=self.density, outflow=outflow,
+                     volume=self._b((bore + above) / 2))  # fmt: skip
+
+    def drawdown(self, now: Unknowns, head: Float[Tensor, "b p"]) -> Float[Tensor, "b p"]:
         """Pressure in the bore above that of the cell at each perforation, Pa."""
-        return at(now.bhp, self.well) + self.head - at(now.pressure, self.cell)
+        return at(now.bhp, self.well) + head - at(now.pressure, self.cell)
 
     def is_open(self, now: Unknowns, step: Step) -> Bool[Tensor, "b p"]:
-        """Which perforations flow: not those of a shut well, nor those that would flow the wrong way."""
-        return (self.drawdown(now) * self.sign[self.well] > 0) & (at(step.kinds, self.well) != SHUT)
+        """Which perforations flow: not those of a shut well, nor without cross-flow those of the wrong direction."""
+        flows = (self.drawdown(now, step.head) * self.sign[self.well] > 0) | self.crosses[self.well]
+        return flows & (at(step.kinds, self.well) != SHUT)
 
     def _phases(self, p: Float[Tensor, "b n"], s: Float[Tensor, "b n"]) -> _Phases:
-        curves = self.problem.fluid.curves
+        curves = self.fluid.curves
         none = torch.zeros_like(p)
         p_c, p_cs = curves.capillary(s) if curves.has_capillary_pressure else (none, none)
         k, k_s = map(torch.stack, zip(curves.water(s), curves.oil(s), strict=True))
@@ -164,7 +211,7 @@ class Equations:
         What is the same everywhere has axes of length 1: in co-current flow that saves half the time of a residual.
         """
         p, p_s, b, left, right = phases.p, phases.p_s, phases.b, self.left, self.right
-        if self.problem.fluid.is_cocurrent:
+        if self.fluid.is_cocurrent:
             slope = p.new_tensor([1.0, 0.0])[None, :, None, None]
             return at(p[:1], left) - at(p[:1], right), slope, -slope
         weight = self.density / 2 * self.g_dz  # of the column between two cells, by the sum of their b
@@ -173,18 +220,70 @@ class Equations:
         drop_l = torch.stack([1 - weight * self.c * b_l, at(p_s, left)], dim=1)
         return drop, drop_l, -torch.stack([1 + weight * self.c * b_r, at(p_s, right)], dim=1)
 
-    def _inflow(self, now: Unknowns, step: Step) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 3 b p"]]:
-        """Of both phases through the perforations, by WI, and derivatives in (p, s, bhp)."""
+    def strength(self, now: Unknowns) -> Float[Tensor, "2 b p"]:
+        """Of both phases through the perforations for 1 Pa, without cross-flow, m^3/s."""
         phases = self._phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
-        drop, is_open, injects = self.drawdown(now), self.is_open(now, step), self.is_injector[self.well]
-        fvf_ratio = phases.b[0] / phases.b[1]
+        injects = self.is_injector[self.well].expand_as(phases.b[0])
+        return self.parameters.well_index * self._mobile(phases, injects, torch.ones_like(phases.b[0]))[0]
 
-        def mobile(m: Float[Tensor, "2 b p"]) -> Float[Tensor, "2 b p"]:
-            injected = torch.stack([m[0] + fvf_ratio * m[1], torch.zeros_like(fvf_ratio)])
-            return torch.where(injects, injected, m) * is_open
+    def _mobile(
+        self, phases: _Phases, enters: Bool[Tensor, "b p"], part: Float[Tensor, "b p"]
+    ) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 b p"], Float[Tensor, "2 b p"], Float[Tensor, "2 b p"]]:
+        """b k_r / mu of what flows through the perforations, its slopes in saturation and `part`, and its c.
 
-        m, m_s = mobile(phases.m), mobile(phases.m_s)
-        return m * drop, torch.stack([(self.c * drop - 1) * m, m_s * drop, m], dim=1)
+        What enters the cells displaces both phases, of a mixture with that part of water.
+        """
+        b, share = phases.b, torch.stack([part, 1 - part])
+        volume = (share / b).sum(dim=0)
+        mixed = share / volume
+        lam, lam_s = (phases.m / b).sum(dim=0), (phases.m_s / b).sum(dim=0)
+        by_part = (self.c.new_tensor([[[1.0]], [[-1.0]]]) - mixed * (1 / b[0] - 1 / b[1])) / volume
+        c = (self.c * share / b).sum(dim=0) / volume
+        return (
+            torch.where(enters, lam * mixed, phases.m),
+            torch.where(enters, lam_s * mixed, phases.m_s),
+            torch.where(enters, lam * by_part, 0.0),
+            torch.where(enters, c, self.c),
+        )
+
+    def _inflow(self, now: Unknowns, step: Step) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 3 b p"]]:
+        """Of both phases through the perforations, by WI, and derivatives in (p, s, bhp) at given mixtures."""
+        (m, m_s, _, c), drop = self._through(now, step)
+        return m * drop, torch.stack([(c * drop - 1) * m, m_s * drop, m], dim=1)
+
+    def _through(self, now: Unknowns, step: Step) -> tuple[tuple[Tensor, ...], Float[Tensor, "b p"]]:
+        """What `_mobile` gives in the open perforations, and the drop of pressure that drives it."""
+        phases = self._phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
+        drop, is_open = self.drawdown(now, step.head), self.is_open(now, step)
+        enters, part = self.is_injector[self.well].expand_as(drop), torch.ones_like(drop)
+        if self.problem.has_cross_flow:
+            crosses = self.crosses[self.well]
+            enters = torch.where(crosses, drop > 0, enters)
+            mixture = self._water_part(phases, drop * is_open, self.parameters.well_index)
+            part = torch.where(crosses, at(mixture, self.well), part)
+        *found, c = self._mobile(phases, enters, part)
+        return (*(of * is_open for of in found), c), drop
+
+    def _water_part(
+        self, phases: _Phases, drop: Float[Tensor, "b p"], index: Float[Tensor, "b p"]
+    ) -> Float[Tensor, "b w"]:
+        return water_part(well=self.well, is_injector=self.is_injector, drop=drop, index=index, m=phases.m, b=phases.b)
+
+    def _mixture(self, now: Unknowns, step: Step) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "4 b p"]]:
+        """Of the inflow, by WI, in the mixtures of the bores; and of those in p, s, bhp and WI of the perforations."""
+        none = torch.zeros_like(step.head)
+        if not self.problem.has_cross_flow:
+            return none.expand(2, -1, -1), none.expand(4, -1, -1)
+        (_, _, by_part, _), drop = self._through(now, step)
+        is_open = self.is_open(now, step)
+        leaves = [of.detach().requires_grad_() for of in (
+            at(now.pressure, self.cell), at(now.saturation, self.cell), at(now.bhp, self.well),
+            self.parameters.well_index)]  # fmt: skip
+        with torch.enable_grad():
+            p, s, bhp, index = leaves
+            mixture = self._water_part(self._phases(p, s), (bhp + step.head - p) * is_open, index)
+            slopes = torch.autograd.grad((mixture * self.crosses).sum(), leaves)
+        return by_part * drop * self.crosses[self.well], torch.stack(slopes)
 
 
 def held_phases(kinds: Int[Tensor, "b w"]) -> Float[Tensor, "b w 2"]:

@@ -34,6 +34,9 @@ class Rock:
     reference_pressure: float = 1.0e5
 
     def __post_init__(self) -> None:
+        if not isinstance(self.permeability, Tensor | Sequence) or isinstance(self.permeability, str):
+            raise InputError(f"permeability: got {type(self.permeability).__name__}; give a torch tensor, such as "
+                             "torch.from_numpy(array), or three along x, y and z")  # fmt: skip
         components = self.components
         if len(components) not in (1, 3):
             raise InputError(f"permeability: got {len(components)} components; give one, or three along x, y and z")
@@ -54,7 +57,8 @@ class Rock:
 
     def _members(self, name: str, field: Tensor) -> int:
         if not isinstance(field, Tensor) or not field.is_floating_point():
-            raise InputError(f"{name}: got {type(field).__name__}; give a torch tensor of floating point numbers")
+            raise InputError(f"{name}: got {_kind(field)}; give a torch tensor of floating point numbers, such as "
+                             "torch.from_numpy(array)")  # fmt: skip
         lead = field.ndim - len(self.grid.shape)
         if lead not in (0, 1) or tuple(field.shape[lead:]) != self.grid.shape:
             raise InputError(f"{name}: got shape {tuple(field.shape)}; the grid has {self.grid.shape}, "
@@ -75,6 +79,10 @@ class Rock:
         """Permeability of the active cells along x (0), y (1) or z (2), m^2."""
         components = self.components
         return self.flat(components[axis if len(components) == 3 else 0])
+
+
+def _kind(field: object) -> str:
+    return str(field.dtype) if isinstance(field, Tensor) else type(field).__name__
 
 
 def require(name: str, values: Tensor, holds: Tensor, remedy: str, grid: Grid | None = None) -> None:

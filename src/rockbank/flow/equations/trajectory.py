@@ -22,7 +22,8 @@ class StepReport:
     Attributes:
         method: "sequential" or "newton".
         iterations: of all its steps, those of failed tries included.
-        n_steps: into how many steps it was cut; 1 is none.
+        n_steps: how many steps it took.
+        n_planned: how many it was to take; those beyond are cuts.
         residual: largest of the last step's scaled residuals: volume error over pore volume.
         note: what the user should know, such as a control that switched or why the sequential path was left.
     """
@@ -32,6 +33,7 @@ class StepReport:
     n_steps: int
     residual: float
     note: str = ""
+    n_planned: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +46,7 @@ class Trajectory:
         pressure: of the cells, before the first step and after each, Pa.
         saturation: of water, likewise.
         bhp: bottom-hole pressures after each step, Pa.
+        head: during it, pressure at the perforations minus the bottom-hole pressure, Pa.
         kinds: what held each well during it, a place in wells.KINDS: the control, or the limit that took over.
         held_by_limit: where `kinds` is the limit's, not the control's.
         reports: of each report step.
@@ -54,6 +57,7 @@ class Trajectory:
     pressure: Float[Tensor, "m+1 n"]
     saturation: Float[Tensor, "m+1 n"]
     bhp: Float[Tensor, "m w"]
+    head: Float[Tensor, "m p"]
     kinds: Int[np.ndarray, "m w"]
     held_by_limit: Bool[np.ndarray, "m w"]
     reports: tuple[StepReport, ...]

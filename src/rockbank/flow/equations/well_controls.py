@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.problem import BHP, RATE, SHUT, Problem
-from rockbank.flow.equations.residual import Equations, held_phases
+from rockbank.flow.equations.residual import Equations, added, at, held_phases
 
 # By how much a bound must be passed, in parts of it, before it counts: round-off is no reason to switch.
 SLACK = 1e-9
@@ -26,19 +26,19 @@ def held_step(
     lengths: Float[np.ndarray, " b"],
     reports: Int[np.ndarray, " b"],
     held: Bool[np.ndarray, "b w"],
+    head: Float[Tensor, "b p"],
 ) -> Step:
     """A step of each member with what holds its wells: their limits where `held`, else their controls.
 
     A well that is to flow at no rate is shut: without cross-flow, that is what its equation would mean.
     """
-    problem, targets = equations.problem, equations.parameters.targets
-    of_limits = torch.as_tensor(problem.limits[reports]).to(targets)
-    bounds = targets[torch.arange(len(reports)), torch.as_tensor(reports)]
-    is_held = torch.as_tensor(held, device=targets.device)
-    bounds = torch.where(is_held, of_limits, bounds)
+    problem, parameters = equations.problem, equations.parameters
+    at = torch.arange(len(reports)), torch.as_tensor(reports)
+    targets, limits = parameters.targets[at], parameters.limits[at]
+    bounds = torch.where(torch.as_tensor(held, device=targets.device), limits, targets)
     kinds = torch.as_tensor(kinds_held(problem, reports, held), device=targets.device)
     kinds = torch.where((kinds != BHP) & (bounds <= 0), SHUT, kinds)
-    return Step(length=torch.as_tensor(lengths).to(targets), kinds=kinds, targets=bounds)
+    return Step(length=torch.as_tensor(lengths).to(targets), kinds=kinds, targets=bounds, head=head)
 
 
 def kinds_held(
@@ -52,7 +52,7 @@ def kinds_held(
 def has_same_control(problem: Problem, report: int) -> Bool[np.ndarray, " w"]:
     """Which wells have control and limit of the same kinds in this report step as in the one before."""
     now, before = slice(report, report + 1), slice(report - 1, report)
-    limited = np.isfinite(problem.limits)
+    limited = problem.has_limit
     same = (problem.kinds[now] == problem.kinds[before]) & limited[now] & limited[before]
     return np.asarray(same[0])
 
@@ -76,15 +76,35 @@ def set_wells(equations: Equations, now: Unknowns, before: Unknowns, step: Step)
     is_known = (step.kinds == BHP) | (step.kinds == SHUT)
     known = torch.where(step.kinds == BHP, step.targets, before.bhp)
     places, sign = equations.well.expand(len(known), -1), equations.sign
-    beyond = -equations.drawdown(replace(now, bhp=torch.zeros_like(known))) * sign[equations.well]
+    beyond = -equations.drawdown(replace(now, bhp=torch.zeros_like(known)), step.head) * sign[equations.well]
     nearest = torch.full_like(known, torch.inf).scatter_reduce(1, places, beyond, "amin")
     furthest = torch.full_like(known, -torch.inf).scatter_reduce(1, places, beyond, "amax")
-    open_bhp = torch.where(sign * now.bhp > nearest, now.bhp, sign * (furthest + KICK))
+    has_way = (sign * now.bhp > nearest) | equations.crosses
+    open_bhp = torch.where(has_way, now.bhp, sign * (furthest + KICK))
     return replace(now, bhp=torch.where(is_known, known, open_bhp))
 
 
-def first_bhp(equations: Equations, pressure: Float[Tensor, "b n"]) -> Float[Tensor, "b w"]:
-    """Bottom-hole pressures of wells at rest: the mean over their perforations, Pa."""
+def first_state(equations: Equations) -> tuple[Unknowns, Float[Tensor, "b p"]]:
+    """The unknowns before the first step, with wells at rest at the mean over their perforations; and its head.
+
+    That is of bores through which flows what the first controls would have flow, were the cells to stay as they are.
+    """
+    pressure, saturation = equations.parameters.pressure, equations.parameters.saturation
+    head = equations.first_head(pressure, saturation)
     none = pressure.new_zeros(len(pressure), len(equations.sign))
-    level = -equations.drawdown(Unknowns(pressure=pressure, saturation=pressure, bhp=none))
-    return none.scatter_reduce(1, equations.well.expand_as(level), level, "mean", include_self=False)
+
+    def of_wells(values: Float[Tensor, "b p"]) -> Float[Tensor, "b w"]:
+        return added(none, equations.well, values)
+
+    level = at(pressure, equations.cell) - head
+    rest = of_wells(level) / of_wells(torch.ones_like(level))
+    state = Unknowns(pressure=pressure, saturation=saturation, bhp=rest)
+    if not equations.fluid.gravity:
+        return state, head
+    first = np.zeros(len(pressure), dtype=int)
+    step = held_step(equations, np.ones(len(first)), first, np.zeros(rest.shape, dtype=bool), head)
+    strength = (held_phases(step.kinds).movedim(-1, 0)[..., equations.well] * equations.strength(state)).sum(dim=0)
+    total = of_wells(strength)
+    flowing = (equations.sign * step.targets + of_wells(strength * level)) / torch.where(total > 0, total, 1.0)
+    bhp = torch.where(step.kinds == BHP, step.targets, torch.where(total > 0, flowing, rest))
+    return state, equations.next_head(replace(state, bhp=bhp), step)

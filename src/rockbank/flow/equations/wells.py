@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -30,27 +31,34 @@ class Control:
         target: Pa, or m^3/s as a positive number; a tensor, one number or one for each report step, after an
             axis of members where there are several, may require grad.
         limit: for a rate, the pressure (Pa) that an injector may not rise above and a producer may not fall
-            below; for a pressure, the most that may flow (the injector's water, the producer's liquid, m^3/s).
+            below; for a pressure, the most that may flow (the injector's water, the producer's liquid, m^3/s). A
+            tensor as the target's.
     """
 
     kind: Kind
     target: float | Float[Tensor, "*b n"] = 0.0
-    limit: float | None = None
+    limit: float | Float[Tensor, "*b n"] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise InputError(f"control: got '{self.kind}'; known are {list(KINDS)}")
-        target = torch.as_tensor(self.target)
-        require(f"control '{self.kind}', target", target, (target >= 0) & target.isfinite(), "; give a number of at "
-                "least 0 (an injector's and a producer's rates are both positive here)")  # fmt: skip
-        if self.limit is not None and not 0 <= self.limit < math.inf:
-            raise InputError(f"control '{self.kind}': got limit {self.limit:g}; give a number of at least 0, or "
-                             "None")  # fmt: skip
+        for name, given, remedy in (
+            ("target", self.target, " (an injector's and a producer's rates are both positive here)"),
+            ("limit", self.limit, ", or None"),
+        ):
+            if given is None:
+                continue
+            if not isinstance(given, Real | Tensor):
+                raise InputError(f"control '{self.kind}', {name}: got {type(given).__name__}; give a number or a torch "
+                                 "tensor")  # fmt: skip
+            value = torch.as_tensor(given)
+            require(f"control '{self.kind}', {name}", value, (value >= 0) & value.isfinite(),
+                    f"; give a number of at least 0{remedy}")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Well:
-    """One well and its perforations; no cross-flow: a perforation that would flow the wrong way is shut.
+    """One well and its perforations.
 
     Attributes:
         name: of the well.
@@ -62,8 +70,9 @@ class Well:
         index: of each perforation, m^3, after an axis of members where there are several; None is Peaceman's of
             the rock. It may require grad.
         datum: depth to which the bottom-hole pressure refers, m; None is that of the first perforation.
-        head_density: kg/m^3 of what fills the bore between datum and perforations; None is water's in an
-            injector and oil's in a producer.
+        head_density: kg/m^3 of what fills the bore between datum and perforations; None is that of the mixture that
+            flows there, in place.
+        cross_flow: whether a perforation may flow the other way than the well; else it is shut then.
     """
 
     name: str
@@ -75,6 +84,7 @@ class Well:
     index: Float[Tensor, "*b p"] | None = None
     datum: float | None = None
     head_density: float | None = None
+    cross_flow: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("injector", "producer"):
@@ -90,6 +100,9 @@ class Well:
             if value is not None and not math.isfinite(value):
                 raise InputError(f"well '{self.name}': got {name} {value}; give a finite number")
         if self.index is not None:
+            if not isinstance(self.index, Tensor):
+                raise InputError(f"well '{self.name}', index: got {type(self.index).__name__}; give a torch tensor, "
+                                 "such as torch.from_numpy(array)")  # fmt: skip
             if self.index.ndim not in (1, 2) or self.index.shape[-1] != len(self.cells):
                 raise InputError(f"well '{self.name}': got {tuple(self.index.shape)} well indices for "
                                  f"{len(self.cells)} perforations; give one each, after one axis of members at "

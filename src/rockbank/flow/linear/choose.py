@@ -20,12 +20,17 @@ def solver_for(problem: Problem, name: Solver, device: torch.device) -> LinearSo
     if chosen in ("block", "block-single"):
         from rockbank.flow.linear.block import BlockSolver
 
-        return BlockSolver(single=chosen == "block-single")
-    solver: LinearSolver = DirectSolver()
-    if chosen == "slabs":
+        solver: LinearSolver = BlockSolver(single=chosen == "block-single")
+    elif chosen == "slabs":
         from rockbank.flow.linear.slab import SlabSolver
 
         solver = SlabSolver()
+    else:
+        solver = DirectSolver()
+    if problem.has_cross_flow:
+        from rockbank.flow.linear.mixtures import MixtureSolver
+
+        return MixtureSolver(solver)
     if name == "auto" and problem.fluid.is_cocurrent:
         from rockbank.flow.linear.splitting import SplittingSolver
 

@@ -51,7 +51,7 @@ def balance(problem: Problem, parameters: Parameters, trajectory: Trajectory) ->
         kinds = torch.as_tensor(trajectory.kinds, device=trajectory.bhp.device)
         # The steps are a batch; rates ask neither for lengths nor for targets.
         now = Unknowns(pressure=trajectory.pressure[1:], saturation=trajectory.saturation[1:], bhp=trajectory.bhp)
-        step = Step(length=trajectory.bhp[:, 0], kinds=kinds, targets=trajectory.bhp)
+        step = Step(length=trajectory.bhp[:, 0], kinds=kinds, targets=trajectory.bhp, head=trajectory.head)
         rates = Equations(problem, parameters).rates(now, step).cpu().numpy()
     injected = np.cumsum(rates * trajectory.steps[:, None, None], axis=0)
     ends = trajectory.ends

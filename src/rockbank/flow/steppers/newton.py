@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from rockbank.flow.equations.linearised import Linearised, Step, Unknowns
 from rockbank.flow.equations.options import Options
@@ -18,7 +19,7 @@ from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.trajectory import NewtonError, StepReport, Trajectory
 from rockbank.flow.equations.well_controls import (
     MAX_SWITCHES,
-    first_bhp,
+    first_state,
     has_same_control,
     held_step,
     is_broken,
@@ -47,7 +48,7 @@ def run(
         problem: of all members.
         parameters: likewise.
         options: tolerances of Newton, and the linear solver.
-        start: the state before the first step; None is the problem's initial one.
+        start: the state before the first step, where gravity does not act; None is the initial one.
         held: which wells their limits hold at first; None is none.
         reports: the report steps to take; None is all.
         progress: called with the number of report steps done since its last call.
@@ -56,11 +57,12 @@ def run(
         NewtonError: a step did not converge, cut as often as it may be.
     """
     equations = Equations(problem, parameters)
-    if start is None:
-        bhp = first_bhp(equations, problem.pressure)
-        start = Unknowns(pressure=problem.pressure, saturation=problem.saturation, bhp=bhp)
+    initial, head = first_state(equations)
+    start = initial if start is None else start
     held = np.zeros(start.bhp.shape, dtype=bool) if held is None else held
-    stepper = TimeStepper(equations, options, start, held, range(len(problem.steps)) if reports is None else reports)
+    stepper = TimeStepper(
+        equations, options, start, head, held, range(len(problem.steps)) if reports is None else reports
+    )
     while under_way := [i for i, member in enumerate(stepper.states) if member.report < stepper.reports.stop]:
         done = stepper.iterate(under_way)
         if progress is not None and done:
@@ -85,6 +87,7 @@ class _Taken:
     length: float
     report: int
     state: Unknowns
+    head: Float[Tensor, "1 p"]
     kinds: Int[np.ndarray, " w"]
     held: Bool[np.ndarray, " w"]
 
@@ -135,6 +138,7 @@ class _MemberState:
             pressure=torch.cat([state.pressure for state in states]),
             saturation=torch.cat([state.saturation for state in states]),
             bhp=torch.cat([state.bhp for state in states[1:]]),
+            head=torch.cat([step.head for step in self.taken]),
             kinds=np.array([step.kinds for step in self.taken]),
             held_by_limit=np.array([step.held for step in self.taken]),
             reports=tuple(self.reports),
@@ -145,11 +149,17 @@ class TimeStepper:
     """Where the members stand, the unknowns of all of them, and the iteration that moves them on."""
 
     def __init__(
-        self, equations: Equations, options: Options, start: Unknowns, held: Bool[np.ndarray, "b w"], reports: range
+        self,
+        equations: Equations,
+        options: Options,
+        start: Unknowns,
+        head: Float[Tensor, "b p"],
+        held: Bool[np.ndarray, "b w"],
+        reports: range,
     ) -> None:
         self.equations, self.options, self.reports = equations, options, reports
         self.solver = solver_for(equations.problem, options.solver, start.pressure.device)
-        self.before = self.now = start
+        self.before, self.now, self.head = start, start, head
         self.states = [_MemberState(2**options.max_cuts, reports.start, of) for of in held]
 
     def iterate(self, members: list[int]) -> int:
@@ -176,7 +186,7 @@ class TimeStepper:
             if switching.any():
                 member.switch(switching)
             elif has_converged:
-                self._accept(i, now.take([k]), step.kinds[k].cpu().numpy(), error, broken[k])
+                self._accept(i, now.take([k]), step.take([k]), error, broken[k])
             elif member.iteration == self.options.max_iterations or not math.isfinite(error.allowed):
                 self._cut(i, error)
             else:
@@ -190,7 +200,8 @@ class TimeStepper:
         states = [self.states[i] for i in members]
         reports = np.array([member.report for member in states])
         lengths = equations.problem.steps[reports] * [member.parts / member.whole for member in states]
-        return held_step(equations, lengths, reports, np.array([member.held ^ is_other for member in states]))
+        return held_step(equations, lengths, reports, np.array([member.held ^ is_other for member in states]),
+                         self.head[members])  # fmt: skip
 
     def _errors(self, equations: Equations, here: Linearised, step: Step) -> list[_Error]:
         """MRST's criteria: every cell's error, that of all cells together, and the wells' rates."""
@@ -220,12 +231,16 @@ class TimeStepper:
             self.states[i].iteration += 1
             self.states[i].n_iterations += 1
 
-    def _accept(
-        self, i: int, state: Unknowns, kinds: Int[np.ndarray, " w"], error: _Error, broken: Bool[np.ndarray, " w"]
-    ) -> None:
+    def _accept(self, i: int, state: Unknowns, step: Step, error: _Error, broken: Bool[np.ndarray, " w"]) -> None:
         member, problem = self.states[i], self.equations.problem
         length = problem.steps[member.report] * member.parts / member.whole
-        member.taken.append(_Taken(length=length, report=member.report, state=state, kinds=kinds, held=member.held))
+        kinds = step.kinds[0].cpu().numpy()
+        member.taken.append(
+            _Taken(length=length, report=member.report, state=state, head=step.head, kinds=kinds, held=member.held)
+        )
+        if problem.fluid.gravity:
+            self.head = self.head.index_copy(0, torch.as_tensor([i], device=self.head.device),
+                                             self.equations.take([i]).next_head(state, step))  # fmt: skip
         self.before = self.before.put([i], state)
         member.left -= member.parts
         held = member.held
@@ -251,12 +266,15 @@ class TimeStepper:
         why = "take shorter report steps, or raise max_iterations or max_cuts"
         if error.of_well > 1:
             why += f"; or well '{problem.wells[error.well].name}' cannot meet its target, and needs a limit"
-        if not math.isfinite(error.allowed) or self._has_no_pressure(i):
-            why = "the matrix is singular, as where a limit leaves no well under 'bhp' and nothing is compressible"
+        if self._has_no_pressure(i):
+            why = "a limit leaves no well under 'bhp' and nothing is compressible, so that the matrix is singular"
+        elif not math.isfinite(error.allowed):
+            why = ("the numbers ceased to be finite; look for pressures out of all proportion: give rates a limit, and "
+                   "compressible fluids a reference pressure near the reservoir's")  # fmt: skip
         return (
-            f"report step {member.report + 1}{of_member} (day {begin:.6g} to {end:.6g}) does not converge in "
-            f"{member.iteration} iterations, cut into {member.whole} steps; mass-balance error of {error.cnv:.3g} pore "
-            f"volumes in cell {tuple(int(at) for at in place)}: {why}"
+            f"report step {problem.report[member.report] + 1}{of_member} (day {begin:.6g} to {end:.6g}) does not "
+            f"converge in {member.iteration} iterations, cut into {member.whole} steps; mass-balance error of "
+            f"{error.cnv:.3g} pore volumes in cell {tuple(int(at) for at in place)}: {why}"
         )
 
     def _has_no_pressure(self, i: int) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from rockbank.flow.equations.fluid import with_fields
 from rockbank.flow.equations.linearised import Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import Parameters, Problem
@@ -47,6 +48,8 @@ def applies(problem: Problem) -> str | None:
         return "gravity acts"
     if problem.fluid.curves.has_capillary_pressure:
         return "capillary pressure acts"
+    if problem.has_cross_flow:
+        return "wells may have cross-flow"
     if not isinstance(problem.fluid.curves, BrooksCorey | SaturationTable):
         return f"curves of the kind {type(problem.fluid.curves).__name__} are not compiled"
     return None
@@ -82,13 +85,15 @@ class TimeStepper:
     """One member: its state, and the iteration that takes it through the steps."""
 
     def __init__(self, problem: Problem, parameters: Parameters, options: Options) -> None:
+        own = dict(zip(problem.fluid_fields, parameters.fluid[0].tolist(), strict=True))
+        problem = replace(problem, fluid=with_fields(problem.fluid, own))
         self.problem, self.parameters, self.options = problem, parameters, options
         self.ordering = ordering = order_cells(problem.grid)
         self.transmissibility = parameters.transmissibility[0].numpy()[ordering.face]
-        self.curves, connate = compiled_curves(problem.fluid), problem.fluid.curves.connate
+        self.curves, connate = compiled_curves(problem.fluid), float(problem.fluid.curves.connate)
         # Below it no water moves; in a table whose first point has it mobile there is no such saturation.
         self.immobile = connate if mobility_at(connate, self.curves)[0] == 0 else -1.0
-        self.p, self.s = problem.pressure[0].numpy()[ordering.cell], problem.saturation[0].numpy()[ordering.cell]
+        self.p, self.s = (of[0].numpy()[ordering.cell] for of in (parameters.pressure, parameters.saturation))
         self.wells = WellState(problem, parameters, ordering, self.p)
         self.accumulation = Accumulation(problem, parameters.pore_volume[0].numpy()[ordering.cell])
         self.pressure = Pressure(ordering, self.transmissibility, self.wells)
@@ -121,6 +126,7 @@ class TimeStepper:
                 pressure=torch.cat([before.pressure, self._on_grid(self.p)]),
                 saturation=torch.cat([before.saturation, self._on_grid(self.s)]),
                 bhp=torch.from_numpy(wells.bhp[None]),
+                head=torch.zeros(1, len(wells.cell), dtype=torch.float64),
                 kinds=wells.kinds[None],
                 held_by_limit=wells.held[None],
                 reports=(converged,),
@@ -220,6 +226,7 @@ def _joined(parts: list[Trajectory]) -> Trajectory:
         pressure=torch.cat([parts[0].pressure[:1], *(of.pressure[1:] for of in parts)]),
         saturation=torch.cat([parts[0].saturation[:1], *(of.saturation[1:] for of in parts)]),
         bhp=torch.cat([of.bhp for of in parts]),
+        head=torch.cat([of.head for of in parts]),
         kinds=np.concatenate([of.kinds for of in parts]),
         held_by_limit=np.concatenate([of.held_by_limit for of in parts]),
         reports=tuple(report for of in parts for report in of.reports),

@@ -16,7 +16,9 @@ class NoFlowError(UserError, RuntimeError):
 
 
 class WellState:
-    """Perforations and bottom-hole pressures; rates are surface volumes of both phases, positive into the reservoir.
+    """Perforations and bottom-hole pressures, where gravity does not act.
+
+    Rates are surface volumes of both phases, positive into the reservoir.
 
     Attributes:
         bhp: Pa.
@@ -42,13 +44,13 @@ class WellState:
         self, problem: Problem, parameters: Parameters, ordering: CellOrdering, p: Float[np.ndarray, " n"]
     ) -> None:
         self.problem = problem
-        self.targets = parameters.targets[0].numpy()
+        self.targets, self.limits = parameters.targets[0].numpy(), parameters.limits[0].numpy()
         self.cell, self.well = ordering.place[problem.perforation_cell], problem.perforation_well
-        self.head, self.index = problem.perforation_head, parameters.well_index[0].numpy()
+        self.index = parameters.well_index[0].numpy()
         self.of_well = [np.flatnonzero(self.well == w) for w in range(len(problem.wells))]
         self.sign = np.where(problem.is_injector, 1.0, -1.0)
         self.injects = problem.is_injector[self.well]
-        self.bhp = self._sum(p[self.cell] - self.head) / self._sum(np.ones(len(self.cell)))
+        self.bhp = self._sum(p[self.cell]) / self._sum(np.ones(len(self.cell)))
         self.held = np.zeros(len(self.sign), dtype=bool)
 
     def _sum(self, values: Float[np.ndarray, " p"]) -> Float[np.ndarray, " w"]:
@@ -58,7 +60,7 @@ class WellState:
         """Goes on to a report step; whether it holds the wells as the one before did."""
         targets, kinds = self.targets, self.problem.kinds
         self.report, self.switches = report, np.zeros(len(self.held), dtype=int)
-        self.has_limits = bool(np.isfinite(self.problem.limits[report]).any())
+        self.has_limits = bool(self.problem.has_limit[report].any())
         if report:
             self.held = self.held & has_same_control(self.problem, report)
             if (kinds[report] == kinds[report - 1]).all() and (targets[report] == targets[report - 1]).all():
@@ -73,7 +75,7 @@ class WellState:
 
     def _bounds(self, held: Bool[np.ndarray, " w"]) -> tuple[Int[np.ndarray, " w"], Float[np.ndarray, " w"]]:
         at = np.array([self.report])
-        bounds = np.where(held, self.problem.limits[self.report], self.targets[self.report])
+        bounds = np.where(held, self.limits[self.report], self.targets[self.report])
         kinds = kinds_held(self.problem, at, held[None])[0]
         return np.where((kinds != BHP) & (bounds <= 0), SHUT, kinds), bounds
 
@@ -92,7 +94,7 @@ class WellState:
             m_o: likewise of oil.
             fvf_ratio: b_w / b_o, by which water displaces oil in front of an injector.
         """
-        water, oil, level = m_w[self.cell], m_o[self.cell], p[self.cell] - self.head
+        water, oil, level = m_w[self.cell], m_o[self.cell], p[self.cell]
         water = np.where(self.injects, water + fvf_ratio[self.cell] * oil, water)
         oil = np.where(self.injects, 0.0, oil)
         both = water + oil
@@ -116,15 +118,15 @@ class WellState:
         Not at pressures of the cells and of the wells from different iterations: where those differ by more than
         what drives a perforation in tight rock, most of them shut for no reason.
         """
-        drop = self.bhp[self.well] + self.head - p[self.cell]
+        drop = self.bhp[self.well] - p[self.cell]
         self.is_open = (drop * self.sign[self.well] > 0) & (self.kinds[self.well] != SHUT)
 
     def close(self, p: Float[np.ndarray, " n"]) -> None:
         """Bottom-hole pressures at which the rates hold to the last digit, where the cells' pressures stay."""
         for w in np.flatnonzero(self.is_rated):
             of, sign = self.of_well[w], self.sign[w]
-            order = of[np.argsort(sign * (p[self.cell[of]] - self.head[of]))]  # the first to open comes first
-            level = sign * (p[self.cell[order]] - self.head[order])
+            order = of[np.argsort(sign * p[self.cell[of]])]  # the first to open comes first
+            level = sign * p[self.cell[order]]
             strength = self.counted[order]
             total = np.cumsum(strength)
             u = np.divide(self.bounds[w] + np.cumsum(strength * level), total, out=np.full_like(level, np.inf),
@@ -134,7 +136,7 @@ class WellState:
 
     def inflow(self, p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " p"]:
         """Both phases together through each perforation."""
-        return np.asarray(self.strength * (self.bhp[self.well] + self.head - p[self.cell]))
+        return np.asarray(self.strength * (self.bhp[self.well] - p[self.cell]))
 
     def change(self, dp: Float[np.ndarray, " n"]) -> Float[np.ndarray, " w"]:
         """Of the bottom-hole pressures, such that rates stay what they are where rates hold."""

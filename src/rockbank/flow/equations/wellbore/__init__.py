@@ -1,0 +1,1 @@
+"""Inside the wells: heads, and cross-flow from one perforation to another."""

@@ -1,0 +1,85 @@
+"""Solving with the Jacobian where wells have cross-flow: the bores' mixtures as unknowns that are eliminated first."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rockbank.flow.equations.linearised import Jacobian
+from rockbank.flow.equations.problem import Problem
+from rockbank.flow.linear.interface import Factor, LinearSolver
+
+Columns = tuple[Float[Tensor, "b n 2 k"], Float[Tensor, "b w k"]]
+
+
+class MixtureSolver:
+    """Another solver's factors of the Jacobian at given mixtures, and Woodbury's formula for what they add.
+
+        (J + A C)^-1 = J^-1 - J^-1 A (1 + C J^-1 A)^-1 C J^-1
+
+    with A the derivatives of the residual in the part of water in each bore, and C those of that part in the unknowns
+    (Golub and Van Loan 2013, sec. 2.1.4): one more right-hand side for each well with cross-flow.
+    """
+
+    def __init__(self, other: LinearSolver) -> None:
+        self.other = other
+
+    def factor(self, problem: Problem, jacobian: Jacobian) -> MixtureFactor:
+        """The other solver's factors, with A and C."""
+        return MixtureFactor(self.other.factor(problem, jacobian), problem, jacobian)
+
+
+class MixtureFactor:
+    """The factors of J, and A and C as columns."""
+
+    def __init__(self, factor: Factor, problem: Problem, jacobian: Jacobian) -> None:
+        device = jacobian.mixture.device
+        cell, well, crosses = (
+            torch.as_tensor(of, device=device)
+            for of in (problem.perforation_cell, problem.perforation_well, problem.crosses)
+        )
+        kept = torch.nonzero(crosses)[:, 0]
+        n_members, n_cells = jacobian.diagonal.shape[:2]
+        cells = jacobian.diagonal.new_zeros(n_members, n_cells, 2, len(crosses))
+        wells = jacobian.diagonal.new_zeros(n_members, len(crosses), len(crosses))
+        rows = torch.arange(n_members, device=device)[:, None]
+
+        def columns(of_cells: Float[Tensor, "b p 2"], of_wells: Float[Tensor, "b p"]) -> Columns:
+            by_cell = cells.index_put((rows, cell, torch.tensor(0, device=device), well), of_cells[..., 0], True)
+            by_cell = by_cell.index_put((rows, cell, torch.tensor(1, device=device), well), of_cells[..., 1], True)
+            return by_cell[..., kept], wells.index_put((rows, well, well), of_wells, True)[..., kept]
+
+        rates = (jacobian.control_rates[:, well] * jacobian.by_mixture).sum(dim=-1)
+        self.factor, self.a = factor, columns(-jacobian.by_mixture, rates)
+        self.c = columns(jacobian.mixture[..., :2], jacobian.mixture[..., 2])
+
+    def solve(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor]:
+        """x = (J + A C)^-1 b."""
+        return _corrected(self.factor.solve(cells, wells), self._of_a, self.c)
+
+    def solve_transposed(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor]:
+        """y = (J + A C)^-T b."""
+        return _corrected(self.factor.solve_transposed(cells, wells), self._of_c, self.a)
+
+    @cached_property
+    def _of_a(self) -> Columns:
+        return self.factor.solve(*self.a)
+
+    @cached_property
+    def _of_c(self) -> Columns:
+        return self.factor.solve_transposed(*self.c)
+
+
+def _corrected(x: Columns, solved: Columns, rows: Columns) -> Columns:
+    """x - Y (1 + R Y)^-1 R x, with Y the columns solved for and R the rows."""
+    matrix = _product(rows, solved)
+    small = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device) + matrix
+    z = torch.linalg.solve(small, _product(rows, x))
+    return x[0] - torch.einsum("bnck,bkm->bncm", solved[0], z), x[1] - solved[1] @ z
+
+
+def _product(rows: Columns, columns: Columns) -> Float[Tensor, "b k m"]:
+    return torch.einsum("bnck,bncm->bkm", rows[0], columns[0]) + rows[1].mT @ columns[1]
