@@ -241,9 +241,9 @@ def test_a_response_says_what_made_it(shale: Path, start_process: Start) -> None
 
 
 def test_deadlines_of_either_side_hold(shale: Path, start_process: Start) -> None:
-    # 400 000 samples take seconds: neither asks for longer than it says, nor is it computed to its end.
-    running = start_process(grpc_port=0, max_n=1_000_000, max_buffered_bytes=1024**3, max_queue=1_000_000)
-    much = latent(draw_latents(7, 400_000, LATENT))
+    # 200 000 samples one by one take seconds: neither asks for longer than it says, nor is it computed to its end.
+    running = start_process(grpc_port=0, max_batch=1, max_n=1_000_000, max_buffered_bytes=1024**3, max_queue=1_000_000)
+    much = latent(draw_latents(7, 200_000, LATENT))
     with triton_at(running) as client:
         with refused("DEADLINE_EXCEEDED", ""):
             client.infer("shale", much, client_timeout=1.0)
