@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from serving.base.errors import BadRequest, NotAllowed, NotFound, ServingError
-from serving.base.logs import start_logs
+from serving.base.logs import start_logs, stop_audit
 from serving.base.settings import Settings, SettingsError, load_settings
 from serving.dashboard.gather import Dashboard
+from serving.http.direct import Direct
 from serving.http.guard import Guard
+from serving.http.jobs import Jobs
 from serving.http.middleware import Outermost, error_body
-from serving.http.routes import generate, health, infer, operate, page, tiles
+from serving.http.routes import generate, health, infer, jobs, operate, page, samples, tiles, triton, versions
 from serving.http.traces import start_traces
 from serving.protocol.schemas import GenerateRequest, InferRequest
+from serving.protocol.triton import IndexRequest
 from serving.service import Service
 
 if TYPE_CHECKING:
@@ -47,14 +51,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or load_settings()
     service = Service(settings)
-    dashboard = Dashboard(service)
+    dashboard, at_work = Dashboard(service), Jobs(service)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        start_logs(settings.log_level)
+        _start_logs(settings)
         try:
             await service.start()
             dashboard.start()
+            at_work.start()
             if settings.grpc_port is not None:
                 app.state.grpc_server = make_grpc_server(service)
                 await app.state.grpc_server.start()
@@ -62,10 +67,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             if app.state.grpc_server is not None:
                 await app.state.grpc_server.stop()
+            await at_work.stop()
             await dashboard.stop()
             await service.stop()
             if stop_traces is not None:
                 await asyncio.to_thread(stop_traces)
+            stop_audit()
 
     # The pages that FastAPI draws of its document load scripts from elsewhere.
     app = FastAPI(
@@ -79,14 +86,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.service = service
     app.state.dashboard = dashboard
+    app.state.jobs = at_work
     app.state.grpc_server = None
     # Paths are tried in this order: those that are asked for most come first.
     routers = (
-        generate.router, infer.router, tiles.router, health.health, health.router, operate.router, page.router,
+        generate.router, infer.router, tiles.router, samples.router, jobs.router, health.health, triton.router,
+        health.router, operate.router, page.router, versions.router,
     )  # fmt: skip
     for router in routers:
         app.include_router(router)
-    stop_traces = start_traces(app, settings.traces_endpoint) if settings.traces_endpoint else None
+    stop_traces = (
+        start_traces(app, settings.traces_endpoint, service.metrics.spans) if settings.traces_endpoint else None
+    )
+    # Inside the outermost layer, which is added after it.
+    app.add_middleware(
+        Direct,
+        routes=[route for each in (generate, infer) for route in each.router.routes if isinstance(route, APIRoute)],
+        endpoints={"generate": generate.answer, "infer": infer.answer},
+    )
     app.add_middleware(Guard, service=service)
     app.add_middleware(Outermost, metrics=service.metrics)
     app.add_exception_handler(ServingError, _answer_ours)
@@ -110,6 +127,15 @@ def make_grpc_server(service: Service) -> GrpcServer:
             "pip install 'rockbank[serve,grpc]', or unset it"
         ) from error
     return GrpcServer(service)
+
+
+def _start_logs(settings: Settings) -> None:
+    try:
+        start_logs(settings.log_level, settings.audit_file)
+    except OSError as error:
+        raise SettingsError(
+            f"ROCKBANK_AUDIT_FILE: {settings.audit_file} cannot be written: {error.strerror}; choose another"
+        ) from error
 
 
 async def _answer_ours(request: Request, error: Exception) -> Response:
@@ -140,7 +166,8 @@ def _document(app: FastAPI, settings: Settings) -> dict[str, Any]:
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         _, schemas = models_json_schema(
-            [(GenerateRequest, "validation"), (InferRequest, "validation")], ref_template="#/components/schemas/{model}"
+            [(GenerateRequest, "validation"), (InferRequest, "validation"), (IndexRequest, "validation")],
+            ref_template="#/components/schemas/{model}",
         )
         schemas["$defs"]["GenerateRequest"]["properties"]["n"]["maximum"] = settings.max_n
         document["components"]["schemas"] |= schemas["$defs"]

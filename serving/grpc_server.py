@@ -23,6 +23,8 @@ from serving.base.clients import CLIENT, Client
 from serving.base.errors import BadRequest, NotFound, NotReady, ServingError, SlowRequest, TooLarge
 from serving.base.logs import REQUEST_ID, log
 from serving.base.settings import SettingsError
+from serving.grpc.extensions import Extensions
+from serving.grpc.probes import KeyedReflection, add_probes, key_of
 from serving.http.middleware import MAX_HEADER_BYTES, request_id_of
 from serving.http.responses import about, about_headers
 from serving.http.routes.health import metadata_of, server_metadata
@@ -57,7 +59,7 @@ Answer = Callable[[Any, Any], Awaitable[Any]]
 
 
 class GrpcServer:
-    """The protocol's six calls; others are answered with UNIMPLEMENTED.
+    """The protocol's six calls and three of Triton's extensions; others are answered with UNIMPLEMENTED.
 
     Attributes:
         port: that it listens on.
@@ -78,6 +80,7 @@ class GrpcServer:
         settings = self._service.settings
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=_N_AT_ONCE,
+            interceptors=(KeyedReflection(self._service),),
             options=[
                 ("grpc.max_receive_message_length", settings.max_message_bytes),
                 ("grpc.compression_enabled_algorithms_bitset", _PLAIN),
@@ -89,15 +92,23 @@ class GrpcServer:
             ],
         )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
+        add_probes(self._server, self._service, SERVICE)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            self.port = int(self._server.add_insecure_port(f"{host}:{settings.grpc_port}"))
+            self.port = self._listen(f"{host}:{settings.grpc_port}")
         except RuntimeError as error:
             raise SettingsError(
                 f"{host}:{settings.grpc_port} cannot be listened on for gRPC: {error}; "
                 "choose another by ROCKBANK_GRPC_PORT (0 takes a free one)"
             ) from error
         await self._server.start()
+
+    def _listen(self, address: str) -> int:
+        settings = self._service.settings
+        if settings.tls_cert_file is None or settings.tls_key_file is None:
+            return int(self._server.add_insecure_port(address))
+        pair = settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes()
+        return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
 
     async def stop(self) -> None:
         """Take nothing new, and finish what is being answered."""
@@ -113,6 +124,7 @@ class GrpcServer:
             "ModelMetadata": (pb.ModelMetadataRequest, self._model_metadata),
             # It unpacks its message itself.
             "ModelInfer": (None, self._infer),
+            **Extensions(self._service).calls(),
         }
         return {
             name: grpc.stream_unary_rpc_method_handler(
@@ -167,14 +179,9 @@ class GrpcServer:
                 metrics.in_flight.dec()
                 if client is not None:
                     self._service.keys.end(client)
-                metrics.requests_total.labels(route, "GRPC", str(status)).inc()
-                metrics.request_seconds.labels(route).observe(seconds)
-                fields = {
-                    "route": route,
-                    "status": status,
-                    "milliseconds": round(seconds * 1e3, 3),
-                    "key": None if client is None else client.name.removeprefix("key "),
-                }
+                metrics.answered(route, "GRPC", status, seconds)
+                key = None if client is None else client.name.removeprefix("key ")
+                fields = {"route": route, "status": status, "milliseconds": round(seconds * 1e3, 3), "key": key}
                 log.info("GRPC %s %d", name, status, extra={**fields, "client": _address(context.peer())})
                 REQUEST_ID.reset(token)
 
@@ -198,9 +205,8 @@ class GrpcServer:
 
     def _admit(self, metadata: dict[str, str], peer: str) -> Client:
         """Whose call it is, counted against its rate."""
-        scheme, _, token = metadata.get("authorization", "").partition(" ")
         keys = self._service.keys
-        key = keys.check(token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key"))
+        key = keys.check(key_of(metadata))
         client = keys.client(key, _address(peer))
         keys.begin(client)
         CLIENT.set(client)

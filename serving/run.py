@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import uvloop
 
 from serving.app import create_app
 from serving.base.settings import Settings
-from serving.http.server import bind, make_server
+from serving.http.server import bind, check_tls, make_server
 from serving.service import Service
 
 
@@ -26,12 +27,14 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
         SettingsError: where a setting cannot be used, or the port is taken.
         NothingToServe: where no model could be loaded.
     """
+    check_tls(settings)
     # First the port: what is wrong with it is known before anything is loaded.
     listening = bind(settings.host, settings.port)
     try:
         app = create_app(settings)
         service: Service = app.state.service
         host, port = listening.getsockname()[:2]
+        scheme = "http" if settings.tls_cert_file is None else "https"
 
         async def serve() -> None:
             loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -42,11 +45,14 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
             for each in signals:
                 loop.add_signal_handler(each, task.cancel)
             async with app.router.lifespan_context(app):
+                # What was imported and loaded stays: the collector would walk all of it while somebody waits.
+                gc.collect()
+                gc.freeze()
                 for line in about(service):
                     announce(line)
                 if app.state.grpc_server is not None:
                     announce(f"serving gRPC on port {app.state.grpc_server.port}")
-                announce(f"serving on http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
+                announce(f"serving on {scheme}://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
                 for each in signals:
                     loop.remove_signal_handler(each)
                 await make_server(app, service).serve(sockets=[listening])

@@ -17,9 +17,12 @@ from serving.base.monitoring import Metrics
 from serving.base.scrapes import Scrapes, watch_lag
 from serving.base.settings import Settings, SettingsError, renamed_variables, unknown_variables
 from serving.dataplane.sampling import Sampling
+from serving.idempotency import Answers
 from serving.inference.models import Models, Served
+from serving.inference.thread import ComputeThread
 from serving.keys import Keys
 from serving.protocol.schemas import MAX_JSON_BYTES
+from serving.registry.canaries import Canaries
 from serving.registry.follower import Follower
 from serving.registry.loading import Loader
 from serving.watch.watch import Watch, keep_rerunning
@@ -47,6 +50,8 @@ class Service:
         follower: of the registry.
         sampling: from a request's numbers to blocks of samples.
         watch: the samples' statistics.
+        canaries: their comparison with the champions.
+        answers: to requests with an idempotency key.
         started: seconds since 1970.
         is_draining: whether it is about to stop; it is then not ready.
     """
@@ -68,13 +73,14 @@ class Service:
         self.scrapes = Scrapes(self.metrics)
         # One thread: what parses holds the interpreter, and two of them would leave less of it to the loop.
         self.parsing = ThreadPoolExecutor(1, "parse")
-        # One thread: batches of several models would only fight for the cores.
-        self._compute = ThreadPoolExecutor(1, "compute")
+        self._compute = ComputeThread()
         self._encode = ThreadPoolExecutor(2, "encode")
         self.watch = Watch(self.metrics, fraction=settings.statistics_fraction, window=settings.statistics_window)
         self.sampling = Sampling(settings, self.models, self.metrics, self.watch, self._encode)
         loader = Loader(settings, self.metrics, self._compute)
         self.follower = Follower(settings, self.models, self.metrics, loader, self._closed)
+        self.canaries = Canaries(settings, self.models, self.metrics, self.watch, self.follower.poll_now)
+        self.answers = Answers()
         self.started = time.time()
         self.is_draining = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -95,6 +101,7 @@ class Service:
         self._tasks = [
             asyncio.create_task(keep_rerunning(self.models, self.metrics, self._compute, seconds)),
             asyncio.create_task(self._keep_reading_keys()),
+            asyncio.create_task(self.canaries.keep_judging()),
             asyncio.create_task(watch_lag(self.metrics)),
             asyncio.create_task(self._keep_trimming()),
         ]
@@ -116,8 +123,8 @@ class Service:
         for served in self.models.loaded():
             served.close()
         self.parsing.shutdown(wait=False, cancel_futures=True)
-        for executor in (self._compute, self._encode):
-            executor.shutdown(wait=False, cancel_futures=True)
+        self._compute.stop()
+        self._encode.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
     def check_ready(self) -> None:

@@ -71,6 +71,12 @@ class NothingToRollBack(ServingError):
     status, reason = 409, "bad_request"
 
 
+class Conflict(ServingError):
+    """What is asked for is being done, or was said otherwise before."""
+
+    status, reason = 409, "bad_request"
+
+
 class NotAcceptable(ServingError):
     """No format that is made here is among those that the client accepts."""
 

@@ -7,10 +7,13 @@ import logging
 import sys
 import time
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 log = logging.getLogger("rockbank.serving")
+# What admins ask for, allowed or not.
+audit = logging.getLogger("rockbank.serving.audit")
 # What logging itself puts into a record; the rest came by `extra` and goes into the line.
 _USUAL = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
@@ -35,8 +38,26 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def start_logs(level: str) -> None:
-    """Send the logs of the service and of uvicorn to standard error as JSON."""
+def stop_audit() -> None:
+    """Close the file of admins' calls, if there is one."""
+    for handler in audit.handlers:
+        handler.close()
+    audit.handlers = []
+
+
+def start_logs(level: str, audit_file: Path | None = None) -> None:
+    """Send the logs of the service and of uvicorn to standard error as JSON, and admins' calls to `audit_file` too.
+
+    Raises:
+        OSError: where that cannot be written.
+    """
+    stop_audit()
+    # Whatever else is logged.
+    audit.setLevel(logging.INFO)
+    if audit_file is not None:
+        appending = logging.FileHandler(audit_file, encoding="utf-8")
+        appending.setFormatter(JsonFormatter())
+        audit.handlers = [appending]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     for name in ("rockbank.serving", "uvicorn", "uvicorn.error"):

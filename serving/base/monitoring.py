@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+from serving.base.spans import Spans
 
 _PREFIX = "rockbank"
 # From a twentieth of a millisecond to the deadline.
@@ -12,15 +15,21 @@ _SECONDS = (
     5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
 _SAMPLES = (1, 2, 4, 8, 12, 16, 24, 32, 64, 128, 256)
+OPENMETRICS = "application/openmetrics-text"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """The metrics, each an attribute named as it is exposed, without the prefix `rockbank_`."""
+    """The metrics, each an attribute named as it is exposed, without the prefix `rockbank_`.
+
+    Attributes:
+        spans: of the requests' traces, whose ids are the exemplars of `request_seconds`.
+    """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         """Metrics of one service in a registry of their own, so that two of them live in one process."""
         self.registry = registry or CollectorRegistry()
+        self.spans = Spans()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         counter, gauge, histogram = self._counter, self._gauge, self._histogram
@@ -50,6 +59,9 @@ class Metrics:
             "model_info", "1 for each loaded version", "model", "version", "generator", "run_id", "data_md5"
         )
         self.swaps_total = counter("swaps", "Changes of the version that answers", "model")
+        self.canary_decisions_total = counter(
+            "canary_decisions", "Canaries promoted or given up", "model", "version", "verdict", "rule"
+        )
         self.load_failures_total = counter("load_failures", "Versions that were not loaded", "model", "reason")
         self.alias_age_seconds = gauge("alias_age_seconds", "Since the alias was last read", "model")
         self.alias_behind_seconds = gauge(
@@ -76,9 +88,18 @@ class Metrics:
             "shadow_difference", "Mean absolute difference of the shadow's last samples, intensity", "model"
         )
 
-    def exposition(self) -> bytes:
-        """The text that Prometheus scrapes."""
-        return generate_latest(self.registry)
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """The text that Prometheus scrapes, and its type: OpenMetrics, which has exemplars, for who accepts it."""
+        if OPENMETRICS in accept:
+            text: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            return text, openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(self.registry), CONTENT_TYPE
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request that was answered, with its trace as an exemplar where it has one."""
+        self.requests_total.labels(route, method, str(status)).inc()
+        trace_id = self.spans.trace_id()
+        self.request_seconds.labels(route).observe(seconds, None if trace_id is None else {"trace_id": trace_id})
 
     def rejected(self, reason: str) -> None:
         """Count a request that is not served."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from serving.base.monitoring import Metrics
+from serving.base.monitoring import OPENMETRICS, Metrics
 
 # Of the time; making it holds the interpreter, which samples need.
 _PART = 0.25
@@ -17,23 +17,25 @@ class Scrapes:
     def __init__(self, metrics: Metrics) -> None:
         """Of `metrics`."""
         self._metrics = metrics
-        self._next: asyncio.Task[bytes] | None = None
+        # By what is accepted: the text or OpenMetrics.
+        self._next: dict[str, asyncio.Task[tuple[bytes, str]]] = {}
         self._making = asyncio.Lock()
         self._not_before = 0.0
 
-    async def text(self) -> bytes:
-        """The text, as of a moment after the call."""
-        if self._next is None:
-            self._next = asyncio.create_task(self._make())
-        return await asyncio.shield(self._next)
+    async def text(self, accept: str = "") -> tuple[bytes, str]:
+        """The text as of a moment after the call, and its type."""
+        kind = OPENMETRICS if OPENMETRICS in accept else ""
+        if kind not in self._next:
+            self._next[kind] = asyncio.create_task(self._make(kind))
+        return await asyncio.shield(self._next[kind])
 
-    async def _make(self) -> bytes:
+    async def _make(self, kind: str) -> tuple[bytes, str]:
         async with self._making:
             await asyncio.sleep(self._not_before - time.monotonic())
             # Who asks from now on wants the next.
-            self._next = None
+            del self._next[kind]
             start = time.monotonic()
-            text = await asyncio.to_thread(self._metrics.exposition)
+            text = await asyncio.to_thread(self._metrics.exposition, kind)
             end = time.monotonic()
             self._not_before = end + (end - start) * (1 / _PART - 1)
             return text

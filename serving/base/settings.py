@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for every one of the machine")
     port: int = Field(8000, ge=0, le=65535, description="port for HTTP; 0 takes a free one")
     grpc_port: int | None = Field(None, ge=0, le=65535, description="port for gRPC (extra `grpc`); unset, none")
+    tls_cert_file: Path | None = Field(
+        None,
+        description="PEM of the certificate, and of those between it and its root, for HTTP and gRPC; unset, plain",
+    )
+    tls_key_file: Path | None = Field(None, description="PEM of the certificate's key, without a password")
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         ("shale@champion", "channels@champion"), description="what is served, NAME@ALIAS, separated by commas"
     )
@@ -56,6 +61,12 @@ class Settings(BaseSettings):
     deadline_seconds: float = Field(30.0, gt=0, description="to the first samples, and between blocks of a stream; 504")
     send_seconds: float = Field(30.0, gt=0, description="a client that takes no bytes for this long is cut off")
     max_n: int = Field(10_000, ge=1, description="samples of one request, at most")
+    max_jobs: int = Field(16, ge=1, description="jobs that wait, at most; more get 429")
+    max_job_n: int = Field(1_000_000, ge=1, description="samples of one job, at most")
+    max_job_bytes: int = Field(
+        16 * 1024 * MIB, ge=1024, description="of a job's file, and of all of them together; the oldest are removed"
+    )
+    job_seconds: float = Field(24 * 3600.0, gt=0, description="that a job's file is kept after the job was sent")
     max_tries: int = Field(
         10_000,
         ge=1,
@@ -109,6 +120,23 @@ class Settings(BaseSettings):
     )
     canary_weight: float = Field(0.0, ge=0, le=1, description="part of the requests that the canary answers")
     canary_alias: str = Field("candidate", description="whose version is the canary")
+    canary_promotes: bool = Field(
+        False, description="a canary that keeps its rules becomes champion; unset, that is only logged and counted"
+    )
+    canary_seconds: float = Field(600.0, gt=0, description="that a canary is compared with the champion")
+    canary_requests: int = Field(200, ge=1, description="of canary and champion each, before a rule counts")
+    canary_error_gain: float = Field(
+        0.01, ge=0, le=1, description="by which the canary's part of failed requests may exceed the champion's"
+    )
+    canary_latency_ratio: float = Field(
+        1.5, ge=1, description="of the canary's 95 % latency to the champion's, at most"
+    )
+    canary_statistics_ratio: float = Field(
+        1.5, ge=1, description="of a statistic's distance to its limit, or to the champion's distance, at most"
+    )
+    audit_file: Path | None = Field(
+        None, description="a line of JSON for each admin's call is appended to it; they are logged in any case"
+    )
     shadow_fraction: float = Field(0.0, ge=0, le=1, description="part of the requests that the shadow computes too")
     shadow_alias: str = Field("candidate", description="whose version is the shadow")
     shutdown_delay_seconds: float = Field(
@@ -118,7 +146,7 @@ class Settings(BaseSettings):
     statistics_fraction: float = Field(0.1, ge=0, le=1, description="part of the samples whose statistics are watched")
     statistics_window: int = Field(256, ge=16, description="samples of one window of the watched statistics")
     golden_seconds: float = Field(3600.0, gt=0, description="between two runs of the golden latent")
-    traces_endpoint: str | None = Field(None, description="OTLP over HTTP for traces (extra `traces`); unset, none")
+    traces_endpoint: str | None = Field(None, description="OTLP over HTTP for traces (extra `otel`); unset, none")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
 
     @field_validator("models", mode="before")
@@ -167,6 +195,8 @@ class Settings(BaseSettings):
     def _fitting(self) -> Settings:
         if self.max_queue < self.max_batch:
             raise ValueError(f"max_queue {self.max_queue} is less than max_batch {self.max_batch}; raise max_queue")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file go together; set both, or none")
         if self.max_memory_bytes is not None and self.max_memory_bytes < self._largest:
             raise ValueError(
                 f"max_memory_bytes {self.max_memory_bytes} is less than what one request may have, {self._largest}; "

@@ -42,7 +42,7 @@ class Dashboard:
     def __init__(self, service: Service) -> None:
         """Nothing is gathered before a request, but for the traffic."""
         self._service = service
-        self._page = Page()
+        self.page = Page()
         self._traffic = Traffic(service.metrics)
         self.version_cache = VersionCache(service.settings.names, service.settings.alias_timeout_seconds)
         self._kept: tuple[float, Status] | None = None
@@ -62,14 +62,19 @@ class Dashboard:
 
     async def html(self) -> str:
         """The page."""
-        return await asyncio.to_thread(self._page.render, await self.status())
+        return await asyncio.to_thread(self.page.render, await self.status())
 
     async def parts(self) -> dict[str, str]:
         """What changes of it."""
         status = await self.status()
         if self._parts is None or self._parts[0] is not status:
-            self._parts = status, await asyncio.to_thread(self._page.parts, status)
+            self._parts = status, await asyncio.to_thread(self.page.parts, status)
         return self._parts[1]
+
+    def version(self, slot: Slot, served: Served) -> VersionStatus:
+        """One loaded version, as it is now."""
+        roles = tuple(part for part, each in slot.loaded().items() if each is served)
+        return self._version(slot, served.entry, served, roles)
 
     async def status(self) -> Status:
         """How things stand."""
@@ -118,7 +123,7 @@ class Dashboard:
             versions=versions[:_N_VERSIONS],
             n_more=max(0, len(versions) - _N_VERSIONS),
             correlation=None if current is None else _correlation(current, report),
-            statistics=[] if report is None else _statistics(report),
+            statistics=[] if report is None else statistics_of(report),
             n_window=settings.statistics_window,
         )
 
@@ -224,7 +229,8 @@ def _correlation(served: Served, report: WindowReport | None) -> CorrelationStat
     )
 
 
-def _statistics(report: WindowReport) -> list[StatisticStatus]:
+def statistics_of(report: WindowReport) -> list[StatisticStatus]:
+    """A window's statistics, and its diversity where it was measured."""
     rows = [
         StatisticStatus(
             name=f"S2 at lag {name.removeprefix(_S2)}" if name.startswith(_S2) else name.replace("_", " "),

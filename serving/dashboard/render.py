@@ -74,6 +74,10 @@ class Page:
         """The whole page."""
         return self._environment.get_template("page.html").render(status=status)
 
+    def version(self, page: object) -> str:
+        """The page of a version, as `serving.dashboard.version` has it."""
+        return self._environment.get_template("version.html").render(page=page)
+
     def parts(self, status: Status) -> dict[str, str]:
         """What changes of it, by the names of the places in the page."""
         shared = {name: self._part(name, status=status) for name in ("head", "alerts", "traffic", "swaps", "routes")}

@@ -20,6 +20,8 @@ from serving.base.errors import BadRequest, ServingError
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
 from serving.base.settings import Settings
+from serving.dataplane.encode import Chunk, Encoder, joined
+from serving.inference.batching import Finish
 from serving.inference.models import CURRENT, SHADOW, Models, Served
 from serving.watch.watch import Watch
 
@@ -75,16 +77,16 @@ class Sampling:
             seed, n, card.latent_shape, truncation, size=served.generator.buckets[-1], lattice=card.lattice
         )
         shadow = self._models.shadow(served.name, request_id) if route == CURRENT else None
-        ahead: asyncio.Task[tuple[Any, Any]] | None = None
+        finish = partial(_intensity, value_range=card.value_range)
+        ahead: tuple[Any, asyncio.Future[Any]] | None = None
         try:
-            ahead = self._submit(served, latents, deadline)
+            ahead = self._submit(served, latents, deadline, finish)
             while ahead is not None:
-                block, images = await ahead
+                block, future = ahead
+                intensity = await future
                 # The next block is computed while this one is encoded and sent.
-                ahead = self._submit(served, latents, deadline, is_begun=True)
-                self._metrics.samples_total.labels(served.name, served.version, route).inc(len(images))
-                convert = partial(_intensity, images, card.value_range)
-                intensity = await self.in_thread(convert, images.size)
+                ahead = self._submit(served, latents, deadline, finish, is_begun=True)
+                self._metrics.samples_total.labels(served.name, served.version, route).inc(len(intensity))
                 if is_unconditioned:
                     self._watch.offer(served, intensity)
                 if shadow is not None:
@@ -92,7 +94,7 @@ class Sampling:
                 yield intensity
         finally:
             if ahead is not None:
-                ahead.cancel()
+                ahead[1].cancel()
 
     async def images(
         self, served: Served, route: str, latents: Float32[np.ndarray, "n *latent"], deadline: float
@@ -158,12 +160,15 @@ class Sampling:
 
     async def in_thread(self, call: Callable[[], T], n_values: int) -> T:
         """The result of `call`, made in a thread where it works on many values; its time counts as encoding."""
-        start = time.perf_counter()
+        start = time.monotonic()
         if n_values <= _N_INLINE:
             result = call()
         else:
             result = await asyncio.get_running_loop().run_in_executor(self._executor, call)
-        self._metrics.encode_seconds.observe(time.perf_counter() - start)
+        end = time.monotonic()
+        self._metrics.encode_seconds.observe(end - start)
+        spans = self._metrics.spans
+        spans.add("encode", start, end, spans.context())
         return result
 
     def _submit(
@@ -171,16 +176,16 @@ class Sampling:
         served: Served,
         latents: Iterator[Float32[np.ndarray, "b *latent"]],
         deadline: float | None,
+        finish: Finish,
         *,
         is_begun: bool = False,
-    ) -> asyncio.Task[tuple[Float32[np.ndarray, "b *latent"], Float32[np.ndarray, "b c h w"]]] | None:
+    ) -> tuple[Float32[np.ndarray, "b *latent"], asyncio.Future[Float32[np.ndarray, "b c h w"]]] | None:
         block = next(latents, None)
         if block is None:
             return None
-        task = asyncio.create_task(self._run(served, block, deadline, is_begun))
-        # Its failure is raised where it is awaited; nobody else has to hear of it.
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return task
+        if deadline is None:
+            deadline = time.monotonic() + self._settings.deadline_seconds
+        return block, served.batcher.submit(block, deadline, is_begun=is_begun, finish=finish)
 
     def _submit_tile(
         self, served: Served, route: str, tiles: Iterator[tuple[Field, Tile]], *, is_begun: bool = False
@@ -196,13 +201,6 @@ class Sampling:
         task = asyncio.create_task(run())
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
-
-    async def _run(
-        self, served: Served, block: Float32[np.ndarray, "b *latent"], deadline: float | None, is_begun: bool
-    ) -> tuple[Float32[np.ndarray, "b *latent"], Float32[np.ndarray, "b c h w"]]:
-        if deadline is None:
-            deadline = time.monotonic() + self._settings.deadline_seconds
-        return block, await served.batcher.run(block, deadline, is_begun=is_begun)
 
     def _compare(
         self,
@@ -237,6 +235,29 @@ class Sampling:
                 self._metrics.shadow_difference.labels(shadow.name).set(difference)
             if is_unconditioned:
                 self._watch.offer(shadow, other)
+
+
+async def encoded(
+    sampling: Sampling, served: Served, encoder: Encoder, blocks: AsyncGenerator[Any, None]
+) -> AsyncGenerator[tuple[list[Chunk], bool], None]:
+    """A response's bytes, block by block, and whether they are the last; closing it stops the computation."""
+    before, n_left = encoder.head(), encoder.n_values
+    try:
+        with served.used():
+            async for block in blocks:
+                n_left -= block.size
+                n_values = block.size if n_left else encoder.n_values
+                encode = partial(_encode, encoder, block, n_left == 0)
+                chunks = [*before, *await sampling.in_thread(encode, 0 if encoder.is_light else n_values)]
+                if chunks:
+                    yield list(joined(chunks)), n_left == 0
+                    before = []
+    finally:
+        await blocks.aclose()
+
+
+def _encode(encoder: Encoder, block: Float32[np.ndarray, "b c h w"], is_last: bool) -> list[Chunk]:
+    return [*encoder.block(block), *encoder.tail()] if is_last else encoder.block(block)
 
 
 def endless(served: Served, seed: int, sample: int = 0, truncation: float | None = None) -> Field:

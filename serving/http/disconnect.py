@@ -4,36 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self
 
 from serving.base.errors import ClientGone
 
-T = TypeVar("T")
 
+class until_disconnect:
+    """Cancels what its block awaits when the client goes: `with until_disconnect(request.receive): ...`.
 
-async def cancel_on_disconnect(receive: Callable[[], Awaitable[Any]], work: Awaitable[T]) -> T:
-    """The result of `work`, which is cancelled when the client goes.
-
-    Args:
-        receive: the request's ASGI channel, whose body has been read.
+    One task watches, whatever the block starts. What a block had begun is ended by its own `finally`.
 
     Raises:
-        ClientGone: where it went.
+        ClientGone: at the block's end, where the client went.
     """
-    working = asyncio.ensure_future(work)
-    disconnect = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait({working, disconnect}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientGone("the client went before its answer was ready")
-    finally:
-        disconnect.cancel()
-        working.cancel()
-        # It has to be out of the queue before the request is answered.
-        await asyncio.gather(working, disconnect, return_exceptions=True)
 
+    def __init__(self, receive: Callable[[], Awaitable[Any]]) -> None:
+        """Watch a request's ASGI channel, whose body has been read."""
+        self._receive = receive
+        self._is_gone = False
 
-async def _disconnected(receive: Callable[[], Awaitable[Any]]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    def __enter__(self) -> Self:
+        self._working = asyncio.current_task()
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._watching.cancel()
+        if self._is_gone and kind is not None and issubclass(kind, asyncio.CancelledError):
+            assert self._working is not None
+            # Where somebody else cancelled this task too, that stands.
+            if self._working.uncancel() == 0:
+                raise ClientGone("the client went before its answer was ready") from error
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._is_gone = True
+        assert self._working is not None
+        self._working.cancel()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import time
 import uuid
+from functools import partial
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.base.errors import ClientGone, HeadersTooLarge, ServingError
-from serving.base.logs import REQUEST_ID, log
+from serving.base.logs import REQUEST_ID, audit, log
 from serving.base.monitoring import Metrics
 
 MAX_HEADER_BYTES = 32 * 1024
@@ -90,18 +92,28 @@ class Outermost:
         route = getattr(scope.get("route"), "path", "unmatched")
         asked = scope["state"]["method"]
         method = asked if asked in _METHODS else "other"
-        self._metrics.requests_total.labels(route, method, str(status)).inc()
-        self._metrics.request_seconds.labels(route).observe(seconds)
+        self._metrics.answered(route, method, status, seconds)
+        if (served := scope["state"].get("served")) is not None:
+            served.outcomes.add(status, seconds)
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if log.isEnabledFor(level):
             client = scope.get("client")
-            log.log(
-                level, "%s %s %d", method, scope["path"][:_N_LOGGED], status,
-                extra={
-                    "route": route, "status": status, "milliseconds": round(seconds * 1e3, 3),
-                    "client": client[0] if client else None, "key": scope["state"].get("key_name"),
-                },
-            )  # fmt: skip
+            extra = {
+                "route": route,
+                "status": status,
+                "milliseconds": round(seconds * 1e3, 3),
+                "client": client[0] if client else None,
+                "key": scope["state"].get("key_name"),
+            }
+            if (trace_id := self._metrics.spans.trace_id()) is not None:
+                extra["trace_id"] = trace_id
+            # Once what was written has left: the client does not wait for its line.
+            line = partial(log.log, level, "%s %s %d", method, scope["path"][:_N_LOGGED], status, extra=extra)
+            asyncio.get_running_loop().call_soon(line)
+        if scope["state"].get("is_admins"):
+            fields = {"path": scope["path"][:_N_LOGGED], "status": status, "key": scope["state"].get("key_name")}
+            client = scope.get("client")
+            audit.info("%s %s", method, route, extra={**fields, "client": client[0] if client else None})
 
 
 def request_id_of(given: str | None) -> str:

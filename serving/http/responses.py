@@ -11,8 +11,11 @@ from starlette.types import Receive, Scope, Send
 
 from rockbank.generator.card import headline
 from serving.dataplane.encode import Chunk
-from serving.http.disconnect import cancel_on_disconnect
+from serving.http.disconnect import until_disconnect
 from serving.inference.models import Served
+
+# Bytes of a response that belong together, and whether they are the last.
+Piece = tuple[list[Chunk], bool]
 
 
 def about(served: Served, seed: int | None = None, places: list[int] | None = None) -> dict[str, Any]:
@@ -47,8 +50,8 @@ def about_headers(origin: Mapping[str, Any]) -> dict[str, str]:
 class Streamed(Response):
     """Sends chunks as they come; the chunks' generator is closed when the client goes, and then computes no more."""
 
-    def __init__(self, first: Chunk, rest: AsyncGenerator[Chunk, None], headers: Mapping[str, str]) -> None:
-        """A response of a status that is certain: its first chunk is there."""
+    def __init__(self, first: Sequence[Chunk], rest: AsyncGenerator[Piece, None], headers: Mapping[str, str]) -> None:
+        """A response of a status that is certain: its first chunks are there."""
         super().__init__()
         self._first = first
         self._rest = rest
@@ -57,16 +60,18 @@ class Streamed(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         try:
-            await cancel_on_disconnect(receive, self._send(send))
+            with until_disconnect(receive):
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                await self._send(send, self._first)
+                async for chunks, _ in self._rest:
+                    await self._send(send, chunks)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await self._rest.aclose()
 
-    async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self._first, "more_body": True})
-        async for chunk in self._rest:
+    async def _send(self, send: Send, chunks: Sequence[Chunk]) -> None:
+        for chunk in chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class Whole(Response):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from types import FrameType
 
 import uvicorn
 
-from serving.base.settings import SettingsError
+from serving.base.settings import Settings, SettingsError
 from serving.http.connection import protocol_of
 from serving.service import Service
 
@@ -84,9 +85,33 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
+def check_tls(settings: Settings) -> None:
+    """Read the certificate and its key, before anything is loaded.
+
+    Raises:
+        SettingsError: where they cannot be used.
+    """
+    if settings.tls_cert_file is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            settings.tls_cert_file, settings.tls_key_file, _no_password
+        )
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise SettingsError(
+            f"ROCKBANK_TLS_CERT_FILE {settings.tls_cert_file}, ROCKBANK_TLS_KEY_FILE {settings.tls_key_file}: "
+            f"they cannot be used: {error}; give a certificate and its own key as PEM, without a password"
+        ) from error
+
+
+def _no_password() -> str:
+    raise ValueError("the key has a password")
+
+
 def make_server(app: object, service: Service) -> Server:
     """A server for `app`, which has to be given its listening socket."""
     settings = service.settings
+    tls = {"ssl_certfile": settings.tls_cert_file, "ssl_keyfile": settings.tls_key_file}
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         loop="uvloop",
@@ -101,5 +126,6 @@ def make_server(app: object, service: Service) -> Server:
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_keep_alive=65,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        **(tls if settings.tls_cert_file is not None else {}),  # type: ignore[arg-type]
     )
     return Server(config, service)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import insort
-from collections.abc import Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -16,7 +17,12 @@ from serving.base.clients import CLIENT, Client
 from serving.base.errors import DeadlineExceeded, NotReady, QueueFull
 from serving.base.monitoring import Metrics
 from serving.inference.session import Computes
+from serving.inference.statistics import InferenceStatistics
+from serving.inference.thread import ComputeThread
 from serving.inference.turns import Turns
+
+Images = Float32[np.ndarray, "b c h w"]
+Finish = Callable[[Images], Images]
 
 
 @dataclass(eq=False)
@@ -24,25 +30,29 @@ class _Item:
     """Latents of one request, and the images that have been computed of them."""
 
     latents: Float32[np.ndarray, "n *latent"]
-    future: asyncio.Future[Float32[np.ndarray, "n c h w"]]
+    future: asyncio.Future[Images]
     arrived: float
-    deadline: float
     client: Client
-    finish: float
+    turn: float
+    finish: Finish | None
+    context: Any = None
+    begun: float = 0.0
     taken: int = 0
-    parts: list[Float32[np.ndarray, "b c h w"]] = field(default_factory=list)
+    parts: list[Images] = field(default_factory=list)
 
     @property
     def left(self) -> int:
         """Latents that no batch has taken yet."""
         return len(self.latents) - self.taken
 
-    def add(self, part: Float32[np.ndarray, "b c h w"]) -> None:
-        """Images of its next latents; with the last of them the request is answered."""
+    def add(self, part: Images) -> bool:
+        """Images of its next latents; whether they were the last, with which the request is answered."""
         self.parts.append(part)
         if not self.future.done() and sum(map(len, self.parts)) == len(self.latents):
             # One part goes out as it is: at saturation with full batches nothing is copied.
             self.future.set_result(self.parts[0] if len(self.parts) == 1 else np.concatenate(self.parts))
+            return True
+        return False
 
 
 class Batcher:
@@ -52,26 +62,30 @@ class Batcher:
     the batch before it held several requests, not before `max_wait` after its first one, since more are likely then,
     and a lone client never waits. A request whose client left, or whose deadline
     has passed, is taken out of the queue without a computation.
+
+    Attributes:
+        generator: that computes.
+        statistics: of its requests and batches.
     """
 
     def __init__(
         self,
         generator: Computes,
-        executor: Executor,
+        thread: ComputeThread,
         metrics: Metrics,
         *,
         max_wait: float,
         max_queue: int,
     ) -> None:
-        """A batcher that computes in `executor`.
+        """A batcher that computes in `thread`, which all batchers share.
 
         Args:
-            executor: of one thread, shared by all batchers, so that batches do not fight for the cores.
             max_wait: seconds.
             max_queue: samples.
         """
         self.generator = generator
-        self._executor = executor
+        self.statistics = InferenceStatistics()
+        self._thread = thread
         self._metrics = metrics
         self._max_wait = max_wait
         self._max_queue = max_queue
@@ -80,7 +94,7 @@ class Batcher:
         self._queue: list[_Item] = []
         self._turns = Turns()
         self._n_queued = 0
-        self._computing: set[asyncio.Task[None]] = set()
+        self._n_computing = 0
         self._timer: asyncio.TimerHandle | None = None
         self._n_requests_last = 0
         self._closed = False
@@ -90,12 +104,23 @@ class Batcher:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is computed."""
-        return not self._queue and not self._computing
+        return not self._queue and not self._n_computing
 
     async def run(
         self, latents: Float32[np.ndarray, "n *latent"], deadline: float, *, is_begun: bool = False
-    ) -> Float32[np.ndarray, "n c h w"]:
-        """Images in the network's range.
+    ) -> Images:
+        """Images in the network's range; arguments and errors are those of `submit`."""
+        return await self.submit(latents, deadline, is_begun=is_begun)
+
+    def submit(
+        self,
+        latents: Float32[np.ndarray, "n *latent"],
+        deadline: float,
+        *,
+        is_begun: bool = False,
+        finish: Finish | None = None,
+    ) -> asyncio.Future[Images]:
+        """Images to come; who no longer wants them cancels the future.
 
         Args:
             latents: of any number.
@@ -103,11 +128,13 @@ class Batcher:
             is_begun: whether a part of the answer is with the client already, or has been computed; it is then not
                 refused for those who came later. Such a request has one block in the queue, and none begins while the
                 queue is full.
+            finish: what is done to the images where they were computed, in the same thread; None for the network's
+                own range.
 
         Raises:
             QueueFull: where they do not fit into the queue.
-            DeadlineExceeded: where they are not computed in time.
-            NotReady: where the version is no longer served.
+            NotReady: where the version is no longer served; also by the future.
+            DeadlineExceeded: by the future, where they are not computed in time.
         """
         if self._closed:
             raise NotReady("this version is no longer served; ask again without a version")
@@ -121,20 +148,15 @@ class Batcher:
                 "seconds of Retry-After, or for less at once",
                 retry_after=self._n_queued * self._seconds_per_sample,
             )
-        future = asyncio.get_running_loop().create_future()
-        item = _Item(latents, future, time.monotonic(), deadline, client, self._turns.finish(client, n))
-        insort(self._queue, item, key=_finish)
+        loop, now = asyncio.get_running_loop(), time.monotonic()
+        turn, context = self._turns.finish(client, n), self._metrics.spans.context()
+        item = _Item(latents, loop.create_future(), now, client, turn, finish, context)
+        insort(self._queue, item, key=_turn)
         self._count(n)
+        timer = loop.call_later(max(0.0, deadline - now), _expire, item.future)
+        item.future.add_done_callback(partial(self._ended, item, timer))
         self._dispatch()
-        try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await item.future
-        except TimeoutError:
-            raise DeadlineExceeded(
-                "the samples were not ready in time; ask for less at once, or when there is less to do"
-            ) from None
-        finally:
-            self._forget(item)
+        return item.future
 
     def _n_queued_of(self, client: Client) -> int:
         return sum(item.left for item in self._queue if item.client.name == client.name)
@@ -153,8 +175,15 @@ class Batcher:
                 item.future.set_exception(NotReady("the service is stopping; ask another, or again in a while"))
             self._forget(item)
 
+    def _ended(self, item: _Item, timer: asyncio.TimerHandle, future: asyncio.Future[Images]) -> None:
+        timer.cancel()
+        # Its failure is raised where it is awaited; nobody else has to hear of it.
+        if future.cancelled() or future.exception() is not None:
+            self._forget(item)
+            self.statistics.fail.add(time.monotonic() - item.arrived)
+
     def _forget(self, item: _Item) -> None:
-        if item in self._queue:
+        if item.left and item in self._queue:
             self._queue.remove(item)
             self._count(-item.left)
 
@@ -164,9 +193,9 @@ class Batcher:
 
     def _dispatch(self) -> None:
         """Start the batches that may start now, and see to it that the others will."""
-        while self._n_queued and len(self._computing) < 2 and not self._closed:
+        while self._n_queued and self._n_computing < 2 and not self._closed:
             full = self._n_queued >= self._size
-            if not full and self._computing:
+            if not full and self._n_computing:
                 return
             if not full and (rest := self._rest_of_wait()) > 0:
                 if self._timer is None:
@@ -181,7 +210,7 @@ class Batcher:
 
     def _wait_over(self) -> None:
         self._timer = None
-        if self._n_queued and not self._computing and not self._closed:
+        if self._n_queued and not self._n_computing and not self._closed:
             self._start()
 
     def _start(self) -> None:
@@ -189,8 +218,8 @@ class Batcher:
             self._timer.cancel()
             self._timer = None
         batch, latents = self._take()
-        task = asyncio.get_running_loop().create_task(self._compute(batch, latents))
-        self._computing.add(task)
+        self._n_computing += 1
+        self._thread.submit(partial(self._compute, batch, latents), partial(self._computed, batch))
 
     def _take(self) -> tuple[list[tuple[_Item, int]], Float32[np.ndarray, "b *latent"]]:
         """The next latents in their turn, of as many requests as fit; a request may be cut between two batches."""
@@ -200,9 +229,12 @@ class Batcher:
         while self._queue and free:
             item = self._queue[0]
             n = min(item.left, free)
-            self._turns.serve(item.finish)
+            self._turns.serve(item.turn)
             if item.taken == 0:
                 self._metrics.queue_seconds.observe(now - item.arrived)
+                self.statistics.queue.add(now - item.arrived)
+                item.begun = now
+                self._metrics.spans.add("queue", item.arrived, now, item.context)
             pieces.append(item.latents[item.taken : item.taken + n])
             item.taken += n
             batch.append((item, n))
@@ -213,34 +245,49 @@ class Batcher:
         self._n_requests_last = len(batch)
         return batch, pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
-    async def _compute(self, batch: Sequence[tuple[_Item, int]], latents: Float32[np.ndarray, "b *latent"]) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            images, seconds = await loop.run_in_executor(self._executor, self._timed, latents)
+    def _compute(
+        self, batch: Sequence[tuple[_Item, int]], latents: Float32[np.ndarray, "b *latent"]
+    ) -> tuple[list[Images], float, float]:
+        """In the thread: each request's images of this batch, and the seconds of computing and of finishing them."""
+        start = time.perf_counter()
+        images = self.generator.run(latents)
+        computed = time.perf_counter()
+        parts, first = [], 0
+        for item, n in batch:
+            part = images[first : first + n]
+            parts.append(part if item.finish is None else item.finish(part))
+            first += n
+        return parts, computed - start, time.perf_counter() - computed
+
+    def _computed(
+        self, batch: Sequence[tuple[_Item, int]], result: tuple[list[Images], float, float], error: BaseException | None
+    ) -> None:
+        self._n_computing -= 1
+        self._dispatch()
         # Whatever it is, it is the answer to those who wait for this batch, and to nobody else.
-        except Exception as error:
+        if error is not None:
             for item, _ in batch:
                 if not item.future.done():
                     item.future.set_exception(error)
             return
-        finally:
-            current = asyncio.current_task()
-            if current is not None:
-                self._computing.discard(current)
-            self._dispatch()
-        self._seconds_per_sample += 0.2 * (seconds / len(latents) - self._seconds_per_sample)
+        parts, seconds, finish_seconds = result
+        n_samples = sum(n for _, n in batch)
+        self._seconds_per_sample += 0.2 * (seconds / n_samples - self._seconds_per_sample)
         self._metrics.compute_seconds.observe(seconds)
-        self._metrics.batch_samples.observe(len(latents))
-        start = 0
-        for item, n in batch:
-            item.add(images[start : start + n])
-            start += n
-
-    def _timed(self, latents: Float32[np.ndarray, "b *latent"]) -> tuple[Float32[np.ndarray, "b c h w"], float]:
-        start = time.perf_counter()
-        images = self.generator.run(latents)
-        return images, time.perf_counter() - start
+        self._metrics.batch_samples.observe(n_samples)
+        self.statistics.computed(n_samples, seconds, finish_seconds)
+        for (item, _), part in zip(batch, parts, strict=True):
+            if item.add(part):
+                now = time.monotonic()
+                self.statistics.success.add(now - item.arrived)
+                self._metrics.spans.add("compute", item.begun, now, item.context, samples=len(item.latents))
 
 
-def _finish(item: _Item) -> float:
-    return item.finish
+def _expire(future: asyncio.Future[Images]) -> None:
+    if not future.done():
+        text = "the samples were not ready in time; ask for less at once, or when there is less to do"
+        future.set_exception(DeadlineExceeded(text))
+
+
+def _turn(item: _Item) -> float:
+    return item.turn

@@ -16,6 +16,7 @@ from rockbank.generator.card import ModelCard
 from serving.base.errors import NotFound, NothingToRollBack, NotReady
 from serving.base.monitoring import Metrics
 from serving.inference.batching import Batcher
+from serving.inference.outcomes import Outcomes
 from serving.inference.session import Generator
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Served:
         loaded: when, seconds since 1970.
         users: requests that are being answered by it.
         is_closed: whether it answers nothing more; nobody should keep hold of it.
+        outcomes: of its requests.
     """
 
     entry: Entry
@@ -55,6 +57,7 @@ class Served:
     users: int = 0
     is_closed: bool = False
     golden: float = 0.0
+    outcomes: Outcomes = field(default_factory=Outcomes)
     tiles: Batcher | None = None
 
     @property
@@ -104,6 +107,7 @@ class Slot:
         canary: answers a part of the requests.
         shadow: computes a part of the requests, for comparison only.
         held_back: a version that was rolled back from; it is not loaded again until the alias has named another.
+        given_up: a version that broke a canary's rule; it is no canary again until the alias names another.
         alias_version: what the alias named when it was last read.
         alias_read: when it was last read, on the monotonic clock; None if never.
         behind_since: since when the alias has named a version that is not served, on the monotonic clock.
@@ -117,6 +121,7 @@ class Slot:
     canary: Served | None = None
     shadow: Served | None = None
     held_back: str | None = None
+    given_up: str | None = None
     alias_version: str | None = None
     alias_read: float | None = None
     behind_since: float | None = None

@@ -227,6 +227,19 @@ class ModelAbout(BaseModel):
     versions: list[VersionAbout]
 
 
+class JobAbout(BaseModel):
+    """A job, and where its samples will be."""
+
+    id: str
+    model: str
+    version: str
+    seed: int
+    state: Literal["queued", "running", "done", "failed"]
+    fraction: Annotated[float, Field(description="of the samples that are computed; 0 to the end where not known")]
+    error: str | None
+    result: Annotated[str, Field(description="path of the samples, once the job is done")]
+
+
 class Error(BaseModel):
     """What is wrong, and what to do."""
 
@@ -255,6 +268,15 @@ def parse(kind: type[M], body: bytes | bytearray | memoryview) -> M:
         raise BadRequest(f"the body is a {type(raw).__name__}; send an object such as {_EXAMPLES[kind.__name__]}")
     if len(raw) > _N_KEYS:
         raise BadRequest(f"the body has {len(raw)} keys; known are {sorted(kind.model_fields)}")
+    return parse_fields(kind, raw)
+
+
+def parse_fields(kind: type[M], raw: dict[str, Any]) -> M:
+    """The request of these fields.
+
+    Raises:
+        BadRequest: naming each field that is wrong, the value got and what may stand there.
+    """
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
@@ -262,6 +284,7 @@ def parse(kind: type[M], body: bytes | bytearray | memoryview) -> M:
 
 
 _EXAMPLES = {
+    "IndexRequest": '{"ready": true}',
     "GenerateRequest": '{"n": 16, "seed": 7, "format": "npy"}',
     "InferRequest": '{"inputs": [{"name": "latent", "shape": [1, 128], "datatype": "FP32", "data": [0.1, ...]}]}',
 }

@@ -182,6 +182,10 @@ class Follower:
         if entry.version == slot.held_back or (slot.current is not None and slot.current.version == entry.version):
             setattr(slot, part, None)
             return
+        if part == "canary" and slot.given_up not in (None, entry.version):
+            slot.given_up = None
+        if part == "canary" and entry.version == slot.given_up:
+            return
         now: Served | None = getattr(slot, part)
         if now is None or now.version != entry.version:
             served = await self._ensure_loaded(slot, entry)

@@ -9,7 +9,6 @@ import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection
-from concurrent.futures import Executor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from serving.base.settings import Settings
 from serving.inference.batching import Batcher
 from serving.inference.models import Served
 from serving.inference.session import Generator, OneByOne
+from serving.inference.thread import ComputeThread
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -32,11 +32,11 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Loader:
     """Loads versions, by way of a cache that also serves while the registry is down. Its methods block."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, executor: Executor) -> None:
-        """A loader whose versions compute in `executor`."""
+    def __init__(self, settings: Settings, metrics: Metrics, thread: ComputeThread) -> None:
+        """A loader whose versions compute in `thread`."""
         self._settings = settings
         self._metrics = metrics
-        self._executor = executor
+        self._thread = thread
         # By model: a version that is being loaded is in no slot yet, and its files must not be taken for old ones.
         self._at_files: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -72,7 +72,7 @@ class Loader:
             raise LoadRefused(str(error), "files") from error
         batcher = Batcher(
             generator,
-            self._executor,
+            self._thread,
             self._metrics,
             max_wait=settings.max_wait_ms / 1000,
             max_queue=settings.max_queue,
@@ -112,7 +112,7 @@ class Loader:
         # A tile takes the time of as many samples as have its pixels.
         n_samples = max(1, math.prod(tile_shape(card)) // math.prod(card.image_shape))
         max_queue = max(1, self._settings.max_queue // n_samples)
-        return Batcher(OneByOne(generator), self._executor, self._metrics, max_wait=0.0, max_queue=max_queue)
+        return Batcher(OneByOne(generator), self._thread, self._metrics, max_wait=0.0, max_queue=max_queue)
 
     def _pulled(self, entry: registry.Entry, folder: Path) -> ModelCard:
         """The verified card of the files in `folder`, which are pulled where they are not there or do not hold."""

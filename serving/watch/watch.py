@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import queue
 import threading
-from concurrent.futures import Executor
+import time
+from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32
@@ -16,6 +18,7 @@ from serving.base.logs import log
 from serving.base.monitoring import Metrics
 from serving.inference.models import Models, Served
 from serving.inference.session import GOLDEN_TOLERANCE
+from serving.inference.thread import ComputeThread
 from serving.watch.statistics import SampleStatistics, WindowReport
 
 # Blocks that wait for the statistics; what comes while they are full is left out.
@@ -25,8 +28,30 @@ _N_ACCEPTED_WINDOWS = 2
 _ACCEPTED_SEED = 2019
 
 
+# Windows of a version that are kept: of the statistics' last hours.
+_N_KEPT = 96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A full window.
+
+    Attributes:
+        at: when it was full, seconds since 1970.
+        report: what it says.
+    """
+
+    at: float
+    report: WindowReport
+
+
 class Watch:
-    """Takes a part of the samples served, and reports each full window of a version."""
+    """Takes a part of the samples served, and reports each full window of a version.
+
+    Attributes:
+        reports: of each version's last window.
+        history: its last windows, oldest first.
+    """
 
     def __init__(self, metrics: Metrics, *, fraction: float, window: int) -> None:
         """A watch over `fraction` of the samples, in windows of `window`."""
@@ -38,6 +63,7 @@ class Watch:
         self._statistics: dict[Served, SampleStatistics] = {}
         self._thread = threading.Thread(target=self._run, name="statistics", daemon=True)
         self.reports: dict[tuple[str, str], WindowReport] = {}
+        self.history: dict[tuple[str, str], deque[Window]] = {}
 
     def start(self) -> None:
         """Begin to watch."""
@@ -71,6 +97,7 @@ class Watch:
         self._owed.pop(served, None)
         self._statistics.pop(served, None)
         self.reports.pop((served.name, served.version), None)
+        self.history.pop((served.name, served.version), None)
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -102,6 +129,7 @@ class Watch:
     def _expose(self, served: Served, report: WindowReport) -> None:
         version, metrics = (served.name, served.version), self._metrics
         self.reports[version] = report
+        self.history.setdefault(version, deque(maxlen=_N_KEPT)).append(Window(at=time.time(), report=report))
         metrics.nan_samples_total.labels(*version).inc(report.n_nan)
         metrics.saturated_fraction.labels(*version).set(report.saturated_fraction)
         for name, statistic in report.statistics.items():
@@ -113,13 +141,12 @@ class Watch:
             metrics.diversity_ratio.labels(*version).set(report.diversity_ratio)
 
 
-async def rerun_golden(models: Models, metrics: Metrics, executor: Executor) -> None:
+async def rerun_golden(models: Models, metrics: Metrics, thread: ComputeThread) -> None:
     """Run the golden latent of every loaded version again, and expose how far it is from its card."""
-    loop = asyncio.get_running_loop()
     for served in models.loaded():
         version = (served.name, served.version)
         try:
-            difference = await loop.run_in_executor(executor, served.generator.golden_difference)
+            difference = await thread.run(served.generator.golden_difference)
         # A session that fails does not give its golden sample either; the other versions are run all the same.
         except Exception:
             log.exception("%s/%s: the golden latent could not be run", *version)
@@ -132,8 +159,8 @@ async def rerun_golden(models: Models, metrics: Metrics, executor: Executor) -> 
             log.error("%s/%s: the golden sample differs by %.3g > %g", *version, difference, GOLDEN_TOLERANCE)
 
 
-async def keep_rerunning(models: Models, metrics: Metrics, executor: Executor, seconds: float) -> None:
+async def keep_rerunning(models: Models, metrics: Metrics, thread: ComputeThread, seconds: float) -> None:
     """`rerun_golden` every `seconds`."""
     while True:
         await asyncio.sleep(seconds)
-        await rerun_golden(models, metrics, executor)
+        await rerun_golden(models, metrics, thread)

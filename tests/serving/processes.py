@@ -85,7 +85,7 @@ def launch(folder: Path, **given: Any) -> Process:
     for line in stdout:
         if found := re.search(r"gRPC on port (\d+)", line):
             running.grpc = f"127.0.0.1:{found.group(1)}"
-        if found := re.search(r"serving on (http://\S+)", line):
+        if found := re.search(r"serving on (https?://\S+)", line):
             running.url = found.group(1)
             return running
     running.end()

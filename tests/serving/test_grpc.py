@@ -16,7 +16,11 @@ import grpc
 import httpx
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tritonclient import grpc as triton
+from tritonclient import http as triton_http
 from tritonclient.grpc import aio as triton_aio
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.utils import InferenceServerException
@@ -150,7 +154,7 @@ def test_what_is_wrong_is_reported_with_a_remedy(shale: Path, start_process: Sta
         with refused("INVALID_ARGUMENT", "send whole microseconds"):
             client.infer("shale", latent(good), timeout=-1)
         with refused("UNIMPLEMENTED", ""):
-            client.get_model_repository_index()
+            client.get_trace_settings()
         # After all of that it answers.
         assert client.infer("shale", latent(good)).as_numpy("image").shape == (2, 1, 16, 16)
 
@@ -237,12 +241,12 @@ def test_a_response_says_what_made_it(shale: Path, start_process: Start) -> None
 
 
 def test_deadlines_of_either_side_hold(shale: Path, start_process: Start) -> None:
-    # 200 000 samples take seconds: neither asks for longer than it says, nor is it computed to its end.
-    running = start_process(grpc_port=0, max_n=1_000_000, max_buffered_bytes=1024**3, max_queue=1_000_000)
+    # 200 000 samples one by one take seconds: neither asks for longer than it says, nor is it computed to its end.
+    running = start_process(grpc_port=0, max_batch=1, max_n=1_000_000, max_buffered_bytes=1024**3, max_queue=1_000_000)
     much = latent(draw_latents(7, 200_000, LATENT))
     with triton_at(running) as client:
         with refused("DEADLINE_EXCEEDED", ""):
-            client.infer("shale", much, client_timeout=0.2)
+            client.infer("shale", much, client_timeout=1.0)
         with refused("DEADLINE_EXCEEDED", "were not ready in time"):
             client.infer("shale", much, timeout=1000)
         assert client.infer("shale", latent(draw_latents(7, 1, LATENT))).as_numpy("image").shape == (1, 1, 16, 16)
@@ -297,3 +301,47 @@ def test_a_port_that_is_taken_is_reported(shale: Path, start_process: Start) -> 
     port = running.grpc.rpartition(":")[2]
     with pytest.raises(AssertionError, match="choose another by ROCKBANK_GRPC_PORT"):
         start_process(grpc_port=port)
+
+
+def test_extensions_health_and_reflection_are_answered_as_their_own_clients_ask(
+    shale: Path, start_process: Start
+) -> None:
+    running = start_process(grpc_port=0)
+    with triton_at(running) as client, triton_http.InferenceServerClient(running.address) as over_http:
+        client.infer("shale", latent(draw_latents(1, 3, LATENT)))
+        config, theirs = client.get_model_config("shale", as_json=True)["config"], over_http.get_model_config("shale")
+        assert config["input"][0]["dims"] == ["4"]
+        assert (config["max_batch_size"], config["backend"]) == (theirs["max_batch_size"], theirs["backend"])
+        (counted,) = client.get_inference_statistics("shale").model_stats
+        (same,) = over_http.get_inference_statistics("shale")["model_stats"]
+        assert (counted.inference_count, counted.execution_count) == (3, 1)
+        assert (same["inference_count"], same["execution_count"]) == (3, 1)
+        (listed,) = client.get_model_repository_index().models
+        assert (listed.name, listed.version, listed.state) == ("shale", "1", "READY")
+        assert over_http.get_model_repository_index()[0]["state"] == "READY"
+
+    with grpc.insecure_channel(running.grpc) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        for name in ("", "inference.GRPCInferenceService"):
+            assert health.Check(health_pb2.HealthCheckRequest(service=name)).status == 1
+        assert next(health.Watch(health_pb2.HealthCheckRequest())).status == 1
+        assert "inference.GRPCInferenceService" in ProtoReflectionDescriptorDatabase(channel).get_services()
+
+
+def test_health_needs_no_key_and_takes_no_message_and_reflection_needs_one(
+    shale: Path, start_process: Start, tmp_path: Path
+) -> None:
+    key, line = make_key("mine")
+    (tmp_path / "keys").write_text(f"{line}\n")
+    running = start_process(grpc_port=0, keys_file=tmp_path / "keys")
+    with grpc.insecure_channel(running.grpc) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        # Of a message that large nothing is unpacked.
+        assert health.Check(health_pb2.HealthCheckRequest(service="x" * 10**6)).status == 1
+        with pytest.raises(grpc.RpcError) as refusal:
+            ProtoReflectionDescriptorDatabase(channel).get_services()
+        assert refusal.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        call = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        asked = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+        (answer,) = call(iter([asked]), metadata=[("x-api-key", key)])
+        assert b"inference.GRPCInferenceService" in answer

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncGenerator
-from functools import partial
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request
-from jaxtyping import Float32
 from starlette.responses import Response
 
-from rockbank.generator.windows import Window
-from serving.base.errors import BadRequest, TooLarge
-from serving.dataplane.encode import ENCODERS, WHOLE, WINDOW_ENCODERS, Chunk, Encoder, joined
-from serving.dataplane.sampling import Sampling, endless
+from serving.dataplane.encode import ENCODERS
 from serving.http.accept import choose_format
 from serving.http.bodies import check_media_type, read_body
-from serving.http.conditioned import conditioned
-from serving.http.disconnect import cancel_on_disconnect
-from serving.http.guard import share_of
-from serving.http.responses import Streamed, about, about_headers
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
-from serving.inference.models import Served
+from serving.http.samples import draw_seed, respond
+from serving.inference.models import CURRENT
 from serving.protocol.schemas import MAX_GENERATE_BYTES, GenerateRequest, parse
-from serving.service import Service
 
 router = APIRouter(tags=["samples"], dependencies=[ADMITTED])
-# Whole numbers up to here are the same in JavaScript's floats.
-_SEED_BITS = 53
-# Of one request with a condition: their places are a header, of which proxies take 4 KiB.
-_N_CONDITIONED = 512
 _MEDIA_TYPES = {name: kind.media_type for name, kind in ENCODERS.items()}
 _HEADERS = {
     name: {"schema": {"type": "string"}, "description": description}
@@ -50,7 +34,16 @@ _BODY: dict[str, Any] = {
     "requestBody": {
         "required": False,
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/GenerateRequest"}}},
-    }
+    },
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+            "description": "the same request with the same key is answered by the same seed and version for a day",
+        }
+    ],
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -58,14 +51,14 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         "headers": _HEADERS,
         "content": {kind.media_type: {} for kind in ENCODERS.values()},
     },
-    **errors(400, 401, 404, 406, 408, 413, 415, 422, 429, 503, 504),
+    **errors(400, 401, 404, 406, 408, 409, 413, 415, 422, 429, 503, 504),
 }
 
 
 @router.post("/v2/models/{name}/generate", response_class=Response, responses=_RESPONSES, openapi_extra=_BODY)
 async def generate(request: Request, name: Name) -> Response:
     """Samples of a model; without a seed, of a random one that is returned."""
-    return await _answer(request, name, None)
+    return await answer(request, name, None)
 
 
 @router.post(
@@ -76,10 +69,11 @@ async def generate(request: Request, name: Name) -> Response:
 )
 async def generate_by_version(request: Request, name: Name, version: Version) -> Response:
     """Samples of one of a model's loaded versions."""
-    return await _answer(request, name, version)
+    return await answer(request, name, version)
 
 
-async def _answer(request: Request, name: str, version: str | None) -> Response:
+async def answer(request: Request, name: str, version: str | None) -> Response:
+    """The samples that a request's body asks for."""
     service = service_of(request)
     service.models.find(name, version)
     check_media_type(request, "application/json")
@@ -88,117 +82,13 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     format_ = choose_format(request.headers.get("accept"), _MEDIA_TYPES, named, body.format)
     body = body.model_copy(update={"format": format_})
     served, route = service.models.route(name, version, request.state.request_id)
-    seed = secrets.randbits(_SEED_BITS) if body.seed is None else body.seed
-    origin, encoder, blocks = await _prepare(request, service, body, served, route, seed)
-    chunks = _chunks(service.sampling, served, encoder, blocks)
-    try:
-        # The first samples are there before the status is sent: what may go wrong still has a status of its own.
-        first = await cancel_on_disconnect(request.receive, anext(chunks))
-    except BaseException:
-        await chunks.aclose()
-        raise
-    headers = {"Content-Type": encoder.media_type, **about_headers(origin)}
-    headers["Accept-Ranges"] = "none"
-    headers["Content-Disposition"] = f'inline; filename="{served.name}-{served.version}-{seed}.{encoder.suffix}"'
-    if encoder.size is not None:
-        headers["Content-Length"] = str(encoder.size)
-    return Streamed(first, chunks, headers)
-
-
-async def _prepare(
-    request: Request, service: Service, body: GenerateRequest, served: Served, route: str, seed: int
-) -> tuple[dict[str, Any], Encoder, AsyncGenerator[Any, None]]:
-    """The samples' origin, their format, and their blocks; those that meet a condition are all there."""
-    origin = about(served, seed)
-    encoder: Encoder
-    if (window := body.requested_window) is not None:
-        endless(served, seed)
-        _check_window(service, body, window)
-        service.count_samples(max(1.0, body.n * window.width * window.height / served.n_values))
-        shape = (body.n, 1, window.height, window.width)
-        encoder = WINDOW_ENCODERS[body.format](shape, served.card.voxel_size, origin)
-        blocks = service.sampling.bands(served, route, window, seed=seed, n=body.n, truncation=body.truncation)
-    else:
-        _check_size(service, served, body)
-        service.count_samples(body.n)
-        # A stream has one block computed, one sent and one ahead.
-        is_whole = body.format in WHOLE or body.condition is not None
-        n_held = body.n if is_whole else min(body.n, 3 * served.generator.buckets[-1])
-        share_of(request.scope).add(4 * served.n_values * n_held)
-        options: dict[str, Any] = {
-            "seed": seed,
-            "n": body.n,
-            "truncation": body.truncation,
-            "request_id": request.state.request_id,
-            "is_unconditioned": body.seed is None and body.truncation is None,
-        }
-        if body.condition is None:
-            blocks = service.sampling.blocks(served, route, **options)
-        else:
-            with served.used():
-                finding = conditioned(service, served, route, body.condition, **options)
-                places, samples = await cancel_on_disconnect(request.receive, finding)
-            origin = about(served, seed, places)
-            blocks = _whole(samples)
-        encoder = ENCODERS[body.format]((body.n, *served.card.image_shape), served.card.voxel_size, origin)
-    return origin, encoder, blocks
-
-
-def _check_size(service: Service, served: Served, body: GenerateRequest) -> None:
-    settings = service.settings
-    if body.n > settings.max_n:
-        raise BadRequest(f"n: got {body.n}; ask for at most {settings.max_n} at once, with several seeds")
-    most = max(1, settings.max_buffered_bytes // (4 * served.n_values))
-    if body.condition is not None and body.n > min(most, _N_CONDITIONED):
-        raise TooLarge(
-            f"n: got {body.n} with a {body.condition}; ask for at most {min(most, _N_CONDITIONED)} at once, with "
-            "several seeds"
-        )
-    if body.format in WHOLE and body.n > most:
-        raise TooLarge(f"n: got {body.n} for a {body.format}; ask for at most {most}, or for zip, npy or tiff")
-
-
-def _check_window(service: Service, body: GenerateRequest, window: Window) -> None:
-    settings, n_pixels = service.settings, window.width * window.height
-    if max(window.width, window.height) > settings.max_side:
-        raise BadRequest(
-            f"size: got {window.width} x {window.height}; ask for sides of at most {settings.max_side} pixels, "
-            "by several windows"
-        )
-    if body.n * n_pixels > settings.max_side**2:
-        raise BadRequest(
-            f"n: got {body.n} of {window.width} x {window.height} pixels; ask for at most "
-            f"{settings.max_side**2 // n_pixels} at once, with several seeds"
-        )
-    if body.format not in WINDOW_ENCODERS:
-        raise BadRequest(f"format: got {body.format} with a size; ask for one of {sorted(WINDOW_ENCODERS)}")
-    most = settings.max_buffered_bytes // 4
-    if body.format in WHOLE and (body.n > 1 or n_pixels > most):
-        raise TooLarge(
-            f"size: got {body.n} of {window.width} x {window.height} pixels as {body.format}; ask for one of at most "
-            f"{most} pixels, or for npy or tiff"
-        )
-
-
-async def _whole(samples: Float32[np.ndarray, "n c h w"]) -> AsyncGenerator[Float32[np.ndarray, "n c h w"], None]:
-    """Samples that are there, in one block."""
-    yield samples
-
-
-async def _chunks(
-    sampling: Sampling, served: Served, encoder: Encoder, blocks: AsyncGenerator[Any, None]
-) -> AsyncGenerator[Chunk, None]:
-    """The response's bytes; closing it stops the computation."""
-    before = encoder.head()
-    try:
-        with served.used():
-            async for block in blocks:
-                n_values = 0 if encoder.is_light else block.size
-                encoded = await sampling.in_thread(partial(encoder.block, block), n_values)
-                for chunk in joined([*before, *encoded]):
-                    yield chunk
-                before = []
-            for chunk in joined([*before, *await sampling.in_thread(encoder.tail, served.n_values)]):
-                yield chunk
-    finally:
-        await blocks.aclose()
+    request.state.served = served
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return await respond(request, service, body, served, route, draw_seed() if body.seed is None else body.seed)
+    with service.answers.begun(request.state.key_name, key, repr((name, version, body))) as answer:
+        if answer.version is None:
+            answer.version, answer.seed = served.version, draw_seed() if body.seed is None else body.seed
+        elif answer.version != served.version:
+            served, route = service.models.find(name, answer.version), CURRENT
+        return await respond(request, service, body, served, route, answer.seed)

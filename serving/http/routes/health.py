@@ -33,7 +33,7 @@ async def ready(request: Request) -> dict[str, bool]:
 @router.get("/v2", responses=errors(401, 429))
 async def server(request: Request) -> ServerMetadata:
     """The server's name, version and extensions."""
-    return server_metadata("binary_tensor_data", "generate")
+    return server_metadata("binary_tensor_data", "generate", "model_configuration", "statistics")
 
 
 @router.get("/v2/models", responses=errors(401, 429))

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from serving.http.bodies import check_media_type, read_body
-from serving.http.disconnect import cancel_on_disconnect
+from serving.http.disconnect import until_disconnect
 from serving.http.guard import share_of
 from serving.http.responses import Whole, about, about_headers
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
@@ -44,7 +44,7 @@ _TEXT = 4
 @router.post("/v2/models/{name}/infer", response_class=Response, responses=_RESPONSES, openapi_extra=_BODY)
 async def infer(request: Request, name: Name) -> Response:
     """Images in the network's range, of a model."""
-    return await _answer(request, name, None)
+    return await answer(request, name, None)
 
 
 @router.post(
@@ -52,10 +52,11 @@ async def infer(request: Request, name: Name) -> Response:
 )
 async def infer_by_version(request: Request, name: Name, version: Version) -> Response:
     """Images in the network's range, of one of a model's loaded versions."""
-    return await _answer(request, name, version)
+    return await answer(request, name, version)
 
 
-async def _answer(request: Request, name: str, version: str | None) -> Response:
+async def answer(request: Request, name: str, version: str | None) -> Response:
+    """Images of the latents in a request's body."""
     start = time.monotonic()
     service = service_of(request)
     service.models.find(name, version)
@@ -65,6 +66,7 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     body = await read_body(request, service.settings, None if HEADER in request.headers else MAX_JSON_BYTES)
     share = share_of(request.scope)
     served, route = service.models.route(name, version, request.state.request_id)
+    request.state.served = served
     n_max = max(1, min(service.settings.max_n, service.settings.max_buffered_bytes // (4 * served.n_values)))
     with served.used():
         read = partial(read_inference, body, request.headers.get(HEADER), served.card, n_max)
@@ -74,7 +76,8 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
         share.add((1 if inference.is_binary else _TEXT) * 4 * served.n_values * len(inference.latents))
         seconds = min(service.settings.deadline_seconds, inference.timeout or service.settings.deadline_seconds)
         work = service.sampling.images(served, route, inference.latents, start + seconds)
-        images = await cancel_on_disconnect(request.receive, work)
+        with until_disconnect(request.receive):
+            images = await work
         write = partial(write_inference, inference, images, served.name, served.version)
         parts, headers = await service.sampling.in_thread(write, 0 if inference.is_binary else images.size)
     return Whole(parts, headers | about_headers(about(served)))

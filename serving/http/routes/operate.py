@@ -13,7 +13,6 @@ from starlette.responses import Response
 
 from serving.base.errors import Forbidden
 from serving.base.logs import log
-from serving.base.monitoring import CONTENT_TYPE
 from serving.http.bodies import read_body
 from serving.http.routes.shared import ADMIN, Name, errors, service_of
 
@@ -23,7 +22,10 @@ _SIGNED_SECONDS = 300
 # Of a webhook: it is read before anybody knows who sent it.
 _MAX_SIGNED_BYTES = 256 * 1024
 _METRICS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Prometheus' text format", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    200: {
+        "description": "Prometheus' text format",
+        "content": {"text/plain": {"schema": {"type": "string"}}, "application/openmetrics-text": {}},
+    },
     **errors(),
 }
 
@@ -31,7 +33,8 @@ _METRICS: dict[int | str, dict[str, Any]] = {
 @router.get("/metrics", response_class=Response, responses=_METRICS)
 async def metrics(request: Request) -> Response:
     """What Prometheus scrapes."""
-    return Response(await service_of(request).scrapes.text(), media_type=CONTENT_TYPE)
+    content, media_type = await service_of(request).scrapes.text(request.headers.get("accept", ""))
+    return Response(content, headers={"Content-Type": media_type})
 
 
 @router.post("/v2/models/{name}/rollback", dependencies=[ADMIN], responses=errors(400, 401, 403, 404, 409, 429))

@@ -22,8 +22,9 @@ _ABOUT = {
     404: "no such model or version is loaded",
     405: "the path has no such method",
     408: "the body did not come in time",
-    409: "no previous version is loaded",
     406: "no format among those that are accepted",
+    409: "it does not fit what is there: no previous version, a job that is not done, an id that was used otherwise",
+    416: "a range beyond the end",
     413: "more than the limits allow",
     415: "a content type or encoding that is not read",
     421: "for a host that is not this service",
@@ -68,6 +69,8 @@ async def admit(request: Request) -> Key:
 
 async def admit_admin(request: Request) -> Key:
     """The same, for what only an admin may do."""
+    # Written down whether it is allowed or not.
+    request.state.is_admins = True
     key = await admit(request)
     if key.role != "admin":
         raise Forbidden(f"the key '{key.name}' is a user's; this takes an admin's")

@@ -11,7 +11,7 @@ from rockbank.generator.windows import PLACE_MAX
 from rockbank.rock.crops import to_bytes
 from serving.dataplane.encode import png
 from serving.dataplane.sampling import endless
-from serving.http.disconnect import cancel_on_disconnect
+from serving.http.disconnect import until_disconnect
 from serving.http.responses import about, about_headers
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
 from serving.inference.models import CURRENT
@@ -37,7 +37,8 @@ async def tile(request: Request, name: Name, version: Version, row: Row, column:
     field = endless(served, seed)
     service.count_samples(1)
     with served.used():
-        image = await cancel_on_disconnect(request.receive, service.sampling.tile(served, CURRENT, field, row, column))
+        with until_disconnect(request.receive):
+            image = await service.sampling.tile(served, CURRENT, field, row, column)
         content = await service.sampling.in_thread(lambda: png(to_bytes(image)), image.size + 1)
     headers = about_headers(about(served, seed)) | _KEPT
     return Response(content, media_type="image/png", headers=headers)

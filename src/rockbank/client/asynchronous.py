@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,7 @@ from jaxtyping import Float32
 
 from rockbank.client import exchange
 from rockbank.client.retry import RetryPolicy, choose_policy
-from rockbank.client.samples import Body, Origin, Progress, Samples, read_origin, read_samples
+from rockbank.client.samples import Blocks, Body, Origin, Progress, Samples, read_origin, read_samples
 from rockbank.core.files import replacing
 
 
@@ -23,7 +24,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         *,
         key: str | None = None,
         timeout: float = exchange.TIMEOUT,
@@ -34,16 +35,22 @@ class AsyncClient:
         """Open a client; no request is made yet.
 
         Args:
-            url: such as http://127.0.0.1:8000.
+            url: such as http://127.0.0.1:8000; of several replicas, those after the first are asked where one before
+                does not answer.
             key: for a server that wants one; None for the environment's ROCKBANK_API_KEY, if it is there.
             timeout: seconds without a byte after which a connection counts as broken.
             retry: how often and after how long a request is made again.
             transport: httpx's, for what its own cannot do.
             patience: the old name of `retry`; deprecated.
         """
-        self.url = exchange.address(url)
+        self._replicas = exchange.Replicas(url)
         self._retry = choose_policy(retry, patience)
         self._http = httpx.AsyncClient(transport=transport, **exchange.open_options(key, timeout))
+
+    @property
+    def url(self) -> str:
+        """The server that is asked now."""
+        return self._replicas.current
 
     async def models(self) -> list[dict[str, Any]]:
         """Every served model: its versions, aliases and scores."""
@@ -85,6 +92,45 @@ class AsyncClient:
         call = exchange.generate_call(name, n, seed, truncation, version, "npy", part)
         content, headers = await self._read(call, progress, part.row_bytes("npy"))
         return read_samples(headers, content)
+
+    async def stream(
+        self,
+        name: str,
+        n: int = 1,
+        seed: int | None = None,
+        truncation: float | None = None,
+        version: str | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> AsyncIterator[Samples]:
+        """The samples of `generate` in blocks, as they come; memory does not grow with `n`.
+
+        Where the connection breaks, the next replica goes on with the same seed and version from the first sample that
+        was not whole. The arguments, and what is raised, are as for `generate`.
+        """
+        part = exchange.Part(size=None, window=None, porosity=None, specific_surface=None)
+        call = exchange.generate_call(name, n, seed, truncation, version, "npy", part)
+        tries, blocks = exchange.Tries(call, self._replicas, self._retry), Blocks(progress)
+        while True:
+            try:
+                async with self._http.stream(
+                    call.method, tries.begin() + call.path, content=call.content, headers=call.headers
+                ) as response:
+                    if response.is_success:
+                        origin = read_origin(response.headers)
+                        # What goes on after a break is the same samples.
+                        call = exchange.generate_call(name, n, origin.seed, truncation, origin.version, "npy", part)
+                        blocks.begin()
+                        async for chunk in response.aiter_bytes():
+                            if (array := blocks.feed(chunk)) is not None:
+                                yield Samples.of(origin, array)
+                        return
+                    await response.aread()
+            except httpx.RequestError as error:
+                wait = tries.after_silence(error)
+            else:
+                wait = tries.after_answer(response)
+            await asyncio.sleep(wait)
 
     async def infer(
         self, name: str, latents: Float32[np.ndarray, "n *latent"], version: str | None = None
@@ -147,11 +193,11 @@ class AsyncClient:
 
     async def _fetch(self, call: exchange.Call, body: Body) -> httpx.Headers:
         """Make the call until it is answered; the answer's headers, when its body is whole."""
-        tries = exchange.Tries(call, self.url, self._retry)
+        tries = exchange.Tries(call, self._replicas, self._retry)
         while True:
             try:
                 async with self._http.stream(
-                    call.method, self.url + call.path, content=call.content, headers=call.headers
+                    call.method, tries.begin() + call.path, content=call.content, headers=call.headers
                 ) as response:
                     if response.is_success:
                         body.begin()

@@ -64,14 +64,45 @@ class Part:
 MODELS = Call(method="GET", path="/v2/models")
 
 
+class Replicas:
+    """The servers that a client may ask; all follow one registry, so that they give the same samples.
+
+    Attributes:
+        urls: their addresses.
+        current: the one that is asked now.
+    """
+
+    def __init__(self, urls: str | Sequence[str]) -> None:
+        """One address or several; the first is asked first.
+
+        Raises:
+            InputError: where there is none, or one is not an address.
+        """
+        self.urls = tuple(address(url) for url in ([urls] if isinstance(urls, str) else urls))
+        if not self.urls:
+            raise InputError("no address is given; use one such as http://127.0.0.1:8000, or several")
+        self.current = self.urls[0]
+
+    def move(self, failed: str) -> None:
+        """Ask the next one from now on, where `failed` is still the current."""
+        if failed == self.current:
+            self.current = self.urls[(self.urls.index(failed) + 1) % len(self.urls)]
+
+
 class Tries:
     """Of one call: after each try that failed, how long to wait, or the error to give up with."""
 
-    def __init__(self, call: Call, address: str, retry: RetryPolicy) -> None:
+    def __init__(self, call: Call, replicas: Replicas, retry: RetryPolicy) -> None:
         self._call = call
-        self._address = address
+        self._replicas = replicas
         self._retry = retry
         self._n_failed = 0
+        self._address = replicas.current
+
+    def begin(self) -> str:
+        """The address of the next try."""
+        self._address = self._replicas.current
+        return self._address
 
     def after_answer(self, response: httpx.Response) -> float:
         """Seconds to wait after an answer of 400 or above, whose body has been read.
@@ -81,7 +112,7 @@ class Tries:
         """
         wait = None
         if response.status_code in PASSING:
-            wait = self._retry.wait(self._n_failed, retry_after(response.headers))
+            wait = self._wait(retry_after(response.headers))
         self._n_failed += 1
         if wait is None:
             raise self._refusal(response)
@@ -93,7 +124,7 @@ class Tries:
         Raises:
             Unreachable: where it has happened too often.
         """
-        wait = self._retry.wait(self._n_failed)
+        wait = self._wait()
         self._n_failed += 1
         if wait is None:
             reason = str(error) or type(error).__name__
@@ -101,6 +132,13 @@ class Tries:
                 f"{self._address}: {reason}, {self._n_failed} times; is the server there ('rockbank serve')?"
             ) from error
         return wait
+
+    def _wait(self, asked: float | None = None) -> float | None:
+        """None to give up; nothing as long as there is a server that has not been asked yet."""
+        self._replicas.move(self._address)
+        if self._n_failed < min(len(self._replicas.urls) - 1, self._retry.retries):
+            return 0.0
+        return self._retry.wait(self._n_failed, asked)
 
     def _refusal(self, response: httpx.Response) -> ClientError:
         message, request_id = _message(response)

@@ -16,6 +16,7 @@ from rockbank.core.errors import InputError
 
 # The header of our arrays has 128 bytes; a longer one is not ours.
 _HEADER_BYTES = 4096
+_MAGIC = b"\x93NUMPY"
 Progress = Callable[[int], None]
 
 
@@ -136,6 +137,62 @@ class Body:
         except ValueError:
             return
         self._sample_bytes = int(np.prod(shape[1:])) * dtype.itemsize
+
+
+class Blocks:
+    """Whole samples of a body in npy's format, as its bytes come; what an earlier try has given is not given again."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        """Call `progress` with the count of samples so far."""
+        self._progress = progress
+        self._n_given = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """The body begins anew."""
+        self._kept = bytearray()
+        self._shape: tuple[int, ...] | None = None
+        self._n_skipped = 0
+
+    def feed(self, chunk: bytes) -> Float32[np.ndarray, "b c h w"] | None:
+        """The samples that are whole with these bytes, of those that were not given yet; None where there are none.
+
+        Raises:
+            ClientError: where the body is no float32 array.
+        """
+        self._kept += chunk
+        if self._shape is None and not self._read_header():
+            return None
+        assert self._shape is not None
+        n_bytes = 4 * int(np.prod(self._shape))
+        if (n_again := min(self._n_given - self._n_skipped, len(self._kept) // n_bytes)) > 0:
+            del self._kept[: n_again * n_bytes]
+            self._n_skipped += n_again
+        n = len(self._kept) // n_bytes
+        if not n or self._n_skipped < self._n_given:
+            return None
+        array = np.frombuffer(bytes(self._kept[: n * n_bytes]), "<f4").reshape(n, *self._shape)
+        del self._kept[: n * n_bytes]
+        self._n_given += n
+        self._n_skipped += n
+        if self._progress is not None:
+            self._progress(self._n_given)
+        return array
+
+    def _read_header(self) -> bool:
+        """Whether the header has come whole."""
+        is_ours = _MAGIC.startswith(bytes(self._kept[: len(_MAGIC)]))
+        if is_ours and (len(self._kept) < 10 or len(self._kept) < 10 + int.from_bytes(self._kept[8:10], "little")):
+            return False
+        try:
+            start, shape, dtype = _array_header(bytes(self._kept[:_HEADER_BYTES]))
+        except ValueError as error:
+            raise ClientError(f"the response is no array ({error}); is this a rockbank server?") from error
+        if dtype != np.dtype("<f4") or len(shape) != 4:
+            raise ClientError(f"the response is an array of {dtype} with the shape {shape}; samples were asked for")
+        del self._kept[:start]
+        self._shape = shape[1:]
+        return True
 
 
 def read_samples(headers: Mapping[str, str], content: memoryview) -> Samples:

@@ -67,6 +67,36 @@ def promote(name: str, gates: Mapping[str, GateParams], version: str | None = No
     return entry, before
 
 
+def promote_canary(name: str, version: str) -> tuple[Entry, Entry | None]:
+    """Make a version champion that has answered requests beside it, after reading its files and verdict again.
+
+    Its KID may be no worse than the champion's, where both were measured alike; this needs no params.yaml.
+
+    Returns:
+        The new champion and the one before it.
+
+    Raises:
+        PromotionRefused: where it is ungated or worse.
+        CardMismatch: where its files are not what its card says.
+        StoreError: where the registry does not answer.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        entry, card = pull(f"{name}/{version}", Path(temporary) / "canary")
+        before = champion(name)
+        if before is not None and before.version == entry.version:
+            return entry, before
+        if before is not None:
+            _, other = pull(f"{name}/{before.version}", Path(temporary) / "champion")
+            ours, theirs = card.gate_scores(), other.gate_scores()
+            if ours.measured_with == theirs.measured_with and ours.metrics["kid"] > theirs.metrics["kid"]:
+                raise PromotionRefused(
+                    f"'{name}' version {version} is not promoted: kid {ours.metrics['kid']:.4g} > "
+                    f"{theirs.metrics['kid']:.4g} of the champion, version {before.version}; 'rockbank promote' decides"
+                )
+    _record(name, entry, [*_history(name), *([before.version] if before else [])])
+    return entry, before
+
+
 def rollback(name: str) -> tuple[Entry, Entry]:
     """Give the alias back to the champion before this one, after verifying its files.
 

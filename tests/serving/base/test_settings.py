@@ -5,12 +5,20 @@ from pathlib import Path
 import pytest
 
 from serving.base.settings import Settings, SettingsError, load_settings, renamed_variables, unknown_variables
+from serving.http.server import check_tls
 
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"ROCKBANK_{name.upper()}", raising=False)
+
+
+def test_a_certificate_and_its_key_go_together_and_are_read_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="set both, or none"):
+        load_settings(tls_cert_file=tmp_path / "cert.pem")
+    with pytest.raises(SettingsError, match=r"ROCKBANK_TLS_CERT_FILE .*they cannot be used"):
+        check_tls(load_settings(tls_cert_file=tmp_path / "cert.pem", tls_key_file=tmp_path / "key.pem"))
 
 
 def test_without_any_both_champions_are_served_on_this_machine_alone() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from rockbank.mlops import registry
 from rockbank.plot.grids import grid
 from rockbank.rock.crops import to_bytes
 from serving.dataplane.encode import ENCODERS
+from serving.inference.thread import ComputeThread
 from serving.watch.watch import rerun_golden
 from tests.serving.conftest import InProcess, Serve
 from tests.tiny_generators import tiny_images
@@ -203,8 +203,9 @@ async def test_a_session_that_fails_does_not_give_its_golden_sample_and_hides_no
         models, metrics = running.service.models, running.service.metrics
         metrics.golden_max_difference.labels("shale", "2").set(9.0)
         monkeypatch.setattr(models.find("shale").generator, "golden_difference", lambda: 1 / 0)
-        with ThreadPoolExecutor(1) as executor:
-            await rerun_golden(models, metrics, executor)
+        thread = ComputeThread()
+        await rerun_golden(models, metrics, thread)
+        thread.stop()
         value = metrics.registry.get_sample_value
         assert value("rockbank_golden_mismatch", {"model": "shale", "version": "1"}) == 1
         assert value("rockbank_golden_max_difference", {"model": "shale", "version": "2"}) < 1e-3

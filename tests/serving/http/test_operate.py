@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -166,13 +167,13 @@ async def test_only_the_first_block_of_an_answer_is_refused_by_a_full_queue(
 ) -> None:
     async with serve() as running:
         batcher = running.service.models.find("shale").batcher
-        right, begun = batcher.run, []
+        right, begun = batcher.submit, []
 
-        async def run(latents: Any, deadline: float, *, is_begun: bool = False) -> Any:
+        def submit(latents: Any, deadline: float, *, is_begun: bool = False, **how: Any) -> Any:
             begun.append(is_begun)
-            return await right(latents, deadline, is_begun=is_begun)
+            return right(latents, deadline, is_begun=is_begun, **how)
 
-        monkeypatch.setattr(batcher, "run", run)
+        monkeypatch.setattr(batcher, "submit", submit)
         assert (await running.client.post(PATH, json={"n": 40, "seed": 7})).status_code == 200
         assert begun == [False, True, True]
 
@@ -237,6 +238,13 @@ async def test_a_request_leaves_a_trace_and_a_probe_none(
     async with serve(traces_endpoint=endpoint) as running:
         assert (await running.client.post(PATH, json={"n": 2})).status_code == 200
         await running.client.get("/v2/health/live")
+        accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        exposed = await running.client.get("/metrics", headers=accept)
+    assert exposed.headers["content-type"].startswith("application/openmetrics-text")
+    # The slowest bucket that has the request names its trace.
+    assert re.search(r'request_seconds_bucket.*generate.*# {trace_id="[0-9a-f]{32}"}', exposed.text)
     sent = b"".join(received)
+    # The parts of its time.
+    assert all(part in sent for part in (b"queue", b"compute", b"encode"))
     assert b"POST /v2/models/{name}/generate" in sent
     assert b"health" not in sent

@@ -4,7 +4,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from serving.base.errors import DeadlineExceeded, NotReady, QueueFull
 from serving.base.monitoring import Metrics
 from serving.inference.batching import Batcher
 from serving.inference.session import Generator
+from serving.inference.thread import ComputeThread
 
 LONG = 30.0
 
@@ -51,12 +51,10 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def make(generator: Gated, metrics: Metrics) -> Iterator[Callable[..., Batcher]]:
-    executor = ThreadPoolExecutor(1)
-    yield lambda max_wait=0.0, max_queue=64: Batcher(
-        generator, executor, metrics, max_wait=max_wait, max_queue=max_queue
-    )
+    thread = ComputeThread()
+    yield lambda max_wait=0.0, max_queue=64: Batcher(generator, thread, metrics, max_wait=max_wait, max_queue=max_queue)
     generator.gate.set()
-    executor.shutdown()
+    thread.stop()
 
 
 def latents(seed: int, n: int) -> Any:

@@ -1,0 +1,1 @@
+"""The service beside those that a user would pick, on the same graph."""

@@ -1,0 +1,1 @@
+"""What the gRPC server answers beside the protocol's own calls."""

@@ -1,0 +1,81 @@
+"""What a cache may keep, and requests that are answered once."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from rockbank.mlops import registry
+from tests.serving.conftest import Serve
+
+SEED = {"seed": 7, "n": 3}
+
+
+async def test_samples_by_get_are_those_of_generate_and_a_cache_is_told_how_long(shale: Path, serve: Serve) -> None:
+    async with serve() as running:
+        posted = await running.client.post("/v2/models/shale/generate", json=SEED)
+        got = await running.client.get("/v2/models/shale/samples", params=SEED)
+        fixed = await running.client.get("/v2/models/shale/versions/1/samples", params=SEED)
+        assert posted.content == got.content == fixed.content
+        assert got.headers["ETag"] == fixed.headers["ETag"]
+        assert "no-cache" in got.headers["Cache-Control"]
+        assert "immutable" in fixed.headers["Cache-Control"]
+        before = running.service.models.find("shale").batcher.statistics.n_samples
+        again = await running.client.get(
+            "/v2/models/shale/samples", params=SEED, headers={"If-None-Match": f'"x", W/{got.headers["ETag"]}'}
+        )
+        assert (again.status_code, again.content) == (304, b"")
+        assert running.service.models.find("shale").batcher.statistics.n_samples == before
+        registry.set_alias("shale", registry.CHAMPION, "2")
+        running.service.follower.poll_now()
+        while running.service.models.find("shale").version == "1":
+            await asyncio.sleep(0.02)
+        changed = await running.client.get(
+            "/v2/models/shale/samples", params=SEED, headers={"If-None-Match": got.headers["ETag"]}
+        )
+        assert (changed.status_code, changed.headers["X-Rockbank-Version"]) == (200, "2")
+
+
+@pytest.mark.parametrize("change", [{"seed": 8}, {"n": 4}, {"format": "tiff"}, {"truncation": 0.5}])
+async def test_another_answer_has_another_tag(shale: Path, serve: Serve, change: dict[str, object]) -> None:
+    async with serve() as running:
+        tags = {
+            (await running.client.get("/v2/models/shale/samples", params=given)).headers["ETag"]
+            for given in (SEED, SEED | change)
+        }
+    assert len(tags) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("n=1", "seed: is missing"),
+        ("seed=7&n=x", "n: got 'x'"),
+        ("seed=7&seed=8", "seed: is given twice"),
+        ("seed=7&size=32", "size"),
+        ("seed=7&colour=red", "colour: no such key"),
+    ],
+)
+async def test_a_query_that_cannot_be_meant_is_refused(shale: Path, serve: Serve, query: str, words: str) -> None:
+    async with serve() as running:
+        answer = await running.client.get(f"/v2/models/shale/samples?{query}")
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]
+
+
+async def test_a_request_with_an_idempotency_key_is_answered_as_the_first_time(shale: Path, serve: Serve) -> None:
+    async with serve() as running:
+
+        async def post(key: str, **body: object) -> tuple[int, bytes, str | None]:
+            answer = await running.client.post("/v2/models/shale/generate", json=body, headers={"Idempotency-Key": key})
+            return answer.status_code, answer.content, answer.headers.get("X-Rockbank-Seed")
+
+        first = await post("a", n=3)
+        assert first[0] == 200
+        assert await post("a", n=3) == first
+        assert (await post("b", n=3))[2] != first[2]
+        assert (await post("a", n=4))[0] == 409
+        assert (await post("x" * 129, n=3))[0] == 400
+        # What was refused leaves the key free.
+        assert (await post("c", n=10**6))[0] == 400
+        assert (await post("c", n=3))[0] == 200
