@@ -76,7 +76,7 @@ def test_a_pod_runs_without_rights_and_is_probed_where_the_service_answers(pod: 
 def test_replicas_grow_by_a_metric_that_the_service_has() -> None:
     (scaler,) = (each["spec"] for each in MANIFESTS if each["kind"] == "HorizontalPodAutoscaler")
     (metric,) = (each["pods"] for each in scaler["metrics"])
-    assert f"\n{metric['metric']['name']} " in Metrics().exposition().decode()
+    assert f"\n{metric['metric']['name']} " in Metrics().exposition()[0].decode()
     assert int(metric["target"]["averageValue"]) < Settings().max_queue  # type: ignore[call-arg]
 
 
