@@ -25,11 +25,13 @@ from rockbank.flow.equations.well_controls import (
     is_broken,
     set_wells,
 )
-from rockbank.flow.linear.choose import solver_for
+from rockbank.flow.linear.choose import equations_for, solver_for
 from rockbank.flow.units import DAY
 
 # Of a well's rate at cnv = 1e-3: MRST's 1 m^3/day, and which part of a small target.
 WELL_RATE, WELL_PART = 1 / DAY, 0.01
+# Of what an iterative linear solver may leave: the factor of the square of the last gain, and the most.
+FORCING, LOOSEST = 0.5, 0.01
 
 
 def run(
@@ -56,7 +58,7 @@ def run(
     Raises:
         NewtonError: a step did not converge, cut as often as it may be.
     """
-    equations = Equations(problem, parameters)
+    equations = equations_for(problem, parameters)
     initial, head = first_state(equations)
     start = initial if start is None else start
     held = np.zeros(start.bhp.shape, dtype=bool) if held is None else held
@@ -110,13 +112,18 @@ class _MemberState:
         """Starts anew, with the wells that their limits hold at first."""
         self.first_held = self.held = held
         self.switches = np.zeros(len(held), dtype=int)
-        self.iteration = 0
+        self.iteration, self.allowed = 0, math.inf
 
     def switch(self, wells: Bool[np.ndarray, " w"]) -> None:
         """Gives wells from control to limit or back, which makes the step another problem."""
         self.held = self.held ^ wells
         self.switches = self.switches + wells
-        self.iteration = 0
+        self.iteration, self.allowed = 0, math.inf
+
+    def forcing(self, allowed: float) -> float:
+        """What the linear solver may leave of the residual (Eisenstat and Walker 1996, choice 2, and Kelley 1995)."""
+        gained, self.allowed = allowed / self.allowed, allowed
+        return min(max(FORCING * gained**2, FORCING / allowed), LOOSEST)
 
     def end_report(self, residual: float, note: str) -> None:
         """Goes on to the next report step, at its full length."""
@@ -192,7 +199,8 @@ class TimeStepper:
             else:
                 moving.append(k)
         if moving:
-            self._move([members[k] for k in moving], now.take(moving), here, moving)
+            tolerance = min(self.states[members[k]].forcing(errors[k].allowed) for k in moving)
+            self._move([members[k] for k in moving], now.take(moving), here, moving, tolerance)
         return sum(self.states[i].report for i in members) - before_it
 
     def _steps(self, equations: Equations, members: list[int], *, is_other: bool) -> Step:
@@ -215,10 +223,10 @@ class TimeStepper:
         each = zip(*(of.tolist() for of in (allowed, cnv, cell, of_well, well)), strict=True)
         return [_Error(*of) for of in each]
 
-    def _move(self, members: list[int], now: Unknowns, here: Linearised, places: list[int]) -> None:
+    def _move(self, members: list[int], now: Unknowns, here: Linearised, places: list[int], tolerance: float) -> None:
         """Newton's update, each saturation by max_ds at most."""
         factor = self.solver.factor(self.equations.problem, here.jacobian.take(places))
-        cells, wells = factor.solve(here.cells[places][..., None], here.wells[places][..., None])
+        cells, wells = factor.solve(here.cells[places][..., None], here.wells[places][..., None], tolerance)
         dp, ds = cells[..., 0].unbind(dim=-1)
         ds = ds.clamp(-self.options.max_ds, self.options.max_ds)
         moved = Unknowns(
