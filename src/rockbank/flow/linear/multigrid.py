@@ -31,10 +31,15 @@ def hierarchy(matrix: csr_array) -> Hierarchy:
     symmetric = csr_array((matrix + matrix.T) / 2)
     if not (np.isfinite(symmetric.data).all() and (symmetric.diagonal() > 0).all()):
         raise SingularError("the pressure's matrix has a diagonal that is not positive")
-    solver = smoothed_aggregation_solver(
-        symmetric, symmetry="symmetric", strength=("symmetric", {"theta": STRENGTH}), max_coarse=COARSEST,
-        presmoother=None, postsmoother=None,
-    )  # fmt: skip
+    try:
+        # Its other weight takes an eigenvalue from a random start, with which no run would be the same twice.
+        solver = smoothed_aggregation_solver(
+            symmetric, symmetry="symmetric", strength=("symmetric", {"theta": STRENGTH}),
+            smooth=("jacobi", {"omega": 4 / 3, "weighting": "local"}), max_coarse=COARSEST, presmoother=None,
+            postsmoother=None,
+        )  # fmt: skip
+    except (ValueError, np.linalg.LinAlgError) as error:
+        raise SingularError("the pressure's matrix has numbers out of all proportion") from error
     matrices = [csr_array(level.A) for level in solver.levels]
     begin = np.cumsum([0, *(of.shape[0] for of in matrices)])
     whole = csr_array(block_diag(matrices, format="csr"))

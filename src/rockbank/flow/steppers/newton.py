@@ -1,4 +1,4 @@
-"""Newton's method on the fully implicit equations, with steps cut where it fails."""
+"""Newton's method on the fully implicit equations, with steps cut where it fails, which then grow again."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rockbank.flow.equations.fractional_flow import inflections
 from rockbank.flow.equations.linearised import Linearised, Step, Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, SHUT, Parameters, Problem
@@ -122,12 +123,14 @@ class _MemberState:
 
     def forcing(self, allowed: float) -> float:
         """What the linear solver may leave of the residual (Eisenstat and Walker 1996, choice 2, and Kelley 1995)."""
-        gained, self.allowed = allowed / self.allowed, allowed
+        gained, self.allowed = min(allowed / self.allowed, 1.0), allowed
         return min(max(FORCING * gained**2, FORCING / allowed), LOOSEST)
 
     def end_report(self, residual: float, note: str) -> None:
         """Goes on to the next report step, at its full length."""
         n_steps = sum(step.report == self.report for step in self.taken)
+        if n_steps > 1:
+            note = "; ".join(filter(None, [note, f"cut into {n_steps} steps"]))
         report = StepReport(
             method="newton", iterations=self.n_iterations, n_steps=n_steps, residual=residual, note=note
         )
@@ -166,6 +169,8 @@ class TimeStepper:
     ) -> None:
         self.equations, self.options, self.reports = equations, options, reports
         self.solver = solver_for(equations.problem, options.solver, start.pressure.device)
+        fluid = equations.problem.fluid
+        self.inflections = () if fluid.is_cocurrent else inflections(fluid)
         self.before, self.now, self.head = start, start, head
         self.states = [_MemberState(2**options.max_cuts, reports.start, of) for of in held]
 
@@ -224,14 +229,22 @@ class TimeStepper:
         return [_Error(*of) for of in each]
 
     def _move(self, members: list[int], now: Unknowns, here: Linearised, places: list[int], tolerance: float) -> None:
-        """Newton's update, each saturation by max_ds at most."""
+        """Newton's update, each saturation by max_ds at most, and not over an inflection of the fractional flow.
+
+        There Newton's tangent lies on the other side of the curve, and iterations go back and forth (Jenny, Tchelepi
+        and Lee 2009). Where both phases always flow the same way the sequential iteration is at hand instead.
+        """
         factor = self.solver.factor(self.equations.problem, here.jacobian.take(places))
         cells, wells = factor.solve(here.cells[places][..., None], here.wells[places][..., None], tolerance)
         dp, ds = cells[..., 0].unbind(dim=-1)
         ds = ds.clamp(-self.options.max_ds, self.options.max_ds)
+        saturation = (now.saturation - ds).clamp(0.0, 1.0)
+        for bound in self.inflections:
+            is_crossed = (now.saturation - bound) * (saturation - bound) < 0
+            saturation = torch.where(is_crossed, bound, saturation)
         moved = Unknowns(
             pressure=now.pressure - dp,
-            saturation=(now.saturation - ds).clamp(0.0, 1.0),
+            saturation=saturation,
             bhp=now.bhp - wells[..., 0],
         )
         self.now = self.now.put(members, moved)
@@ -251,6 +264,12 @@ class TimeStepper:
                                              self.equations.take([i]).next_head(state, step))  # fmt: skip
         self.before = self.before.put([i], state)
         member.left -= member.parts
+        if (
+            member.iteration <= self.options.max_iterations // 2
+            and member.left
+            and member.left % (2 * member.parts) == 0
+        ):
+            member.parts *= 2  # what made it hard is over
         held = member.held
         if not member.left:
             member.end_report(error.cnv, _note(problem, held, broken))
