@@ -168,6 +168,13 @@ class Schedule:
         given = self.controls[name]
         return [given] * len(self.steps) if isinstance(given, Control) else list(given)
 
+    def first(self, n: int) -> Schedule:
+        """The first n report steps."""
+        report = np.arange(n)
+        controls = {name: [_at_reports(of, report, len(self.steps)) for of in self.of(name)[:n]]
+                    for name in self.controls}  # fmt: skip
+        return Schedule(steps=self.steps[:n], controls=controls)
+
     def as_taken(self, trajectory: Trajectory) -> Schedule:
         """The schedule whose report steps are those that a run took, cut ones included.
 
@@ -178,12 +185,15 @@ class Schedule:
         again = {id(control): _at_reports(control, report, len(self.steps))
                  for name in self.controls for control in self.of(name)}  # fmt: skip
         controls = {name: [again[id(self.of(name)[of])] for of in report] for name in self.controls}
-        return Schedule(steps=trajectory.steps, controls=controls)
+        return Schedule(steps=list(trajectory.steps), controls=controls)
 
 
 def _at_reports(control: Control, report: Int[np.ndarray, " m"], n_reports: int) -> Control:
-    """The control with a target for each step taken, where it had one for each report step."""
-    target = control.target
-    if not isinstance(target, torch.Tensor) or not target.ndim or target.shape[-1] != n_reports:
-        return control
-    return replace(control, target=target[..., torch.as_tensor(report)])
+    """The control with target and limit for each step taken, where it had one for each report step."""
+
+    def taken(of: float | Tensor | None) -> float | Tensor | None:
+        is_series = isinstance(of, Tensor) and of.ndim and of.shape[-1] == n_reports
+        return of[..., torch.as_tensor(report)] if isinstance(of, Tensor) and is_series else of
+
+    target = taken(control.target)
+    return replace(control, target=0.0 if target is None else target, limit=taken(control.limit))

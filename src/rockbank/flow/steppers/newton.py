@@ -17,7 +17,7 @@ from rockbank.flow.equations.linearised import Linearised, Step, Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, SHUT, Parameters, Problem
 from rockbank.flow.equations.residual import Equations
-from rockbank.flow.equations.trajectory import NewtonError, StepReport, Trajectory
+from rockbank.flow.equations.trajectory import NewtonError, StepReport, StoppedError, Trajectory
 from rockbank.flow.equations.well_controls import (
     MAX_SWITCHES,
     first_state,
@@ -44,6 +44,7 @@ def run(
     held: Bool[np.ndarray, "b w"] | None = None,
     reports: range | None = None,
     progress: Callable[[int], None] | None = None,
+    says: Callable[[str], None] | None = None,
 ) -> list[Trajectory]:
     """Takes every member through the report steps: all of them at once, each at its own pace.
 
@@ -55,8 +56,10 @@ def run(
         held: which wells their limits hold at first; None is none.
         reports: the report steps to take; None is all.
         progress: called with the number of report steps done since its last call.
+        says: called after every iteration with a few words about how things stand.
 
     Raises:
+        StoppedError: Ctrl-C, where there is one member and a report step is done.
         NewtonError: a step did not converge, cut as often as it may be.
     """
     equations = equations_for(problem, parameters)
@@ -66,10 +69,17 @@ def run(
     stepper = TimeStepper(
         equations, options, start, head, held, range(len(problem.steps)) if reports is None else reports
     )
-    while under_way := [i for i, member in enumerate(stepper.states) if member.report < stepper.reports.stop]:
-        done = stepper.iterate(under_way)
-        if progress is not None and done:
-            progress(done)
+    try:
+        while under_way := [i for i, member in enumerate(stepper.states) if member.report < stepper.reports.stop]:
+            done = stepper.iterate(under_way)
+            if says is not None:
+                says(stepper.standing())
+            if progress is not None and done:
+                progress(done)
+    except KeyboardInterrupt as interrupt:
+        if len(stepper.states) > 1 or not stepper.states[0].reports:
+            raise
+        raise StoppedError(stepper.states[0].trajectory(start)) from interrupt
     return [member.trajectory(start.take([i])) for i, member in enumerate(stepper.states)]
 
 
@@ -140,17 +150,18 @@ class _MemberState:
         self.n_iterations = 0
 
     def trajectory(self, start: Unknowns) -> Trajectory:
-        """What this member did."""
-        states = [start, *(step.state for step in self.taken)]
+        """What this member did, in whole report steps."""
+        taken = [step for step in self.taken if step.report < self.report]
+        states = [start, *(step.state for step in taken)]
         return Trajectory(
-            steps=np.array([step.length for step in self.taken]),
-            report=np.array([step.report for step in self.taken]),
+            steps=np.array([step.length for step in taken]),
+            report=np.array([step.report for step in taken]),
             pressure=torch.cat([state.pressure for state in states]),
             saturation=torch.cat([state.saturation for state in states]),
             bhp=torch.cat([state.bhp for state in states[1:]]),
-            head=torch.cat([step.head for step in self.taken]),
-            kinds=np.array([step.kinds for step in self.taken]),
-            held_by_limit=np.array([step.held for step in self.taken]),
+            head=torch.cat([step.head for step in taken]),
+            kinds=np.array([step.kinds for step in taken]),
+            held_by_limit=np.array([step.held for step in taken]),
             reports=tuple(self.reports),
         )
 
@@ -172,7 +183,17 @@ class TimeStepper:
         fluid = equations.problem.fluid
         self.inflections = () if fluid.is_cocurrent else inflections(fluid)
         self.before, self.now, self.head = start, start, head
+        self.n_iterations = 0
         self.states = [_MemberState(2**options.max_cuts, reports.start, of) for of in held]
+
+    def standing(self) -> str:
+        """Time of the slowest member, s, and the iterations of all, in words."""
+        steps = self.equations.problem.steps
+        days = min(steps[: of.report].sum() + steps[of.report : of.report + 1].sum() * (1 - of.left / of.whole)
+                   for of in self.states) / DAY  # fmt: skip
+        said = f"day {days:.6g}, {self.n_iterations} Newton"
+        linear = getattr(self.solver, "n_iterations", 0)
+        return f"{said} and {linear} linear iterations" if linear else f"{said} iterations"
 
     def iterate(self, members: list[int]) -> int:
         """One iteration of each member, at the end of which its step has converged, failed or come closer.
@@ -248,6 +269,7 @@ class TimeStepper:
             bhp=now.bhp - wells[..., 0],
         )
         self.now = self.now.put(members, moved)
+        self.n_iterations += len(members)
         for i in members:
             self.states[i].iteration += 1
             self.states[i].n_iterations += 1
