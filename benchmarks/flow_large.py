@@ -180,8 +180,8 @@ def report(
     return "\n".join([
         "# How fast the flow simulator is in three dimensions", "",
         "Written by `python -m benchmarks.flow_large`; every number is of one run, on "
-        f"{platform.machine()} with {os.cpu_count()} cores. CPU seconds are of one thread. OPM Flow runs the same decks "
-        "with its defaults.", "",
+        f"{platform.machine()} with {os.cpu_count()} cores. CPU seconds are of one thread. OPM Flow runs the same "
+        "decks with its defaults.", "",
         "| | Flow, CPU s | forward | of Flow | bar | forward + gradient | of Flow | bar |",
         "|---|---:|---:|---:|---:|---:|---:|---:|", *times, "",
         "| | largest difference of a pressure, bar | of a rate, % of the largest | steps cut | memory, MB |",
