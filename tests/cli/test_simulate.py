@@ -1,7 +1,9 @@
 """`rockbank simulate`: what is printed and written, and how it ends."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,3 +154,38 @@ def test_ctrl_c_leaves_nothing_half_written(
     assert ended.value.code == 130
     assert "stopped; nothing is half written" in capfd.readouterr().err
     assert [path.name for path in Path().iterdir()] == ["few.yaml"]
+
+
+@pytest.mark.parametrize("method", ["sequential", "newton"])
+def test_ctrl_c_in_the_run_leaves_what_is_done(
+    case: Path, method: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    main_arguments = ["rockbank", "simulate", str(case), "--method", method]
+    monkeypatch.setattr("sys.argv", [*main_arguments, "-o", "whole.nc"])
+    with pytest.raises(SystemExit):
+        main()
+    at_work = {
+        "sequential": "rockbank.flow.steppers.sequential.TimeStepper.take",
+        "newton": "rockbank.flow.steppers.newton.TimeStepper.iterate",
+    }[method]
+    module, kind, name = at_work.rsplit(".", 2)
+    work, done = getattr(getattr(importlib.import_module(module), kind), name), []
+
+    def interrupted(self: Any, argument: Any) -> Any:
+        if len(self.taken if method == "sequential" else self.states[0].reports) == 3:
+            done.append(1)
+            raise KeyboardInterrupt
+        return work(self, argument)
+
+    monkeypatch.setattr(at_work, interrupted)
+    monkeypatch.setattr("sys.argv", [*main_arguments, "-o", "part.nc"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert done == [1]
+    assert ended.value.code == 130
+    out, err = capfd.readouterr()
+    assert "stopped by Ctrl-C after 3 of 4 report steps" in out
+    assert "iterations" in err
+    whole, part = read_results(Path("whole.nc")), read_results(Path("part.nc"))
+    assert len(part["time"]) == 3
+    np.testing.assert_array_equal(part["bhp"], whole["bhp"][:3])

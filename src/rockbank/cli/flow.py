@@ -60,6 +60,9 @@ def simulate(
     print_rows(step.about_case(loaded) | step.about_run(done))
     for path in done.written:
         stdout.print(f"wrote {path}")
+    if done.stopped:
+        stdout.print(f"note: {done.stopped}; the files have those alone")
+        raise typer.Exit(130)
 
 
 def observe(

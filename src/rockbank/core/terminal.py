@@ -16,7 +16,7 @@ from rich.table import Table
 from rockbank.core.errors import UserError
 
 # Between two lines of progress where there is no terminal to draw a bar on.
-LINE_SECONDS = 30.0
+LINE_SECONDS = 10.0
 # `stdout` is for results; `terminal`, on standard error, for progress and errors.
 stdout = Console(highlight=False, soft_wrap=True)
 terminal = Console(stderr=True, highlight=False, soft_wrap=True)

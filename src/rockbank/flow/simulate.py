@@ -18,10 +18,10 @@ from rockbank.flow.adjoint.sweep import Run
 from rockbank.flow.equations.fluid import Fluid, tensor_fields
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.plausibility import with_notes
-from rockbank.flow.equations.problem import BHP, Parameters, Problem, State, discretise
+from rockbank.flow.equations.problem import BHP, Parameters, Problem, State, discretise, first_steps
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.step_sizes import by_report, refined
-from rockbank.flow.equations.trajectory import StepReport, Trajectory
+from rockbank.flow.equations.trajectory import StepReport, StoppedError, Trajectory
 from rockbank.flow.equations.wells import Schedule, Well
 from rockbank.flow.linear.choose import takes_all_members
 from rockbank.flow.members import each_member
@@ -56,6 +56,18 @@ class Result:
         return tuple(trajectory.reports for trajectory in self.trajectories)
 
 
+class InterruptedRunError(KeyboardInterrupt):
+    """Ctrl-C during a run.
+
+    Attributes:
+        result: of the report steps that were done.
+    """
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(f"stopped after {len(result.time)} report steps")
+        self.result = result
+
+
 def simulate(
     rock: Rock,
     fluid: Fluid,
@@ -66,6 +78,7 @@ def simulate(
     options: Options | None = None,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
+    says: Callable[[str], None] | None = None,
 ) -> Result:
     """Runs a model, or a batch of them, through its schedule.
 
@@ -82,8 +95,10 @@ def simulate(
         options: method and tolerances; None is `Options()`.
         workers: threads that share the members out among them, of the run and of its gradients.
         progress: called with the number of report steps done since its last call, of all members together.
+        says: called as often as there is something new, with time and iterations in words.
 
     Raises:
+        InterruptedRunError: Ctrl-C during a run of one member, with the result so far.
         InputError: the input does not fit together, or no pressure is given where nothing is compressible.
         NewtonError: a step does not converge.
     """
@@ -92,10 +107,27 @@ def simulate(
     problem, parameters = refined(whole, parameters, options)
     if progress is not None:
         progress = _of_reports(progress, len(whole.steps) / len(problem.steps))
-    trajectories = _trace(problem, parameters, options, workers, progress)
-    run = Run(problem=problem, trajectories=trajectories, options=options, workers=workers)
     has_members = _has_members(rock, fluid, wells, schedule, initial)
-    ends = torch.as_tensor(np.flatnonzero(np.diff(problem.report, append=len(whole.steps))))
+    try:
+        trajectories = _trace(problem, parameters, options, workers, progress, says)
+    except StoppedError as stopped:
+        done = len(stopped.trajectory.reports)
+        n = int(np.append(problem.report, len(whole.steps))[done])
+        if not n:
+            raise
+        problem, parameters = first_steps(problem, parameters, n)
+        whole = replace(whole, steps=whole.steps[:n])
+        run = Run(problem=problem, trajectories=[stopped.trajectory.first(len(problem.steps))], options=options,
+                  workers=workers)  # fmt: skip
+        raise InterruptedRunError(_result(whole, run, parameters, has_members=has_members)) from stopped
+    run = Run(problem=problem, trajectories=trajectories, options=options, workers=workers)
+    return _result(whole, run, parameters, has_members=has_members)
+
+
+def _result(whole: Problem, run: Run, parameters: Parameters, *, has_members: bool) -> Result:
+    """Of a run of the problem `whole` or of one with its report steps cut."""
+    report = run.problem.report
+    ends = torch.as_tensor(np.flatnonzero(np.diff(report, append=len(whole.steps))))
     seen = (of[:, ends.to(of.device)] for of in observe(run, parameters))
     bhp, water_rate, oil_rate = (of if has_members else of[0] for of in seen)
     return Result(
@@ -103,7 +135,7 @@ def simulate(
         water_rate=water_rate,
         oil_rate=oil_rate,
         time=np.cumsum(whole.steps),
-        trajectories=tuple(with_notes(whole, by_report(trajectory, problem.report)) for trajectory in trajectories),
+        trajectories=tuple(with_notes(whole, by_report(trajectory, report)) for trajectory in run.trajectories),
     )
 
 
@@ -133,7 +165,12 @@ def _sequential_refusal(problem: Problem, device: torch.device) -> str | None:
 
 
 def _trace(
-    problem: Problem, parameters: Parameters, options: Options, workers: int, progress: Callable[[int], None] | None
+    problem: Problem,
+    parameters: Parameters,
+    options: Options,
+    workers: int,
+    progress: Callable[[int], None] | None,
+    says: Callable[[str], None] | None,
 ) -> list[Trajectory]:
     """Every member through the report steps, by the method that the options ask for or that applies."""
     parameters, device = parameters.detach(), parameters.pore_volume.device
@@ -144,15 +181,15 @@ def _trace(
             from rockbank.flow.steppers import sequential
 
             def iterated(i: int) -> Trajectory:
-                return sequential.run(problem, parameters.member(i), options, progress=progress)
+                return sequential.run(problem, parameters.member(i), options, progress=progress, says=says)
 
             return each_member(iterated, parameters.n_members, workers)
     if takes_all_members(problem, options.solver, device):
-        trajectories = newton.run(problem, parameters, options, progress=progress)
+        trajectories = newton.run(problem, parameters, options, progress=progress, says=says)
     else:
 
         def solved(i: int) -> Trajectory:
-            return newton.run(problem, parameters.member(i), options, progress=progress)[0]
+            return newton.run(problem, parameters.member(i), options, progress=progress, says=says)[0]
 
         trajectories = each_member(solved, parameters.n_members, workers)
     return trajectories if refusal is None else [_noted(trajectory, refusal) for trajectory in trajectories]

@@ -25,7 +25,7 @@ from rockbank.flow.equations.problem import discretise
 from rockbank.flow.results.balance import Balance, balance
 from rockbank.flow.results.netcdf import to_dataset, write_results
 from rockbank.flow.results.plot import save_picture
-from rockbank.flow.simulate import Result, simulate
+from rockbank.flow.simulate import InterruptedRunError, Result, simulate
 from rockbank.flow.units import DAY
 
 
@@ -86,6 +86,7 @@ class Simulated:
         volumes: that went in and out.
         seconds: of CPU time, without reading and writing.
         written: the files.
+        stopped: after how many report steps Ctrl-C ended it; empty where nothing did.
     """
 
     case: Case
@@ -93,6 +94,7 @@ class Simulated:
     volumes: Balance
     seconds: float
     written: tuple[Path, ...]
+    stopped: str = ""
 
 
 def load(path: Path, *, method: str | None = None, tolerance: float | None = None) -> Case:
@@ -106,7 +108,7 @@ def load(path: Path, *, method: str | None = None, tolerance: float | None = Non
 
 
 def simulated(case: Case) -> Result:
-    """A run of the case behind a progress bar."""
+    """A run of the case behind a progress bar; InterruptedRunError at Ctrl-C has what is done."""
     with progress(case.title, len(case.schedule.steps)) as advance:
         return simulate(
             case.rock,
@@ -115,7 +117,8 @@ def simulated(case: Case) -> Result:
             case.schedule,
             initial=case.initial,
             options=case.options,
-            progress=lambda _: advance(),
+            progress=advance,
+            says=lambda text: advance(0, text),
         )
 
 
@@ -123,7 +126,14 @@ def run(case: Case, outputs: Outputs) -> Simulated:
     """Simulate the case behind a progress bar, and write the outputs, each whole or not at all."""
     problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
     begin = time.process_time()
-    result = simulated(case)
+    stopped = ""
+    try:
+        result = simulated(case)
+    except InterruptedRunError as interrupt:
+        result, n = interrupt.result, len(interrupt.result.time)
+        stopped = f"stopped by Ctrl-C after {n} of {len(case.schedule.steps)} report steps"
+        case = replace(case, schedule=case.schedule.first(n), notes=(*case.notes, stopped))
+        problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
     seconds = time.process_time() - begin
     volumes = balance(problem, parameters, result.trajectories[0])
     terminal.print("writing", ", ".join(map(str, outputs.paths)))
@@ -143,7 +153,9 @@ def run(case: Case, outputs: Outputs) -> Simulated:
     if outputs.restart:
         write_restart(outputs.results, case, problem, parameters, result.trajectories[0])
         written += restart_paths(outputs.results)
-    return Simulated(case=case, result=result, volumes=volumes, seconds=seconds, written=tuple(written))
+    return Simulated(
+        case=case, result=result, volumes=volumes, seconds=seconds, written=tuple(written), stopped=stopped
+    )
 
 
 def _curves(case: Case, result: Result) -> WellCurves:
@@ -176,11 +188,11 @@ def about_run(done: Simulated) -> dict[str, str]:
     reports = trajectory.reports
     methods = [report.method for report in reports]
     counts = ", ".join(f"{name} {methods.count(name)}" for name in dict.fromkeys(methods))
-    cut = sum(report.n_steps > report.n_planned for report in reports)
+    cut = [str(i) for i, report in enumerate(reports, start=1) if report.n_steps > report.n_planned]
     notes = Counter(report.note for report in reports if report.note)
     return {
         "method (report steps)": counts,
-        "steps taken": f"{len(trajectory.steps)}, {cut} report steps were cut",
+        "steps taken": f"{len(trajectory.steps)}, {len(cut)} report steps were cut{': ' * bool(cut)}{', '.join(cut)}",
         "iterations": str(sum(report.iterations for report in reports)),
         "mass-balance error": f"{done.volumes.mass_balance_error:.1e} of the pore volume",
         "oil recovered": f"{100 * done.volumes.recovery:.1f} % of {done.volumes.in_place[0, 1]:.4g} m3",

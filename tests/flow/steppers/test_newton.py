@@ -1,5 +1,7 @@
 """Newton's method: what it calls converged, how it cuts steps, and what holds the wells."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -69,8 +71,47 @@ def test_a_step_that_fails_is_halved_and_the_next_report_step_is_whole_again(res
         of_report = trajectory.steps[trajectory.report == report]
         assert of_report.sum() == length
         assert set(length / of_report) <= {1.0, 2.0, 4.0, 8.0}
-        assert (np.diff(of_report) <= 0).all()  # never longer again within a report step
+        assert (of_report[1:] <= 2 * of_report[:-1]).all()
     assert trajectory.reports[0].iterations > 4 * n_steps[0] / 2  # those of failed tries count
+
+
+def test_steps_grow_again_where_few_iterations_do(reservoir):
+    (trajectory,) = reservoir(steps=(2e7,)).run(options=Options(max_iterations=6, **NEWTON)).trajectories
+    assert (trajectory.steps / 2e7 * 16).tolist() == [2, 2, 2, 2, 4, 4]
+    assert "cut into 6 steps" in trajectory.reports[0].note
+
+
+def test_the_objective_is_smooth_where_the_steps_are_kept(reservoir):
+    model = reservoir(gravity=True, shape=(4, 3, 2))
+    free = Options(cnv=1e-9, mb=1e-11, max_iterations=4, **NEWTON)
+    log = model.permeability.log().requires_grad_()
+    first = model.run(options=free)
+    kept = Schedule(steps=model.steps, controls=model.controls).as_taken(first.trajectories[0])
+    assert len(kept.steps) > len(model.steps)
+    moved = model.run(rock=model.rock((log.detach() + 2.0).exp()), options=free)
+    assert len(moved.trajectories[0].steps) != len(kept.steps)  # the cuts change with the parameters
+    options = replace(free, max_iterations=25, max_cuts=0, cnv=1e-11, mb=1e-13)
+
+    def loss(of):
+        result = reservoir(gravity=True, shape=(4, 3, 2), steps=kept.steps, **kept.controls).run(
+            rock=model.rock(of.exp()), options=options
+        )
+        return (result.bhp[first.trajectories[0].ends] / 1e7).square().sum()
+
+    value = loss(log)
+    (gradient,) = torch.autograd.grad(value, log)
+    left = [(loss(log.detach() + h) - value - h * gradient.sum()).abs().item() for h in (0.4, 0.2, 0.1)]
+    assert min(np.log2(np.divide(left[:-1], left[1:]))) > 1.8
+    torch.testing.assert_close(value.detach(), (first.bhp / 1e7).square().sum(), rtol=1e-8, atol=0)
+
+
+def test_targets_for_each_report_step_stay_with_it(reservoir):
+    target = torch.tensor([1e-4, 2e-4, 3e-4], dtype=torch.float64)
+    schedule = Schedule(steps=(2e5, 4e5, 8e5), controls={"I": Control(kind="rate", target=target)})
+    model = reservoir(I=Control(kind="rate", target=target))
+    (trajectory,) = model.run(options=Options(cnv=1e-9, mb=1e-11, max_iterations=4, **NEWTON)).trajectories
+    kept = schedule.as_taken(trajectory)
+    assert torch.equal(kept.of("I")[0].target, target[trajectory.report])
 
 
 def test_cut_steps_are_the_steps_of_a_finer_schedule(reservoir, tight):

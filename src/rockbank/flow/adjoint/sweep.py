@@ -17,7 +17,7 @@ from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, SHUT, Parameters, Problem
 from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.trajectory import Trajectory
-from rockbank.flow.linear.choose import solver_for, takes_all_members
+from rockbank.flow.linear.choose import equations_for, solver_for, takes_all_members
 from rockbank.flow.members import each_member
 
 # In the tensors of `Parameters`, in their order, with an axis of the functions behind.
@@ -150,7 +150,7 @@ class _Sweep:
         options: Options,
         seeds: Float[Tensor, "b t w 3 m"],
     ) -> None:
-        self.equations, self.trajectories = Equations(problem, parameters), trajectories
+        self.equations, self.trajectories = equations_for(problem, parameters), trajectories
         self.solver = solver_for(problem, options.solver, seeds.device)
         reports = torch.arange(1, seeds.shape[1] + 1, device=seeds.device)
         latest = ((seeds != 0).flatten(2, 3).any(dim=2) * reports[:, None]).amax(dim=1)

@@ -10,7 +10,7 @@ from rockbank.core.errors import InputError
 from rockbank.flow.units import Quantity
 
 Method = Literal["auto", "sequential", "newton"]
-Solver = Literal["auto", "direct", "block", "block-single", "slabs"]
+Solver = Literal["auto", "direct", "block", "block-single", "slabs", "cpr"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +31,11 @@ class Options:
         largest_step: s; no step is longer, None is no bound.
         growth: a step is at most so many times the longest before it.
         solver: of the linear systems of Newton and of the adjoint: "direct" is sparse LU on the CPU, "slabs"
-            its faster rival on grids with one long axis, "block" runs all members at once on any
-            device, "block-single" with factors in float32 and solutions refined to 1e-10; "auto" chooses by problem
-            and device, and where no gravity or capillary pressure acts it iterates for gradients of few outputs, until
-            the adjoint's multipliers change by less than 1e-10 of them.
+            its faster rival on grids with one long axis, "cpr" iterates with multigrid for the pressure, for large
+            grids on the CPU, "block" runs all members at once on any device, "block-single" with factors in float32
+            and solutions refined to 1e-10; "auto" chooses by problem and device. Iterated gradients leave 1e-10 of
+            their right-hand sides; where no gravity or capillary pressure acts, "auto" on a narrow grid iterates for
+            gradients of few outputs, until the adjoint's multipliers change by less than 1e-10 of them.
     """
 
     method: Method = "auto"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 
 import numpy as np
@@ -172,6 +172,14 @@ def discretise(
         report=np.arange(len(schedule.steps)),
     )
     return problem, parameters
+
+
+def first_steps(problem: Problem, parameters: Parameters, n: int) -> tuple[Problem, Parameters]:
+    """The same with the first n report steps only."""
+    end = int(np.searchsorted(problem.report, n))
+    several = {name: getattr(problem, name)[:end] for name in ("kinds", "has_limit", "steps", "report")}
+    of_wells = {name: getattr(parameters, name)[:, :end] for name in ("targets", "limits")}
+    return replace(problem, **several), replace(parameters, **of_wells)
 
 
 def _index(rock: Rock, well: Well) -> Float[Tensor, "b p"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -13,6 +13,18 @@ from rockbank.core.errors import UserError
 
 class NewtonError(UserError, RuntimeError):
     """A step did not converge, however short; says which, with its residual and cell."""
+
+
+class StoppedError(KeyboardInterrupt):
+    """Ctrl-C during a run of one member, after whole report steps.
+
+    Attributes:
+        trajectory: of the report steps that were done.
+    """
+
+    def __init__(self, trajectory: Trajectory) -> None:
+        super().__init__(f"stopped after {len(trajectory.reports)} report steps")
+        self.trajectory = trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,3 +78,10 @@ class Trajectory:
     def ends(self) -> Int[np.ndarray, " t"]:
         """The step with which each report step ends; the state after it is one further on."""
         return np.flatnonzero(np.diff(self.report, append=self.report[-1] + 1))
+
+    def first(self, n: int) -> Trajectory:
+        """The first n report steps."""
+        m = int(np.searchsorted(self.report, n))
+        steps = {name: getattr(self, name)[:m] for name in ("steps", "report", "bhp", "head", "kinds", "held_by_limit")}
+        states = {name: getattr(self, name)[: m + 1] for name in ("pressure", "saturation")}
+        return replace(self, **steps, **states, reports=self.reports[:n])

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rockbank.core.errors import InputError
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock, require
+from rockbank.flow.equations.trajectory import Trajectory
 
 Kind = Literal["bhp", "rate", "oil", "water", "shut"]
 KINDS: tuple[Kind, ...] = ("bhp", "rate", "oil", "water", "shut")
@@ -174,3 +175,33 @@ class Schedule:
         """The controls of a well, one a step."""
         given = self.controls[name]
         return [given] * len(self.steps) if isinstance(given, Control) else list(given)
+
+    def first(self, n: int) -> Schedule:
+        """The first n report steps."""
+        report = np.arange(n)
+        controls = {name: [_at_reports(of, report, len(self.steps)) for of in self.of(name)[:n]]
+                    for name in self.controls}  # fmt: skip
+        return Schedule(steps=self.steps[:n], controls=controls)
+
+    def as_taken(self, trajectory: Trajectory) -> Schedule:
+        """The schedule whose report steps are those that a run took, cut ones included.
+
+        An inversion that keeps to it, with `max_cuts=0`, has an objective that does not jump where the cuts would
+        change with the parameters. `trajectory.ends` are the places of the given report steps' ends.
+        """
+        report = trajectory.report
+        again = {id(control): _at_reports(control, report, len(self.steps))
+                 for name in self.controls for control in self.of(name)}  # fmt: skip
+        controls = {name: [again[id(self.of(name)[of])] for of in report] for name in self.controls}
+        return Schedule(steps=list(trajectory.steps), controls=controls)
+
+
+def _at_reports(control: Control, report: Int[np.ndarray, " m"], n_reports: int) -> Control:
+    """The control with target and limit for each step taken, where it had one for each report step."""
+
+    def taken(of: float | Tensor | None) -> float | Tensor | None:
+        is_series = isinstance(of, Tensor) and of.ndim and of.shape[-1] == n_reports
+        return of[..., torch.as_tensor(report)] if isinstance(of, Tensor) and is_series else of
+
+    target = taken(control.target)
+    return replace(control, target=0.0 if target is None else target, limit=taken(control.limit))

@@ -13,7 +13,7 @@ from torch import Tensor
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import Problem
-from rockbank.flow.linear.interface import Blocks, Factor, assemble
+from rockbank.flow.linear.interface import TIGHT, Blocks, Factor, assemble
 
 REFINED = 1e-10
 MOST_REFINEMENTS = 20
@@ -202,7 +202,7 @@ class _Bordered:
 
         self.columns, self.rows = border(blocks.cell_well), border(blocks.well_cell)
 
-    def solve(self, cells: Tensor, wells: Tensor) -> _Solution:
+    def solve(self, cells: Tensor, wells: Tensor, tolerance: float = TIGHT) -> _Solution:
         """x = A^-1 b."""
         return self._solve(cells, wells, self.columns, self.rows, transposed=False)
 
@@ -226,7 +226,7 @@ class _Refined:
     def __init__(self, blocks: Blocks, at: _Places, rough: _Bordered) -> None:
         self.blocks, self.at, self.rough = blocks, at, rough
 
-    def solve(self, cells: Tensor, wells: Tensor) -> _Solution:
+    def solve(self, cells: Tensor, wells: Tensor, tolerance: float = TIGHT) -> _Solution:
         """x = A^-1 b."""
         return self._solve(_Solution(cells, wells), transposed=False)
 

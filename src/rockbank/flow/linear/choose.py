@@ -1,17 +1,18 @@
-"""Solving with the Jacobian: the interface of the linear solvers, and the sparse direct one."""
+"""Which equations and which linear solver take a problem."""
 
 from __future__ import annotations
 
 import torch
 
 from rockbank.flow.equations.options import Solver
-from rockbank.flow.equations.problem import Problem
+from rockbank.flow.equations.problem import Parameters, Problem
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.linear.interface import LinearSolver
 
-# Cells of a slab up to which eliminating slabs is faster than sparse factors, on grids of two dimensions; on those of
-# three it is up to two or three times as many.
-WIDEST_SLAB = 128
+# `python -m benchmarks.linear_solvers` measures both. Cells of a slab up to which eliminating slabs is faster than
+# sparse factors, and cells of a grid beyond which iterating is faster than either.
+WIDEST_SLAB, FEW_CELLS = 128, 1000
 
 
 def solver_for(problem: Problem, name: Solver, device: torch.device) -> LinearSolver:
@@ -25,17 +26,31 @@ def solver_for(problem: Problem, name: Solver, device: torch.device) -> LinearSo
         from rockbank.flow.linear.slab import SlabSolver
 
         solver = SlabSolver()
+    elif chosen == "cpr":
+        from rockbank.flow.linear.cpr import CPRSolver
+
+        solver = CPRSolver()
     else:
         solver = DirectSolver()
     if problem.has_cross_flow:
         from rockbank.flow.linear.mixtures import MixtureSolver
 
         return MixtureSolver(solver)
-    if name == "auto" and problem.fluid.is_cocurrent:
+    if name == "auto" and chosen != "cpr" and problem.fluid.is_cocurrent:
         from rockbank.flow.linear.splitting import SplittingSolver
 
         solver = SplittingSolver(solver)
     return solver
+
+
+def equations_for(problem: Problem, parameters: Parameters) -> Equations:
+    """The equations as they are fastest; where both phases always flow the same way, a compiler gains little."""
+    is_large = problem.grid.n_cells > FEW_CELLS and not problem.fluid.is_cocurrent
+    if not is_large or parameters.pore_volume.device.type != "cpu":
+        return Equations(problem, parameters)
+    from rockbank.flow.kernels.phase_fluxes import CompiledEquations
+
+    return CompiledEquations(problem, parameters)
 
 
 def takes_all_members(problem: Problem, name: Solver, device: torch.device) -> bool:
@@ -48,7 +63,9 @@ def _chosen(problem: Problem, name: Solver, device: torch.device) -> Solver:
         return name
     if device.type != "cpu":
         return "block"
-    if not problem.grid.is_structured:
-        return "direct"
-    n_in_slab = problem.grid.is_active.size // max(problem.grid.box)
-    return "slabs" if n_in_slab <= WIDEST_SLAB else "direct"
+    is_narrow = problem.grid.is_structured and problem.grid.is_active.size // max(problem.grid.box) <= WIDEST_SLAB
+    # There the splitting iterates, and its slabs take Jacobians of many observables.
+    is_split = is_narrow and problem.fluid.is_cocurrent
+    if problem.grid.n_cells > FEW_CELLS and not is_split:
+        return "cpr"
+    return "slabs" if is_narrow else "direct"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import Problem
-from rockbank.flow.linear.interface import Factor, assemble
+from rockbank.flow.linear.interface import TIGHT, Factor, assemble
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,7 +74,7 @@ class _DirectFactor:
     def __init__(self, members: list[SuperLU | None]) -> None:
         self.members = members
 
-    def solve(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor]:
+    def solve(self, cells: Tensor, wells: Tensor, tolerance: float = TIGHT) -> tuple[Tensor, Tensor]:
         """x = A^-1 b."""
         return self._solve(_sum_and_water(cells, 2), wells, "N")
 

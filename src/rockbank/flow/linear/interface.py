@@ -14,14 +14,20 @@ from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import Problem
 from rockbank.flow.equations.residual import added, at
 
+# What is left of a right-hand side, by its norm, where a solution is to be as good as a direct one.
+TIGHT = 1e-10
+
 
 class Factor(Protocol):
     """A factorised Jacobian; a singular one gives solutions that are not finite."""
 
     def solve(
-        self, cells: Float[Tensor, "b n 2 m"], wells: Float[Tensor, "b w m"]
+        self, cells: Float[Tensor, "b n 2 m"], wells: Float[Tensor, "b w m"], tolerance: float = TIGHT
     ) -> tuple[Float[Tensor, "b n 2 m"], Float[Tensor, "b w m"]]:
-        """From m right-hand sides of [water, oil] and the wells to (pressure, saturation) and bottom-hole pressures."""
+        """From m right-hand sides of [water, oil] and the wells to (pressure, saturation) and bottom-hole pressures.
+
+        A solver that iterates may leave `tolerance` of the right-hand side's norm.
+        """
 
     def solve_transposed(
         self, cells: Float[Tensor, "b n 2 m"], wells: Float[Tensor, "b w m"]

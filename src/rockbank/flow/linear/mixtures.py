@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import Problem
-from rockbank.flow.linear.interface import Factor, LinearSolver
+from rockbank.flow.linear.interface import TIGHT, Factor, LinearSolver
 
 Columns = tuple[Float[Tensor, "b n 2 k"], Float[Tensor, "b w k"]]
 
@@ -56,9 +56,9 @@ class MixtureFactor:
         self.factor, self.a = factor, columns(-jacobian.by_mixture, rates)
         self.c = columns(jacobian.mixture[..., :2], jacobian.mixture[..., 2])
 
-    def solve(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor]:
+    def solve(self, cells: Tensor, wells: Tensor, tolerance: float = TIGHT) -> tuple[Tensor, Tensor]:
         """x = (J + A C)^-1 b."""
-        return _corrected(self.factor.solve(cells, wells), self._of_a, self.c)
+        return _corrected(self.factor.solve(cells, wells, tolerance), self._of_a, self.c)
 
     def solve_transposed(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor]:
         """y = (J + A C)^-T b."""

@@ -14,7 +14,7 @@ from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import Problem
 from rockbank.flow.kernels.slabs import Slabs, add_wells, eliminate, substitute
-from rockbank.flow.linear.interface import Blocks, assemble
+from rockbank.flow.linear.interface import TIGHT, Blocks, assemble
 
 # Right-hand sides at a time: with more, products of matrices are hardly faster.
 AT_A_TIME = 128
@@ -52,7 +52,7 @@ class SlabFactor:
     def __init__(self, members: list[_Bordered]) -> None:
         self.members = members
 
-    def solve(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor]:
+    def solve(self, cells: Tensor, wells: Tensor, tolerance: float = TIGHT) -> tuple[Tensor, Tensor]:
         """x = A^-1 b."""
         return self._solve(cells, wells, is_transposed=False)
 

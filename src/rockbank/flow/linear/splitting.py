@@ -12,7 +12,7 @@ from rockbank.flow.equations.problem import Problem
 from rockbank.flow.kernels.cell_ordering import CellOrdering, order_cells
 from rockbank.flow.kernels.splitting import Factors, Order, WellRows, iterate, rows, split
 from rockbank.flow.kernels.transport import flow_order
-from rockbank.flow.linear.interface import Factor, LinearSolver
+from rockbank.flow.linear.interface import TIGHT, Factor, LinearSolver
 from rockbank.flow.linear.pressure_factor import NoPressureError, PressureFactor
 
 # Right-hand sides up to which iterating is faster: for the case of Mosser et al. (2019), 128 slabs of 64 cells, one
@@ -63,9 +63,9 @@ class SplittingFactor:
         self.other, self.problem, self.ordering, self.jacobian = other, problem, ordering, jacobian
         self._others: Factor | None = None
 
-    def solve(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor]:
+    def solve(self, cells: Tensor, wells: Tensor, tolerance: float = TIGHT) -> tuple[Tensor, Tensor]:
         """x = A^-1 b."""
-        return self._by_other().solve(cells, wells)
+        return self._by_other().solve(cells, wells, tolerance)
 
     def solve_transposed(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor]:
         """y = A^-T b."""

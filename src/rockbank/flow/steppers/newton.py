@@ -1,4 +1,4 @@
-"""Newton's method on the fully implicit equations, with steps cut where it fails."""
+"""Newton's method on the fully implicit equations, with steps cut where it fails, which then grow again."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rockbank.flow.equations.fractional_flow import inflections
 from rockbank.flow.equations.linearised import Linearised, Step, Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, SHUT, Parameters, Problem
 from rockbank.flow.equations.residual import Equations
-from rockbank.flow.equations.trajectory import NewtonError, StepReport, Trajectory
+from rockbank.flow.equations.trajectory import NewtonError, StepReport, StoppedError, Trajectory
 from rockbank.flow.equations.well_controls import (
     MAX_SWITCHES,
     first_state,
@@ -25,11 +26,13 @@ from rockbank.flow.equations.well_controls import (
     is_broken,
     set_wells,
 )
-from rockbank.flow.linear.choose import solver_for
+from rockbank.flow.linear.choose import equations_for, solver_for
 from rockbank.flow.units import DAY
 
 # Of a well's rate at cnv = 1e-3: MRST's 1 m^3/day, and which part of a small target.
 WELL_RATE, WELL_PART = 1 / DAY, 0.01
+# Of what an iterative linear solver may leave: the factor of the square of the last gain, and the most.
+FORCING, LOOSEST = 0.5, 0.01
 
 
 def run(
@@ -41,6 +44,7 @@ def run(
     held: Bool[np.ndarray, "b w"] | None = None,
     reports: range | None = None,
     progress: Callable[[int], None] | None = None,
+    says: Callable[[str], None] | None = None,
 ) -> list[Trajectory]:
     """Takes every member through the report steps: all of them at once, each at its own pace.
 
@@ -52,21 +56,30 @@ def run(
         held: which wells their limits hold at first; None is none.
         reports: the report steps to take; None is all.
         progress: called with the number of report steps done since its last call.
+        says: called after every iteration with a few words about how things stand.
 
     Raises:
+        StoppedError: Ctrl-C, where there is one member and a report step is done.
         NewtonError: a step did not converge, cut as often as it may be.
     """
-    equations = Equations(problem, parameters)
+    equations = equations_for(problem, parameters)
     initial, head = first_state(equations)
     start = initial if start is None else start
     held = np.zeros(start.bhp.shape, dtype=bool) if held is None else held
     stepper = TimeStepper(
         equations, options, start, head, held, range(len(problem.steps)) if reports is None else reports
     )
-    while under_way := [i for i, member in enumerate(stepper.states) if member.report < stepper.reports.stop]:
-        done = stepper.iterate(under_way)
-        if progress is not None and done:
-            progress(done)
+    try:
+        while under_way := [i for i, member in enumerate(stepper.states) if member.report < stepper.reports.stop]:
+            done = stepper.iterate(under_way)
+            if says is not None:
+                says(stepper.standing())
+            if progress is not None and done:
+                progress(done)
+    except KeyboardInterrupt as interrupt:
+        if len(stepper.states) > 1 or not stepper.states[0].reports:
+            raise
+        raise StoppedError(stepper.states[0].trajectory(start)) from interrupt
     return [member.trajectory(start.take([i])) for i, member in enumerate(stepper.states)]
 
 
@@ -110,17 +123,24 @@ class _MemberState:
         """Starts anew, with the wells that their limits hold at first."""
         self.first_held = self.held = held
         self.switches = np.zeros(len(held), dtype=int)
-        self.iteration = 0
+        self.iteration, self.allowed = 0, math.inf
 
     def switch(self, wells: Bool[np.ndarray, " w"]) -> None:
         """Gives wells from control to limit or back, which makes the step another problem."""
         self.held = self.held ^ wells
         self.switches = self.switches + wells
-        self.iteration = 0
+        self.iteration, self.allowed = 0, math.inf
+
+    def forcing(self, allowed: float) -> float:
+        """What the linear solver may leave of the residual (Eisenstat and Walker 1996, choice 2, and Kelley 1995)."""
+        gained, self.allowed = min(allowed / self.allowed, 1.0), allowed
+        return min(max(FORCING * gained**2, FORCING / allowed), LOOSEST)
 
     def end_report(self, residual: float, note: str) -> None:
         """Goes on to the next report step, at its full length."""
         n_steps = sum(step.report == self.report for step in self.taken)
+        if n_steps > 1:
+            note = "; ".join(filter(None, [note, f"cut into {n_steps} steps"]))
         report = StepReport(
             method="newton", iterations=self.n_iterations, n_steps=n_steps, residual=residual, note=note
         )
@@ -130,17 +150,18 @@ class _MemberState:
         self.n_iterations = 0
 
     def trajectory(self, start: Unknowns) -> Trajectory:
-        """What this member did."""
-        states = [start, *(step.state for step in self.taken)]
+        """What this member did, in whole report steps."""
+        taken = [step for step in self.taken if step.report < self.report]
+        states = [start, *(step.state for step in taken)]
         return Trajectory(
-            steps=np.array([step.length for step in self.taken]),
-            report=np.array([step.report for step in self.taken]),
+            steps=np.array([step.length for step in taken]),
+            report=np.array([step.report for step in taken]),
             pressure=torch.cat([state.pressure for state in states]),
             saturation=torch.cat([state.saturation for state in states]),
             bhp=torch.cat([state.bhp for state in states[1:]]),
-            head=torch.cat([step.head for step in self.taken]),
-            kinds=np.array([step.kinds for step in self.taken]),
-            held_by_limit=np.array([step.held for step in self.taken]),
+            head=torch.cat([step.head for step in taken]),
+            kinds=np.array([step.kinds for step in taken]),
+            held_by_limit=np.array([step.held for step in taken]),
             reports=tuple(self.reports),
         )
 
@@ -159,8 +180,20 @@ class TimeStepper:
     ) -> None:
         self.equations, self.options, self.reports = equations, options, reports
         self.solver = solver_for(equations.problem, options.solver, start.pressure.device)
+        fluid = equations.problem.fluid
+        self.inflections = () if fluid.is_cocurrent else inflections(fluid)
         self.before, self.now, self.head = start, start, head
+        self.n_iterations = 0
         self.states = [_MemberState(2**options.max_cuts, reports.start, of) for of in held]
+
+    def standing(self) -> str:
+        """Time of the slowest member, s, and the iterations of all, in words."""
+        steps = self.equations.problem.steps
+        days = min(steps[: of.report].sum() + steps[of.report : of.report + 1].sum() * (1 - of.left / of.whole)
+                   for of in self.states) / DAY  # fmt: skip
+        said = f"day {days:.6g}, {self.n_iterations} Newton"
+        linear = getattr(self.solver, "n_iterations", 0)
+        return f"{said} and {linear} linear iterations" if linear else f"{said} iterations"
 
     def iterate(self, members: list[int]) -> int:
         """One iteration of each member, at the end of which its step has converged, failed or come closer.
@@ -192,7 +225,8 @@ class TimeStepper:
             else:
                 moving.append(k)
         if moving:
-            self._move([members[k] for k in moving], now.take(moving), here, moving)
+            tolerance = min(self.states[members[k]].forcing(errors[k].allowed) for k in moving)
+            self._move([members[k] for k in moving], now.take(moving), here, moving, tolerance)
         return sum(self.states[i].report for i in members) - before_it
 
     def _steps(self, equations: Equations, members: list[int], *, is_other: bool) -> Step:
@@ -215,18 +249,27 @@ class TimeStepper:
         each = zip(*(of.tolist() for of in (allowed, cnv, cell, of_well, well)), strict=True)
         return [_Error(*of) for of in each]
 
-    def _move(self, members: list[int], now: Unknowns, here: Linearised, places: list[int]) -> None:
-        """Newton's update, each saturation by max_ds at most."""
+    def _move(self, members: list[int], now: Unknowns, here: Linearised, places: list[int], tolerance: float) -> None:
+        """Newton's update, each saturation by max_ds at most, and not over an inflection of the fractional flow.
+
+        There Newton's tangent lies on the other side of the curve, and iterations go back and forth (Jenny, Tchelepi
+        and Lee 2009). Where both phases always flow the same way the sequential iteration is at hand instead.
+        """
         factor = self.solver.factor(self.equations.problem, here.jacobian.take(places))
-        cells, wells = factor.solve(here.cells[places][..., None], here.wells[places][..., None])
+        cells, wells = factor.solve(here.cells[places][..., None], here.wells[places][..., None], tolerance)
         dp, ds = cells[..., 0].unbind(dim=-1)
         ds = ds.clamp(-self.options.max_ds, self.options.max_ds)
+        saturation = (now.saturation - ds).clamp(0.0, 1.0)
+        for bound in self.inflections:
+            is_crossed = (now.saturation - bound) * (saturation - bound) < 0
+            saturation = torch.where(is_crossed, bound, saturation)
         moved = Unknowns(
             pressure=now.pressure - dp,
-            saturation=(now.saturation - ds).clamp(0.0, 1.0),
+            saturation=saturation,
             bhp=now.bhp - wells[..., 0],
         )
         self.now = self.now.put(members, moved)
+        self.n_iterations += len(members)
         for i in members:
             self.states[i].iteration += 1
             self.states[i].n_iterations += 1
@@ -243,6 +286,12 @@ class TimeStepper:
                                              self.equations.take([i]).next_head(state, step))  # fmt: skip
         self.before = self.before.put([i], state)
         member.left -= member.parts
+        if (
+            member.iteration <= self.options.max_iterations // 2
+            and member.left
+            and member.left % (2 * member.parts) == 0
+        ):
+            member.parts *= 2  # what made it hard is over
         held = member.held
         if not member.left:
             member.end_report(error.cnv, _note(problem, held, broken))

@@ -16,7 +16,7 @@ from rockbank.flow.equations.linearised import Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import Parameters, Problem
 from rockbank.flow.equations.relperm import BrooksCorey, SaturationTable
-from rockbank.flow.equations.trajectory import StepReport, Trajectory
+from rockbank.flow.equations.trajectory import StepReport, StoppedError, Trajectory
 from rockbank.flow.kernels.cell_ordering import order_cells
 from rockbank.flow.kernels.compiled import Cells
 from rockbank.flow.kernels.curves import compiled_curves, mobilities, mobility_at
@@ -28,6 +28,7 @@ from rockbank.flow.steppers.accumulation import Accumulation
 from rockbank.flow.steppers.mass_balance import residuals
 from rockbank.flow.steppers.pressure import Pressure
 from rockbank.flow.steppers.well_state import NoFlowError, WellState
+from rockbank.flow.units import DAY
 
 # Outer iterations of one step; they contract by about 0.15, so that ten digits take a dozen.
 MAX_ITERATIONS = 50
@@ -56,7 +57,12 @@ def applies(problem: Problem) -> str | None:
 
 
 def run(
-    problem: Problem, parameters: Parameters, options: Options, *, progress: Callable[[int], None] | None = None
+    problem: Problem,
+    parameters: Parameters,
+    options: Options,
+    *,
+    progress: Callable[[int], None] | None = None,
+    says: Callable[[str], None] | None = None,
 ) -> Trajectory:
     """Takes one member through the report steps; Newton's method takes those at which the iteration fails.
 
@@ -69,15 +75,24 @@ def run(
         parameters: likewise.
         options: of which the tolerance counts, and those of Newton where it has to help.
         progress: called with 1 after every report step.
+        says: called then with a few words about how things stand.
 
     Raises:
+        StoppedError: Ctrl-C after the first report step.
         NewtonError: Newton's method could not take a step either.
     """
     stepper = TimeStepper(problem, parameters.detach(), options)
-    for report in range(len(problem.steps)):
-        stepper.take(report)
-        if progress is not None:
-            progress(1)
+    try:
+        for report in range(len(problem.steps)):
+            stepper.take(report)
+            if says is not None:
+                says(f"day {problem.steps[: report + 1].sum() / DAY:.6g}, {stepper.n_iterations} iterations")
+            if progress is not None:
+                progress(1)
+    except KeyboardInterrupt as interrupt:
+        if not stepper.taken:
+            raise
+        raise StoppedError(_joined(stepper.taken)) from interrupt
     return _joined(stepper.taken)
 
 
@@ -103,6 +118,11 @@ class TimeStepper:
         self.order, self.waiting = np.empty((2, n), dtype=np.uint32)
         self.knows_flux = False
         self.taken: list[Trajectory] = []
+
+    @property
+    def n_iterations(self) -> int:
+        """Of all report steps so far."""
+        return sum(report.iterations for taken in self.taken for report in taken.reports)
 
     def take(self, report: int) -> None:
         """One report step."""

@@ -1,0 +1,195 @@
+"""The flow simulator in three dimensions against OPM Flow, in one run: python -m benchmarks.flow_large
+
+CPU seconds of one thread of the same decks, OPM Flow with its defaults; how closely the wells agree; memory of a
+gradient; and the cost against cells. Writes reports/flow_speed_large.md. The Egg model (Jansen et al. 2014) is run
+where ../shared/data has it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.flow import THREADS
+from benchmarks.linear_solvers import box_of
+from rockbank.core.files import write_text
+from rockbank.flow import Grid, Rock, Schedule, Well
+from rockbank.flow.case import Case
+from rockbank.flow.casefile.file import load_case
+from rockbank.flow.eclipse.summary import WellCurves, read_summary
+from rockbank.flow.eclipse.writer import flow_options, write_deck
+from rockbank.flow.equations.problem import State
+from rockbank.flow.simulate import Result, simulate
+from rockbank.flow.units import BAR, DAY, MILLIDARCY
+
+EGG, OWN = Path("../shared/data/egg/EGG.DATA"), Path("cases/deepflow.yaml")
+REPORT = Path("reports/flow_speed_large.md")
+CUBES = ((10, 10, 10), (22, 22, 22), (46, 46, 46))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """CPU seconds and agreement of one case.
+
+    Attributes:
+        flow: OPM Flow, forwards.
+        forward: ours.
+        gradient: ours, forwards and back for one number.
+        memory: MB by which the gradient's process grew.
+        n_cut: report steps that were cut.
+        pressure: largest difference of the wells' pressures, bar.
+        rate: of their rates, by the largest of them.
+    """
+
+    flow: float
+    forward: float
+    gradient: float
+    memory: float
+    n_cut: int
+    pressure: float
+    rate: float
+
+
+def main() -> None:
+    """Measure, print and write the report."""
+    if any(os.environ.get(name) != "1" for name in THREADS):  # read when the libraries are loaded
+        environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.flow_large", *sys.argv[1:]], environment)
+    if shutil.which("flow") is None:
+        sys.exit("OPM Flow is not installed; on Debian: apt install libopm-simulators-bin")
+    once(box_of((12, 10, 10), 1)[0], lambda _: None)  # compiles
+    cases: dict[str, tuple[Case, Path | None, float, float | None]] = {}
+    if EGG.is_file():
+        cases["Egg model, 18,553 cells, 120 steps"] = load_case(EGG), EGG, 1.0, 2.5
+    cases["layer of 60 x 220 cells, six decades of permeability, 37 steps"] = layer(), None, 0.3, None
+    cases["box of 40 x 40 x 5 cells with gravity, 20 steps"] = box_of((40, 40, 5), 20)[0], None, 0.5, None
+    measured = {name: measure(case, deck) for name, (case, deck, _, _) in cases.items()}
+    costs = {shape: cube(shape) for shape in CUBES}
+    bars = {name: (forward, both) for name, (_, _, forward, both) in cases.items()}
+    text = report(measured, bars, costs)
+    write_text(REPORT, text)
+    print(text)
+
+
+def measure(case: Case, deck: Path | None) -> Measured:
+    """One case, by both."""
+    flow, theirs = opm(case, deck)
+    before = _peak()
+    result, forward = once(case, lambda _: None)
+    permeability = case.rock.components[0].detach().clone().requires_grad_()
+    ratio = [of.detach() / case.rock.components[0].detach() for of in case.rock.components]
+    rock = replace(case.rock, permeability=tuple(permeability * of for of in ratio) if len(ratio) > 1 else permeability)
+    _, gradient = once(
+        replace(case, rock=rock), lambda of: torch.autograd.grad(of.oil_rate.square().sum(), permeability)
+    )
+    order = [theirs.wells.index(well.name) for well in case.wells]
+    ours = (result.bhp, result.water_rate, result.oil_rate)
+    bhp, water, oil = (of.detach().numpy() for of in ours)
+    rates = [np.abs(a - b[:, order]).max() / np.abs(b).max() for a, b in
+             ((water, theirs.water_rate), (oil, theirs.oil_rate))]  # fmt: skip
+    return Measured(
+        flow=flow,
+        forward=forward,
+        gradient=gradient,
+        memory=_peak() - before,
+        n_cut=sum(of.n_steps > 1 for of in result.reports[0]),
+        pressure=float(np.abs(bhp - theirs.bhp[:, order]).max() / BAR),
+        rate=float(max(rates)),
+    )
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def once(case: Case, then: Callable[[Result], object]) -> tuple[Result, float]:
+    """A run and its CPU seconds, with those of what is then done to it."""
+    start = time.process_time()
+    result = simulate(case.rock, case.fluid, case.wells, case.schedule, initial=case.initial, options=case.options)
+    then(result)
+    return result, time.process_time() - start
+
+
+def opm(case: Case, deck: Path | None) -> tuple[float, WellCurves]:
+    """CPU seconds of OPM Flow with its defaults, and what the wells did."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = [f"--output-dir={folder}", "--threads-per-process=1"]
+        if deck is None:
+            deck = Path(folder) / "CASE.DATA"
+            write_deck(deck, case)
+            options += flow_options(case)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(["flow", str(deck), *options], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        curves = read_summary(Path(folder) / f"{deck.stem}.SMSPEC")
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, curves
+
+
+def layer() -> Case:
+    """DeepFlow's case on 60 x 220 cells of a rough rock, flooded along the longer side."""
+    case, shape = load_case(OWN), (220, 60)
+    grid = Grid(shape=shape, spacing=(3.0, 6.0, 3.0))
+    noise = np.random.default_rng(10).standard_normal((2, *shape))
+    rough = sum(np.cumsum(noise[0], axis=axis) / np.sqrt(shape[axis]) for axis in (0, 1)) + 0.5 * noise[1]
+    rough = (rough - rough.mean()) / rough.std()
+    rock = Rock(grid=grid, permeability=torch.as_tensor(50 * MILLIDARCY * 10 ** rough.clip(-3, 3)),
+                porosity=torch.as_tensor(0.2 + 0.03 * rough.clip(-3, 3)))  # fmt: skip
+    wells = tuple(
+        Well(name=well.name, kind=well.kind, cells=[(i, j) for j in range(shape[1])], axis=1)
+        for well, i in zip(case.wells, (0, shape[0] - 1), strict=True)
+    )
+    rate = float(rock.porosity.mean()) * 660 * 360 * 3 * 0.5 / (600 * DAY)
+    controls = {well.name: [replace(of, target=rate) if well.kind == "injector" else of
+                            for of in case.schedule.of(well.name)] for well in wells}  # fmt: skip
+    schedule = Schedule(steps=case.schedule.steps, controls=controls)
+    return replace(case, title="rough layer", rock=rock, wells=wells, schedule=schedule, initial=State(pressure=200e5))
+
+
+def cube(shape: tuple[int, int, int]) -> float:
+    """CPU seconds of five steps and one gradient."""
+    case, permeability = box_of(shape, 5)
+    return once(case, lambda of: torch.autograd.grad(of.oil_rate.square().sum(), permeability))[1]
+
+
+def report(
+    measured: Mapping[str, Measured],
+    bars: Mapping[str, tuple[float, float | None]],
+    costs: Mapping[tuple[int, int, int], float],
+) -> str:
+    """The report as Markdown."""
+    times = [f"| {name} | {of.flow:.2f} | {of.forward:.2f} | {of.forward / of.flow:.2f} | {bars[name][0]:g} "
+             f"| {of.gradient:.2f} | {of.gradient / of.flow:.2f} | {bars[name][1] or ''} |"
+             for name, of in measured.items()]  # fmt: skip
+    close = [f"| {name} | {of.pressure:.3f} | {100 * of.rate:.2f} | {of.n_cut} | {of.memory:.0f} |"
+             for name, of in measured.items()]  # fmt: skip
+    cells = np.array([np.prod(shape) for shape in costs])
+    exponent = np.polyfit(np.log(cells), np.log(list(costs.values())), 1)[0]
+    growth = [f"| {' x '.join(map(str, shape))} | {seconds:.2f} |" for shape, seconds in costs.items()]
+    return "\n".join([
+        "# How fast the flow simulator is in three dimensions", "",
+        "Written by `python -m benchmarks.flow_large`; every number is of one run, on "
+        f"{platform.machine()} with {os.cpu_count()} cores. CPU seconds are of one thread. OPM Flow runs the same "
+        "decks with its defaults.", "",
+        "| | Flow, CPU s | forward | of Flow | bar | forward + gradient | of Flow | bar |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|", *times, "",
+        "| | largest difference of a pressure, bar | of a rate, % of the largest | steps cut | memory, MB |",
+        "|---|---:|---:|---:|---:|", *close, "",
+        "| cells | CPU s, five steps and one gradient |", "|---|---:|", *growth, "",
+        f"The cost grows with cells to the power {exponent:.2f}; the bar is 1.2.", "",
+    ])  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

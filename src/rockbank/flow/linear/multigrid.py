@@ -1,0 +1,81 @@
+"""The levels of an algebraic multigrid, by pyamg, for the compiled cycle."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from pyamg import smoothed_aggregation_solver
+from scipy.sparse import block_array, block_diag, csr_array, tril, triu
+
+from rockbank.flow.kernels.multigrid import Hierarchy, Rows, cycle
+
+# Connections weaker than this part of the geometric mean of the diagonals do not aggregate.
+STRENGTH = 0.05
+# Unknowns of a level that is inverted instead of coarsened.
+COARSEST = 60
+
+
+class SingularError(RuntimeError):
+    """The matrix has a diagonal that is not positive, or is not finite."""
+
+
+def hierarchy(matrix: csr_array) -> Hierarchy:
+    """Smoothed aggregation (Vanek, Mandel and Brezina 1996) of the matrix's symmetric part.
+
+    Args:
+        matrix: whose entries off the diagonal are negative or small, and whose rows add up to little.
+
+    Raises:
+        SingularError: no such matrix.
+    """
+    symmetric = csr_array((matrix + matrix.T) / 2)
+    if not (np.isfinite(symmetric.data).all() and (symmetric.diagonal() > 0).all()):
+        raise SingularError("the pressure's matrix has a diagonal that is not positive")
+    try:
+        # Its other weight takes an eigenvalue from a random start, with which no run would be the same twice.
+        solver = smoothed_aggregation_solver(
+            symmetric, symmetry="symmetric", strength=("symmetric", {"theta": STRENGTH}),
+            smooth=("jacobi", {"omega": 4 / 3, "weighting": "local"}), max_coarse=COARSEST, presmoother=None,
+            postsmoother=None,
+        )  # fmt: skip
+    except (ValueError, np.linalg.LinAlgError) as error:
+        raise SingularError("the pressure's matrix has numbers out of all proportion") from error
+    matrices = [csr_array(level.A) for level in solver.levels]
+    begin = np.cumsum([0, *(of.shape[0] for of in matrices)])
+    whole = csr_array(block_diag(matrices, format="csr"))
+    whole.sort_indices()
+    return Hierarchy(
+        begin=begin.astype(np.uint32),
+        before=_rows(tril(whole, -1, format="csr")),
+        after=_rows(triu(whole, 1, format="csr")),
+        inverse_diagonal=1 / whole.diagonal(),
+        prolongation=_prolongation([csr_array(level.P) for level in solver.levels[:-1]], begin),
+        coarsest=np.linalg.pinv(matrices[-1].toarray(), rcond=1e-14, hermitian=True),
+        x=np.zeros(begin[-1]),
+        b=np.zeros(begin[-1]),
+    )
+
+
+def once(of: Hierarchy, right: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """About A^-1 b by one cycle."""
+    n = of.begin[1]
+    of.b[:n] = right
+    cycle(of)
+    return of.x[:n].copy()
+
+
+def _prolongation(of_levels: list[csr_array], begin: np.ndarray) -> Rows:
+    if not of_levels:
+        return _rows(csr_array((int(begin[-1]), int(begin[-1]))))
+    above = csr_array((int(begin[-1]), int(begin[1])))
+    below = csr_array((int(begin[-1] - begin[-2]), int(begin[-1] - begin[1])))
+    blocks = csr_array(block_array([[block_diag(of_levels)], [below]], format="csr"))
+    return _rows(csr_array(block_array([[above, blocks]], format="csr")))
+
+
+def _rows(matrix: csr_array) -> Rows:
+    return Rows(
+        start=matrix.indptr.astype(np.uint32),
+        column=matrix.indices.astype(np.uint32),
+        value=np.ascontiguousarray(matrix.data, dtype=float),
+    )
