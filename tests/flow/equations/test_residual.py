@@ -1,5 +1,7 @@
 """The equations' derivatives against automatic ones, and what must hold of the residual whatever the numbers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.autograd.functional import jacobian as automatic
@@ -51,6 +53,13 @@ def case(model, kinds, members=2):
         head=2e4 * uniform(3),
     )
     return equations, state(), state(), step
+
+
+def flowing_case(*given, **named):
+    """One in which both wells flow: without, nothing says how high the pressures are."""
+    equations, now, before, step = case(*given, **named)
+    bhp = torch.tensor([1.5e7, 0.9e7], dtype=torch.float64).expand_as(now.bhp)
+    return equations, replace(now, bhp=bhp), before, step
 
 
 def flat(unknowns):

@@ -17,16 +17,9 @@ from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.linear.interface import TIGHT
 from rockbank.flow.linear.multigrid import SingularError, hierarchy, once
 from tests.flow.equations.test_residual import VARIANTS
-from tests.flow.equations.test_residual import case as random_case
+from tests.flow.equations.test_residual import flowing_case as case
 
 LARGE = {"compressible": True, "gravity": True, "curves": "capillary", "shape": (9, 8, 5)}
-
-
-def case(*given, **named):
-    """One in which both wells flow: without, nothing says how high the pressures are."""
-    equations, now, before, step = random_case(*given, **named)
-    bhp = torch.tensor([1.5e7, 0.9e7], dtype=torch.float64).expand_as(now.bhp)
-    return equations, replace(now, bhp=bhp), before, step
 
 
 class Never:

@@ -6,14 +6,14 @@ import torch
 from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import BHP, OIL, RATE
 from rockbank.flow.linear.direct import DirectSolver
-from tests.flow.equations.test_residual import VARIANTS, case, dense
+from tests.flow.equations.test_residual import VARIANTS, case, dense, flowing_case
 
 
 @pytest.mark.parametrize(
     ("variant", "kinds"), [(variant, kinds) for variant in VARIANTS for kinds in [(RATE, BHP), (BHP, OIL)]]
 )
 def test_the_direct_solver_solves_with_the_matrix_and_its_transpose(reservoir, variant, kinds):
-    equations, now, before, step = case(reservoir(**variant), kinds)
+    equations, now, before, step = flowing_case(reservoir(**variant), kinds)
     jacobian = equations.linearise(now, before, step).jacobian
     n = equations.problem.grid.n_cells
     generator = torch.Generator().manual_seed(5)
