@@ -16,6 +16,7 @@ from rockbank.flow.equations.wells import Control, Schedule, Well
 from rockbank.flow.kernels.inversion import invert
 from rockbank.flow.linear.block import BlockSolver
 from rockbank.flow.linear.choose import WIDEST_SLAB, solver_for
+from rockbank.flow.linear.cpr import CPRSolver
 from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.linear.slab import SlabSolver
 from rockbank.flow.simulate import jacobian as derivatives
@@ -206,5 +207,5 @@ def test_auto_takes_the_fastest_for_grid_and_device():
 
     side = WIDEST_SLAB + 1
     assert chosen((side, 4)) is SlabSolver
-    assert chosen((side, side)) is DirectSolver
+    assert chosen((side, side)) is CPRSolver
     assert chosen((side, side), "cuda") is BlockSolver
