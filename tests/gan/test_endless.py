@@ -1,5 +1,6 @@
 """An endless image has one law everywhere, whatever it is cut into: by its windows, across its tiles, at its border."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 from jaxtyping import Float
 
+from rockbank.core.files import sha256
 from rockbank.gan.networks import find_network
 from rockbank.gan.onnx_export import export_onnx, parity
 from rockbank.gan.texture import CELL, MARGIN, N_LATENT, TextureGenerator
@@ -48,8 +50,9 @@ def folder(generator: TextureGenerator, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module")
 def sampler(folder: Path) -> Sampler:
     about = ModelCard.load(write_generator(folder / "any", endless=True))
-    changed = {"latent_shape": LATENT, "image_shape": (1, 64, 64), "lattice": LATTICE}
-    (folder / "any" / ONNX).write_bytes((folder / "exported.onnx").read_bytes())
+    graph = shutil.copyfile(folder / "exported.onnx", folder / "any" / ONNX)
+    files = {**about.files, ONNX: sha256(graph)}
+    changed = {"latent_shape": LATENT, "image_shape": (1, 64, 64), "lattice": LATTICE, "files": files}
     return Sampler(folder / "any", ModelCard(**{**vars(about), **changed}))
 
 
