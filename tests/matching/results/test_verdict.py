@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_report_and_table_warn_of_members_that_collapsed() -> None:
     assert table(dataset)["warning"].eq("").all()
     posterior = {"ensemble": "posterior"}
     dataset["z"].loc[posterior] = dataset.z.sel(posterior).mean("member") + 0.002 * dataset.z.sel(posterior)
-    assert "Warning: the members have collapsed: their spread is 0.0018 of the prior&#x27;s" in to_html(dataset)
+    assert "Warning: the members have collapsed: their spread is 0.0018 of the prior's" in unescape(to_html(dataset))
     assert table(dataset)["warning"].str.startswith("the members have collapsed").all()
     assert table(dataset)["spread"].iloc[0] == summary(dataset)["ensembles"]["posterior"]["spread"]
     assert summary(dataset)["warnings"] == list(warnings_of(dataset))
