@@ -226,6 +226,6 @@ async def test_the_document_tells_of_the_conditions_and_their_refusal(shale: Pat
         assert "0.05..0.15" in field["description"]
         for path, operations in document["paths"].items():
             for operation in operations.values():
-                assert ("422" in operation["responses"]) == path.endswith("generate")
+                assert ("422" in operation["responses"]) == path.endswith(("generate", "samples"))
         served = running.service.models.find("shale")
         assert "values" in read_json(served.folder / "reference.json")["porosity"]
