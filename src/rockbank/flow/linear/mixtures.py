@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rockbank.flow.equations.linearised import Jacobian
@@ -21,7 +21,8 @@ class MixtureSolver:
         (J + A C)^-1 = J^-1 - J^-1 A (1 + C J^-1 A)^-1 C J^-1
 
     with A the derivatives of the residual in the part of water in each bore, and C those of that part in the unknowns
-    (Golub and Van Loan 2013, sec. 2.1.4): one more right-hand side for each well with cross-flow.
+    (Golub and Van Loan 2013, sec. 2.1.4): one more right-hand side for each well in which fluid enters at one
+    perforation and leaves at another. In all others A or C is 0.
     """
 
     def __init__(self, other: LinearSolver) -> None:
@@ -41,7 +42,9 @@ class MixtureFactor:
             torch.as_tensor(of, device=device)
             for of in (problem.perforation_cell, problem.perforation_well, problem.crosses)
         )
-        kept = torch.nonzero(crosses)[:, 0]
+        n_wells = len(problem.wells)
+        flows = [_some(of, well, n_wells) for of in (jacobian.by_mixture, jacobian.mixture)]
+        kept = torch.nonzero(crosses & flows[0] & flows[1])[:, 0]
         n_members, n_cells = jacobian.diagonal.shape[:2]
         cells = jacobian.diagonal.new_zeros(n_members, n_cells, 2, len(crosses))
         wells = jacobian.diagonal.new_zeros(n_members, len(crosses), len(crosses))
@@ -55,14 +58,17 @@ class MixtureFactor:
         rates = (jacobian.control_rates[:, well] * jacobian.by_mixture).sum(dim=-1)
         self.factor, self.a = factor, columns(-jacobian.by_mixture, rates)
         self.c = columns(jacobian.mixture[..., :2], jacobian.mixture[..., 2])
+        self._n_mixed = len(kept)
 
     def solve(self, cells: Tensor, wells: Tensor, tolerance: float = TIGHT) -> tuple[Tensor, Tensor]:
         """x = (J + A C)^-1 b."""
-        return _corrected(self.factor.solve(cells, wells, tolerance), self._of_a, self.c)
+        x = self.factor.solve(cells, wells, tolerance)
+        return _corrected(x, self._of_a, self.c) if self._n_mixed else x
 
     def solve_transposed(self, cells: Tensor, wells: Tensor) -> tuple[Tensor, Tensor]:
         """y = (J + A C)^-T b."""
-        return _corrected(self.factor.solve_transposed(cells, wells), self._of_c, self.a)
+        y = self.factor.solve_transposed(cells, wells)
+        return _corrected(y, self._of_c, self.a) if self._n_mixed else y
 
     @cached_property
     def _of_a(self) -> Columns:
@@ -71,6 +77,12 @@ class MixtureFactor:
     @cached_property
     def _of_c(self) -> Columns:
         return self.factor.solve_transposed(*self.c)
+
+
+def _some(of: Float[Tensor, "b p a"], well: Int[Tensor, " p"], n_wells: int) -> Bool[Tensor, " w"]:
+    """Whether a well has a perforation, in any member, where something is not 0."""
+    is_some = (of != 0).any(dim=-1).any(dim=0)
+    return torch.bincount(well[is_some], minlength=n_wells) > 0
 
 
 def _corrected(x: Columns, solved: Columns, rows: Columns) -> Columns:

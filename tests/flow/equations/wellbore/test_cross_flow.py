@@ -20,8 +20,11 @@ from rockbank.flow import (
     simulate,
 )
 from rockbank.flow.equations.linearised import Step, Unknowns
-from rockbank.flow.equations.problem import discretise
+from rockbank.flow.equations.problem import BHP, discretise
 from rockbank.flow.equations.residual import Equations
+from rockbank.flow.linear.direct import DirectSolver
+from rockbank.flow.linear.interface import TIGHT as TIGHTLY
+from rockbank.flow.linear.mixtures import MixtureSolver
 from rockbank.flow.results.balance import balance
 from tests.flow.saturation_functions import COREY
 
@@ -115,6 +118,38 @@ def test_every_linear_solver_gives_the_same_run(solver):
     result = simulate(**given, options=Options(solver=solver, **TIGHT))
     torch.testing.assert_close(result.bhp, expected.bhp, rtol=1e-10, atol=0)
     torch.testing.assert_close(result.oil_rate, expected.oil_rate, rtol=1e-8, atol=1e-15)
+
+
+class Counting(DirectSolver):
+    """Counts the right-hand sides."""
+
+    n_solved = 0
+
+    def factor(self, problem, jacobian):
+        factor = super().factor(problem, jacobian)
+
+        class Factor:
+            def solve(_, cells, wells, tolerance=TIGHTLY):
+                self.n_solved += cells.shape[-1]
+                return factor.solve(cells, wells, tolerance)
+
+        return Factor()
+
+
+@pytest.mark.parametrize(("bhp", "n_more"), [((2e7, 1e7), 0), ((2e7, 1.6e7), 1), ((1.6e7, 1.6e7), 2)])
+def test_one_more_right_hand_side_is_solved_for_each_well_that_crosses(bhp, n_more):
+    problem, parameters = discretise(**model("rates"))
+    now = Unknowns(
+        pressure=parameters.pressure, saturation=parameters.saturation, bhp=torch.tensor([bhp], dtype=torch.float64)
+    )
+    step = Step(
+        length=torch.tensor([1e3]), kinds=torch.tensor([[BHP, BHP]]), targets=now.bhp, head=torch.zeros(1, 6).double()
+    )
+    jacobian = Equations(problem, parameters).linearise(now, now, step).jacobian
+    solver = Counting()
+    right = torch.ones(*now.pressure.shape, 2, 1).double(), torch.ones(1, 2, 1).double()
+    MixtureSolver(solver).factor(problem, jacobian).solve(*right)
+    assert solver.n_solved == 1 + n_more
 
 
 @pytest.mark.parametrize("controls", ["rates", "pressures"])
