@@ -27,7 +27,7 @@ serve: env
 	rockbank serve
 
 test: env
-	@echo "every test: about 25 minutes on two cores, a line for each part of 72; make quick-test leaves out those of over 5 s"
+	@echo "every test: about half an hour on two cores, a line for each part of 72; make quick-test leaves out those of over 5 s"
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal
 
 quick-test: env
