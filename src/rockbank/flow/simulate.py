@@ -20,12 +20,12 @@ from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.plausibility import with_notes
 from rockbank.flow.equations.problem import BHP, Parameters, Problem, State, discretise, first_steps
 from rockbank.flow.equations.rock import Rock
-from rockbank.flow.equations.step_sizes import by_report, refined
 from rockbank.flow.equations.trajectory import StepReport, StoppedError, Trajectory
 from rockbank.flow.equations.wells import Schedule, Well
 from rockbank.flow.linear.choose import takes_all_members
 from rockbank.flow.members import each_member
 from rockbank.flow.steppers import newton
+from rockbank.flow.steppers.step_sizes import by_report, refined
 
 __all__ = ["Options", "Result", "check", "jacobian", "simulate"]
 

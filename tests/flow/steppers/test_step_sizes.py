@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rockbank.flow import Control, Options
-from rockbank.flow.equations.step_sizes import step_sizes
+from rockbank.flow.steppers.step_sizes import step_sizes
 
 OBSERVABLES = ("bhp", "water_rate", "oil_rate")
 
