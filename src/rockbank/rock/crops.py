@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, UInt, UInt8
 
 from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, replacing_folder, write_json
 from rockbank.rock.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = ("train", "validation", "test")
 # The stream of the seed from which each split is drawn.
@@ -82,6 +85,9 @@ def load_crops(folder: Path) -> CropSet:
     Raises:
         InputError: naming the file that is missing, or that does not fit the others.
     """
+    # Sampling and simulating need this module and no table: pandas is half of their imports.
+    import pandas as pd
+
     for name in ("crops.npy", "crops.csv", "crops.json"):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: no such file; run 'dvc repro' to prepare the crops")
