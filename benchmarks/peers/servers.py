@@ -62,8 +62,8 @@ def to_markdown(found: dict[str, dict[str, float]], versions: dict[str, str], op
         f"Written by `python -m benchmarks.peers.servers`, on {platform.machine()} with {os.cpu_count()} cores, "
         f"medians of {options.rounds} rounds of {options.seconds:g} s, measured in turn. The load average was "
         f"{os.getloadavg()[2]:.1f}: where that is more than servers and client make, the CPU's numbers are to be "
-        "compared. Each serves the same ASGI application, which reads a body and answers with the bytes of one sample, by one "
-        "process on uvloop.",
+        "compared. Each serves the same ASGI application, which reads a body and answers with the bytes of one sample, "
+        "by one process on uvloop.",
         "",
         f"| | version | CPU of a request, ms ({CONNECTIONS} connections) | requests/s by the clock "
         "| p50 of a lone request, ms | p99, ms | memory, MiB |",
