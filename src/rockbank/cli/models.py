@@ -85,6 +85,7 @@ def show(model: Model) -> None:
         "latent": " x ".join(map(str, card.latent_shape)),
         "image": " x ".join(map(str, card.image_shape)),
         "voxel size": f"{card.voxel_size:g} m",
+        "scans": card.scan_names or "none that the card names",
         "data md5": card.data_md5,
         "git commit": card.git_commit,
         "MLflow run": entry.run_id,

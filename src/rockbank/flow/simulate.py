@@ -197,13 +197,13 @@ def _trace(
 
 def _of_reports(progress: Callable[[int], None], per_step: float) -> Callable[[int], None]:
     """Takes counts of steps, and tells those of report steps."""
-    steps, told = 0, 0
+    steps, reported = 0, 0
 
     def count(n: int) -> None:
-        nonlocal steps, told
+        nonlocal steps, reported
         steps += n
-        if (new := round(steps * per_step) - told) > 0:
-            told += new
+        if (new := round(steps * per_step) - reported) > 0:
+            reported += new
             progress(new)
 
     return count

@@ -27,6 +27,7 @@ HASHED = (ONNX, WEIGHTS, REFERENCE, SAMPLES)
 FORMAT = 2
 # What tables, tags and the gate speak of, on the larger sample count.
 HEADLINE = ("fid", "kid", "s2_distance", "diversity", "memorisation")
+_N_NAMED = 5
 
 
 class CardMismatch(UserError, RuntimeError):
@@ -61,6 +62,7 @@ class ModelCard:
         voxel_size: metres.
         segmentation: how the phase of interest is segmented from the rest.
         data_md5: DVC's md5 of the raw data, or of the crops where there is no raw data.
+        scans: SHA-256 of each scan that the crops were cut from, by its file's name; none where the rock is synthetic.
         git_commit: of the code that trained it.
         scores: as `score` wrote them; the extractor and the sample counts stand inside.
         parity: largest |ONNX - torch| over samples, in units of the network's range.
@@ -87,6 +89,7 @@ class ModelCard:
     golden: dict[str, Any]
     files: dict[str, str]
     lattice: Lattice | None = None
+    scans: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -96,6 +99,12 @@ class ModelCard:
                 f"the latent {list(self.latent_shape)} on {lattice} does not give the image {list(self.image_shape)}; "
                 "an endless generator has one channel, and sides of cell x (cells - 2 margin)"
             )
+
+    @property
+    def scan_names(self) -> str:
+        """Of the scans, in one line; empty where there is none."""
+        first, rest = list(self.scans)[:_N_NAMED], len(self.scans) - _N_NAMED
+        return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")
 
     def gate_scores(self) -> GateScores:
         """The card's scores as the gate weighs them."""

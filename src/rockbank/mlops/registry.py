@@ -106,6 +106,7 @@ def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
         "gate": "passed",
         "extractor": str(card.scores["extractor"]),
         "data_md5": str(card.data_md5),
+        **({"scans": card.scan_names} if card.scans else {}),
         "card_sha256": fingerprint,
     }
     about = ", ".join(
