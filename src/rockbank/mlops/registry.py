@@ -14,10 +14,11 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from rockbank.core.errors import InputError, UserError
 from rockbank.core.files import read_json, replacing_folder
-from rockbank.generator.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headline
+from rockbank.generator.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, check_size, headline
 from rockbank.mlops import store
 from rockbank.mlops.champion_log import CHAMPION
 from rockbank.mlops.tracking import FINAL
@@ -148,10 +149,19 @@ def _checked(folder: Path) -> tuple[ModelCard, str]:
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise CardMismatch(f"{folder}: {missing} not there; export, gate and register the generator again")
+    for name in FILES:
+        check_size(folder / name)
     text = (folder / CARD).read_bytes()
     card, fingerprint = ModelCard.parse(text, folder / CARD), hashlib.sha256(text).hexdigest()
     card.verify(folder)
+    try:
+        card.gate_scores()
+    except (KeyError, TypeError, ValueError) as error:
+        raise CardMismatch(f"{folder / CARD}: its scores cannot be weighed, {error!r} is wrong or missing; score "
+                           "and export the generator again") from error  # fmt: skip
     verdict = read_json(folder / VERDICT)
+    if not isinstance(verdict, dict):
+        raise CardMismatch(f"{folder / VERDICT}: not a verdict but a {type(verdict).__name__}; run the gate again")
     if verdict.get("card_sha256") != fingerprint:
         raise PromotionRefused(f"{folder / VERDICT}: speaks of another card; run the gate on this one")
     if verdict.get("passed") is not True:
@@ -214,11 +224,19 @@ def pull(reference: str, folder: Path) -> tuple[Entry, ModelCard]:
 
 
 def _download(uri: str, folder: str) -> Path:
+    """The files of ours among what a registry lists, by their names alone: it could list any path."""
     try:
-        with store.answering(writes=False):
-            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
+        with store.answering(writes=False, what=f"the files of {uri}"):
+            artifacts = get_artifact_repository(uri)
+            listed = [each for each in artifacts.list_artifacts() if each.path in FILES and not each.is_dir]
+            size = sum(each.file_size or 0 for each in listed)
+            if size > MAX_FOLDER_BYTES:
+                raise RegistryError(f"{uri}: {size} bytes, the limit is {MAX_FOLDER_BYTES}; not a generator of ours")
+            for each in listed:
+                artifacts.download_artifacts(each.path, folder)
     except (mlflow.MlflowException, OSError) as error:
         raise RegistryError(f"{uri}: its files could not be fetched: {error}; is the artifact store up?") from error
+    return Path(folder)
 
 
 def check_pulled(entry: Entry, folder: Path) -> ModelCard:
