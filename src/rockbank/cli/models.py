@@ -128,9 +128,9 @@ def promote(
     first: Annotated[bool, typer.Option("--first", help="do nothing where there is a champion")] = False,
 ) -> None:
     """Make a version the champion, if its files, its verdict and its scores hold."""
-    from rockbank.mlops import promotion, registry
+    from rockbank.mlops import promotion
 
-    if first and (champion := registry.champion(name)) is not None:
+    if first and (champion := promotion.settle(name)) is not None:
         stdout.print(f"{name}@champion is version {champion.version} already")
         return
     entry, before = promotion.promote(name, load_params(PARAMS).gate, version)

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from rockbank.core.errors import InputError, UserError
 from rockbank.core.files import read_json, replacing_folder
 from rockbank.generator.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headline
 from rockbank.mlops import store
+from rockbank.mlops.champion_log import CHAMPION
 from rockbank.mlops.tracking import FINAL
 
-CHAMPION = "champion"
 CANDIDATE = "candidate"
 FILES = (CARD, VERDICT, *HASHED)
 # A generator is a few MB; what is a thousand times larger is not one of ours.
@@ -96,8 +97,9 @@ def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
         for metric, value in scores.items():
             # The run has the same value under the same name: another name would be one more chart of it.
             client.log_metric(run_id, f"{FINAL}{metric}", value, model_id=model.model_id)
-    if not _known(name):
-        client.create_registered_model(name, description=_ABOUT.format(family=card.family, name=name))
+    if not is_known(name):
+        with suppress(mlflow.MlflowException):  # Another has just made it; any other failure comes next again.
+            client.create_registered_model(name, description=_ABOUT.format(family=card.family, name=name))
     tags = {
         "generator": card.generator,
         **{metric: f"{value:.6g}" for metric, value in scores.items()},
@@ -118,7 +120,17 @@ def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
         description=f"{card.generator}: {about}",
         model_id=model.model_id,  # a tracking server refuses a source that does not name its model
     )
-    return _entry(version)
+    return _first(_entry(version))
+
+
+def _first(made: Entry) -> Entry:
+    """The version of these files: of two that were registered at the same moment the first, and only that one stays."""
+    same = [each for each in versions(made.name) if each.tags.get("card_sha256") == made.tags["card_sha256"]]
+    first = min([made, *same], key=lambda each: int(each.version))
+    if first.version != made.version:
+        with suppress(mlflow.MlflowException):  # The other may take it away as well.
+            store.client().delete_model_version(made.name, made.version)
+    return first
 
 
 def check_folder(folder: Path) -> ModelCard:
@@ -249,7 +261,7 @@ def names() -> list[str]:
 
 def versions(name: str) -> list[Entry]:
     """The versions of `name`, newest first; empty where it is unknown."""
-    if not _known(name):
+    if not is_known(name):
         return []
     client = store.client()
     aliases: dict[str, list[str]] = {}
@@ -260,7 +272,12 @@ def versions(name: str) -> list[Entry]:
     return sorted(entries, key=lambda entry: int(entry.version), reverse=True)
 
 
-def _known(name: str) -> bool:
+def is_known(name: str) -> bool:
+    """Whether there is a registered model of that name.
+
+    Raises:
+        StoreError: where the registry does not answer.
+    """
     if store.is_absent():
         return False
     try:
