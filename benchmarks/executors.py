@@ -32,6 +32,7 @@ from rockbank.matching.run import GENERATOR, Run
 REPORT = Path("reports/executors.json")
 RAY = "ray"
 _STARTING_SECONDS = 3.0
+N_TRIES = 3
 
 
 def main() -> None:
@@ -57,18 +58,34 @@ def main() -> None:
 @contextmanager
 def two_nodes() -> Iterator[tuple[Any, Any]]:
     """A Ray cluster of two nodes of one core each on this machine, and the second node."""
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    # A busy machine takes longer than Ray waits by itself.
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
     import ray
-    from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster, second = _begun()
     try:
-        second = cluster.add_node(num_cpus=1)
         ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
         yield cluster, second
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def _begun() -> tuple[Any, Any]:
+    """As two_nodes; tried again, since Ray gives a node's processes 30 s to begin, however busy the machine is."""
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "include_dashboard": False, "include_log_monitor": False}
+    for n_left in range(N_TRIES - 1, -1, -1):
+        cluster = Cluster()
+        try:
+            cluster.add_node(**node)
+            return cluster, cluster.add_node(**node)
+        except Exception as error:
+            cluster.shutdown()
+            if n_left == 0:
+                raise RuntimeError(f"no Ray cluster begins here: {error}; try again when less else runs") from error
+    raise AssertionError
 
 
 def node_killed(run: Run, folder: Path, **asked: int) -> dict[str, Any]:

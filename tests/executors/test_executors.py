@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -88,11 +87,10 @@ def opened(name: str, folder: Path) -> AbstractContextManager[Executor]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["local", "ray", "submitit"])
 def test_results_come_once_and_a_task_goes_on_from_its_checkpoint(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if name == "ray":
         request.getfixturevalue("ray_cluster")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     # A process that dies ends the local executor; tests/matching/methods/test_workers.py has that.
     dies = {} if name == "local" else {"once": "once", "always": "always"}
     with opened(name, tmp_path) as executor:

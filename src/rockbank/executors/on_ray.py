@@ -68,6 +68,10 @@ class RayExecutor:
         try:
             return Outcome(key=key, value=self._ray.get(reference))
         except errors.RayTaskError as error:
+            if isinstance(error.cause, errors.RaySystemError):
+                said = str(error.cause).strip().splitlines()[-1]
+                raise WorkerLost(f"a machine of the cluster cannot read its task: {said}; install the same rockbank "
+                                 "there") from error  # fmt: skip
             raise error.cause from error
         except errors.RayError as error:
             said = str(error).strip().splitlines()[0]
