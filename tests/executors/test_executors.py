@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from executor_tasks import fail, run, setup
+from slurm_cluster import absent, slurm
 
 from rockbank.core.errors import InputError
 from rockbank.executors import choose
@@ -73,24 +75,37 @@ def ray_cluster() -> Iterator[Any]:
         yield nodes
 
 
+@pytest.fixture
+def slurm_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Slurm, which takes jobs by sbatch."""
+    if (reason := absent()) is not None:
+        pytest.skip(reason)
+    # Not in pytest's folder, which is closed to others.
+    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("SLURM_CONF", f"{folder}/slurm.conf")
+        with slurm(Path(folder)):
+            yield
+
+
 def opened(name: str, folder: Path) -> AbstractContextManager[Executor]:
     """Two tasks at a time."""
     if name == "local":
         return local_executor(setup(folder), 2)
-    if name == "ray":
-        return open_executor("ray", setup(folder), None, folder / "executor")
+    if name in ("ray", "slurm"):
+        return open_executor(name, setup(folder), 2, folder / "executor")
     from rockbank.executors.on_slurm import slurm_executor
 
     return slurm_executor(setup(folder), 2, folder / "executor" / "one", cluster="local")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["local", "ray", "submitit"])
+@pytest.mark.parametrize("name", ["local", "ray", "submitit", "slurm"])
 def test_results_come_once_and_a_task_goes_on_from_its_checkpoint(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    if name == "ray":
-        request.getfixturevalue("ray_cluster")
+    if name in ("ray", "slurm"):
+        request.getfixturevalue(f"{name}_cluster")
     # A process that dies ends the local executor; tests/matching/methods/test_workers.py has that.
     dies = {} if name == "local" else {"once": "once", "always": "always"}
     with opened(name, tmp_path) as executor:

@@ -77,6 +77,7 @@ class SlurmExecutor:
         self._is_slurm = submitit_executor.cluster == "slurm"
         self._tasks: dict[str, Task] = {}
         self._jobs: list[_Submitted] = []
+        self._done: list[_Submitted] = []
         self._n_lost: Counter[str] = Counter()
 
     def submit(self, tasks: Sequence[Task]) -> None:
@@ -98,17 +99,20 @@ class SlurmExecutor:
     def results(self, on_message: Callable[[Any], None]) -> Iterator[Outcome]:
         """As Executor.results."""
         while self._jobs:
-            alive = self._alive()
+            # In this order: a job ends after its results, and a result comes after its messages.
+            alive = self._alive(self._jobs)
+            ready = {key for each in self._jobs for key in each.keys if self._mailbox.has_result(key)}
             for message in self._mailbox.take():
                 on_message(message)
             lost = []
             for each in list(self._jobs):
-                for key in [key for key in each.keys if self._mailbox.has_result(key)]:
+                for key in ready.intersection(each.keys):
                     each.keys.remove(key)
                     yield self._outcome(key)
-                if each.keys and each.job.job_id in alive:
+                if each.keys and each in alive:
                     continue
                 self._jobs.remove(each)
+                self._done.append(each)
                 if each.keys:
                     # They are done in their order, so that the first is the one it died at.
                     self._n_lost[each.keys[0]] += 1
@@ -137,21 +141,24 @@ class SlurmExecutor:
             ),
         )
 
-    def _alive(self) -> set[str]:
-        """Jobs that wait or run; submitit asks sacct, which a cluster without accounting lacks."""
+    def _alive(self, jobs: Sequence[_Submitted]) -> list[_Submitted]:
+        """Those that wait or run; submitit asks sacct, which a cluster without accounting lacks."""
         if self._is_slurm:
-            return alive_in_slurm()
-        return {each.job.job_id for each in self._jobs if not each.job.done()}
+            alive = alive_in_slurm()
+            return [each for each in jobs if each.job.job_id in alive]
+        return [each for each in jobs if not each.job.done()]
 
     def cancel(self) -> None:
         """As Executor.cancel: jobs that wait go, others end after what they are at."""
         self._mailbox.stop()
         if self._is_slurm and self._jobs:
             _scancel([each.job.job_id for each in self._jobs], only_pending=True)
-        while self._jobs:
-            alive = self._alive()
-            self._jobs = [each for each in self._jobs if each.job.job_id in alive]
-            time.sleep(POLL_SECONDS if self._jobs else 0)
+        # Those too whose results have come, for as long as they write their logs.
+        left = [*self._jobs, *self._done]
+        while left:
+            left = self._alive(left)
+            time.sleep(POLL_SECONDS if left else 0)
+        self._jobs, self._done = [], []
 
 
 def alive_in_slurm() -> set[str]:
