@@ -119,7 +119,8 @@ def test_a_killed_rank_stops_all_and_another_number_goes_on(tmp_path: Path) -> N
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (rank,) = [pid for pid in children if b"process.py" in Path(f"/proc/{pid}/cmdline").read_bytes()][-1:]
     os.kill(int(rank), signal.SIGKILL)
-    assert process.wait(timeout=120) != 0
+    process.communicate(timeout=120)
+    assert process.returncode != 0
     assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
     assert not (tmp_path / "two" / "0-40").exists()
     before = load_checkpoint(tmp_path / "two" / "all")
