@@ -19,8 +19,10 @@ from rockbank.flow.case import Case
 from rockbank.flow.eclipse.schedule.dates import MONTHS
 from rockbank.flow.eclipse.tables import as_table
 from rockbank.flow.eclipse.text import require_deck_names
+from rockbank.flow.eclipse.tuning import tuning_of
 from rockbank.flow.equations.fluid import Phase
 from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem, discretise
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Schedule
@@ -65,7 +67,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
         *_props(case, least_compressibility),
         *_solution(problem, parameters),
         *_summary(),
-        *_schedule(problem, parameters),
+        *_schedule(problem, parameters, case.options),
     ]
     write_text(path, "\n".join(parts) + "\n")
 
@@ -201,8 +203,8 @@ def _summary() -> Iterator[str]:
     yield ""
 
 
-def _schedule(problem: Problem, parameters: Parameters) -> Iterator[str]:
-    yield from ("SCHEDULE", "RPTRST", "  BASIC=2 /", "WELSPECS")
+def _schedule(problem: Problem, parameters: Parameters, options: Options) -> Iterator[str]:
+    yield from ("SCHEDULE", *tuning_of(options, problem.steps), "RPTRST", "  BASIC=2 /", "WELSPECS")
     places = [_place(problem, i) for i in range(len(problem.perforation_cell))]
     for i_well, well in enumerate(problem.wells):
         first = int(np.flatnonzero(problem.perforation_well == i_well)[0])
