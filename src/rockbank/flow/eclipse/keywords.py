@@ -56,7 +56,7 @@ grids are not refined locally:
 cells are no sectors of a circle:
     RADIAL SPIDER DR DRV DTHETA DTHETAV INRAD COORDRAD
 the curves are the same in all cells of a region:
-    ENDSCALE SCALECRS SCALELIM SWL SWCR SWU SOWCR SGL SGCR SGU SOGCR KRW KRWR KRO KRORW KRORG PCW PCG ENPTVD ENKRVD
+    SCALELIM ENPTVD ENKRVD
     SWLX SWCRX SWUX SWLY SWCRY SWUY SWLZ SWCRZ SWUZ SWATINIT JFUNC JFUNCR PPCWMAX PCSCALE EPSODD LSOWCR TZONE SWLPC
     ISWL ISWCR ISWU ISOWCR IKRW IKRO IPCW IKRWR IKRORW KRNUM KRNUMX KRNUMY KRNUMZ KRNUMMF
 the curves know no way back:
@@ -109,7 +109,9 @@ N_RECORDS: Mapping[str, int | None] = {
     **PASSED_OVER,
     **dict.fromkeys((*SECTIONS, "OIL", "WATER", "METRIC", "FIELD", "LAB", "ENDBOX", "NONNC"), 0),
     **dict.fromkeys((*ARRAYS, *VECTORS, *TABLES, "DIMENS", "START", "BOX"), 1),
-    **dict.fromkeys(("TABDIMS", "EQLDIMS", "NUMRES", "SPECGRID", "MINPV", "COORD", "ZCORN", "PINCH"), 1),
+    **dict.fromkeys(
+        ("TABDIMS", "EQLDIMS", "NUMRES", "SPECGRID", "MINPV", "COORD", "ZCORN", "PINCH", "ENDSCALE", "SCALECRS"), 1
+    ),
     **dict.fromkeys((*OPERATIONS, "FAULTS", "MULTFLT"), None),
     "TUNING": 3,
     **SCHEDULE,
