@@ -57,8 +57,10 @@ def read_curves(
     if not ends.fit.all():
         first = int(np.flatnonzero(~ends.fit)[0])
         i, j, k = np.unravel_index(cells[first], arrays.box)
-        raise DeckError(f"{arrays.place(given[0])}: {given[0]}: got {ends.told(first)} in cell ({i + 1}, {j + 1}, {k + 1})"
-                         f" and {int((~ends.fit).sum()) - 1} more, with those of the table where none is given; {NEED}")  # fmt: skip
+        more = int((~ends.fit).sum()) - 1
+        raise DeckError(f"{arrays.place(given[0])}: {given[0]}: got {ends.told(first)} in cell "
+                        f"({i + 1}, {j + 1}, {k + 1}) and {more} more, "
+                        f"those of the table where none is given; {NEED}")  # fmt: skip
     return CellCurves(
         tables=tuple(distinct),
         region=region,

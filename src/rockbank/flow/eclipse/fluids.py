@@ -106,7 +106,7 @@ def _phase(
             compressibility=compressibility,
             reference_pressure=reference,
             viscosibility=viscosibility,
-            viscosity_pressure=pressure,
+            viscosity_pressure=pressure if viscosibility else Phase.viscosity_pressure,
         )
     except InputError as error:
         raise record.error(str(error)) from error

@@ -109,7 +109,7 @@ class CellCurves:
             return
         wrong = np.flatnonzero(~self.ends.fit)
         if len(wrong):
-            raise InputError(f"end points: got {self.ends.told(int(wrong[0]))} in the active cell of number {wrong[0]} and "
+            raise InputError(f"end points: got {self.ends.told(int(wrong[0]))} in active cell {wrong[0]} and "
                              f"{len(wrong) - 1} more; {NEED}")  # fmt: skip
 
     def at(self, cells: Int[np.ndarray, " m"]) -> CellCurves:
