@@ -52,7 +52,7 @@ $(ENV): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON): not found; install Python 3.11, or name 3.12 or 3.13: make PYTHON=python3.12" >&2; exit 1; }
 	@[ -x .venv/bin/pip ] || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3.11-venv" >&2; exit 1; }
 	@echo "installing the pinned environment (about 7 GB; a few minutes)"
-	@.venv/bin/pip install --progress-bar on --quiet --disable-pip-version-check -e '.[scans,pipeline,client,serve,grpc,otel,docs,dev]' -c constraints.txt
+	@.venv/bin/pip install --progress-bar on --quiet --disable-pip-version-check -e '.[scans,pipeline,client,serve,grpc,otel,ray,slurm,docs,dev]' -c constraints.txt
 	@touch $@
 
 format: env

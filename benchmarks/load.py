@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import sys
 import threading
 import time
 from collections import Counter
@@ -39,12 +40,16 @@ def main() -> None:
     """Send, then print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
-    parser.add_argument("body", help="JSON; a SEED in it becomes a number of its own in each request")
+    parser.add_argument(
+        "body", help="JSON, or - for standard input; a SEED in it becomes a number of its own in each request"
+    )
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--requests", type=int, default=0, help="of each connection, at most; 0 for any number")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between an answer and the next request")
     options = parser.parse_args()
+    if options.body == "-":
+        options.body = sys.stdin.read()
     seen, lock, until = Seen(), threading.Lock(), time.monotonic() + options.seconds
     start = time.monotonic()
     threads = [threading.Thread(target=send, args=(options, i, until, seen, lock)) for i in range(options.connections)]

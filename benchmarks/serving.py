@@ -230,15 +230,18 @@ def load(
         SystemExit: one was not, with what was wrong.
     """
     given = {"connections": connections, "seconds": seconds, "requests": requests, "pause": pause}
-    seen = python("benchmarks.load", url, body, *(f"--{key}={value}" for key, value in given.items()))
+    # The latents of an endless generator are more than a command line takes.
+    options = (f"--{key}={value}" for key, value in given.items())
+    seen = python("benchmarks.load", url, "-", *options, standard_input=body)
     if set(seen["statuses"]) != {"200"}:
         raise SystemExit(f"{url}: answered {seen['statuses']}; {seen['errors']}")
     return seen
 
 
-def python(module: str, *arguments: str) -> dict[str, Any]:
+def python(module: str, *arguments: str, standard_input: str = "") -> dict[str, Any]:
     """The JSON that a module prints, run in a process of its own."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, input=standard_input, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

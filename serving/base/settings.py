@@ -247,8 +247,8 @@ def load_settings(**given: Any) -> Settings:
 
 def unknown_variables() -> list[str]:
     """Variables of the environment that look like settings and are none: a misspelt one would act by its silence."""
-    # The client's own; see rockbank.client.
-    others = {"ROCKBANK_URL", "ROCKBANK_API_KEY"}
+    # The client's own, see rockbank.client; and the commands'.
+    others = {"ROCKBANK_URL", "ROCKBANK_API_KEY", "ROCKBANK_EXECUTOR"}
     known = {_variable(name) for name in (*Settings.model_fields, *_RENAMED)} | others
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known)
 

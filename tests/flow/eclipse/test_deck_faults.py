@@ -25,20 +25,20 @@ def test_everything_is_told_once_with_line_and_cause(read: Callable[..., Case]) 
     with pytest.raises(DeckError) as refused:
         read(
             after={
-                "RUNSPEC": "GAS\nENDSCALE\n NODIR REVERS /\n",
+                "RUNSPEC": "GAS\nENDSCALE\n DIRECT REVERS /\n",
                 "GRID": "AQUTAB\n 0.1 0.2\n 0.3 0.4 /\n 0.1 0.3 /\n",
-                "PROPS": "SWL\n 8*0.1 /\nSWL\n 8*0.1 /\nEQUALS\n KRW 0.5 /\n PORO 0.3 /\n/\n",
+                "PROPS": "SWLX\n 8*0.1 /\nSWLX\n 8*0.1 /\nEQUALS\n KRWX 0.5 /\n PORO 0.3 /\n/\n",
             },
             TSTEP="WELOPEN\n NONE OPEN /\n INJ FLOW /\n/\nTSTEP\n 0 /\nTSTEP\n 1 /\nWECON\n PROD 1 /\n/\n",
         )
     assert told(refused) == [
         ":9: keyword GAS is not supported in section RUNSPEC; there is water and oil, no gas",
-        ":10: keyword ENDSCALE is not supported in section RUNSPEC; the curves are the same in all cells of a region",
         ":21: keyword AQUTAB is not supported in section GRID; analytical aquifers are not computed",
-        ":46: keyword SWL is not supported in section PROPS (and 1 more); the curves are the same in all cells of a "
-        "region",
+        ":46: keyword SWLX is not supported in section PROPS (and 1 more); end points are those of all "
+        "directions, as numbers of cells",
         ":83: keyword WECON is not supported in section SCHEDULE; no limits close or test wells",
-        ":51: EQUALS: array KRW is not supported; the curves are the same in all cells of a region",
+        ":11: ENDSCALE: item 1: got 'DIRECT'; end points are those of all directions, say NODIR",
+        ":51: EQUALS: array KRWX is not supported; end points are those of all directions, as numbers of cells",
         ":76: WELOPEN: no well 'NONE'; known are ['INJ', 'PROD']",
         ":77: WELOPEN: item 2: got 'FLOW'; use OPEN, SHUT or STOP",
         ":80: TSTEP: got a step of 0 s; times have to increase",
