@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import shutil
 import signal
 import socket
@@ -88,16 +89,15 @@ def commands() -> Path:
         (folder / name).symlink_to(client)
     bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, __file__, folder / _SERVER]
-    server = subprocess.Popen(command, env=bare, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(command, env=bare, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def end() -> None:
-        server.terminate()
-        server.wait()
+        server.communicate()
         shutil.rmtree(folder)
 
     atexit.register(end)
-    with server.stdout as says:  # type: ignore[union-attr]
-        assert says.readline() == "ready\n"
+    assert server.stdout is not None
+    assert server.stdout.readline() == "ready\n"
     return folder
 
 
@@ -183,6 +183,10 @@ def serve(path: str) -> list[str]:
         print("ready", flush=True)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while True:
+            ready, *_ = select.select([listening, sys.stdin], [], [])
+            if sys.stdin in ready:
+                # Whoever started it has ended.
+                os._exit(0)
             caller, _ = listening.accept()
             if os.fork() == 0:
                 break

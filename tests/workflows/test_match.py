@@ -250,6 +250,7 @@ class TestResultsOnly:
 
     def test_nothing_is_reported_of_neither_checkpoints_nor_results(self, run: Run) -> None:
         shutil.rmtree(run.folder / "members")
+        (run.folder / "posterior.nc").unlink()
         with pytest.raises(InputError, match=r"holds neither members/.*nor posterior.nc; 'dvc pull'"):
             match.report(run.folder, 1)
 
