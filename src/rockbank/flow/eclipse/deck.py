@@ -24,6 +24,7 @@ from rockbank.flow.eclipse.keywords import (
     FLUID_TABLES,
     N_RECORDS,
     PASSED_OVER,
+    PASSED_OVER_BEGINNING,
     PASSED_OVER_WHOLE,
     REFUSED,
     SATURATION_TABLES,
@@ -194,7 +195,7 @@ class _Reader:
 
     def _pass_over(self, keyword: Keyword) -> None:
         """A keyword of which the number of records is not known."""
-        if keyword.name in PASSED_OVER_WHOLE:
+        if keyword.name in PASSED_OVER_WHOLE or keyword.name.startswith(PASSED_OVER_BEGINNING):
             self._passed_over[keyword.name] = None
         else:
             self._unknown.setdefault(keyword.name, keyword)
@@ -205,10 +206,12 @@ class _Reader:
         """All of it; None where there is none."""
         if "OIL" not in self._seen or "WATER" not in self._seen:
             self._refuse(InputError("the deck is not of OIL and WATER; say both in RUNSPEC"))
+            self._lost |= {"PVDO", "SWOF", "DENSITY"}
         if sum(name in self._seen for name in DECK_UNITS) > 1:
             self._refuse(InputError("the deck is of METRIC and FIELD units; keep one"))
         if self._arrays is None or self._grid is None or self._wells is None:
-            self._refuse(InputError("the deck has no DIMENS or no schedule; give both"))
+            lacks = "DIMENS" if self._arrays is None else "schedule"
+            self._refuse(InputError(f"the deck has no {lacks}; give it"))
             return None
         arrays, grid, wells = self._arrays, self._grid, self._wells
         fluid = rock = initial = schedule = None
@@ -290,6 +293,8 @@ class _Reader:
         if self._arrays is None:
             raise keyword.error("comes before DIMENS")
         self._arrays.region_set = self._region_set
+        if "INCLUDE" in self._lost:
+            self._arrays.lose("INCLUDE")
         return self._arrays
 
     def _schedule(self, keyword: Keyword) -> DeckWells:

@@ -65,7 +65,7 @@ ARRAYS: Mapping[str, Values] = {
     "ACTNUM": Values("fraction", default=1.0),
     "PRESSURE": _POSITIVE["pressure"],
     **dict.fromkeys(("SWAT", "SOIL"), _FRACTION),
-    "SGAS": _NONE,
+    **dict.fromkeys(("SGAS", "RS", "RV"), _NONE),
     **dict.fromkeys(("NTG", "MULTPV", *sum(MULTIPLIERS, ())), Values("fraction", 0.0, default=1.0)),
     **dict.fromkeys(REGIONS, _REGION),
     "ENDNUM": ONE,
