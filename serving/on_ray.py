@@ -88,8 +88,8 @@ def _settings(given: dict[str, Any]) -> Settings:
     settings = load_settings(**given)
     refused = [f"{PREFIX}{name.upper()}" for name in _OF_THE_PROXY if name in settings.model_fields_set]
     if refused:
-        raise SettingsError(f"{', '.join(refused)}: of no use under Ray Serve, whose proxy takes the connections; unset "
-                            "it, and see Ray Serve's http_options and grpc_options")  # fmt: skip
+        raise SettingsError(f"{', '.join(refused)}: of no use under Ray Serve, whose proxy takes the connections; "
+                            "unset it, and see Ray Serve's http_options and grpc_options")  # fmt: skip
     return settings if settings.threads else settings.model_copy(update={"threads": 1})
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,7 +47,11 @@ def deployed(shale: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield deploy
     finally:
         ray_serve.shutdown()
-        ray.shutdown()
+        with warnings.catch_warnings():
+            # Ray does not wait for the processes that it ends.
+            warnings.simplefilter("ignore", ResourceWarning)
+            ray.shutdown()
+            gc.collect()
 
 
 def infer(address: str, latents: np.ndarray) -> np.ndarray:
@@ -57,6 +63,7 @@ def infer(address: str, latents: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_replicas_give_the_same_bits_and_an_update_loses_no_answer(deployed: Any) -> None:
     address = deployed()
     with triton.InferenceServerClient(address) as client:
