@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,18 +22,14 @@ ray_serve = pytest.importorskip("ray.serve", reason="the extra 'ray' is not inst
 
 
 @pytest.fixture
-def deployed(shale: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def deployed(shale: Path) -> Iterator[Any]:
     """Deploys the service with these arguments, and gives its address."""
-    import ray
-
+    from benchmarks.executors import two_nodes
     from serving.on_ray import build
 
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="error")
-    ray_serve.start(http_options={"host": "127.0.0.1", "port": port})
     usual = {"models": "shale", "tracking_uri": f"sqlite:///{shale}/mlflow.db", "cache": str(shale / "cache"),
              "replicas": "2", "poll_seconds": "3600", "statistics_fraction": "0", "log_level": "WARNING"}  # fmt: skip
 
@@ -43,15 +37,12 @@ def deployed(shale: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ray_serve.run(build(usual | given), name="rockbank", route_prefix="/")
         return f"127.0.0.1:{port}"
 
-    try:
-        yield deploy
-    finally:
-        ray_serve.shutdown()
-        with warnings.catch_warnings():
-            # Ray does not wait for the processes that it ends.
-            warnings.simplefilter("ignore", ResourceWarning)
-            ray.shutdown()
-            gc.collect()
+    with two_nodes():
+        ray_serve.start(http_options={"host": "127.0.0.1", "port": port})
+        try:
+            yield deploy
+        finally:
+            ray_serve.shutdown()
 
 
 def infer(address: str, latents: np.ndarray) -> np.ndarray:
@@ -63,7 +54,6 @@ def infer(address: str, latents: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_replicas_give_the_same_bits_and_an_update_loses_no_answer(deployed: Any) -> None:
     address = deployed()
     with triton.InferenceServerClient(address) as client:
