@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from rockbank.flow.eclipse.record import Record
 from rockbank.flow.eclipse.text import Keyword
 from rockbank.flow.equations.options import Options
 from rockbank.flow.units import DAY, METRIC, exact_text
