@@ -158,10 +158,10 @@ def _multipliers(rock: Rock) -> Iterator[tuple[str, Float[np.ndarray, " m"]]]:
     for name, factor in (("NTG", rock.net_to_gross), ("MULTPV", rock.pore_multiplier)):
         if factor is not None:
             values = np.ones(grid.is_active.size)
-            values[grid.cells] = factor.detach().cpu().numpy()
+            values[grid.cells] = factor.detach().cpu().numpy().reshape(-1)
             yield name, values
     if rock.face_multiplier is not None:
-        factors = rock.face_multiplier.detach().cpu().numpy()
+        factors = rock.face_multiplier.detach().cpu().numpy().reshape(-1)
         for axis in range(3):
             of_axis = grid.face_axis == axis
             values = np.ones(grid.is_active.size)
