@@ -75,6 +75,21 @@ def test_arrays_by_regions_and_bounds(read: Callable[..., Case]) -> None:
     assert case.rock.porosity[0].tolist() == pytest.approx([0.1, 0.25])
 
 
+def test_arrays_are_computed_from_others(read: Callable[..., Case]) -> None:
+    lines = (
+        "OPERNUM\n 4*1 4*2 /\nOPERATER\n PERMX 1 MULTA PERMX 2 5 /\n PERMY 2 MAXLIM PERMX 90 /\n/\n"
+        "OPERATE\n PERMZ 1 4 2 2 1 1 MULTP PERMX 0.1 1 /\n PORO 1 1 1 1 1 1 MINLIM PORO 0.25 /\n/\n"
+    )
+    case = read(after={"PERM": lines})
+    k_x, k_y, k_z = (k / 9.869232667160130e-16 for k in case.rock.components)
+    assert k_x[0].tolist() == pytest.approx([205.0, 100.0])
+    assert k_y[0].tolist() == pytest.approx([100.0, 90.0])
+    assert k_z[0].tolist() == pytest.approx([100.0, 10.0])
+    assert case.rock.porosity[:2, 0].tolist() == pytest.approx([0.25, 0.2])
+    with pytest.raises(DeckError, match="OPERATER: got 'ROOT'; use one of MULTA, POLY"):
+        read(after={"PERM": "OPERNUM\n 8*1 /\nOPERATER\n PERMX 1 ROOT PERMX /\n/\n"})
+
+
 def test_regions_of_which_nothing_is_said_are_refused(read: Callable[..., Case]) -> None:
     # Without GRIDOPTS, those of FLUXNUM are meant.
     with pytest.raises(DeckError, match="MULTIREG: FLUXNUM has no values yet"):
