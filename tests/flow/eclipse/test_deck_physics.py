@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.lines import DeckError
+from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import discretise
 from rockbank.flow.equations.rock import pore_volume, transmissibility
 from rockbank.flow.simulate import simulate
@@ -51,6 +53,34 @@ def test_a_fault_multiplies_its_faces_each_time(read: Callable[..., Case]) -> No
     assert factors(read(after={"PERM": fault}), read()) == {(2, 4): 0.25, (3, 5): 0.25, (6, 7): 0.25}
     with pytest.raises(DeckError, match=r"MULTFLT: no fault 'H'; known are \['F', 'G'\]"):
         read(after={"PERM": fault.replace("MULTFLT\n F", "MULTFLT\n H", 1)})
+
+
+def test_cells_are_joined_and_their_connections_edited(read: Callable[..., Case]) -> None:
+    nnc = "NNC\n 1 1 1 4 2 1 2 /\n 1 1 1 2 1 1 3 /\n 4 2 1 1 1 1 1 /\n/\n"
+    nnc += "EDITNNC\n 4 2 1 1 1 1 0.5 /\n 1 1 1 3 1 1 2 /\n 1 1 1 2 1 1 9 /\n/\n"
+    case, plain = read(after={"PERM": nnc}), read()
+    pairs = [(int(left), int(right)) for left, right in case.rock.grid.faces]
+    t, own = transmissibility(case.rock)[0], transmissibility(plain.rock)[0]
+    unit = 1e-3 / DAY / BAR
+    assert pairs[-1] == (0, 7)
+    assert float(t[-1]) == pytest.approx(0.5 * 3 * unit)
+    at = pairs.index((0, 2))
+    assert float(t[at] - own[at]) == pytest.approx(3 * unit)
+    assert [note.partition("EDITNNC: ")[2].partition(";")[0] for note in case.notes if "EDITNNC" in note] == [
+        "there is no such connection",
+        "neighbours are none that it edits",
+    ]
+    with pytest.raises(DeckError) as refused:
+        read(after={"PERM": "NNC\n 1 1 1 5 1 1 2 /\n 1 1 1 1 1 1 2 /\n/\n"})
+    assert "cell (5, 1, 1) is outside the grid" in str(refused.value)
+    assert "joins a cell with itself" in str(refused.value)
+
+
+def test_slabs_take_no_linked_grid(read: Callable[..., Case]) -> None:
+    case = read(after={"PERM": "NNC\n 1 1 1 4 2 1 2 /\n/\n"})
+    with pytest.raises(InputError, match="solver 'slabs' takes only grids in which neighbours alone touch"):
+        simulate(case.rock, case.fluid, case.wells, case.schedule, initial=case.initial,
+                 options=Options(method="newton", solver="slabs"))  # fmt: skip
 
 
 def test_net_rock_and_pore_multipliers_are_of_the_pores(read: Callable[..., Case]) -> None:
