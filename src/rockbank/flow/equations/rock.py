@@ -31,6 +31,7 @@ class Rock:
         pore_multiplier: of the pore volume of each active cell.
         face_multiplier: of the transmissibility of each face, 0 for a seal.
         faults: the faces of each, by name, for `fault_multiplier`.
+        added_transmissibility: of each face, m^3, on top of what geometry and permeability give; all that a link has.
     """
 
     grid: Grid
@@ -42,6 +43,7 @@ class Rock:
     pore_multiplier: Float[Tensor, "*b n"] | None = None
     face_multiplier: Float[Tensor, "*b f"] | None = None
     faults: Mapping[str, Int[np.ndarray, " k"]] = field(default_factory=dict)
+    added_transmissibility: Float[Tensor, " f"] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.permeability, Tensor | Sequence) or isinstance(self.permeability, str):
@@ -63,7 +65,8 @@ class Rock:
         require("porosity", phi, (phi > 0) & (phi <= 1), "; it must lie in (0, 1]; switch a cell without pores off by "
                 "Grid(active=...)", grid=self.grid)  # fmt: skip
         for name, n, least in (("net_to_gross", self.grid.n_cells, 1), ("pore_multiplier", self.grid.n_cells, 1),
-                               ("face_multiplier", len(self.grid.faces), 0)):  # fmt: skip
+                               ("face_multiplier", len(self.grid.faces), 0),
+                               ("added_transmissibility", len(self.grid.faces), 0)):  # fmt: skip
             factor = getattr(self, name)
             if factor is None:
                 continue
@@ -157,8 +160,10 @@ def transmissibility(rock: Rock) -> Float[Tensor, "b f"]:
             t = 1 / (1 / (of_left * k[:, left]) + 1 / (of_right * k[:, right]))
         parts.append(torch.where(flows[:, left] & flows[:, right], t, torch.zeros_like(t)))
     n_members = max(map(len, parts))
-    t = torch.cat([part.expand(n_members, -1) for part in parts], dim=1)
-    return t if rock.face_multiplier is None else t * rock.face_multiplier.to(t)
+    n_links = 0 if grid.links is None else len(grid.links)
+    t = torch.cat([part.expand(n_members, -1) for part in (*parts, parts[0].new_zeros(1, n_links))], dim=1)
+    t = t if rock.face_multiplier is None else t * rock.face_multiplier.to(t)
+    return t if rock.added_transmissibility is None else t + rock.added_transmissibility.to(t)
 
 
 def fault_multiplier(rock: Rock, factors: Mapping[str, float | Float[Tensor, "*b"]]) -> Float[Tensor, "*b f"]:
