@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from rockbank.matching.io.case_file import load_match_case
 from rockbank.matching.io.fingerprint import fingerprints
 from rockbank.matching.io.parameters import PriorSection
 from rockbank.matching.methods.workers import advance
+from rockbank.matching.problem.parameterisation import Model
 from rockbank.matching.problem.parameters.fields import principal_components
 from rockbank.matching.problem.parameters.variogram import Variogram, karhunen_loeve
 from rockbank.matching.results.compact import compact
@@ -55,6 +55,65 @@ OBSERVATIONS = """time,time_unit,well,quantity,value,sigma,unit
 10,day,INJ,bhp,230,2,bar
 60,day,PROD,water_rate,-8,2,m3/day
 80,day,PROD,oil_rate,-12,2,m3/day
+"""
+DECK = """RUNSPEC
+DIMENS
+ 4 3 1 /
+OIL
+WATER
+METRIC
+START
+ 1 JAN 2020 /
+GRID
+DX
+ 12*20 /
+DY
+ 12*20 /
+DZ
+ 12*5 /
+TOPS
+ 12*2000 /
+PERMX
+ 12*100 /
+COPY
+ PERMX PERMY /
+ PERMX PERMZ /
+/
+PORO
+ 12*0.2 /
+PROPS
+PVTW
+ 200 1 4e-5 1 0 /
+PVDO
+ 100 1.01 2 300 0.99 2 /
+DENSITY
+ 800 1000 1 /
+ROCK
+ 200 1e-5 /
+SWOF
+ 0.2 0 1 0
+ 0.8 1 0 0 /
+SOLUTION
+EQUIL
+ 2000 200 3000 0 /
+SCHEDULE
+WELSPECS
+ INJ G 1 1 1* WATER /
+ PROD G 4 3 1* OIL /
+/
+COMPDAT
+ INJ 2* 1 1 OPEN 2* 0.2 /
+ PROD 2* 1 1 OPEN 2* 0.2 /
+/
+WCONINJE
+ INJ WATER OPEN RATE 30 /
+/
+WCONPROD
+ PROD OPEN BHP 5* 150 /
+/
+TSTEP
+ 10 30 40 /
+END
 """
 PRIOR = {"median": 1, "log_deviation": 0.5}
 GAUSSIAN = {"median": "100 mD", "deviation": 0.7, "ranges": [50, 30, 8], "azimuth": 30, "components": 4}
@@ -179,7 +238,9 @@ def test_images_of_a_generator_lie_on_a_layer(tmp_path: Path) -> None:
     objective = make_run(tmp_path / "run", path).objective
     z = np.random.default_rng(0).standard_normal(objective.n_latent)
     point = objective.at(z, objective.target())
-    model = objective.rock.model(point.evaluation.variables, point_model(objective))
+    model = objective.rock.model(
+        point.evaluation.variables, Model(rock=objective.case.rock, fluid=objective.case.fluid)
+    )
     k = model.rock.components[0].detach()
     assert k[..., 0].std() > 0
     torch.testing.assert_close(k[..., 1], objective.case.rock.components[0][..., 1])
@@ -189,12 +250,6 @@ def test_images_of_a_generator_lie_on_a_layer(tmp_path: Path) -> None:
     of_flow = point.linearise().jacobian.T @ point.residual + point.wells_gradient
     # The generator's derivative is of single precision.
     np.testing.assert_allclose(of_flow + z, point.gradient, rtol=1e-3, atol=1e-3 * np.abs(point.gradient).max())
-
-
-def point_model(objective: Any) -> Any:
-    from rockbank.matching.problem.parameterisation import Model
-
-    return Model(rock=objective.case.rock, fluid=objective.case.fluid)
 
 
 @pytest.mark.parametrize("shape", ["exponential", "gaussian", "spherical"])
@@ -259,6 +314,33 @@ def test_what_is_impossible_is_refused_with_file_and_key(parameters: dict[str, A
     assert str(error.value).startswith(f"{path}: ")
 
 
-def test_a_deck_tells_regions_and_faults(tmp_path: Path) -> None:
-    case = load_match_case(written(tmp_path, SETS["curves"])).case
-    assert replace(case, regions={"FIPNUM": np.ones(SHAPE)}).regions
+def test_a_decks_regions_and_faults_are_parameters(tmp_path: Path) -> None:
+    """And its table of relative permeability gives way to a law."""
+    plain = yaml.safe_load((written(tmp_path, SETS["curves"])).read_text())
+    deck = DECK.replace("PORO\n", "FAULTS\n F 2 2 1 3 1 1 X /\n/\nPORO\n").replace(
+        "SOLUTION\n", "REGIONS\nFIPNUM\n 6*1 6*2 /\nSOLUTION\n"
+    )
+    (tmp_path / "SMALL.DATA").write_text(deck)
+    law = {"water": {"residual": 0.2, "span": 0.6}, "oil": {"residual": 0.2, "span": 0.6}}
+    parameters = {
+        "fault": {"multiplier": {"fault": "F", "prior": PRIOR}},
+        "zones": {"multiplier": {"of": "porosity", "regions": "FIPNUM", "prior": {"low": 0.8, "high": 1.2}}},
+        "kr": {"curves": CURVES | {"law": law}},
+    }
+    path = tmp_path / "case.yaml"
+    keys = plain["matching"] | {"parameters": parameters}
+    path.write_text(yaml.safe_dump({"deck": "SMALL.DATA", "matching": keys}))
+    objective = opened(tmp_path / "run", path).objective
+    names = [group.name for group in objective.rock.groups]
+    # YAML is written in the order of its keys.
+    assert names == ["fault", "kr.oil.residual", "kr.water.exponent", "zones.1", "zones.2"]
+    z = np.array([0.5, -0.3, 0.2, 0.4, -0.6])
+    own = Model(rock=objective.case.rock, fluid=objective.case.fluid)
+    model = objective.rock.model(objective.rock.variables(torch.as_tensor(z)), own)
+    assert model.rock.face_multiplier is not None
+    # Three rows of cells, one layer.
+    assert int((model.rock.face_multiplier != 1).sum()) == 3
+    assert len(model.rock.porosity.unique()) == 2
+    point = objective.at(z, objective.target(), 1e-10)
+    assert np.isfinite(point.gradient).all()
+    assert (point.gradient != z).all()

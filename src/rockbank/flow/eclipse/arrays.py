@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from rockbank.core.errors import InputError
 from rockbank.flow.eclipse.keywords import REFUSED
 from rockbank.flow.eclipse.lines import DeckError
-from rockbank.flow.eclipse.ranges import ARRAYS, MULTIPLIERS, OF_REGIONS, ONE, VECTORS
+from rockbank.flow.eclipse.ranges import ARRAYS, MULTIPLIERS, OF_REGIONS, ONE, REGION_ARRAYS, VECTORS
 from rockbank.flow.eclipse.record import Record
 from rockbank.flow.eclipse.text import Keyword
 from rockbank.flow.equations.grid import Grid
@@ -321,6 +321,10 @@ class DeckArrays:
             self._fields[name] = self.values(name)
             self._fields[name][within] *= record.number(2, default=1.0)
             self._last[name] = record
+
+    def all_regions(self, grid: Grid) -> dict[str, Float[np.ndarray, "*shape"]]:
+        """Numbers of regions in each cell, of the arrays that are given."""
+        return {name: self.values(name).reshape(grid.shape) for name in REGION_ARRAYS if name in self}
 
     def faults(self, grid: Grid) -> dict[str, Int[np.ndarray, " k"]]:
         """The faces of each fault."""

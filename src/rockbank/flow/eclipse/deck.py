@@ -247,6 +247,8 @@ class _Reader:
             options=self._options,
             start=self._start,
             history=wells.history(),
+            regions=arrays.all_regions(grid),
+            faults=arrays.faults(rock.grid),
             notes=(*self._own_notes(), *arrays.notes, *self._connections.notes, *wells.notes),
         )
 

@@ -43,6 +43,8 @@ _REGION = Values("fraction", 1.0, default=1.0)
 # By axis: of the face behind a cell, and of that before it.
 MULTIPLIERS = (("MULTX", "MULTX-"), ("MULTY", "MULTY-"), ("MULTZ", "MULTZ-"))
 REGIONS = ("SATNUM", "PVTNUM", "EQLNUM", "ROCKNUM")
+# Of all that number regions.
+REGION_ARRAYS = (*REGIONS, "FIPNUM", "MULTNUM", "FLUXNUM", "OPERNUM")
 # What would change the flow where it is anything else.
 ONE, _NONE = Values("fraction", 1.0, 1.0, default=1.0), Values("fraction", 0.0, 0.0)
 # The cells' own end points of their curves, each with what it is in `EndPoints`; where none is given the table's holds.

@@ -76,8 +76,8 @@ class Faults(Numbers):
     def model(self, variables: Float[Tensor, " n"], model: Model) -> Model:
         """The rock, whose faces have what they had times the multipliers."""
         rock = model.rock
-        n_faces = len(rock.grid.faces)
-        factor = torch.ones(n_faces, dtype=torch.float64) if rock.face_multiplier is None else rock.face_multiplier
+        own = rock.face_multiplier
+        factor = torch.ones(len(rock.grid.faces), dtype=torch.float64) if own is None else own
         for value, faces in zip(variables, self.faces.values(), strict=True):
             at = torch.as_tensor(faces)
             factor = factor.index_copy(0, at, factor[at] * value)
