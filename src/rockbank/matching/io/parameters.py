@@ -118,7 +118,7 @@ class GaussianSection:
         if len(grid.shape) != 2 and len(self.ranges) != 3:
             raise InputError("ranges: the grid has layers; give a third one, down")
         # A grid of two axes has one layer, across which no range counts.
-        ranges = (*self.ranges, self.ranges[0])[:3]
+        ranges = self.ranges[0], self.ranges[1], (*self.ranges, self.ranges[0])[2]
         variogram = Variogram(shape=self.variogram, ranges=ranges, azimuth=self.azimuth)
         basis, kept = karhunen_loeve(grid, variogram, self.components)
         mean = _transformed(arrays[0].reshape(-1)[grid.cells], self.of, "median")
@@ -415,7 +415,7 @@ def _transformed(values: Float[np.ndarray, "*c"], of: Property, key: str) -> Flo
         wanted = "be positive" if of == "permeability" else "lie between 0 and 1"
         raise InputError(f"{key}: got {of} {values[wrong][0]:g} in {int(wrong.sum())} of {wrong.size} values; it must "
                          f"{wanted} in every active cell")  # fmt: skip
-    return np.log(values) if of == "permeability" else np.log(values / (1 - values))
+    return np.asarray(np.log(values) if of == "permeability" else np.log(values / (1 - values)))
 
 
 def _field(name: str, of: Property, cells: np.ndarray, mean: np.ndarray, basis: np.ndarray, says: str) -> LinearField:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
@@ -49,7 +50,11 @@ def cut_at(case: Case, times: Float[np.ndarray, " n"]) -> Case:
 
 def _with_steps(case: Case, steps: Float[np.ndarray, " t"], of: Int[np.ndarray, " t"]) -> Case:
     """The case with other steps, each under the controls of the step that it is `of`."""
-    if any(np.ndim(value) for control in _controls(case) for value in (control.target, control.limit)):
+    if any(
+        isinstance(value, Tensor) and value.ndim
+        for control in _controls(case)
+        for value in (control.target, control.limit)
+    ):
         raise InputError("the controls' targets are series; give one control for each step")
     schedule = case.schedule
     controls = {

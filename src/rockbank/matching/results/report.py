@@ -113,9 +113,9 @@ def _table(numbers: Mapping[str, Any]) -> Table:
         ("misfit of the mean, 1 is expected", lambda mine: _number(mine["misfit"]), ""),
     ]
     named = [key for key in next(iter(by_name.values()), {}) if key.startswith("parameter ")]
-    rows += [(key.removeprefix("parameter "), lambda mine, key=key: _levels(mine[key]), "") for key in named]
+    rows += [(key.removeprefix("parameter "), _of_key(_levels, key), "") for key in named]
     apart = [key for key in next(iter(by_name.values()), {}) if key.startswith("spread of ")]
-    rows += [(f"{key}, the prior's is 1", lambda mine, key=key: _number(mine[key]), "") for key in apart]
+    rows += [(f"{key}, the prior's is 1", _of_key(_number, key), "") for key in apart]
     cells = [(label, *(write(mine) for mine in by_name.values()), of_truth) for label, write, of_truth in rows]
     cells = [row for row in cells if any(value not in ("", "–") for value in row[1:])]
     has_truth = any(row[-1] not in ("", "–") for row in cells)
@@ -125,6 +125,10 @@ def _table(numbers: Mapping[str, Any]) -> Table:
     note = (f"{_members(numbers['asked'])} asked for, {numbers['done']} done, {n_failed} failed. Three numbers are "
             "P10, P50 and P90: what 10, 50 and 90 % of the members lie below.")  # fmt: skip
     return Table(head=head, rows=shown, note=note)
+
+
+def _of_key(write: Callable[[Any], str], key: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda mine: write(mine[key])
 
 
 def _failures(reasons: Mapping[str, str]) -> Iterator[Table]:

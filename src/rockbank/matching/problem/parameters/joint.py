@@ -48,7 +48,10 @@ class Joint:
     def jacobian(self, z: Float[np.ndarray, " n"]) -> Float[Tensor, "n v"]:
         """Block-diagonal."""
         blocks = [part.jacobian(z[at]) for part, at in zip(self._parts, self._latents, strict=True)]
-        return torch.block_diag(*blocks)
+        found = blocks[0].new_zeros(self.n_latent, self._variables[-1].stop)
+        for block, rows, columns in zip(blocks, self._latents, self._variables, strict=True):
+            found[rows, columns] = block
+        return found
 
     def model(self, variables: Float[Tensor, " v"], model: Model) -> Model:
         """With what each part says."""

@@ -35,7 +35,8 @@ class Prior:
             return self.a + self.b * z
         if self.law == "log-normal":
             return self.a * torch.exp(self.b * z)
-        return self.a + (self.b - self.a) * torch.special.ndtr(z)
+        share: Tensor = torch.special.ndtr(z)
+        return self.a + (self.b - self.a) * share
 
     def slope(self, z: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """Derivatives of the numbers in z."""
