@@ -15,6 +15,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.app import create_app
 from serving.base.errors import NothingToServe
@@ -24,6 +25,23 @@ from serving.service import Service
 JOBS = "/v2/jobs"
 # What is Ray's proxy's to say.
 _OF_THE_PROXY = ("host", "port", "grpc_port", "tls_cert_file", "tls_key_file", "max_connections", "send_seconds")
+
+
+class PlainBytes:
+    """Bodies as bytes: Ray Serve sends them to its proxy pickled, which a view of an array cannot be."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As the application below."""
+
+        async def send_bytes(message: Message) -> None:
+            if "body" in message:
+                message["body"] = bytes(message["body"])
+            await send(message)
+
+        await self._app(scope, receive, send_bytes)
 
 
 class Replica:
@@ -40,6 +58,7 @@ class Replica:
         """What Ray Serve asks for, and then runs with its lifespan."""
         self._app = create_app(self._settings)
         self._app.router.routes = [each for each in self._app.router.routes if not _is_of_jobs(each)]
+        self._app.add_middleware(PlainBytes)
         return self._app
 
     def check_health(self) -> None:
@@ -88,8 +107,8 @@ def _settings(given: dict[str, Any]) -> Settings:
     settings = load_settings(**given)
     refused = [f"{PREFIX}{name.upper()}" for name in _OF_THE_PROXY if name in settings.model_fields_set]
     if refused:
-        raise SettingsError(f"{', '.join(refused)}: of no use under Ray Serve, whose proxy takes the connections; unset "
-                            "it, and see Ray Serve's http_options and grpc_options")  # fmt: skip
+        raise SettingsError(f"{', '.join(refused)}: of no use under Ray Serve, whose proxy takes the connections; "
+                            "unset it, and see Ray Serve's http_options and grpc_options")  # fmt: skip
     return settings if settings.threads else settings.model_copy(update={"threads": 1})
 
 

@@ -22,18 +22,14 @@ ray_serve = pytest.importorskip("ray.serve", reason="the extra 'ray' is not inst
 
 
 @pytest.fixture
-def deployed(shale: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def deployed(shale: Path) -> Iterator[Any]:
     """Deploys the service with these arguments, and gives its address."""
-    import ray
-
+    from benchmarks.executors import two_nodes
     from serving.on_ray import build
 
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="error")
-    ray_serve.start(http_options={"host": "127.0.0.1", "port": port})
     usual = {"models": "shale", "tracking_uri": f"sqlite:///{shale}/mlflow.db", "cache": str(shale / "cache"),
              "replicas": "2", "poll_seconds": "3600", "statistics_fraction": "0", "log_level": "WARNING"}  # fmt: skip
 
@@ -41,11 +37,12 @@ def deployed(shale: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         ray_serve.run(build(usual | given), name="rockbank", route_prefix="/")
         return f"127.0.0.1:{port}"
 
-    try:
-        yield deploy
-    finally:
-        ray_serve.shutdown()
-        ray.shutdown()
+    with two_nodes():
+        ray_serve.start(http_options={"host": "127.0.0.1", "port": port})
+        try:
+            yield deploy
+        finally:
+            ray_serve.shutdown()
 
 
 def infer(address: str, latents: np.ndarray) -> np.ndarray:

@@ -139,3 +139,42 @@ def test_a_deck_of_devices_circles_and_endless_repeats_is_refused_at_once(tmp_pa
         with pytest.raises(DeckError) as refused:
             read_deck(tmp_path / "CASE.DATA")
         assert says in str(refused.value)
+
+
+def test_what_follows_from_a_phase_or_a_file_that_is_missing_is_not_told(read: Callable[..., Case]) -> None:
+    with pytest.raises(DeckError) as refused:
+        read(
+            RUNSPEC=PARTS["RUNSPEC"].replace("OIL\n", ""),
+            PROPS="PROPS\nPVTW\n 200 1 4e-5 0.5 /\n",
+            PORO=PARTS["PORO"] + "INCLUDE\n 'swl.inc' /\nCOPY\n SWL SWCR /\n/\n",
+        )
+    causes = [line.rpartition(": ")[2] for line in told(refused)]
+    assert causes == [
+        "cannot be read (No such file or directory); correct the path",
+        "the deck is not of OIL and WATER; say both in RUNSPEC",
+    ]
+
+
+def test_a_quantity_of_the_user_is_named_as_such(read: Callable[..., Case]) -> None:
+    with pytest.raises(DeckError, match="WELTARG: item 3: got 'WU_BHP', a quantity of the user's"):
+        read(TSTEP="WELTARG\n PROD BHP WU_BHP /\n/\n" + PARTS["TSTEP"])
+
+
+def test_a_name_longer_than_eight_letters_is_that_of_its_first_eight(read: Callable[..., Case]) -> None:
+    with pytest.raises(DeckError, match="keyword SURFACTA is not supported in section RUNSPEC; water and oil have"):
+        read(after={"RUNSPEC": "SURFACTANT\n"})
+
+
+def test_tracers_and_tables_of_gas_change_nothing(read: Callable[..., Case]) -> None:
+    after = {"RUNSPEC": "LGR\n 2 100 /\nTRACERS\n 0 1 /\n", "PROPS": "TRACER\n T1 WAT /\n/\n",
+             "SOLUTION": "RSVD\n 2000 0 2100 0 /\nRS\n 8*0 /\nTBLKFT1\n 8*0 /\n"}  # fmt: skip
+    assert_same(read(after=after, TSTEP="WTRACER\n INJ T1 1 /\n/\n" + PARTS["TSTEP"]), read())
+
+
+def test_the_control_of_a_step_is_what_all_its_records_ask_for(read: Callable[..., Case]) -> None:
+    shut = PARTS["CONTROLS"].partition("WCONPROD")[0] + "WCONPROD\n PROD SHUT 6* 150 /\n/\n"
+    opened = "TSTEP\n 1 /\nWELOPEN\n PROD OPEN /\n/\nWELTARG\n PROD ORAT 4 /\n/\nTSTEP\n 1 /\n"
+    kinds = [control.kind for control in read(CONTROLS=shut, TSTEP=opened).schedule.of("PROD")]
+    assert kinds == ["shut", "oil"]
+    with pytest.raises(DeckError, match="WELOPEN: well 'PROD' is open, but nothing says what controls it"):
+        read(CONTROLS=shut, TSTEP=opened.replace("WELTARG\n PROD ORAT 4 /\n/\n", ""))

@@ -16,6 +16,7 @@ from jaxtyping import Int
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.arrays import DeckArrays
+from rockbank.flow.eclipse.connections import Connections
 from rockbank.flow.eclipse.curves import read_curves
 from rockbank.flow.eclipse.fluids import read_liquids, table_of
 from rockbank.flow.eclipse.geometry import Geometry, read_rock
@@ -24,6 +25,7 @@ from rockbank.flow.eclipse.keywords import (
     FLUID_TABLES,
     N_RECORDS,
     PASSED_OVER,
+    PASSED_OVER_BEGINNING,
     PASSED_OVER_WHOLE,
     REFUSED,
     SATURATION_TABLES,
@@ -94,6 +96,7 @@ class _Reader:
         self._tables: dict[str, list[Record]] = {}
         self._geometry: dict[str, Record] = {}
         self._scaling: dict[str, Record] = {}
+        self._connections = Connections()
         self._arrays: DeckArrays | None = None
         self._grid: Grid | None = None
         self._wells: DeckWells | None = None
@@ -173,6 +176,8 @@ class _Reader:
             if keyword.section == "SCHEDULE":
                 raise keyword.error("rock does not change with time; say it before SCHEDULE")
             self._need_arrays(keyword).take(keyword)
+        elif name in ("NNC", "EDITNNC"):
+            self._connections.take(keyword.records)
         elif name in ("TABDIMS", "EQLDIMS"):
             self._take_dimensions(keyword.record)
         elif name in ("ENDSCALE", "SCALECRS"):
@@ -194,7 +199,7 @@ class _Reader:
 
     def _pass_over(self, keyword: Keyword) -> None:
         """A keyword of which the number of records is not known."""
-        if keyword.name in PASSED_OVER_WHOLE:
+        if keyword.name in PASSED_OVER_WHOLE or keyword.name.startswith(PASSED_OVER_BEGINNING):
             self._passed_over[keyword.name] = None
         else:
             self._unknown.setdefault(keyword.name, keyword)
@@ -205,10 +210,12 @@ class _Reader:
         """All of it; None where there is none."""
         if "OIL" not in self._seen or "WATER" not in self._seen:
             self._refuse(InputError("the deck is not of OIL and WATER; say both in RUNSPEC"))
+            self._lost |= {"PVDO", "SWOF", "DENSITY"}
         if sum(name in self._seen for name in DECK_UNITS) > 1:
             self._refuse(InputError("the deck is of METRIC and FIELD units; keep one"))
         if self._arrays is None or self._grid is None or self._wells is None:
-            self._refuse(InputError("the deck has no DIMENS or no schedule; give both"))
+            lacks = "DIMENS" if self._arrays is None else "schedule"
+            self._refuse(InputError(f"the deck has no {lacks}; give it"))
             return None
         arrays, grid, wells = self._arrays, self._grid, self._wells
         fluid = rock = initial = schedule = None
@@ -220,7 +227,7 @@ class _Reader:
         with self._faults_of():
             table = self._rock_table()
             if not self._faults:
-                rock = read_rock(grid, arrays, table)
+                rock = self._connections.joined(read_rock(grid, arrays, table))
         with self._faults_of():
             schedule = wells.schedule()
         if fluid is not None:
@@ -240,7 +247,7 @@ class _Reader:
             options=self._options,
             start=self._start,
             history=wells.history(),
-            notes=(*self._own_notes(), *arrays.notes, *wells.notes),
+            notes=(*self._own_notes(), *arrays.notes, *self._connections.notes, *wells.notes),
         )
 
     def _fluid(self, arrays: DeckArrays, grid: Grid, gravity: float) -> Fluid | None:
@@ -290,6 +297,8 @@ class _Reader:
         if self._arrays is None:
             raise keyword.error("comes before DIMENS")
         self._arrays.region_set = self._region_set
+        if "INCLUDE" in self._lost:
+            self._arrays.lose("INCLUDE")
         return self._arrays
 
     def _schedule(self, keyword: Keyword) -> DeckWells:
@@ -302,6 +311,7 @@ class _Reader:
             with self._faults_of():
                 given = {name.lower(): record for name, record in self._geometry.items()}
                 self._grid = Geometry(**given, has_nnc="NONNC" not in self._seen).grid(arrays)
+                self._grid = self._connections.linked(self._grid)
                 arrays.require_values(self._grid.is_active)
             self._wells = DeckWells(self._grid, self._start, self._refuse)
             if "INCLUDE" in self._lost:
