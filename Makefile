@@ -8,10 +8,12 @@ PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 ENV := .venv/.made
+# MLflow's server on PostgreSQL and S3, DVC on S3, and an S3 store.
+BACKENDS := .venv-backends
 # Tests at a time, each on one thread.
 JOBS ?= $(shell nproc)
 
-.PHONY: run serve test quick-test env lint format types layers pulled ui bench pictures docs help
+.PHONY: run serve test test-integration quick-test env lint format types layers pulled ui bench pictures docs help
 
 run: env
 	@[ ! -d .git ] || git rev-parse --git-dir >/dev/null
@@ -29,6 +31,17 @@ serve: env
 test: env
 	@echo "every test: about half an hour on two cores, a line for each part of 72; make quick-test leaves out those of over 5 s"
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal
+
+test-integration: env $(BACKENDS)/.made
+	ROCKBANK_BACKENDS=$(CURDIR)/$(BACKENDS)/bin/python OMP_NUM_THREADS=1 pytest tests/integration
+
+# On top of the pinned environment, of which it takes everything else.
+$(BACKENDS)/.made: deploy/backends.txt $(ENV)
+	@.venv/bin/python -m venv --without-pip $(BACKENDS)
+	@.venv/bin/pip --python $(BACKENDS)/bin/python install --quiet --disable-pip-version-check --no-deps -r deploy/backends.txt
+	@.venv/bin/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+		> $$($(BACKENDS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/pinned.pth
+	@touch $@
 
 quick-test: env
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal -m "not slow"
@@ -90,6 +103,7 @@ help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -4
 	@echo "make lint | types | layers | pulled | format    what .ci/run checks"
 	@echo "make ui                                the MLflow UI on http://localhost:5000"
+	@echo "make test-integration                  the main job on PostgreSQL, S3 and a tracking server, started and stopped here"
 	@echo "make bench                             speed, as ratios"
 	@echo "make docs                              the site, in build/site"
 	@echo "make pictures                          the pictures of the docs, from the last run"

@@ -10,6 +10,7 @@ import argparse
 import http.client
 import json
 import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -40,7 +41,9 @@ def main() -> None:
     """Send, then print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
-    parser.add_argument("body", help="JSON; a SEED in it becomes a number of its own in each request")
+    parser.add_argument(
+        "body", help="JSON, or - for standard input; a SEED in it becomes a number of its own in each request"
+    )
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--requests", type=int, default=0, help="of each connection, at most; 0 for any number")
@@ -49,6 +52,8 @@ def main() -> None:
         "--rate", type=float, default=0.0, help="requests a second, at random, of all connections; 0 as above"
     )
     options = parser.parse_args()
+    if options.body == "-":
+        options.body = sys.stdin.read()
     seen, lock, until = Seen(), threading.Lock(), time.monotonic() + options.seconds
     start = time.monotonic()
     threads = [threading.Thread(target=send, args=(options, i, until, seen, lock)) for i in range(options.connections)]

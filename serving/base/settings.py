@@ -115,6 +115,9 @@ class Settings(BaseSettings):
     )
     samples_per_minute: float | None = Field(None, gt=0, description="samples a minute, likewise; unset, any")
     max_concurrent: int | None = Field(None, ge=1, description="requests at once, likewise; unset, any")
+    signing_key_file: Path | None = Field(
+        None, description="PEM of the Ed25519 key that signs bundles of versions; unset, they are not signed"
+    )
     webhook_secret: SecretStr | None = Field(
         None, description="shared with MLflow's webhook; unset, the webhook is off"
     )

@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from rich.markup import escape
 
 from rockbank.core.errors import InputError
@@ -34,8 +33,12 @@ from rockbank.matching.results.summary import warnings_of
 from rockbank.matching.results.verdict import warnings
 from rockbank.matching.run import MEMBERS, Run, new_folder
 from rockbank.workflows.match_evidence import planned, reported, spread_now
-from rockbank.workflows.match_log import MatchLog, logging
 from rockbank.workflows.match_request import MatchRequest, folder_of, prepare
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from rockbank.workflows.match_log import MatchLog
 
 
 def begin(path: Path, request: MatchRequest) -> Path:
@@ -162,6 +165,9 @@ def _held(folder: Path) -> Iterator[Run]:
 @contextmanager
 def _logged(run: Run) -> Iterator[MatchLog]:
     """The run's log, with the members that have ended."""
+    # MLflow comes after what is wrong with a run has been reported, and not for results without checkpoints.
+    from rockbank.workflows.match_log import logging
+
     with logging(run) as log:
         for i, state in enumerate(run.states()):
             if state is not None and state.status != RUNNING:

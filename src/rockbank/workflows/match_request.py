@@ -16,7 +16,6 @@ from rockbank.matching.methods.table import DEFAULT_METHOD
 from rockbank.matching.problem.objective import Scaling
 from rockbank.matching.run import GENERATOR, Run
 from rockbank.matching.settings import Settings
-from rockbank.mlops import registry
 
 _Value = TypeVar("_Value", str, int)
 MATCHES = Path("matches")
@@ -50,6 +49,9 @@ class MatchRequest:
 
 def prepare(path: Path, case: MatchCase, request: MatchRequest, folder: Path) -> Run:
     """A run in an empty folder, whose generator fits its case."""
+    # A status is told without the registry, whose import takes longer than the rest of it.
+    from rockbank.mlops import registry
+
     reference = _required("generator", request.generator, case.generator, "such as channels@champion")
     terms = [term.strip() for term in request.terms.split(",") if term.strip()]
     unknown = [term for term in terms if term not in TERMS]

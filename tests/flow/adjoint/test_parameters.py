@@ -23,7 +23,12 @@ from rockbank.flow import (
 )
 
 SHAPE = (3, 2, 2)
-PHASES = {"viscosity": (5e-4, 2e-3), "density": (1000.0, 800.0), "compressibility": (1e-9, 2e-9)}
+PHASES = {
+    "viscosity": (5e-4, 2e-3),
+    "density": (1000.0, 800.0),
+    "compressibility": (1e-9, 2e-9),
+    "viscosibility": (2e-8, -1e-8),
+}
 CURVES = {"exponent": (2.2, 2.5), "end": (0.6, 0.9), "residual": (0.1, 0.2), "span": (0.65, 0.6)}
 # Each as 1 + x of what it is, so that one size of step suits all; the limit holds the injector, the target does not.
 PARAMETERS = [
@@ -78,7 +83,8 @@ def observables(kind, factors):
     )
 
     def phase(name):
-        return Phase(**{each: of[f"{name} {each}"] for each in PHASES}, reference_pressure=2e7)
+        numbers = {each: of[f"{name} {each}"] for each in PHASES if each != "viscosibility" or kind == "newton"}
+        return Phase(**numbers, reference_pressure=2e7, viscosity_pressure=1.2e7)
 
     def curve(name):
         return Corey(**{each: of[f"{name} {each}"] for each in CURVES})

@@ -232,7 +232,8 @@ class DeckArrays:
         if ARRAYS[name].dimension != ARRAYS[target].dimension:
             raise record.error(f"{name} is a {ARRAYS[name].dimension}, {target} a {ARRAYS[target].dimension}")
         if act != "EQUALS" and name not in self and ARRAYS[name].default is None:
-            if name in self._lost:
+            # A file that could not be read may have had them.
+            if self._lost & {name, "INCLUDE"}:
                 self._lost.add(target)
                 return
             raise record.error(f"{name} has no values yet")
