@@ -25,6 +25,8 @@ from rockbank.core.files import write_json
 from rockbank.core.provenance import git_commit
 from rockbank.executors.choose import LOCAL
 from rockbank.executors.interface import environment
+from rockbank.matching.io.case_file import load_match_case
+from rockbank.matching.io.fingerprint import fingerprints
 from rockbank.matching.methods.interface import Progress
 from rockbank.matching.methods.status import RUNNING
 from rockbank.matching.methods.workers import Pool, pool
@@ -152,8 +154,10 @@ def _members_a_second(processes: Pool, workers: int, n: int) -> float:
 
 def _copy(run: Run, folder: Path, **asked: int) -> Run:
     """A run that has not begun."""
-    case = str((run.folder / run.settings.case).resolve())
-    made = Run.create(folder, replace(run.settings, case=case, **asked))  # type: ignore[arg-type]
+    case = (run.folder / run.settings.case).resolve()
+    # As the case says now, which may have changed since that run began.
+    inputs = fingerprints(load_match_case(case))
+    made = Run.create(folder, replace(run.settings, case=str(case), inputs=inputs, **asked))  # type: ignore[arg-type]
     shutil.copytree(run.folder / GENERATOR, folder / GENERATOR)
     return made
 

@@ -133,7 +133,9 @@ def test_its_limit_is_the_fully_implicit_solution(name):
     torch.testing.assert_close(ours.bhp, newtons.bhp, rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize("name", ["a rate and a pressure", "three dimensions", "compressible under rates", "five wells"])
+@pytest.mark.parametrize(
+    "name", ["a rate and a pressure", "three dimensions", "compressible under rates", "five wells"]
+)
 def test_pressures_by_multigrid_are_those_by_factors(name, monkeypatch):
     problem, parameters = case(**CASES[name])
     by_factors = sequential.run(problem, parameters, Options(tolerance=1e-11))
