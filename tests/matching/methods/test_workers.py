@@ -35,7 +35,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rockbank.executors.interface import WorkerLost
 from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.matching.methods.interface import Member
 from rockbank.matching.methods.state import Record, State
