@@ -13,7 +13,7 @@ BACKENDS := .venv-backends
 # Tests at a time, each on one thread.
 JOBS ?= $(shell nproc)
 
-.PHONY: run serve test test-integration quick-test env lint format types layers pulled ui bench pictures docs help
+.PHONY: run serve test test-integration quick-test env lint format types audit release layers pulled ui bench pictures docs help
 
 run: env
 	@[ ! -d .git ] || git rev-parse --git-dir >/dev/null
@@ -66,6 +66,17 @@ lint: env
 types: env
 	mypy
 
+audit: env
+	bandit --quiet --recursive --configfile pyproject.toml src serving pipelines
+	python .ci/audit
+
+# What is given away: the wheel, what it was tested with, and the SHA-256 of both.
+release: env
+	@rm -rf dist
+	.venv/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o dist/rockbank.cdx.json .venv/bin/python
+	cd dist && sha256sum *.whl *.cdx.json | tee SHA256SUMS
+
 layers: env
 	lint-imports
 
@@ -101,7 +112,8 @@ pictures: env
 
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -4
-	@echo "make lint | types | layers | pulled | format    what .ci/run checks"
+	@echo "make release                           a wheel with its SBOM and SHA-256, in dist/"
+	@echo "make lint | types | layers | audit | pulled | format    what .ci/run checks"
 	@echo "make ui                                the MLflow UI on http://localhost:5000"
 	@echo "make test-integration                  the main job on PostgreSQL, S3 and a tracking server, started and stopped here"
 	@echo "make bench                             speed, as ratios"

@@ -193,8 +193,13 @@ def resolve(reference: str) -> Entry:
     except mlflow.MlflowException as error:
         if error.error_code not in _ABSENT:
             raise
-        known = [f"{entry.name}/{entry.version}" for entry in versions(name)]
-        hint = f"versions of '{name}' are {known}" if known else f"'{name}' has no versions; known are {names()}"
+        known = [f"{each.name}/{each.version}" for each in versions(name)]
+        aliases = [f"{name}@{alias}" for each in versions(name) for alias in each.aliases]
+        hint = (
+            f"versions of '{name}' are {known}, aliases {aliases}"
+            if known
+            else f"'{name}' has no versions; known are {names()}"
+        )
         raise NotRegistered(f"{reference}: not in the registry; {hint}") from error
     return _entry(found)
 

@@ -32,7 +32,7 @@ from rockbank.matching.results.report import REPORT, write_report
 from rockbank.matching.results.summary import warnings_of
 from rockbank.matching.results.verdict import warnings
 from rockbank.matching.run import MEMBERS, Run, new_folder
-from rockbank.workflows.match_evidence import planned, reported, spread_now
+from rockbank.workflows.match_evidence import NO_DATA, planned, reported, spread_now
 from rockbank.workflows.match_request import MatchRequest, folder_of, prepare
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ def begin(path: Path, request: MatchRequest) -> Path:
     for note in case.case.notes:
         terminal.print(f"note: {note}", markup=False)
     with new_folder(folder) as beside:
-        prepare(path, case, request, beside)
+        run = prepare(path, case, request, beside)
+        if not (run.objective.has_flow or run.objective.has_wells):
+            terminal.print(f"note: data: {NO_DATA}")
     return folder
 
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.lines import DeckError
+from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import discretise
-from rockbank.flow.equations.rock import pore_volume, transmissibility
+from rockbank.flow.equations.rock import fault_multiplier, pore_volume, transmissibility
 from rockbank.flow.simulate import simulate
 from rockbank.flow.units import BAR, DAY
 from tests.flow.eclipse.test_deck import assert_same
@@ -49,8 +51,41 @@ def test_a_fault_multiplies_its_faces_each_time(read: Callable[..., Case]) -> No
         "FAULTS\n F 2 2 1 2 1 1 X /\n G 4 4 2 2 1 1 'Y-' /\n/\nMULTFLT\n F 0.5 /\n G 0.25 /\n/\nMULTFLT\n F 0.5 /\n/\n"
     )
     assert factors(read(after={"PERM": fault}), read()) == {(2, 4): 0.25, (3, 5): 0.25, (6, 7): 0.25}
+    before, case = read(after={"PERM": fault.split("MULTFLT")[0]}), read(after={"PERM": fault})
+    moved = fault_multiplier(before.rock, {"F": 0.25, "G": torch.tensor(0.25)})
+    assert torch.equal(moved, case.rock.face_multiplier)
+    with pytest.raises(InputError, match=r"rock: got fault 'H'; known are \['F', 'G'\]"):
+        fault_multiplier(case.rock, {"H": 2.0})
     with pytest.raises(DeckError, match=r"MULTFLT: no fault 'H'; known are \['F', 'G'\]"):
         read(after={"PERM": fault.replace("MULTFLT\n F", "MULTFLT\n H", 1)})
+
+
+def test_cells_are_joined_and_their_connections_edited(read: Callable[..., Case]) -> None:
+    nnc = "NNC\n 1 1 1 4 2 1 2 /\n 1 1 1 2 1 1 3 /\n 4 2 1 1 1 1 1 /\n/\n"
+    nnc += "EDITNNC\n 4 2 1 1 1 1 0.5 /\n 1 1 1 3 1 1 2 /\n 1 1 1 2 1 1 9 /\n/\n"
+    case, plain = read(after={"PERM": nnc}), read()
+    pairs = [(int(left), int(right)) for left, right in case.rock.grid.faces]
+    t, own = transmissibility(case.rock)[0], transmissibility(plain.rock)[0]
+    unit = 1e-3 / DAY / BAR
+    assert pairs[-1] == (0, 7)
+    assert float(t[-1]) == pytest.approx(0.5 * 3 * unit)
+    at = pairs.index((0, 2))
+    assert float(t[at] - own[at]) == pytest.approx(3 * unit)
+    assert [note.partition("EDITNNC: ")[2].partition(";")[0] for note in case.notes if "EDITNNC" in note] == [
+        "there is no such connection",
+        "neighbours are none that it edits",
+    ]
+    with pytest.raises(DeckError) as refused:
+        read(after={"PERM": "NNC\n 1 1 1 5 1 1 2 /\n 1 1 1 1 1 1 2 /\n/\n"})
+    assert "cell (5, 1, 1) is outside the grid" in str(refused.value)
+    assert "joins a cell with itself" in str(refused.value)
+
+
+def test_slabs_take_no_linked_grid(read: Callable[..., Case]) -> None:
+    case = read(after={"PERM": "NNC\n 1 1 1 4 2 1 2 /\n/\n"})
+    with pytest.raises(InputError, match="solver 'slabs' takes only grids in which neighbours alone touch"):
+        simulate(case.rock, case.fluid, case.wells, case.schedule, initial=case.initial,
+                 options=Options(method="newton", solver="slabs"))  # fmt: skip
 
 
 def test_net_rock_and_pore_multipliers_are_of_the_pores(read: Callable[..., Case]) -> None:
@@ -73,6 +108,21 @@ def test_arrays_by_regions_and_bounds(read: Callable[..., Case]) -> None:
     assert k_x[0].tolist() == pytest.approx([150.0, 300.0])
     assert k_y[0].tolist() == pytest.approx([100.0, 250.0])
     assert case.rock.porosity[0].tolist() == pytest.approx([0.1, 0.25])
+
+
+def test_arrays_are_computed_from_others(read: Callable[..., Case]) -> None:
+    lines = (
+        "OPERNUM\n 4*1 4*2 /\nOPERATER\n PERMX 1 MULTA PERMX 2 5 /\n PERMY 2 MAXLIM PERMX 90 /\n/\n"
+        "OPERATE\n PERMZ 1 4 2 2 1 1 MULTP PERMX 0.1 1 /\n PORO 1 1 1 1 1 1 MINLIM PORO 0.25 /\n/\n"
+    )
+    case = read(after={"PERM": lines})
+    k_x, k_y, k_z = (k / 9.869232667160130e-16 for k in case.rock.components)
+    assert k_x[0].tolist() == pytest.approx([205.0, 100.0])
+    assert k_y[0].tolist() == pytest.approx([100.0, 90.0])
+    assert k_z[0].tolist() == pytest.approx([100.0, 10.0])
+    assert case.rock.porosity[:2, 0].tolist() == pytest.approx([0.25, 0.2])
+    with pytest.raises(DeckError, match="OPERATER: got 'ROOT'; use one of MULTA, POLY"):
+        read(after={"PERM": "OPERNUM\n 8*1 /\nOPERATER\n PERMX 1 ROOT PERMX /\n/\n"})
 
 
 def test_regions_of_which_nothing_is_said_are_refused(read: Callable[..., Case]) -> None:

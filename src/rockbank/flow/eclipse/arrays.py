@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -13,6 +13,7 @@ from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.ranges import ARRAYS, MULTIPLIERS, OF_REGIONS, ONE, VECTORS
 from rockbank.flow.eclipse.record import Record
 from rockbank.flow.eclipse.text import Keyword
+from rockbank.flow.equations.grid import Grid
 
 _REGION_SETS = {"M": "MULTNUM", "F": "FLUXNUM", "O": "OPERNUM"}
 # What FAULTS calls the faces of a cell: axis, and whether before it.
@@ -21,6 +22,23 @@ _FACES = {
     for letters in ("XYZ", "IJK")
     for axis, letter in enumerate(letters)
     for end in ("", "+", "-")
+}
+# What OPERATE makes of the other array x and of its own values y, with two numbers.
+ACTS: Mapping[str, Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]] = {
+    "MULTA": lambda x, y, a, b: a * x + b,
+    "POLY": lambda x, y, a, b: y + a * x**b,
+    "SLOG": lambda x, y, a, b: 10 ** (a + b * x),
+    "LOG10": lambda x, y, a, b: np.log10(x),
+    "LOGE": lambda x, y, a, b: np.log(x),
+    "INV": lambda x, y, a, b: 1 / x,
+    "MULTX": lambda x, y, a, b: a * x,
+    "ADDX": lambda x, y, a, b: x + a,
+    "COPY": lambda x, y, a, b: x,
+    "MAXLIM": lambda x, y, a, b: np.minimum(x, a),
+    "MINLIM": lambda x, y, a, b: np.maximum(x, a),
+    "MULTP": lambda x, y, a, b: a * x**b,
+    "ABS": lambda x, y, a, b: np.abs(x),
+    "MULTIPLY": lambda x, y, a, b: y * x,
 }
 # Saturations of a deck are rounded.
 _FULL = 1e-4
@@ -77,6 +95,14 @@ class DeckArrays:
                 raise record.error(f"item 8: got '{record.text(8)}'; use X, Y, Z, or X-, Y-, Z-")
         elif name == "MULTFLT":
             self._seal(record)
+        elif name == "OPERATER":
+            regions = _REGION_SETS[record.choice(7, tuple(_REGION_SETS), "O")]
+            if regions not in self and "INCLUDE" not in self._lost:
+                raise record.error(f"{regions} has no values yet")
+            self._compute(record, record.text(3), record.text(4), (5, 6), self.values(regions) == record.whole(2))
+        elif name == "OPERATE":
+            within = self._box(record, 2, within)
+            self._compute(record, record.text(8), record.text(9), (10, 11), within)
         elif name in OF_REGIONS:
             regions = _REGION_SETS[record.choice(4, tuple(_REGION_SETS), self.region_set)]
             if regions not in self:
@@ -256,6 +282,35 @@ class DeckArrays:
         else:
             field[within] = (np.maximum if act == "MINVALUE" else np.minimum)(field[within], value)
 
+    def _compute(
+        self,
+        record: Record,
+        act: str,
+        of: str,
+        items: tuple[int, int],
+        within: Box | Bool[np.ndarray, "nx ny nz"],
+    ) -> None:
+        """OPERATE: an array by what `act` makes of another one, in the deck's units, with two numbers."""
+        target, source = record.text(1).upper(), of.upper()
+        for each in (target, source):
+            if each not in ARRAYS:
+                self._lost.add(target)
+                raise record.error(f"array {each} is not supported; {REFUSED.get(each) or f'known are {list(ARRAYS)}'}")
+        if act.upper() not in ACTS:
+            raise record.error(f"got '{act}'; use one of {', '.join(ACTS)}")
+        given = self._fields.get(source)
+        if given is None and ARRAYS[source].default is None:
+            if self._lost & {source, "INCLUDE"}:
+                self._lost.add(target)
+                return
+            raise record.error(f"{source} has no values yet")
+        x = (self.values(source) if given is None else given)[within] / record.units.scale(ARRAYS[source].dimension)
+        scale, field = record.units.scale(ARRAYS[target].dimension), self._field(target)
+        alpha, beta = (record.number(i, default=0.0) for i in items)
+        with np.errstate(all="ignore"):
+            field[within] = scale * ACTS[act.upper()](x, field[within] / scale, alpha, beta)
+        self._last[target] = record
+
     def _seal(self, record: Record) -> None:
         """MULTFLT: multiplies the transmissibility of a fault's faces."""
         if record.text(1) not in self._faults:
@@ -266,6 +321,19 @@ class DeckArrays:
             self._fields[name] = self.values(name)
             self._fields[name][within] *= record.number(2, default=1.0)
             self._last[name] = record
+
+    def faults(self, grid: Grid) -> dict[str, Int[np.ndarray, " k"]]:
+        """The faces of each fault."""
+        found = {}
+        for name, parts in self._faults.items():
+            is_face = np.zeros(len(grid.faces), dtype=bool)
+            for within, letter in parts:
+                axis, is_before = _FACES[letter.upper()]
+                is_cell = np.zeros(self.box, dtype=bool)
+                is_cell[within] = True
+                is_face |= (grid.face_axis == axis) & is_cell.ravel()[grid.cells[grid.faces[:, int(is_before)]]]
+            found[name] = np.flatnonzero(is_face)
+        return found
 
 
 def _places(where: Bool[np.ndarray, "nx ny nz"]) -> Int[np.ndarray, "n 3"]:

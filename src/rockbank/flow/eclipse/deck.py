@@ -16,6 +16,7 @@ from jaxtyping import Int
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.arrays import DeckArrays
+from rockbank.flow.eclipse.connections import Connections
 from rockbank.flow.eclipse.curves import read_curves
 from rockbank.flow.eclipse.fluids import read_liquids, table_of
 from rockbank.flow.eclipse.geometry import Geometry, read_rock
@@ -95,6 +96,7 @@ class _Reader:
         self._tables: dict[str, list[Record]] = {}
         self._geometry: dict[str, Record] = {}
         self._scaling: dict[str, Record] = {}
+        self._connections = Connections()
         self._arrays: DeckArrays | None = None
         self._grid: Grid | None = None
         self._wells: DeckWells | None = None
@@ -174,6 +176,8 @@ class _Reader:
             if keyword.section == "SCHEDULE":
                 raise keyword.error("rock does not change with time; say it before SCHEDULE")
             self._need_arrays(keyword).take(keyword)
+        elif name in ("NNC", "EDITNNC"):
+            self._connections.take(keyword.records)
         elif name in ("TABDIMS", "EQLDIMS"):
             self._take_dimensions(keyword.record)
         elif name in ("ENDSCALE", "SCALECRS"):
@@ -223,7 +227,7 @@ class _Reader:
         with self._faults_of():
             table = self._rock_table()
             if not self._faults:
-                rock = read_rock(grid, arrays, table)
+                rock = self._connections.joined(read_rock(grid, arrays, table))
         with self._faults_of():
             schedule = wells.schedule()
         if fluid is not None:
@@ -243,7 +247,7 @@ class _Reader:
             options=self._options,
             start=self._start,
             history=wells.history(),
-            notes=(*self._own_notes(), *arrays.notes, *wells.notes),
+            notes=(*self._own_notes(), *arrays.notes, *self._connections.notes, *wells.notes),
         )
 
     def _fluid(self, arrays: DeckArrays, grid: Grid, gravity: float) -> Fluid | None:
@@ -307,6 +311,7 @@ class _Reader:
             with self._faults_of():
                 given = {name.lower(): record for name, record in self._geometry.items()}
                 self._grid = Geometry(**given, has_nnc="NONNC" not in self._seen).grid(arrays)
+                self._grid = self._connections.linked(self._grid)
                 arrays.require_values(self._grid.is_active)
             self._wells = DeckWells(self._grid, self._start, self._refuse)
             if "INCLUDE" in self._lost:

@@ -82,4 +82,6 @@ VECTORS = ("DXV", "DYV", "DZV")
 # Each with what it does to which array where a region has a number, or else to a box.
 _OF_BOXES = ("EQUALS", "COPY", "MULTIPLY", "ADD", "MINVALUE", "MAXVALUE")
 OF_REGIONS = {"EQUALREG": "EQUALS", "COPYREG": "COPY", "MULTIREG": "MULTIPLY", "ADDREG": "ADD"}
-OPERATIONS = (*_OF_BOXES, *OF_REGIONS)
+# With arithmetic between two arrays.
+ARITHMETIC = ("OPERATE", "OPERATER")
+OPERATIONS = (*_OF_BOXES, *OF_REGIONS, *ARITHMETIC)

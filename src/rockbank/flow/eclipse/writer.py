@@ -80,6 +80,10 @@ def require_writable(case: Case) -> None:
     require_deck_names([well.name for well in case.wells])
     if case.rock.grid.half_factors is not None:
         raise InputError("the grid has corner points, of which no deck is written; use the deck that they come from")
+    if case.rock.added_transmissibility is not None:
+        raise InputError(
+            "cells are linked across the grid, of which no deck is written; use the deck that they come from"
+        )
     if case.fluid.regions is not None or isinstance(case.fluid.curves, CellCurves):
         raise InputError("liquids or curves differ from cell to cell, of which no deck is written; use the deck that "
                          "they come from")  # fmt: skip
@@ -158,10 +162,10 @@ def _multipliers(rock: Rock) -> Iterator[tuple[str, Float[np.ndarray, " m"]]]:
     for name, factor in (("NTG", rock.net_to_gross), ("MULTPV", rock.pore_multiplier)):
         if factor is not None:
             values = np.ones(grid.is_active.size)
-            values[grid.cells] = factor.detach().cpu().numpy()
+            values[grid.cells] = factor.detach().cpu().numpy().reshape(-1)
             yield name, values
     if rock.face_multiplier is not None:
-        factors = rock.face_multiplier.detach().cpu().numpy()
+        factors = rock.face_multiplier.detach().cpu().numpy().reshape(-1)
         for axis in range(3):
             of_axis = grid.face_axis == axis
             values = np.ones(grid.is_active.size)

@@ -83,14 +83,8 @@ class CornerPointGrid(Grid):
         return self.number.ravel()[pairs[is_kept]], axis[is_kept], factors[is_kept]
 
     @cached_property
-    def faces(self) -> Int[np.ndarray, "f 2"]:
-        """The active cells on either side of each inner face, the left (lesser) one first; by axis x, y, z."""
-        return self._connections[0]
-
-    @cached_property
-    def face_axis(self) -> Int[np.ndarray, " f"]:
-        """0, 1 or 2: along which axis a face is crossed."""
-        return self._connections[1]
+    def _own_faces(self) -> tuple[Int[np.ndarray, "f 2"], Int[np.ndarray, " f"]]:
+        return self._connections[:2]
 
     @cached_property
     def half_factors(self) -> Float[np.ndarray, "f 2"]:
@@ -100,7 +94,8 @@ class CornerPointGrid(Grid):
     @cached_property
     def is_structured(self) -> bool:
         """Whether only neighbours in the box touch."""
-        return bool(self._is_neighbour(self.cells[self.faces], self.face_axis).all())
+        faces, axis = self._own_faces
+        return self.links is None and bool(self._is_neighbour(self.cells[faces], axis).all())
 
     def _is_neighbour(self, pairs: Int[np.ndarray, "f 2"], axis: Int[np.ndarray, " f"]) -> Bool[np.ndarray, " f"]:
         _, ny, nz = self.box

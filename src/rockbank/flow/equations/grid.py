@@ -24,12 +24,15 @@ class Grid:
         spacing: metres along x, y and z; each a number, or one for each cell along that axis.
         active: which cells take part; None is all.
         top: depth of the top of the first layer, in metres.
+        links: numbers of active cells that touch beside those that the geometry has touch, the lesser first; none of
+            them has a face already (Eclipse's NNC). None is nowhere.
     """
 
     shape: tuple[int, ...]
     spacing: tuple[float | Sequence[float], ...]
     active: Bool[np.ndarray, "*shape"] | None = None
     top: float = 0.0
+    links: Int[np.ndarray, "m 2"] | None = None
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (2, 3) or min(self.shape) < 1:
@@ -83,13 +86,15 @@ class Grid:
 
     @cached_property
     def faces(self) -> Int[np.ndarray, "f 2"]:
-        """The active cells on either side of each inner face, the left (lesser) one first; by axis x, y, z."""
-        return np.concatenate([pairs for pairs, _ in self._faces_by_axis])
+        """Active cells on either side of each inner face, the left (lesser) one first; by axis x, y, z, then links."""
+        own = self._own_faces[0]
+        return own if self.links is None else np.concatenate([own, self.links])
 
     @cached_property
     def face_axis(self) -> Int[np.ndarray, " f"]:
-        """0, 1 or 2: along which axis a face is crossed."""
-        return np.concatenate([np.full(len(pairs), axis) for pairs, axis in self._faces_by_axis])
+        """0, 1 or 2: along which axis a face is crossed; 3 for a link."""
+        own = self._own_faces[1]
+        return own if self.links is None else np.concatenate([own, np.full(len(self.links), 3)])
 
     @property
     def half_factors(self) -> Float[np.ndarray, "f 2"] | None:
@@ -99,17 +104,18 @@ class Grid:
     @property
     def is_structured(self) -> bool:
         """Whether only neighbours in the box touch."""
-        return True
+        return self.links is None
 
     @cached_property
-    def _faces_by_axis(self) -> list[tuple[Int[np.ndarray, "f 2"], int]]:
+    def _own_faces(self) -> tuple[Int[np.ndarray, "f 2"], Int[np.ndarray, " f"]]:
+        """Those of the geometry, and their axes."""
         found = []
         for axis in range(3):
             left = np.moveaxis(self.number, axis, 0)[:-1].ravel()
             right = np.moveaxis(self.number, axis, 0)[1:].ravel()
             both = (left >= 0) & (right >= 0)
-            found.append((np.stack([left[both], right[both]], axis=1), axis))
-        return found
+            found.append(np.stack([left[both], right[both]], axis=1))
+        return np.concatenate(found), np.repeat(np.arange(3), [len(pairs) for pairs in found])
 
     @cached_property
     def cell_sizes(self) -> Float[np.ndarray, "3 n"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from rockbank.core.errors import InputError
 from rockbank.flow.equations.options import Solver
 from rockbank.flow.equations.problem import Parameters, Problem
 from rockbank.flow.equations.residual import Equations
@@ -18,6 +19,9 @@ WIDEST_SLAB, FEW_CELLS = 128, 1000
 def solver_for(problem: Problem, name: Solver, device: torch.device) -> LinearSolver:
     """The linear solver of that name; "auto" is the fastest on the device."""
     chosen = _chosen(problem, name, device)
+    if chosen in ("block", "block-single", "slabs") and not problem.grid.is_structured:
+        raise InputError(f"options: solver '{chosen}' takes only grids in which neighbours alone touch, not across "
+                         "faults, pinch-outs and links; use 'direct' or 'cpr', on the processor")  # fmt: skip
     if chosen in ("block", "block-single"):
         from rockbank.flow.linear.block import BlockSolver
 
