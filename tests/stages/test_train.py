@@ -41,16 +41,26 @@ train(
 """
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    """A training in a process of its own, in `folder`."""
+def start(folder: Path, n_ranks: int = 1) -> subprocess.Popen[bytes]:
+    """A training in a process of its own, or by torchrun in several, in `folder`."""
     bare = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     env = {**bare, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
-    return subprocess.Popen([sys.executable, "-c", TRAIN], cwd=folder, env=env, stderr=subprocess.PIPE)
+    (folder / "training.py").write_text(TRAIN)
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}"] if n_ranks > 1 else []
+    return subprocess.Popen([sys.executable, *several, "training.py"], cwd=folder, env=env, stderr=subprocess.PIPE)
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said.decode()
+
+
+def wait_for_checkpoint(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(".checkpoints/*/training.safetensors")):
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < deadline, "no checkpoint in two minutes"
+        time.sleep(0.01)
 
 
 def with_crops(folder: Path, test_seed: int = 1) -> Path:
@@ -71,11 +81,7 @@ def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(tmp_pa
     finish(start(whole))
 
     process = start(killed)
-    deadline = time.monotonic() + 120
-    while not list(killed.glob(".checkpoints/*/training.safetensors")):
-        assert process.poll() is None, process.communicate()[1].decode()
-        assert time.monotonic() < deadline, "no checkpoint in two minutes"
-        time.sleep(0.01)
+    wait_for_checkpoint(killed, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -101,6 +107,26 @@ def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(tmp_pa
     kept = [int(path.stem.removeprefix("step-")) for path in sorted((folder / "samples").iterdir())]
     assert kept[0] in (4, 8)
     assert (kept[-1], len(kept)) == (STEPS, 8)
+
+
+def test_a_killed_rank_stops_all_and_one_process_goes_on_in_the_same_run(tmp_path: Path) -> None:
+    folder = with_crops(tmp_path / "project")
+    process = start(folder, n_ranks=2)
+    wait_for_checkpoint(folder, process)
+    ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ranks = [pid for pid in ranks if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"training.py\0")]
+    assert len(ranks) == 2
+    os.kill(int(ranks[1]), signal.SIGKILL)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in ranks)
+    assert not (folder / PATHS.train("tiny")).exists()
+    finish(start(folder))
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("shale").experiment_id])
+    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "critic_loss")]
+    assert sorted(set(steps)) == list(range(1, STEPS + 1))
+    assert pd.read_csv(folder / PATHS.train("tiny") / "history.csv")["step"].tolist() == list(range(1, STEPS + 1))
 
 
 def test_the_test_crops_have_no_part_in_a_training(tmp_path: Path) -> None:
