@@ -8,7 +8,7 @@ PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 ENV := .venv/.made
-# Tests at a time, each on one thread.
+# Files of tests at a time, each on one thread: what a file sets up for all of its tests is set up once.
 JOBS ?= $(shell nproc)
 
 .PHONY: run serve test quick-test env lint format types layers pulled ui bench pictures docs help
@@ -27,11 +27,11 @@ serve: env
 	rockbank serve
 
 test: env
-	@echo "every test: about half an hour on two cores, a line for each part of 72; make quick-test leaves out those of over 5 s"
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal
+	@echo "every test, as many files at a time as there are cores, a line for each 72 tests; make quick-test leaves out those of over 5 s"
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist loadfile
 
 quick-test: env
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist loadfile -m "not slow"
 
 env: $(ENV)
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from rockbank.core.files import sha256
 from rockbank.core.paths import ProjectPaths
 from rockbank.rock.crops import CropSet, save_crops
 from rockbank.rock.segmentation import Segmentation
+from tests import warm
 
 pytestmark = pytest.mark.slow
 PATHS = ProjectPaths()
@@ -41,16 +41,19 @@ train(
 """
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path) -> warm.Process:
     """A training in a process of its own, in `folder`."""
     bare = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    env = {**bare, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
-    return subprocess.Popen([sys.executable, "-c", TRAIN], cwd=folder, env=env, stderr=subprocess.PIPE)
+    path = os.pathsep.join(each for each in sys.path if each)
+    env = bare | {
+        "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "PYTHONPATH": path,
+    }  # fmt: skip
+    return warm.Process(["-c", TRAIN], folder, env)
 
 
-def finish(process: subprocess.Popen[bytes]) -> None:
+def finish(process: warm.Process) -> None:
     _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said.decode()
+    assert process.returncode == 0, said
 
 
 def with_crops(folder: Path, test_seed: int = 1) -> Path:
@@ -66,14 +69,20 @@ def with_crops(folder: Path, test_seed: int = 1) -> Path:
     return folder
 
 
-def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(tmp_path: Path) -> None:
-    whole, killed = with_crops(tmp_path / "whole"), with_crops(tmp_path / "killed")
-    finish(start(whole))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that nothing stopped."""
+    folder = with_crops(tmp_path_factory.mktemp("training") / "whole")
+    finish(start(folder))
+    return folder
 
+
+def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(whole: Path, tmp_path: Path) -> None:
+    killed = with_crops(tmp_path / "killed")
     process = start(killed)
     deadline = time.monotonic() + 120
     while not list(killed.glob(".checkpoints/*/training.safetensors")):
-        assert process.poll() is None, process.communicate()[1].decode()
+        assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline, "no checkpoint in two minutes"
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -103,13 +112,12 @@ def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(tmp_pa
     assert (kept[-1], len(kept)) == (STEPS, 8)
 
 
-def test_the_test_crops_have_no_part_in_a_training(tmp_path: Path) -> None:
-    one, other = with_crops(tmp_path / "one"), with_crops(tmp_path / "other", test_seed=2)
-    for folder in (one, other):
-        finish(start(folder))
-    weights = [(each / PATHS.train("tiny") / "weights.safetensors").read_bytes() for each in (one, other)]
+def test_the_test_crops_have_no_part_in_a_training(whole: Path, tmp_path: Path) -> None:
+    other = with_crops(tmp_path / "other", test_seed=2)
+    finish(start(other))
+    weights = [(each / PATHS.train("tiny") / "weights.safetensors").read_bytes() for each in (whole, other)]
     assert weights[0] == weights[1]
-    histories = [pd.read_csv(each / PATHS.train("tiny") / "history.csv") for each in (one, other)]
+    histories = [pd.read_csv(each / PATHS.train("tiny") / "history.csv") for each in (whole, other)]
     measured = [each.drop(columns=["time", "images_per_second"]) for each in histories]
     pd.testing.assert_frame_equal(*measured, check_exact=True)
     assert measured[0]["kid"].notna().any()
