@@ -1,8 +1,11 @@
 """A small reservoir in all the variants that the equations know."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,7 +23,10 @@ from rockbank.flow import (
     Well,
     simulate,
 )
-from tests.flow.saturation_functions import COREY, TABLE
+from rockbank.flow.equations.cell_curves import CellCurves, EndPoints
+from rockbank.flow.equations.fluid import LiquidRegions
+from rockbank.flow.equations.pressure_table import PressureTable
+from tests.flow.saturation_functions import COREY, SCALED, TABLE
 
 # Far below what is compared, so that differences are not the iteration's.
 TIGHT = Options(method="newton", solver="direct", cnv=1e-11, mb=1e-13)
@@ -83,6 +89,32 @@ class Reservoir:
         )
 
 
+PRESSURES = PressureTable(pressure=(0.9e7, 1.15e7, 1.4e7), b=(0.9, 0.92, 0.95), per_viscosity=(420.0, 440.0, 470.0))
+
+
+def liquids(kind: str, n: int, water: Phase, oil: Phase) -> dict[str, Any]:
+    """Those of constant compressibility and viscosity, or other ones; `regions` has all of them in turn."""
+    changing = replace(water, viscosibility=3e-8, viscosity_pressure=1.1e7)
+    tabled = replace(oil, table=PRESSURES)
+    if kind == "regions":
+        others = LiquidRegions(liquids=((changing, oil), (water, tabled)), region=np.arange(n) % 3)
+        return {"water": water, "oil": oil, "regions": others}
+    return {"water": changing if kind == "changing" else water, "oil": tabled if kind == "tabled" else oil}
+
+
+def of_cells(n: int, *, three_points: bool) -> CellCurves:
+    """Two tables in turn, with end points that no two cells share."""
+    tables = (SCALED, replace(SCALED, saturation=tuple(0.9 * s + 0.05 for s in SCALED.saturation)))
+    region, x = np.arange(n) % 2, np.arange(n) / n
+    ends = EndPoints(
+        connate=0.1 + 0.05 * x, critical=0.2 + 0.05 * x, most=0.9 - 0.05 * x, residual_oil=0.2 + 0.05 * x,
+        k_water=0.8 + 0.1 * x, k_water_residual=0.5 + 0.1 * x, k_oil=0.9 - 0.1 * x, k_oil_critical=0.6 - 0.1 * x,
+        p_capillary=2e4 * (1 + x),
+    )  # fmt: skip
+    return CellCurves(tables=tables, region=region, ends=ends, three_points=three_points,
+                      scales_residual=(three_points, three_points))  # fmt: skip
+
+
 CURVES = {"corey": COREY, "capillary": replace(COREY, entry_pressure=2e4), "table": TABLE}
 
 
@@ -92,6 +124,7 @@ def reservoir(
     compressible: bool = False,
     gravity: bool = False,
     curves: str = "corey",
+    liquid: str = "",
     steps: Sequence[float] = (2e5, 4e5, 8e5),
     members: int = 0,
     saturation: float = 0.2,
@@ -106,9 +139,15 @@ def reservoir(
         porosity=0.2 + 0.1 * torch.rand(whole, generator=generator, dtype=torch.float64),
         grid=Grid(shape=shape, spacing=(10.0, 10.0, 5.0), top=1000.0),
         fluid=Fluid(
-            water=Phase(viscosity=5e-4, density=1000.0, compressibility=c),
-            oil=Phase(viscosity=2e-3, density=800.0, compressibility=2 * c),
-            curves=CURVES[curves],
+            **liquids(
+                liquid,
+                math.prod(shape),
+                Phase(viscosity=5e-4, density=1000.0, compressibility=c),
+                Phase(viscosity=2e-3, density=800.0, compressibility=2 * c),
+            ),
+            curves=CURVES[curves]
+            if curves in CURVES
+            else of_cells(math.prod(shape), three_points=curves == "crossing"),
             gravity=GRAVITY if gravity else 0.0,
         ),
         rock_compressibility=c,

@@ -21,3 +21,10 @@ CURVES: Mapping[str, BrooksCorey | SaturationTable] = {
     "table": TABLE,
     "table of mobile water": MOBILE_WATER,
 }
+# With a point within at which the other phase begins to flow, so that all end points differ.
+SCALED = SaturationTable(
+    saturation=(0.15, 0.25, 0.4, 0.7, 0.9),
+    k_water=(0.0, 0.0, 0.2, 0.6, 0.8),
+    k_oil=(1.0, 0.7, 0.4, 0.0, 0.0),
+    p_capillary=(3e4, 2e4, 1e4, 4e3, 1e3),
+)

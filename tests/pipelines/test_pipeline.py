@@ -225,7 +225,9 @@ def test_a_file_of_another_part_retrains_nothing(made: Clone) -> None:
 def test_every_registered_file_is_what_the_card_says_and_the_champion_is_sampled_alike(made: Clone) -> None:
     made.run("rockbank", "promote", "shale")
     assert "already" in made.run("rockbank", "promote", "shale", "--first")
-    assert "sha256" in made.run("rockbank", "show", "shale@champion")
+    shown = made.run("rockbank", "show", "shale@champion")
+    assert "sha256" in shown
+    assert "shale.tif" in shown
     for name in ("a.npy", "b.npy"):
         made.run("rockbank", "sample", "shale@champion", "--n", "5", "--seed", "7", "-o", name)
     one, other = (np.load(made.folder / name) for name in ("a.npy", "b.npy"))

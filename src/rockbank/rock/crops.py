@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ class CropSet:
         table: a row a crop: split, volume, slice, row, column, seed.
         voxel_size: metres.
         segmentation: how the phase of interest is segmented from the rest.
+        scans: SHA-256 of each scan that they were cut from, by its file's name; none where the rock is synthetic.
     """
 
     family: str
@@ -38,6 +40,7 @@ class CropSet:
     table: pd.DataFrame
     voxel_size: float
     segmentation: Segmentation
+    scans: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def train(self) -> UInt[np.ndarray, "n_train c h w"]:
@@ -68,6 +71,7 @@ def save_crops(folder: Path, crop_set: CropSet) -> None:
         "family": crop_set.family,
         "voxel_size": crop_set.voxel_size,
         "segmentation": asdict(crop_set.segmentation),
+        "scans": dict(crop_set.scans),
     }
     with replacing_folder(folder) as beside:
         np.save(beside / "crops.npy", crop_set.crops, allow_pickle=False)
@@ -98,6 +102,7 @@ def load_crops(folder: Path) -> CropSet:
         table=table,
         voxel_size=about["voxel_size"],
         segmentation=Segmentation(**about["segmentation"]),
+        scans=about.get("scans", {}),
     )
 
 

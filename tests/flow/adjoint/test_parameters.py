@@ -1,8 +1,10 @@
 """Everything that the observables are differentiable in, by Taylor's remainder, of one member and of a batch."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,9 +23,15 @@ from rockbank.flow import (
     Well,
     simulate,
 )
+from rockbank.flow.equations.rock import fault_multiplier
 
 SHAPE = (3, 2, 2)
-PHASES = {"viscosity": (5e-4, 2e-3), "density": (1000.0, 800.0), "compressibility": (1e-9, 2e-9)}
+PHASES = {
+    "viscosity": (5e-4, 2e-3),
+    "density": (1000.0, 800.0),
+    "compressibility": (1e-9, 2e-9),
+    "viscosibility": (2e-8, -1e-8),
+}
 CURVES = {"exponent": (2.2, 2.5), "end": (0.6, 0.9), "residual": (0.1, 0.2), "span": (0.65, 0.6)}
 # Each as 1 + x of what it is, so that one size of step suits all; the limit holds the injector, the target does not.
 PARAMETERS = [
@@ -34,6 +42,10 @@ PARAMETERS = [
     "limit",
     "initial pressure",
     "initial saturation",
+    "net to gross",
+    "pore multiplier",
+    "face multiplier",
+    "fault multiplier",
     *(f"{phase} {name}" for phase in ("water", "oil") for name in (*PHASES, *CURVES)),
 ]
 KINDS = {
@@ -55,6 +67,10 @@ FIELDS = {
     "limit": torch.tensor([1.6e7, 1.7e7], dtype=torch.float64),
     "initial pressure": 1.2e7 + 2e5 * uniform(SHAPE, 4),
     "initial saturation": 0.25 + 0.2 * uniform(SHAPE, 5),
+    "net to gross": 0.6 + 0.2 * uniform(12, 6),
+    "pore multiplier": 0.9 + 0.5 * uniform(12, 7),
+    "face multiplier": 0.4 + uniform(20, 12),
+    "fault multiplier": torch.tensor(0.3, dtype=torch.float64),
     **{
         f"{phase} {name}": torch.tensor(values[i], dtype=torch.float64)
         for i, phase in enumerate(("water", "oil"))
@@ -75,10 +91,16 @@ def observables(kind, factors):
         permeability=of["permeability"],
         porosity=of["porosity"],
         compressibility=1e-9,
+        net_to_gross=of["net to gross"],
+        pore_multiplier=of["pore multiplier"],
+        face_multiplier=of["face multiplier"],
+        faults={"F": np.arange(4)},
     )
+    rock = replace(rock, face_multiplier=fault_multiplier(rock, {"F": of["fault multiplier"]}))
 
     def phase(name):
-        return Phase(**{each: of[f"{name} {each}"] for each in PHASES}, reference_pressure=2e7)
+        numbers = {each: of[f"{name} {each}"] for each in PHASES if each != "viscosibility" or kind == "newton"}
+        return Phase(**numbers, reference_pressure=2e7, viscosity_pressure=1.2e7)
 
     def curve(name):
         return Corey(**{each: of[f"{name} {each}"] for each in CURVES})

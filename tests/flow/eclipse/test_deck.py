@@ -190,10 +190,14 @@ def test_fluids_and_curves_are_those_of_the_deck(read: Callable[..., Case]) -> N
     assert fluid.water == Phase(
         viscosity=0.5e-3, density=1020.0, compressibility=4.5e-5 * (1 / BAR), reference_pressure=200 * BAR
     )
-    # ln(B) falls by 0.02 over 200 bar and is 0 at 200 bar.
-    assert fluid.oil.compressibility == pytest.approx(1e-4 / BAR, rel=1e-12)
-    assert fluid.oil.reference_pressure == pytest.approx(200 * BAR, rel=1e-12)
-    assert (fluid.oil.viscosity, fluid.oil.density) == (2e-3, 800.0)
+    # Between its rows 1 / B and 1 / (B mu) are straight.
+    b, b_p, per_mu, _ = fluid.oil.at(torch.tensor([[200 * BAR, 400 * BAR]], dtype=torch.float64))
+    slope = (1 / 0.9900498337491681 - 1 / 1.0100501670841679) / (200 * BAR)
+    assert b_p[0].tolist() == pytest.approx([slope, slope], rel=1e-12)
+    mean = (1 / 0.9900498337491681 + 1 / 1.0100501670841679) / 2
+    assert b[0].tolist() == pytest.approx([mean, mean + 200 * BAR * slope], rel=1e-12)
+    assert (b / per_mu)[0].tolist() == pytest.approx([2e-3, 2e-3], rel=1e-12)
+    assert fluid.oil.density == 800.0
     assert fluid.curves == SaturationTable(
         saturation=(0.2, 0.5, 0.8), k_water=(0.0, 0.1, 0.6), k_oil=(0.8, 0.3, 0.0), p_capillary=(5e4, 2e4, 0.0)
     )
@@ -288,13 +292,13 @@ def test_cross_flow_is_the_decks_unless_it_says_no(read: Callable[..., Case], tm
         ("  12*10 /", "  11*10 /", "CASE.DATA:20: DX: got 11 numbers for 12 cells"),
         ("  12*10 /", "  11*10 9 /", "DX varies across x"),
         ("  12*10 /", "  11*10 ten /", "CASE.DATA:20: DX: item 12: expected a number, got 'ten'"),
-        ("  PERMX PERMZ /", "  PERMX KRW /", "CASE.DATA:39: COPY: array KRW is not supported"),
+        ("  PERMX PERMZ /", "  PERMX KRWX /", "CASE.DATA:39: COPY: array KRWX is not supported"),
         ("50 1 3 1 2 2 2", "50 1 4 1 2 2 2", "EQUALS: got 1 to 4 along x; the grid has 1 to 3"),
         ("'active.inc'", "'none.inc'", "none.inc: cannot be read"),
-        ("4.5e-5 0.5 /", "4.5e-5 0.5 1e-4 /", "PVTW: item 5: got 1e-4; the viscosity cannot change"),
+        ("4.5e-5 0.5 /", "4.5e-5 0.5 1 /", "PVTW: fluid: got viscosibility 1e-05 1/Pa"),
         ("200 1.0 4.5e-5", "200 -1.02 0", "PVTW: got volume factor -1.02; it must be positive"),
-        ("0.9900498337491681 2 /", "0.99 2.1 /", "PVDO: viscosities from 2 to 2.1"),
-        ("0.9900498337491681 2 /", "0.99 2 500 0.99 2 /", "PVDO: the volume factors are"),
+        ("0.9900498337491681 2 /", "0.99 -2 /", "PVDO: pressures have to increase, and volume factors and viscosities"),
+        ("0.9900498337491681 2 /", "0.99 2 500 1.01 2 /", "PVDO: pressure table: got b"),
         ("  0.5 0.1  0.3  0.2\n", "  0.5 0.1  0.9  0.2\n", "SWOF: saturation table: got k_oil"),
         ("6*0.2 6*0.5 /", "6*0.2 5*0.5 /", "SWAT: got 11 numbers for 12 cells"),
         ("  PROD 3 2 1 1 OPEN", "  PRODUCER 3 2 1 1 OPEN", "no well 'PRODUCER'; known are ['INJ', 'PROD']"),

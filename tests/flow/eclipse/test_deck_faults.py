@@ -25,20 +25,20 @@ def test_everything_is_told_once_with_line_and_cause(read: Callable[..., Case]) 
     with pytest.raises(DeckError) as refused:
         read(
             after={
-                "RUNSPEC": "GAS\nENDSCALE\n NODIR REVERS /\n",
+                "RUNSPEC": "GAS\nENDSCALE\n DIRECT REVERS /\n",
                 "GRID": "AQUTAB\n 0.1 0.2\n 0.3 0.4 /\n 0.1 0.3 /\n",
-                "PROPS": "SWL\n 8*0.1 /\nSWL\n 8*0.1 /\nEQUALS\n KRW 0.5 /\n PORO 0.3 /\n/\n",
+                "PROPS": "SWLX\n 8*0.1 /\nSWLX\n 8*0.1 /\nEQUALS\n KRWX 0.5 /\n PORO 0.3 /\n/\n",
             },
             TSTEP="WELOPEN\n NONE OPEN /\n INJ FLOW /\n/\nTSTEP\n 0 /\nTSTEP\n 1 /\nWECON\n PROD 1 /\n/\n",
         )
     assert told(refused) == [
         ":9: keyword GAS is not supported in section RUNSPEC; there is water and oil, no gas",
-        ":10: keyword ENDSCALE is not supported in section RUNSPEC; the curves are the same in all cells of a region",
         ":21: keyword AQUTAB is not supported in section GRID; analytical aquifers are not computed",
-        ":46: keyword SWL is not supported in section PROPS (and 1 more); the curves are the same in all cells of a "
-        "region",
+        ":46: keyword SWLX is not supported in section PROPS (and 1 more); end points are those of all "
+        "directions, as numbers of cells",
         ":83: keyword WECON is not supported in section SCHEDULE; no limits close or test wells",
-        ":51: EQUALS: array KRW is not supported; the curves are the same in all cells of a region",
+        ":11: ENDSCALE: item 1: got 'DIRECT'; end points are those of all directions, say NODIR",
+        ":51: EQUALS: array KRWX is not supported; end points are those of all directions, as numbers of cells",
         ":76: WELOPEN: no well 'NONE'; known are ['INJ', 'PROD']",
         ":77: WELOPEN: item 2: got 'FLOW'; use OPEN, SHUT or STOP",
         ":80: TSTEP: got a step of 0 s; times have to increase",
@@ -139,3 +139,42 @@ def test_a_deck_of_devices_circles_and_endless_repeats_is_refused_at_once(tmp_pa
         with pytest.raises(DeckError) as refused:
             read_deck(tmp_path / "CASE.DATA")
         assert says in str(refused.value)
+
+
+def test_what_follows_from_a_phase_or_a_file_that_is_missing_is_not_told(read: Callable[..., Case]) -> None:
+    with pytest.raises(DeckError) as refused:
+        read(
+            RUNSPEC=PARTS["RUNSPEC"].replace("OIL\n", ""),
+            PROPS="PROPS\nPVTW\n 200 1 4e-5 0.5 /\n",
+            PORO=PARTS["PORO"] + "INCLUDE\n 'swl.inc' /\nCOPY\n SWL SWCR /\n/\n",
+        )
+    causes = [line.rpartition(": ")[2] for line in told(refused)]
+    assert causes == [
+        "cannot be read (No such file or directory); correct the path",
+        "the deck is not of OIL and WATER; say both in RUNSPEC",
+    ]
+
+
+def test_a_quantity_of_the_user_is_named_as_such(read: Callable[..., Case]) -> None:
+    with pytest.raises(DeckError, match="WELTARG: item 3: got 'WU_BHP', a quantity of the user's"):
+        read(TSTEP="WELTARG\n PROD BHP WU_BHP /\n/\n" + PARTS["TSTEP"])
+
+
+def test_a_name_longer_than_eight_letters_is_that_of_its_first_eight(read: Callable[..., Case]) -> None:
+    with pytest.raises(DeckError, match="keyword SURFACTA is not supported in section RUNSPEC; water and oil have"):
+        read(after={"RUNSPEC": "SURFACTANT\n"})
+
+
+def test_tracers_and_tables_of_gas_change_nothing(read: Callable[..., Case]) -> None:
+    after = {"RUNSPEC": "LGR\n 2 100 /\nTRACERS\n 0 1 /\n", "PROPS": "TRACER\n T1 WAT /\n/\n",
+             "SOLUTION": "RSVD\n 2000 0 2100 0 /\nRS\n 8*0 /\nTBLKFT1\n 8*0 /\n"}  # fmt: skip
+    assert_same(read(after=after, TSTEP="WTRACER\n INJ T1 1 /\n/\n" + PARTS["TSTEP"]), read())
+
+
+def test_the_control_of_a_step_is_what_all_its_records_ask_for(read: Callable[..., Case]) -> None:
+    shut = PARTS["CONTROLS"].partition("WCONPROD")[0] + "WCONPROD\n PROD SHUT 6* 150 /\n/\n"
+    opened = "TSTEP\n 1 /\nWELOPEN\n PROD OPEN /\n/\nWELTARG\n PROD ORAT 4 /\n/\nTSTEP\n 1 /\n"
+    kinds = [control.kind for control in read(CONTROLS=shut, TSTEP=opened).schedule.of("PROD")]
+    assert kinds == ["shut", "oil"]
+    with pytest.raises(DeckError, match="WELOPEN: well 'PROD' is open, but nothing says what controls it"):
+        read(CONTROLS=shut, TSTEP=opened.replace("WELTARG\n PROD ORAT 4 /\n/\n", ""))

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.equations.problem import discretise
-from rockbank.flow.equations.rock import pore_volume, transmissibility
+from rockbank.flow.equations.rock import fault_multiplier, pore_volume, transmissibility
 from rockbank.flow.simulate import simulate
 from rockbank.flow.units import BAR, DAY
 from tests.flow.eclipse.test_deck import assert_same
@@ -49,6 +50,11 @@ def test_a_fault_multiplies_its_faces_each_time(read: Callable[..., Case]) -> No
         "FAULTS\n F 2 2 1 2 1 1 X /\n G 4 4 2 2 1 1 'Y-' /\n/\nMULTFLT\n F 0.5 /\n G 0.25 /\n/\nMULTFLT\n F 0.5 /\n/\n"
     )
     assert factors(read(after={"PERM": fault}), read()) == {(2, 4): 0.25, (3, 5): 0.25, (6, 7): 0.25}
+    before, case = read(after={"PERM": fault.split("MULTFLT")[0]}), read(after={"PERM": fault})
+    moved = fault_multiplier(before.rock, {"F": 0.25, "G": torch.tensor(0.25)})
+    assert torch.equal(moved, case.rock.face_multiplier)
+    with pytest.raises(InputError, match=r"rock: got fault 'H'; known are \['F', 'G'\]"):
+        fault_multiplier(case.rock, {"H": 2.0})
     with pytest.raises(DeckError, match=r"MULTFLT: no fault 'H'; known are \['F', 'G'\]"):
         read(after={"PERM": fault.replace("MULTFLT\n F", "MULTFLT\n H", 1)})
 
@@ -140,13 +146,27 @@ def test_each_region_has_its_equilibrium(read: Callable[..., Case]) -> None:
     assert saturation[0].tolist() == pytest.approx([0.2, 0.8])
 
 
-def test_tables_that_differ_between_regions_in_use_are_refused(read: Callable[..., Case]) -> None:
+def test_tables_that_differ_between_regions_are_those_of_the_cells(read: Callable[..., Case]) -> None:
     two = PARTS["PROPS"].replace("0.8 1 0 0\n/", "0.8 1 0 0\n/\n 0.2 0 1 0\n 0.9 1 0 0\n/")
     dims = {"RUNSPEC": "TABDIMS\n 2 /\n"}
-    with pytest.raises(DeckError, match=r"SWOF: active cells are of regions \[1, 2\] of SATNUM, whose tables differ"):
-        read(PROPS=two, after=dims | {"PROPS": "REGIONS\nSATNUM\n 4*1 4*2 /\n"})
+    curves = read(PROPS=two, after=dims | {"PROPS": "REGIONS\nSATNUM\n 4*1 4*2 /\n"}).fluid.curves
+    # Cells are numbered along y first.
+    k, _ = curves.water(torch.full((1, 8), 0.55, dtype=torch.float64))
+    assert k[0].tolist() == pytest.approx([0.35 / 0.6, 0.35 / 0.7] * 4)
     # One of them is used by all cells.
     assert read(PROPS=two, after=dims | {"PROPS": "REGIONS\nSATNUM\n 8*2 /\n"}).fluid.curves.saturation == (0.2, 0.9)
+
+
+def test_end_points_stretch_the_curves_of_their_cells(read: Callable[..., Case]) -> None:
+    given = {"RUNSPEC": "ENDSCALE\n/\n", "PROPS": "SWL\n 0.3 7* /\nSWCR\n 0.3 7* /\nKRW\n 8*0.5 /\n"}
+    k, _ = read(after=given).fluid.curves.water(torch.full((1, 8), 0.55, dtype=torch.float64))
+    assert k[0].tolist() == pytest.approx([0.25, *[0.5 * 0.35 / 0.6] * 7])
+    with pytest.raises(DeckError, match="SWL: end points of cells need ENDSCALE in RUNSPEC; give it"):
+        read(after={"PROPS": given["PROPS"]})
+    with pytest.raises(
+        DeckError, match=r"SWL: got SWL 0.3, SWCR 0.2, SWU 0.8, SOWCR 0.2 in cell \(1, 1, 1\) and 0 more"
+    ):
+        read(after=given | {"PROPS": "SWL\n 0.3 7* /\n"})
 
 
 def test_the_other_family_of_saturation_tables_says_the_same(read: Callable[..., Case]) -> None:

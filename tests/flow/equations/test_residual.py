@@ -20,6 +20,9 @@ VARIANTS = [
     {"compressible": True},
     {"gravity": True, "shape": (2, 2, 3)},
     {"curves": "capillary"},
+    {"compressible": True, "gravity": True, "liquid": "changing"},
+    {"compressible": True, "gravity": True, "liquid": "tabled", "curves": "scaled", "shape": (2, 2, 3)},
+    {"compressible": True, "gravity": True, "liquid": "regions", "curves": "crossing", "shape": (3, 2, 2)},
     {"compressible": True, "gravity": True, "curves": "capillary", "shape": (3, 2, 2)},
 ]
 variants = pytest.mark.parametrize("variant", VARIANTS, ids=lambda of: ", ".join(map(str, of)) or "plain")

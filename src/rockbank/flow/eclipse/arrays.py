@@ -13,6 +13,7 @@ from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.ranges import ARRAYS, MULTIPLIERS, OF_REGIONS, ONE, VECTORS
 from rockbank.flow.eclipse.record import Record
 from rockbank.flow.eclipse.text import Keyword
+from rockbank.flow.equations.grid import Grid
 
 _REGION_SETS = {"M": "MULTNUM", "F": "FLUXNUM", "O": "OPERNUM"}
 # What FAULTS calls the faces of a cell: axis, and whether before it.
@@ -232,7 +233,8 @@ class DeckArrays:
         if ARRAYS[name].dimension != ARRAYS[target].dimension:
             raise record.error(f"{name} is a {ARRAYS[name].dimension}, {target} a {ARRAYS[target].dimension}")
         if act != "EQUALS" and name not in self and ARRAYS[name].default is None:
-            if name in self._lost:
+            # A file that could not be read may have had them.
+            if self._lost & {name, "INCLUDE"}:
                 self._lost.add(target)
                 return
             raise record.error(f"{name} has no values yet")
@@ -265,6 +267,19 @@ class DeckArrays:
             self._fields[name] = self.values(name)
             self._fields[name][within] *= record.number(2, default=1.0)
             self._last[name] = record
+
+    def faults(self, grid: Grid) -> dict[str, Int[np.ndarray, " k"]]:
+        """The faces of each fault."""
+        found = {}
+        for name, parts in self._faults.items():
+            is_face = np.zeros(len(grid.faces), dtype=bool)
+            for within, letter in parts:
+                axis, is_before = _FACES[letter.upper()]
+                is_cell = np.zeros(self.box, dtype=bool)
+                is_cell[within] = True
+                is_face |= (grid.face_axis == axis) & is_cell.ravel()[grid.cells[grid.faces[:, int(is_before)]]]
+            found[name] = np.flatnonzero(is_face)
+        return found
 
 
 def _places(where: Bool[np.ndarray, "nx ny nz"]) -> Int[np.ndarray, "n 3"]:

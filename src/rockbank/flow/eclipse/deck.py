@@ -11,18 +11,20 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Int
 
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.arrays import DeckArrays
-from rockbank.flow.eclipse.fluids import read_fluid, table_of
+from rockbank.flow.eclipse.curves import read_curves
+from rockbank.flow.eclipse.fluids import read_liquids, table_of
 from rockbank.flow.eclipse.geometry import Geometry, read_rock
+from rockbank.flow.eclipse.initial import read_initial
 from rockbank.flow.eclipse.keywords import (
     FLUID_TABLES,
     N_RECORDS,
     PASSED_OVER,
+    PASSED_OVER_BEGINNING,
     PASSED_OVER_WHOLE,
     REFUSED,
     SATURATION_TABLES,
@@ -35,19 +37,14 @@ from rockbank.flow.eclipse.record import Record
 from rockbank.flow.eclipse.schedule.dates import read_date
 from rockbank.flow.eclipse.schedule.wells import DeckWells
 from rockbank.flow.eclipse.text import MOST_NUMBERS, SLASH, Keyword, read_keywords
-from rockbank.flow.eclipse.tuning import read_tuning
-from rockbank.flow.equations.equilibrium import equilibrium
+from rockbank.flow.eclipse.tuning import DEFAULT, read_tuning
 from rockbank.flow.equations.fluid import GRAVITY, Fluid
 from rockbank.flow.equations.grid import Grid
-from rockbank.flow.equations.options import Options
-from rockbank.flow.equations.problem import State
 from rockbank.flow.units import DECK_UNITS
 
 # Eclipse's date where a deck has no START.
 _START = datetime(1983, 1, 1)
 _MOST_REGIONS = 10_000
-# Of EQUIL's item 9.
-_SUBDIVISIONS = -5
 # Of what the deck has none where one of these could not be read.
 _RADIAL = ("RADIAL", "SPIDER", "INRAD", "DR", "DRV", "DTHETA", "DTHETAV", "GDFILE")
 _IN_PLACE_OF = {
@@ -64,9 +61,9 @@ _GEOMETRY = ("COORD", "ZCORN", "MINPV", "PINCH")
 def read_deck(path: Path, *, gravity: float | None = None) -> Case:
     """The case of a deck.
 
-    Read are boxes of cells and corner points, multipliers of faces and pores, water and oil of constant viscosity and
-    compressibility, SWOF or SWFN with SOF2, explicit or hydrostatic initial states, wells under rate or bottom-hole
-    pressure with Eclipse's defaults, METRIC, FIELD and LAB units.
+    Read are boxes of cells and corner points, multipliers of faces and pores, water and oil of PVTW, PVCDO and PVDO,
+    SWOF or SWFN with SOF2, by regions and with end points of cells, explicit or hydrostatic initial states, wells
+    under rate or bottom-hole pressure with Eclipse's defaults, METRIC, FIELD and LAB units.
 
     Args:
         path: of the deck; what it includes is relative to its folder.
@@ -97,12 +94,12 @@ class _Reader:
         self._n_records = dict(N_RECORDS)
         self._tables: dict[str, list[Record]] = {}
         self._geometry: dict[str, Record] = {}
+        self._scaling: dict[str, Record] = {}
         self._arrays: DeckArrays | None = None
         self._grid: Grid | None = None
         self._wells: DeckWells | None = None
-        self._gravity = GRAVITY
         self._region_set = "F"
-        self._options = Options()
+        self._options = DEFAULT
 
     def case(self, gravity: float | None) -> Case:
         """All of the deck, or all that is wrong with it."""
@@ -179,6 +176,11 @@ class _Reader:
             self._need_arrays(keyword).take(keyword)
         elif name in ("TABDIMS", "EQLDIMS"):
             self._take_dimensions(keyword.record)
+        elif name in ("ENDSCALE", "SCALECRS"):
+            self._scaling[name] = keyword.record
+            if name == "ENDSCALE" and keyword.record.text(1, "NODIR").upper() != "NODIR":
+                raise keyword.record.error(f"item 1: got '{keyword.record.text(1)}'; end points are those of all "
+                                           "directions, say NODIR")  # fmt: skip
         elif name in _GEOMETRY:
             self._geometry[name] = keyword.record
         elif name == "NUMRES":
@@ -193,7 +195,7 @@ class _Reader:
 
     def _pass_over(self, keyword: Keyword) -> None:
         """A keyword of which the number of records is not known."""
-        if keyword.name in PASSED_OVER_WHOLE:
+        if keyword.name in PASSED_OVER_WHOLE or keyword.name.startswith(PASSED_OVER_BEGINNING):
             self._passed_over[keyword.name] = None
         else:
             self._unknown.setdefault(keyword.name, keyword)
@@ -204,35 +206,30 @@ class _Reader:
         """All of it; None where there is none."""
         if "OIL" not in self._seen or "WATER" not in self._seen:
             self._refuse(InputError("the deck is not of OIL and WATER; say both in RUNSPEC"))
+            self._lost |= {"PVDO", "SWOF", "DENSITY"}
         if sum(name in self._seen for name in DECK_UNITS) > 1:
             self._refuse(InputError("the deck is of METRIC and FIELD units; keep one"))
         if self._arrays is None or self._grid is None or self._wells is None:
-            self._refuse(InputError("the deck has no DIMENS or no schedule; give both"))
+            lacks = "DIMENS" if self._arrays is None else "schedule"
+            self._refuse(InputError(f"the deck has no {lacks}; give it"))
             return None
         arrays, grid, wells = self._arrays, self._grid, self._wells
         fluid = rock = initial = schedule = None
-        self._gravity = GRAVITY if gravity is None else gravity
+        own_gravity = gravity
         if gravity is None:
             gravity = GRAVITY if np.ptp(grid.depth) > 0 or wells.has_head(grid) else 0.0
         with self._faults_of():
-            fluid = read_fluid(
-                self._tables,
-                gravity,
-                pvt=self._one_region("PVTNUM", FLUID_TABLES[:-1]),
-                saturation=self._one_region("SATNUM", SATURATION_TABLES),
-            )
+            fluid = self._fluid(arrays, grid, gravity)
         with self._faults_of():
-            name = "ROCKNUM" if "ROCKNUM" in arrays else "PVTNUM"
-            table = (
-                table_of(self._tables, "ROCK", self._one_region(name, ("ROCK",))) if "ROCK" in self._tables else None
-            )
+            table = self._rock_table()
             if not self._faults:
                 rock = read_rock(grid, arrays, table)
         with self._faults_of():
             schedule = wells.schedule()
         if fluid is not None:
             with self._faults_of():
-                initial = self._initial(grid, fluid, arrays)
+                at_rest = replace(fluid, gravity=GRAVITY if own_gravity is None else own_gravity)
+                initial = read_initial(self._tables, self._regions("EQLNUM", ("EQUIL",)), arrays, grid, at_rest)
         found = wells.wells(rock) if rock is not None else []
         if fluid is None or rock is None or initial is None or schedule is None or self._faults or self._unknown:
             return None
@@ -248,6 +245,16 @@ class _Reader:
             history=wells.history(),
             notes=(*self._own_notes(), *arrays.notes, *wells.notes),
         )
+
+    def _fluid(self, arrays: DeckArrays, grid: Grid, gravity: float) -> Fluid | None:
+        liquids = regions = None
+        with self._faults_of():
+            liquids, regions = read_liquids(self._tables, self._regions("PVTNUM", FLUID_TABLES[:-1]))
+        curves = read_curves(self._tables, self._regions("SATNUM", SATURATION_TABLES), arrays, grid.cells,
+                             scaling=self._scaling)  # fmt: skip
+        if liquids is None:
+            return None
+        return Fluid(water=liquids[0], oil=liquids[1], curves=curves, gravity=gravity, regions=regions)
 
     def _own_notes(self) -> Iterator[str]:
         if self._passed_over:
@@ -286,6 +293,8 @@ class _Reader:
         if self._arrays is None:
             raise keyword.error("comes before DIMENS")
         self._arrays.region_set = self._region_set
+        if "INCLUDE" in self._lost:
+            self._arrays.lose("INCLUDE")
         return self._arrays
 
     def _schedule(self, keyword: Keyword) -> DeckWells:
@@ -311,64 +320,18 @@ class _Reader:
         n = max([len(self._tables[each]) for each in tables if each in self._tables], default=1)
         return np.asarray(self._arrays.regions(name, self._grid.is_active, n).ravel()[self._grid.cells])
 
-    def _one_region(self, name: str, tables: tuple[str, ...]) -> int:
-        """The region of all active cells; DeckError where they are of several whose tables differ."""
-        used = sorted(set(self._regions(name, tables).tolist()))
-        for each in tables:
-            rows = [table_of(self._tables, each, region).items.runs for region in used if each in self._tables]
-            if any(row != rows[0] for row in rows):
-                assert self._arrays is not None
-                raise DeckError(f"{self._tables[each][0].place}: {each}: active cells are of regions "
-                                f"{[region + 1 for region in used]} of {name}, whose tables differ; one table is "
-                                "supported")  # fmt: skip
-        return used[0] if used else 0
-
-    def _initial(self, grid: Grid, fluid: Fluid, arrays: DeckArrays) -> State:
-        is_explicit = any(name in arrays for name in ("PRESSURE", "SWAT", "SOIL"))
-        if is_explicit and "EQUIL" in self._tables:
-            raise self._tables["EQUIL"][0].error("PRESSURE, SWAT or SOIL is given too; keep one way to begin")
-        if is_explicit:
-            return State(
-                pressure=_tensor(arrays.complete("PRESSURE", grid.is_active), grid),
-                saturation=_tensor(arrays.water_saturation(grid.is_active), grid),
-            )
-        if "EQUIL" not in self._tables:
-            raise InputError("the deck has no initial state; give EQUIL, or PRESSURE and SWAT")
-        region = np.zeros(grid.is_active.size, dtype=int)
-        region[grid.cells] = self._regions("EQLNUM", ("EQUIL",))
-        states = {int(i): self._equilibrium(grid, fluid, int(i)) for i in np.unique(region[grid.cells])}
-        pressure, saturation = (torch.stack([getattr(states[i], of).ravel() for i in states])
-                                for of in ("pressure", "saturation"))  # fmt: skip
-        at = torch.as_tensor(np.searchsorted(list(states), region).clip(0, len(states) - 1))[None]
-        return State(
-            pressure=pressure.gather(0, at).reshape(grid.shape), saturation=saturation.gather(0, at).reshape(grid.shape)
-        )
-
-    def _equilibrium(self, grid: Grid, fluid: Fluid, region: int) -> State:
-        record = table_of(self._tables, "EQUIL", region)
-        # What no fluid can be at such depths and pressures is told below.
-        with np.errstate(all="ignore"):
-            state = equilibrium(
-                grid,
-                replace(fluid, gravity=self._gravity),
-                datum=record.number(1, "length", 0.0),
-                pressure=record.number(2, "pressure"),
-                contact=record.number(3, "length", 0.0),
-                capillary_at_contact=record.number(4, "pressure", 0.0),
-                slices=_slices(record),
-            )
-        if not bool(torch.isfinite(torch.as_tensor(state.pressure)).all()):
-            raise record.error("gives no pressure at the depth of every cell; see items 1 to 4, and the fluids")
-        return state
-
-
-def _slices(record: Record) -> int:
-    """EQUIL's item 9: 0 is a cell's centre, N in size a mean over 2 N slices, which lie flat in cells that do."""
-    return max(2 * abs(record.whole(9, _SUBDIVISIONS)), 1)
-
-
-def _tensor(field: np.ndarray, grid: Grid) -> torch.Tensor:
-    return torch.tensor(field.reshape(grid.shape), dtype=torch.float64)
+    def _rock_table(self) -> Record | None:
+        """ROCK of all active cells; DeckError where they are of regions whose records differ."""
+        assert self._arrays is not None
+        if "ROCK" not in self._tables:
+            return None
+        name = "ROCKNUM" if "ROCKNUM" in self._arrays else "PVTNUM"
+        used = sorted(set(self._regions(name, ("ROCK",)).tolist()))
+        found = [table_of(self._tables, "ROCK", region) for region in used]
+        if any(record.items.runs != found[0].items.runs for record in found):
+            raise found[0].error(f"active cells are of regions {[region + 1 for region in used]} of {name}, whose "
+                                 "compressibilities differ; one is supported")  # fmt: skip
+        return found[0]
 
 
 def _box(record: Record) -> tuple[int, int, int]:

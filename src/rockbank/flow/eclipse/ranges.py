@@ -45,6 +45,18 @@ MULTIPLIERS = (("MULTX", "MULTX-"), ("MULTY", "MULTY-"), ("MULTZ", "MULTZ-"))
 REGIONS = ("SATNUM", "PVTNUM", "EQLNUM", "ROCKNUM")
 # What would change the flow where it is anything else.
 ONE, _NONE = Values("fraction", 1.0, 1.0, default=1.0), Values("fraction", 0.0, 0.0)
+# The cells' own end points of their curves, each with what it is in `EndPoints`; where none is given the table's holds.
+END_POINTS: Mapping[str, str] = {
+    "SWL": "connate",
+    "SWCR": "critical",
+    "SWU": "most",
+    "SOWCR": "residual_oil",
+    "KRW": "k_water",
+    "KRWR": "k_water_residual",
+    "KRO": "k_oil",
+    "KRORW": "k_oil_critical",
+    "PCW": "p_capillary",
+}
 ARRAYS: Mapping[str, Values] = {
     **dict.fromkeys(("DX", "DY", "DZ"), _POSITIVE["length"]),
     "TOPS": Values("length"),
@@ -53,10 +65,15 @@ ARRAYS: Mapping[str, Values] = {
     "ACTNUM": Values("fraction", default=1.0),
     "PRESSURE": _POSITIVE["pressure"],
     **dict.fromkeys(("SWAT", "SOIL"), _FRACTION),
-    "SGAS": _NONE,
+    **dict.fromkeys(("SGAS", "RS", "RV"), _NONE),
     **dict.fromkeys(("NTG", "MULTPV", *sum(MULTIPLIERS, ())), Values("fraction", 0.0, default=1.0)),
     **dict.fromkeys(REGIONS, _REGION),
     "ENDNUM": ONE,
+    **dict.fromkeys(("SWL", "SWCR", "SWU", "SOWCR"), _FRACTION),
+    **dict.fromkeys(("KRW", "KRWR", "KRO", "KRORW"), Values("fraction", 0.0)),
+    "PCW": Values("pressure"),
+    # Of gas, which there is none of.
+    **dict.fromkeys(("SGL", "SGCR", "SGU", "SOGCR", "KRG", "KRGR", "KRORG", "PCG"), Values("fraction")),
     # Of these only operations on regions make use.
     **dict.fromkeys(("FIPNUM", "MULTNUM", "FLUXNUM", "OPERNUM"), Values("fraction", default=1.0)),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from jaxtyping import Float
 from rockbank.flow.eclipse.lines import DeckError, Place
 from rockbank.flow.units import METRIC, DeckUnits
 
+# Names of UDQ: of wells, groups, the field.
+_OF_USER = re.compile(r"[WGFwgf][Uu]\w")
 # Of the numbers of a record that is no array of cells.
 _MOST_ROWS = 1_000_000
 
@@ -106,6 +109,10 @@ class Record:
             return default
         text = self.text(i)
         value = as_number(text)
+        if not math.isfinite(value) and _OF_USER.match(text):
+            raise self.error(
+                f"item {i}: got '{text}', a quantity of the user's; the schedule does not depend on results"
+            )
         if not math.isfinite(value):
             raise self.error(f"item {i}: expected a number, got '{text}'")
         return value * self.units.scale(dimension)

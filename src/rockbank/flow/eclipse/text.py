@@ -21,7 +21,8 @@ _REPORTS = ("RPT", "FIP")
 MOST_NUMBERS = 100_000_000
 _ITEM = re.compile(r"""(?:\d+\*)?(?:'[^']*'|"[^"]*")|/|[^\s,/'"]+|['"]""")
 _REPEATED = re.compile(r"(\d+)\*(.*)")
-_NAME = re.compile(r"[A-Z][A-Z0-9_+-]{0,7}")
+# Of longer ones Eclipse takes the first eight characters.
+_NAME = re.compile(r"[A-Z][A-Z0-9_+-]{0,7}|[A-Z]{9,16}")
 _LONGEST_NAME, _LONGEST_COUNT = 8, 9
 _UNKNOWN = -1
 _ENDS_EARLY = "the deck ends before its '/'"
@@ -111,7 +112,8 @@ class _Reader:
                 if self._section != "SUMMARY":
                     yield Keyword(SLASH, place, self._section)
                 continue
-            name, rest = text.split()[0].upper(), " ".join(text.split()[1:])
+            word, rest = text.split()[0].upper(), " ".join(text.split()[1:])
+            name = word[:_LONGEST_NAME] if word.isalpha() else word
             if name == "END":
                 return
             if self._section == "SUMMARY" and name not in (*SECTIONS, "INCLUDE", *_SKIP, "ENDINC", _ENDSKIP):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -19,8 +20,12 @@ from rockbank.flow.case import Case
 from rockbank.flow.eclipse.schedule.dates import MONTHS
 from rockbank.flow.eclipse.tables import as_table
 from rockbank.flow.eclipse.text import require_deck_names
+from rockbank.flow.eclipse.tuning import tuning_of
+from rockbank.flow.equations.cell_curves import CellCurves
 from rockbank.flow.equations.fluid import Phase
 from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.pressure_table import PressureTable
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem, discretise
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Schedule
@@ -65,7 +70,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
         *_props(case, least_compressibility),
         *_solution(problem, parameters),
         *_summary(),
-        *_schedule(problem, parameters),
+        *_schedule(problem, parameters, case.options),
     ]
     write_text(path, "\n".join(parts) + "\n")
 
@@ -75,6 +80,9 @@ def require_writable(case: Case) -> None:
     require_deck_names([well.name for well in case.wells])
     if case.rock.grid.half_factors is not None:
         raise InputError("the grid has corner points, of which no deck is written; use the deck that they come from")
+    if case.fluid.regions is not None or isinstance(case.fluid.curves, CellCurves):
+        raise InputError("liquids or curves differ from cell to cell, of which no deck is written; use the deck that "
+                         "they come from")  # fmt: skip
 
 
 def at_first_instant(case: Case) -> Case:
@@ -84,7 +92,7 @@ def at_first_instant(case: Case) -> Case:
     compressible, would meet a shock that shuts producers or shows in the curves.
     """
     fluid = case.fluid
-    if case.rock.compressibility or fluid.water.compressibility or fluid.oil.compressibility:
+    if case.rock.compressibility or fluid.water.is_compressible or fluid.oil.is_compressible:
         return case
     controls = {well.name: case.schedule.of(well.name)[0] for well in case.wells}
     first = {name: replace(control, target=_first(control.target)) for name, control in controls.items()}
@@ -150,10 +158,10 @@ def _multipliers(rock: Rock) -> Iterator[tuple[str, Float[np.ndarray, " m"]]]:
     for name, factor in (("NTG", rock.net_to_gross), ("MULTPV", rock.pore_multiplier)):
         if factor is not None:
             values = np.ones(grid.is_active.size)
-            values[grid.cells] = factor.detach().cpu().numpy()
+            values[grid.cells] = factor.detach().cpu().numpy().reshape(-1)
             yield name, values
     if rock.face_multiplier is not None:
-        factors = rock.face_multiplier.detach().cpu().numpy()
+        factors = rock.face_multiplier.detach().cpu().numpy().reshape(-1)
         for axis in range(3):
             of_axis = grid.face_axis == axis
             values = np.ones(grid.is_active.size)
@@ -170,8 +178,11 @@ def _props(case: Case, least_compressibility: float) -> Iterator[str]:
     for row in zip(*columns, strict=True):
         yield "  " + " ".join(exact_text(value, scale) for value, scale in zip(row, scales, strict=True))
     yield "/"
-    for name, phase in (("PVTW", fluid.water), ("PVCDO", fluid.oil)):
-        yield from (name, f"  {_liquid(phase, least_compressibility)} /")
+    yield from ("PVTW", f"  {_liquid(fluid.water, least_compressibility)} /")
+    if fluid.oil.table is None:
+        yield from ("PVCDO", f"  {_liquid(fluid.oil, least_compressibility)} /")
+    else:
+        yield from ("PVDO", *_dead_oil(fluid.oil.table), "/")
     oil, water = (exact_text(float(phase.density), METRIC.scale("density")) for phase in (fluid.oil, fluid.water))
     # The third is gas, which there is none of.
     yield from ("DENSITY", f"  {oil} {water} 1 /")
@@ -180,10 +191,21 @@ def _props(case: Case, least_compressibility: float) -> Iterator[str]:
 
 
 def _liquid(phase: Phase, least_compressibility: float) -> str:
-    reference = exact_text(phase.reference_pressure, METRIC.scale("pressure"))
+    at, volume_factor = phase.reference_pressure, 1.0
     compressibility = max(float(phase.compressibility), least_compressibility)
-    return (f"{reference} 1 {exact_text(compressibility, METRIC.scale('compressibility'))} "
-            f"{exact_text(float(phase.viscosity), METRIC.scale('viscosity'))} 0")  # fmt: skip
+    if not phase.is_plain:
+        # One pressure is that of both volume factor and viscosity.
+        volume_factor = math.exp(compressibility * (at - phase.viscosity_pressure))
+        at = phase.viscosity_pressure
+    numbers = ((at, "pressure"), (volume_factor, "fraction"), (compressibility, "compressibility"),
+               (float(phase.viscosity), "viscosity"), (float(phase.viscosibility), "compressibility"))  # fmt: skip
+    return " ".join(exact_text(value, METRIC.scale(dimension)) for value, dimension in numbers)
+
+
+def _dead_oil(table: PressureTable) -> Iterator[str]:
+    for p, b, per_mu in zip(table.pressure, table.b, table.per_viscosity, strict=True):
+        yield (f"  {exact_text(p, METRIC.scale('pressure'))} {exact_text(1 / b, 1.0)} "
+               f"{exact_text(b / per_mu, METRIC.scale('viscosity'))}")  # fmt: skip
 
 
 def _solution(problem: Problem, parameters: Parameters) -> Iterator[str]:
@@ -201,8 +223,8 @@ def _summary() -> Iterator[str]:
     yield ""
 
 
-def _schedule(problem: Problem, parameters: Parameters) -> Iterator[str]:
-    yield from ("SCHEDULE", "RPTRST", "  BASIC=2 /", "WELSPECS")
+def _schedule(problem: Problem, parameters: Parameters, options: Options) -> Iterator[str]:
+    yield from ("SCHEDULE", *tuning_of(options, problem.steps), "RPTRST", "  BASIC=2 /", "WELSPECS")
     places = [_place(problem, i) for i in range(len(problem.perforation_cell))]
     for i_well, well in enumerate(problem.wells):
         first = int(np.flatnonzero(problem.perforation_well == i_well)[0])

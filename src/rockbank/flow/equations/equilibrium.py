@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 
 from rockbank.core.errors import InputError
+from rockbank.flow.equations.cell_curves import CellCurves
 from rockbank.flow.equations.fluid import Fluid, Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import State
@@ -48,7 +49,7 @@ def equilibrium(
     if slices < 1:
         raise InputError(f"equilibrium: got {slices} slices of a cell; give 1, its centre, or more")
     within = (np.arange(slices) + 0.5) / slices - 0.5
-    depth, g = (grid.depth + within[:, None] * grid.cell_sizes[2]).ravel(), fluid.gravity
+    depth, g = grid.depth + within[:, None] * grid.cell_sizes[2], fluid.gravity
     if datum <= contact:
         oil = _column(fluid.oil, g, datum, pressure, depth)
         at_contact = _column(fluid.oil, g, datum, pressure, np.array([contact]))[0] - capillary_at_contact
@@ -57,29 +58,31 @@ def equilibrium(
         water = _column(fluid.water, g, datum, pressure, depth)
         at_contact = _column(fluid.water, g, datum, pressure, np.array([contact]))[0] + capillary_at_contact
         oil = _column(fluid.oil, g, contact, at_contact, depth)
-    most = fluid.curves.saturation[-1] if isinstance(fluid.curves, SaturationTable) else 1.0
-    if fluid.curves.has_capillary_pressure:
-        saturation = _saturation(fluid.curves, oil - water, most)
-        p_c = fluid.curves.capillary(torch.as_tensor(saturation))[0].numpy()
+    curves = fluid.curves
+    most = curves.most if isinstance(curves, CellCurves) else (
+        curves.saturation[-1] if isinstance(curves, SaturationTable) else 1.0)  # fmt: skip
+    if curves.has_capillary_pressure:
+        saturation = _saturation(curves, oil - water, most)
+        p_c = curves.capillary(torch.as_tensor(saturation))[0].numpy()
     else:
-        saturation = np.where(depth > contact, most, fluid.curves.connate)
+        saturation = np.where(depth > contact, most, curves.connate)
         p_c = np.zeros_like(depth)
     # Where there is no oil to hold the balance, water does.
     p = np.where(oil - water >= p_c, oil, water + p_c)
-    p, saturation = (of.reshape(slices, -1).mean(axis=0) for of in (p, saturation))
+    p, saturation = p.mean(axis=0), saturation.mean(axis=0)
     return State(pressure=_spread(grid, p), saturation=_spread(grid, saturation))
 
 
 def _column(phase: Phase, g: float, z0: float, p0: float, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Pressure at depths z of a liquid at rest with p0 at z0: the integral of dp/dz = g rho exp(c (p - reference))."""
-    c = phase.compressibility
-    weight = g * phase.density * np.exp(c * (p0 - phase.reference_pressure)) * (z - z0)
-    return np.asarray(p0 + weight if c == 0 else p0 - np.log1p(-c * weight) / c)
+    """Pressure at depths z of a liquid at rest with p0 at z0: of the integral of dp/dz = g rho b(p)."""
+    return phase.at_rest(p0, g * float(phase.density) * (z - z0))
 
 
-def _saturation(curves: SaturationFunctions, p_c: Float[np.ndarray, " n"], most: float) -> Float[np.ndarray, " n"]:
+def _saturation(
+    curves: SaturationFunctions, p_c: Float[np.ndarray, "*b n"], most: float | Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "*b n"]:
     """Where the falling curve of capillary pressure takes the values p_c, by bisection; its ends outside."""
-    low, high = np.full_like(p_c, curves.connate), np.full_like(p_c, most)
+    low, high = (np.broadcast_to(of, p_c.shape).astype(float) for of in (np.asarray(curves.connate), np.asarray(most)))
     for _ in range(_N_HALVINGS):
         middle = (low + high) / 2
         above = curves.capillary(torch.as_tensor(middle))[0].numpy() > p_c

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rockbank.core.errors import InputError
+from rockbank.flow.equations.cell_curves import CellCurves
 from rockbank.flow.equations.fluid import Fluid, tensor_fields, with_fields
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock, pore_volume, require, transmissibility
@@ -236,6 +237,8 @@ def _initial(rock: Rock, fluid: Fluid, initial: State) -> tuple[Float[Tensor, "b
 
 def _connate(rock: Rock, fluid: Fluid) -> Float[Tensor, "b n"]:
     connate = torch.as_tensor(fluid.curves.connate, dtype=torch.float64, device=rock.porosity.device)
+    if isinstance(fluid.curves, CellCurves):
+        return connate[None]
     return connate.reshape(-1, 1).expand(-1, rock.grid.n_cells)
 
 

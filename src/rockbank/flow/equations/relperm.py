@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,8 +25,8 @@ class SaturationFunctions(Protocol):
         """Whether the phases' pressures differ."""
 
     @property
-    def connate(self) -> Number:
-        """The least water saturation: that of rock which no water has reached."""
+    def connate(self) -> Number | Float[np.ndarray, " n"]:
+        """The least water saturation: that of rock which no water has reached; of each cell where they differ."""
 
     def water(self, s: Float[Tensor, "*n"]) -> tuple[Float[Tensor, "*n"], Float[Tensor, "*n"]]:
         """Relative permeability of water at water saturation s, and its derivative."""

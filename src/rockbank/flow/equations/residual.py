@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,19 +11,9 @@ from torch import Tensor
 
 from rockbank.flow.equations.linearised import Jacobian, Linearised, Members, Step, Unknowns
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem
+from rockbank.flow.equations.properties import Phases, Properties
 from rockbank.flow.equations.wellbore.cross_flow import water_part
 from rockbank.flow.equations.wellbore.heads import Wellbores, heads
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Phases:
-    """Water and oil in the cells: pressures, b and m = b k_r / mu, with slopes in saturation; those in p follow."""
-
-    p: Float[Tensor, "2 b n"]
-    p_s: Float[Tensor, "2 b n"]
-    b: Float[Tensor, "2 b n"]
-    m: Float[Tensor, "2 b n"]
-    m_s: Float[Tensor, "2 b n"]
 
 
 class Equations:
@@ -34,7 +23,7 @@ class Equations:
         q_a = WI (b_a lam_a) (bhp + head - p)    out of a producer's perforation; water into an injector's likewise,
                                                  with lam_w + lam_o, as it displaces both
 
-    in m^3/s at the reference pressures, a = water, oil; PV = pv exp(c_r (p - ref)), b_a = exp(c_a (p - ref_a)).
+    in m^3/s at the reference pressures, a = water, oil; PV = pv exp(c_r (p - ref)), b_a and lam_a see `fluid.Phase`.
     Held are the tensors of one batch of members on one device; the indices are built once. Inside, phases and the
     numbers of a block are on the first axes: torch takes five times as long for interleaved ones. The sequential
     iteration has the same equations in compiled loops (`steppers.mass_balance`), which
@@ -59,17 +48,11 @@ class Equations:
         self._set_fluid()
 
     def _set_fluid(self) -> None:
-        self.fluid = fluid = self.problem.fluid_of(self.parameters)
-        self.viscosity, self.density, self.c, self.reference = (
-            self._of_phases(getattr(fluid.water, name), getattr(fluid.oil, name))
-            for name in ("viscosity", "density", "compressibility", "reference_pressure")
-        )
-        self.is_compressible = bool((self.c != 0).any())
-
-    def _of_phases(self, water: float | Tensor, oil: float | Tensor) -> Float[Tensor, "2 #b 1"]:
+        self.fluid = self.problem.fluid_of(self.parameters)
         device = self.parameters.pore_volume.device
-        columns = [torch.as_tensor(of, dtype=torch.float64, device=device).reshape(-1, 1) for of in (water, oil)]
-        return torch.stack([of.expand(max(map(len, columns)), 1) for of in columns])
+        self.in_cells = Properties(self.fluid, device)
+        self.in_perforations = Properties(self.fluid, device, self.problem.perforation_cell)
+        self.is_compressible = self.in_cells.is_compressible
 
     def take(self, members: Members) -> Equations:
         """Those of some members."""
@@ -151,14 +134,14 @@ class Equations:
         if not self.fluid.gravity:
             return torch.zeros_like(bore)
         # A producer that has not flowed yet is filled with what its cells would give.
-        m = self._phases(at(pressure, self.cell), at(saturation, self.cell)).m
+        m = self.in_perforations.phases(at(pressure, self.cell), at(saturation, self.cell)).m
         m = self.parameters.well_index * m / m.sum(dim=0)
         is_still = ~added((outflow != 0).any(dim=0).double().new_zeros(len(bore), len(self.sign)), self.well,
                           (outflow != 0).any(dim=0).double()).bool()  # fmt: skip
         outflow = torch.where(at(is_still, self.well) & ~self.is_injector[self.well], m, outflow)
         above = self.bores.above(bore, datum)
-        return heads(self.bores, gravity=self.fluid.gravity, density=self.density, outflow=outflow,
-                     volume=self._b((bore + above) / 2))  # fmt: skip
+        return heads(self.bores, gravity=self.fluid.gravity, density=self.in_perforations.density, outflow=outflow,
+                     volume=self.in_perforations.volumes((bore + above) / 2)[0])  # fmt: skip
 
     def drawdown(self, now: Unknowns, head: Float[Tensor, "b p"]) -> Float[Tensor, "b p"]:
         """Pressure in the bore above that of the cell at each perforation, Pa."""
@@ -169,67 +152,60 @@ class Equations:
         flows = (self.drawdown(now, step.head) * self.sign[self.well] > 0) | self.crosses[self.well]
         return flows & (at(step.kinds, self.well) != SHUT)
 
-    def _phases(self, p: Float[Tensor, "b n"], s: Float[Tensor, "b n"]) -> _Phases:
-        curves = self.fluid.curves
-        none = torch.zeros_like(p)
-        p_c, p_cs = curves.capillary(s) if curves.has_capillary_pressure else (none, none)
-        k, k_s = map(torch.stack, zip(curves.water(s), curves.oil(s), strict=True))
-        b = self._b(p)
-        per_mu = b / self.viscosity
-        return _Phases(p=torch.stack([p - p_c, p]), p_s=torch.stack([-p_cs, none]), b=b, m=per_mu * k, m_s=per_mu * k_s)
-
-    def _b(self, p: Float[Tensor, "b n"]) -> Float[Tensor, "2 b n"]:
-        return (self.c * (p - self.reference)).exp() if self.is_compressible else p.new_ones(2, *p.shape)
+    def stored(self, now: Unknowns) -> Float[Tensor, "2 b n"]:
+        """What a cell holds of each phase, at the reference pressures, by its pore volume at the rock's."""
+        return self._stored(now)[0]
 
     def _stored(self, now: Unknowns) -> tuple[Float[Tensor, "2 b n"], Float[Tensor, "2 2 b n"]]:
-        """What a cell holds of each phase, by its pore volume at the reference pressure, and its derivatives."""
+        """See stored; and derivatives in pressure and saturation."""
         c_r = self.problem.rock_compressibility
-        filled = self._b(now.pressure)
+        filled, filled_p = self.in_cells.volumes(now.pressure)
         if c_r:
-            filled = filled * (c_r * (now.pressure - self.problem.rock_reference)).exp()
-        volumes = filled * torch.stack([now.saturation, 1 - now.saturation])
-        by_s = filled * self.c.new_tensor([[[1.0]], [[-1.0]]])
-        return volumes, torch.stack([(c_r + self.c) * volumes, by_s], dim=1)
+            pores = (c_r * (now.pressure - self.problem.rock_reference)).exp()
+            filled, filled_p = filled * pores, (filled_p + c_r * filled) * pores
+        part = torch.stack([now.saturation, 1 - now.saturation])
+        by_s = filled * filled.new_tensor([[[1.0]], [[-1.0]]])
+        return filled * part, torch.stack([filled_p * part, by_s], dim=1)
 
     def _flux(self, now: Unknowns) -> tuple[Float[Tensor, "2 b f"], Float[Tensor, "2 2 b f"], Float[Tensor, "2 2 b f"]]:
         """Of both phases through the faces, by T, and derivatives in (p, s) of the left and of the right cell."""
-        phases = self._phases(now.pressure, now.saturation)
+        phases = self.in_cells.phases(now.pressure, now.saturation)
         drop, drop_l, drop_r = self._drop(phases)
         is_left = drop >= 0
         up = torch.where(is_left, self.left, self.right).expand(2, -1, -1)
-        m, m_s = phases.m.gather(-1, up), phases.m_s.gather(-1, up)
+        m, m_p, m_s = (of.gather(-1, up) for of in (phases.m, phases.m_p, phases.m_s))
         flux = m * drop
-        by_mobility = torch.stack([self.c * flux, m_s * drop], dim=1)
+        by_mobility = torch.stack([m_p * drop, m_s * drop], dim=1)
         from_left, m = by_mobility * is_left[:, None], m[:, None]
         return flux, m * drop_l + from_left, m * drop_r + (by_mobility - from_left)
 
     def _drop(
-        self, phases: _Phases
+        self, phases: Phases
     ) -> tuple[Float[Tensor, "2 b f"], Float[Tensor, "2 2 b f"], Float[Tensor, "2 2 b f"]]:
         """Phi_l - Phi_r of both phases, and derivatives in (p, s) of the left and of the right cell.
 
         What is the same everywhere has axes of length 1: in co-current flow that saves half the time of a residual.
         """
-        p, p_s, b, left, right = phases.p, phases.p_s, phases.b, self.left, self.right
+        p, p_s, left, right = phases.p, phases.p_s, self.left, self.right
         if self.fluid.is_cocurrent:
             slope = p.new_tensor([1.0, 0.0])[None, :, None, None]
             return at(p[:1], left) - at(p[:1], right), slope, -slope
-        weight = self.density / 2 * self.g_dz  # of the column between two cells, by the sum of their b
-        b_l, b_r = at(b, left), at(b, right)
-        drop = at(p, left) - at(p, right) - weight * (b_l + b_r)
-        drop_l = torch.stack([1 - weight * self.c * b_l, at(p_s, left)], dim=1)
-        return drop, drop_l, -torch.stack([1 + weight * self.c * b_r, at(p_s, right)], dim=1)
+        # Of the column between two cells, by the mean of their densities.
+        rho, rho_p = (self.in_cells.density * of for of in (phases.b, phases.b_p))
+        drop = at(p, left) - at(p, right) - self.g_dz / 2 * (at(rho, left) + at(rho, right))
+        drop_l = torch.stack([1 - self.g_dz / 2 * at(rho_p, left), at(p_s, left)], dim=1)
+        return drop, drop_l, -torch.stack([1 + self.g_dz / 2 * at(rho_p, right), at(p_s, right)], dim=1)
 
     def strength(self, now: Unknowns) -> Float[Tensor, "2 b p"]:
         """Of both phases through the perforations for 1 Pa, without cross-flow, m^3/s."""
-        phases = self._phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
+        phases = self.in_perforations.phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
         injects = self.is_injector[self.well].expand_as(phases.b[0])
         return self.parameters.well_index * self._mobile(phases, injects, torch.ones_like(phases.b[0]))[0]
 
     def _mobile(
-        self, phases: _Phases, enters: Bool[Tensor, "b p"], part: Float[Tensor, "b p"]
+        self, phases: Phases, enters: Bool[Tensor, "b p"], part: Float[Tensor, "b p"]
     ) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 b p"], Float[Tensor, "2 b p"], Float[Tensor, "2 b p"]]:
-        """b k_r / mu of what flows through the perforations, its slopes in saturation and `part`, and its c.
+        """b k_r / mu of what flows through the perforations, its slopes in saturation, `part` and pressure.
 
         What enters the cells displaces both phases, of a mixture with that part of water.
         """
@@ -237,23 +213,24 @@ class Equations:
         volume = (share / b).sum(dim=0)
         mixed = share / volume
         lam, lam_s = (phases.m / b).sum(dim=0), (phases.m_s / b).sum(dim=0)
-        by_part = (self.c.new_tensor([[[1.0]], [[-1.0]]]) - mixed * (1 / b[0] - 1 / b[1])) / volume
-        c = (self.c * share / b).sum(dim=0) / volume
+        lam_p = ((phases.m_p - phases.m * phases.b_p / b) / b).sum(dim=0)
+        by_part = (b.new_tensor([[[1.0]], [[-1.0]]]) - mixed * (1 / b[0] - 1 / b[1])) / volume
+        swells = (share * phases.b_p / b**2).sum(dim=0) / volume
         return (
             torch.where(enters, lam * mixed, phases.m),
             torch.where(enters, lam_s * mixed, phases.m_s),
             torch.where(enters, lam * by_part, 0.0),
-            torch.where(enters, c, self.c),
+            torch.where(enters, (lam_p + lam * swells) * mixed, phases.m_p),
         )
 
     def _inflow(self, now: Unknowns, step: Step) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 3 b p"]]:
         """Of both phases through the perforations, by WI, and derivatives in (p, s, bhp) at given mixtures."""
-        (m, m_s, _, c), drop = self._through(now, step)
-        return m * drop, torch.stack([(c * drop - 1) * m, m_s * drop, m], dim=1)
+        (m, m_s, _, m_p), drop = self._through(now, step)
+        return m * drop, torch.stack([m_p * drop - m, m_s * drop, m], dim=1)
 
     def _through(self, now: Unknowns, step: Step) -> tuple[tuple[Tensor, ...], Float[Tensor, "b p"]]:
         """What `_mobile` gives in the open perforations, and the drop of pressure that drives it."""
-        phases = self._phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
+        phases = self.in_perforations.phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
         drop, is_open = self.drawdown(now, step.head), self.is_open(now, step)
         enters, part = self.is_injector[self.well].expand_as(drop), torch.ones_like(drop)
         if self.problem.has_cross_flow:
@@ -261,11 +238,10 @@ class Equations:
             enters = torch.where(crosses, drop > 0, enters)
             mixture = self._water_part(phases, drop * is_open, self.parameters.well_index)
             part = torch.where(crosses, at(mixture, self.well), part)
-        *found, c = self._mobile(phases, enters, part)
-        return (*(of * is_open for of in found), c), drop
+        return tuple(of * is_open for of in self._mobile(phases, enters, part)), drop
 
     def _water_part(
-        self, phases: _Phases, drop: Float[Tensor, "b p"], index: Float[Tensor, "b p"]
+        self, phases: Phases, drop: Float[Tensor, "b p"], index: Float[Tensor, "b p"]
     ) -> Float[Tensor, "b w"]:
         return water_part(well=self.well, is_injector=self.is_injector, drop=drop, index=index, m=phases.m, b=phases.b)
 
@@ -281,7 +257,7 @@ class Equations:
             self.parameters.well_index)]  # fmt: skip
         with torch.enable_grad():
             p, s, bhp, index = leaves
-            mixture = self._water_part(self._phases(p, s), (bhp + step.head - p) * is_open, index)
+            mixture = self._water_part(self.in_perforations.phases(p, s), (bhp + step.head - p) * is_open, index)
             slopes = torch.autograd.grad((mixture * self.crosses).sum(), leaves)
         return by_part * drop * self.crosses[self.well], torch.stack(slopes)
 

@@ -64,9 +64,6 @@ def balance(problem: Problem, parameters: Parameters, trajectory: Trajectory) ->
 
 def _in_place(problem: Problem, parameters: Parameters, trajectory: Trajectory) -> Float[np.ndarray, "m+1 2"]:
     """Sum over the cells of pore volume, b and saturation, of each phase."""
-    p, s = trajectory.pressure, trajectory.saturation
-    fluid = problem.fluid
-    pore_volume = parameters.pore_volume * (problem.rock_compressibility * (p - problem.rock_reference)).exp()
-    phases = ((fluid.water, s), (fluid.oil, 1 - s))
-    volumes = [(pore_volume * s_a * (a.compressibility * (p - a.reference_pressure)).exp()).sum(1) for a, s_a in phases]
-    return torch.stack(volumes, dim=1).cpu().numpy()
+    now = Unknowns(pressure=trajectory.pressure, saturation=trajectory.saturation, bhp=trajectory.bhp)
+    volumes = Equations(problem, parameters).stored(now) * parameters.pore_volume
+    return volumes.sum(dim=-1).T.cpu().numpy()

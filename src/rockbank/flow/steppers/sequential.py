@@ -49,6 +49,8 @@ def applies(problem: Problem) -> str | None:
         return "gravity acts"
     if problem.fluid.curves.has_capillary_pressure:
         return "capillary pressure acts"
+    if not problem.fluid.is_plain:
+        return "the liquids are no constant ones"
     if problem.has_cross_flow:
         return "wells may have cross-flow"
     if not isinstance(problem.fluid.curves, BrooksCorey | SaturationTable):

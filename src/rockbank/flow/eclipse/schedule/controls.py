@@ -44,6 +44,8 @@ class Orders:
         """The control that this is; DeckError names the record that asks for what cannot be."""
         if not self.is_open or self.kind is None:
             return SHUT
+        if not self.mode:
+            raise record.error(f"well '{record.text(1)}' is open, but nothing says what controls it; give the mode")
         if self.mode not in self.values:
             raise record.error(self.missing)
         target = self.values[self.mode]
@@ -157,6 +159,7 @@ def _retarget(orders: Orders, record: Record) -> None:
     known = ("RATE", "BHP") if orders.kind == "injector" else tuple(_ITEMS)
     if mode not in known:
         raise record.error(f"item 2: a target of '{mode}' is not supported; use {', '.join(known)}")
+    orders.mode = orders.mode or mode
     orders.values = orders.values | {mode: record.number(3, "pressure" if mode == "BHP" else "rate")}
 
 

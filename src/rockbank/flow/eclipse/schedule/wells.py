@@ -48,6 +48,7 @@ class _DeckWell:
     perforations: dict[tuple[int, ...], _Perforation] = field(default_factory=dict)
     orders: Orders = field(default_factory=Orders)
     control: Control = SHUT
+    changed: Record | None = None
     controls: list[Control] = field(default_factory=list)
     measured: list[dict[str, float]] = field(default_factory=list)
     efficiency: float = 1.0
@@ -139,8 +140,20 @@ class DeckWells:
             raise record.error(f"got a step of {seconds:g} s; times have to increase")
         self._steps.append(seconds)
         for well in self._by_name.values():
+            self._settle(well)
             well.controls.append(well.control)
             well.measured.append(well.orders.measured)
+
+    def _settle(self, well: _DeckWell) -> None:
+        """The control that follows from all that has been asked since the step before."""
+        record, well.changed = well.changed, None
+        if record is not None:
+            # What cannot be asked of a well does not become the fault of a later record.
+            well.control = SHUT
+            try:
+                well.control = well.orders.control(record)
+            except DeckError as error:
+                self._refuse(error)
 
     def _date(self, record: Record) -> None:
         date = read_date(record)
@@ -214,10 +227,9 @@ class DeckWells:
 
     def _order(self, record: Record) -> None:
         for well in self._named(record):
+            well.changed = None
             act(well.orders, record)
-            # What cannot be asked of a well does not become the fault of a later record.
-            well.control = SHUT
-            well.control = well.orders.control(record)
+            well.changed = record
 
     def _take_efficiency(self, record: Record) -> None:
         factor = record.number(2, default=1.0)

@@ -94,7 +94,7 @@ def heads(
     bores: Wellbores,
     *,
     gravity: float,
-    density: Float[Tensor, "2 #b 1"],
+    density: Float[Tensor, "2 #b #p"],
     outflow: Float[Tensor, "2 b p"],
     volume: Float[Tensor, "2 b p"],
 ) -> Float[Tensor, "b p"]:
@@ -119,6 +119,7 @@ def heads(
     standing = torch.stack([bores.standing, 1 - bores.standing])[:, None]
     part = torch.where(flows, (through / torch.where(flows, both, 1.0)).abs(), standing)
     b = bores.in_rows(volume)
-    mixture = (density[..., None] * part).sum(dim=0) / (part / torch.where(b > 0, b, 1.0)).sum(dim=0)
+    rho = density[..., None] if density.shape[-1] == 1 else bores.in_rows(density)
+    mixture = (rho * part).sum(dim=0) / (part / torch.where(b > 0, b, 1.0)).sum(dim=0)
     filling = torch.where(bores.fixed.isnan(), mixture, bores.fixed)
     return bores.at_perforations(gravity * (filling * bores.drop).cumsum(dim=-1))

@@ -1,0 +1,95 @@
+"""How a deck's run begins: EQUIL of each region of EQLNUM, or PRESSURE and SWAT cell by cell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from rockbank.core.errors import InputError
+from rockbank.flow.eclipse.arrays import DeckArrays
+from rockbank.flow.eclipse.fluids import Tables, table_of
+from rockbank.flow.eclipse.record import Record
+from rockbank.flow.equations.equilibrium import equilibrium
+from rockbank.flow.equations.fluid import Fluid
+from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.problem import State
+
+# Of EQUIL's item 9.
+_SUBDIVISIONS = -5
+
+
+def read_initial(tables: Tables, regions: Int[np.ndarray, " n"], arrays: DeckArrays, grid: Grid, fluid: Fluid) -> State:
+    """The initial state.
+
+    Args:
+        tables: by keyword.
+        regions: EQLNUM of the active cells, from 0.
+        arrays: of which PRESSURE, SWAT and SOIL are taken where they are given.
+        grid: of which the cells are.
+        fluid: with gravity.
+
+    Raises:
+        InputError: there is none, or two ways to begin.
+    """
+    if any(name in arrays for name in ("PRESSURE", "SWAT", "SOIL")):
+        if "EQUIL" in tables:
+            raise tables["EQUIL"][0].error("PRESSURE, SWAT or SOIL is given too; keep one way to begin")
+        return State(
+            pressure=_tensor(arrays.complete("PRESSURE", grid.is_active), grid),
+            saturation=_tensor(arrays.water_saturation(grid.is_active), grid),
+        )
+    if "EQUIL" not in tables:
+        raise InputError("the deck has no initial state; give EQUIL, or PRESSURE and SWAT")
+    used, of_cells = np.unique(regions, return_inverse=True)
+    states = [_equilibrium(tables, int(region), grid, _of_region(tables, fluid, of_cells == i, int(region)))
+              for i, region in enumerate(used)]  # fmt: skip
+    at = np.zeros(grid.is_active.size, dtype=int)
+    at[grid.cells] = of_cells
+    places = torch.as_tensor(at)[None]
+
+    def gathered(name: str) -> torch.Tensor:
+        return torch.stack([getattr(of, name).ravel() for of in states]).gather(0, places).reshape(grid.shape)
+
+    return State(pressure=gathered("pressure"), saturation=gathered("saturation"))
+
+
+def _of_region(tables: Tables, fluid: Fluid, is_within: np.ndarray, region: int) -> Fluid:
+    """With the liquids of the region's cells everywhere."""
+    if fluid.regions is None:
+        return fluid
+    liquids = np.unique(fluid.regions.region[is_within])
+    if len(liquids) > 1:
+        why = f"cells of region {region + 1} of EQLNUM are of several regions of PVTNUM; give each its own"
+        raise table_of(tables, "EQUIL", region).error(why)
+    water, oil = fluid.liquids[int(liquids[0])]
+    return replace(fluid, water=water, oil=oil, regions=None)
+
+
+def _equilibrium(tables: Tables, region: int, grid: Grid, fluid: Fluid) -> State:
+    record = table_of(tables, "EQUIL", region)
+    # What no fluid can be at such depths and pressures is told below.
+    with np.errstate(all="ignore"):
+        state = equilibrium(
+            grid,
+            fluid,
+            datum=record.number(1, "length", 0.0),
+            pressure=record.number(2, "pressure"),
+            contact=record.number(3, "length", 0.0),
+            capillary_at_contact=record.number(4, "pressure", 0.0),
+            slices=_slices(record),
+        )
+    if not bool(torch.isfinite(torch.as_tensor(state.pressure)).all()):
+        raise record.error("gives no pressure at the depth of every cell; see items 1 to 4, and the fluids")
+    return state
+
+
+def _slices(record: Record) -> int:
+    """EQUIL's item 9: 0 is a cell's centre, N in size a mean over 2 N slices, which lie flat in cells that do."""
+    return max(2 * abs(record.whole(9, _SUBDIVISIONS)), 1)
+
+
+def _tensor(field: np.ndarray, grid: Grid) -> torch.Tensor:
+    return torch.tensor(field.reshape(grid.shape), dtype=torch.float64)
