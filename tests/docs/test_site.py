@@ -72,10 +72,7 @@ def test_no_page_names_another_host_in_what_it_loads(site: Path) -> None:
 def faults(window: Pages, name: str) -> list[str]:
     """What is wrong with a page, at each width."""
     window.browser.get(f"{window.address}/{name}")
-    found = [
-        f"{name}: loads {url}" for url in window.browser.execute_script(LOADED) if not url.startswith(window.address)
-    ]
-    found += [f"{name}: no picture at {url}" for url in window.browser.execute_script(BROKEN)]
+    found = [f"{name}: no picture at {url}" for url in window.browser.execute_script(BROKEN)]
     for width in (WIDE, NARROW):
         # A window has a least width, which a screen has not.
         screen = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
@@ -84,6 +81,8 @@ def faults(window: Pages, name: str) -> list[str]:
         assert inner == width
         if max(wide) > inner:
             found.append(f"{name}: {max(wide)} pixels wide in a window of {inner}")
+    loaded = window.browser.execute_script(LOADED)
+    found += [f"{name}: loads {url}" for url in loaded if not url.startswith(window.address)]
     return found + [f"{name}: {line}" for line in window.console()]
 
 
