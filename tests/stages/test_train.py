@@ -1,8 +1,6 @@
 """A killed training goes on bit for bit, in the same MLflow run; the test crops have no part in it."""
 
-import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -43,11 +41,8 @@ train(
 
 def start(folder: Path) -> warm.Process:
     """A training in a process of its own, in `folder`."""
-    bare = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    path = os.pathsep.join(each for each in sys.path if each)
-    env = bare | {
-        "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "PYTHONPATH": path,
-    }  # fmt: skip
+    bare = {key: value for key, value in warm.environment().items() if not key.startswith("MLFLOW_")}
+    env = bare | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
     return warm.Process(["-c", TRAIN], folder, env)
 
 

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -39,9 +38,8 @@ from tests.workflows.mlflow_runs import children
 
 def resume(folder: Path) -> warm.Process:
     """The command in a process of its own, with two more."""
-    path = os.pathsep.join(each for each in sys.path if each)
     command = ["-m", "rockbank.cli.main", "match", "resume", str(folder), "--workers", "2"]
-    return warm.Process(command, Path.cwd(), {**os.environ, "PYTHONPATH": path})
+    return warm.Process(command, Path.cwd(), warm.environment())
 
 
 @pytest.fixture(autouse=True)
