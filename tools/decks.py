@@ -43,14 +43,24 @@ TEXT = """# Decks
 `python -m tools.decks {folder}` wrote this page. Of {n} decks, {n_read} are read and {n_refused} are refused; a
 refusal names all of its causes at once, each with file and line.{folder_is}
 
-{opm} Differences are the largest over all wells and report steps: of a bottom-hole pressure by itself, of a rate by
+{opm} A difference that is not of the tolerances is explained below. Differences are the largest over all wells and report steps: of a bottom-hole pressure by itself, of a rate by
 the largest rate.
 
 | deck | what it uses | cells | read | refused for | pressure | rate |
 |---|---|---:|---|---|---:|---:|
 {rows}
-"""
+{remarks}"""
 OWN = """ The decks of `tests/decks` were written anew, each in the syntax of a kind of deck that is public."""
+
+
+REMARKS = {
+    "DOWNTIME": "a rate of ours is a mean over all of the time, of OPM Flow's (as of Eclipse's) over that in which the "
+    "well flows: WEFAC's factor is between them. Volumes are the same.",
+    "LABORATORY": "OPM Flow's bores hold 0.1 cubic foot, about the pores of this core. What its producer gives of water "
+    "beyond ours falls in each step as a tank of that size would have it, by 1 / (1 + q dt / V) = 0.237.",
+    "MINPV_ALONE": "this OPM Flow (2022.10) joins cells across those that MINPV switches off, as with PINCH; by "
+    "Eclipse's manual, and by OPM's own later tests, nothing flows there without PINCH.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +174,10 @@ def main() -> None:
     n_read = sum(row.n_cells is not None for row in rows)
     opm = "Both programs take each report step at once." if flow else "OPM Flow is not installed: no run is compared."
     own = OWN if told.folder == Path("tests/decks") else ""
+    said = [f"- {name}: {why}" for name, why in REMARKS.items() if own and any(row.name == name for row in rows)]
+    remarks = "\n" + "\n".join(said) + "\n" if said else ""
     text = TEXT.format(folder=told.folder, n=len(rows), n_read=n_read, n_refused=len(rows) - n_read, folder_is=own,
-                       opm=opm, rows="\n".join(map(str, rows)))  # fmt: skip
+                       opm=opm, rows="\n".join(map(str, rows)), remarks=remarks)  # fmt: skip
     write_text(told.output, text)
 
 

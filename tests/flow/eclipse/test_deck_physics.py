@@ -252,6 +252,9 @@ def test_a_well_that_flows_a_part_of_the_time_has_mean_rates(read: Callable[...,
     assert index.tolist() == pytest.approx([0.8 * float(wanted[0]), float(wanted[1])])
     assert kinds(case, "INJ")[0] == ("rate", 4.0)
     assert any("flows 0.8 of the time (WEFAC)" in note for note in case.notes)
+    measured = read(TSTEP="WEFAC\n INJ 0.8 /\n/\nWCONINJH\n INJ WATER OPEN 5 300 /\n/\nTSTEP\n 1 /\n").history
+    assert measured["INJ", "water_rate"] * DAY == pytest.approx(0.8 * 5)
+    assert measured["INJ", "bhp"] == pytest.approx(300 * BAR)
     with pytest.raises(DeckError, match="WEFAC: item 2: well 'INJ' flows already; the factor cannot change later"):
         read(TSTEP="TSTEP\n 1 /\nWEFAC\n INJ 0.8 /\n/\nTSTEP\n 1 /\n")
 
