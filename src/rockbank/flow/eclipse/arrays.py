@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -11,7 +12,7 @@ from rockbank.core.errors import InputError
 from rockbank.flow.eclipse.keywords import REFUSED
 from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.ranges import ARRAYS, MULTIPLIERS, OF_REGIONS, ONE, VECTORS
-from rockbank.flow.eclipse.record import Record
+from rockbank.flow.eclipse.record import Items, Record
 from rockbank.flow.eclipse.text import Keyword
 
 _REGION_SETS = {"M": "MULTNUM", "F": "FLUXNUM", "O": "OPERNUM"}
@@ -41,6 +42,8 @@ ACTS: Mapping[str, Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]]
 }
 # Saturations of a deck are rounded.
 _FULL = 1e-4
+
+_SIZES = ("DX", "DY", "DZ")
 
 Box = tuple[slice, slice, slice]
 
@@ -212,6 +215,10 @@ class DeckArrays:
         if name == "TOPS" and len(record.items) == nx * ny:
             within, nz = (*within[:2], slice(0, 1)), 1
         n = nx * ny * nz
+        if name in _SIZES and len(record.items) == nx * ny < n:
+            # So are sizes of the first layer, which those below share.
+            whole = np.tile(record.numbers(nx * ny), nz)
+            record = replace(record, items=Items([(1, str(value)) for value in whole]))
         if len(record.items) == n and None in (text for _, text in record.items.runs):
             # A default leaves the cell as it was.
             numbers = record.items.numbers()

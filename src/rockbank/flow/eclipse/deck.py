@@ -19,7 +19,7 @@ from rockbank.flow.eclipse.arrays import DeckArrays
 from rockbank.flow.eclipse.connections import Connections
 from rockbank.flow.eclipse.curves import read_curves
 from rockbank.flow.eclipse.fluids import read_liquids, table_of
-from rockbank.flow.eclipse.geometry import Geometry, read_rock
+from rockbank.flow.eclipse.geometry import Geometry, read_rock, require_pinch
 from rockbank.flow.eclipse.initial import read_initial
 from rockbank.flow.eclipse.keywords import (
     FLUID_TABLES,
@@ -53,6 +53,7 @@ _IN_PLACE_OF = {
     "initial": ("RESTART", "EQUIL", "PRESSURE", "SWAT", "SOIL"),
     **dict.fromkeys(("DX", "DY", "DZ", "TOPS"), _RADIAL),
     "report": ("TSTEP", "DATES"),
+    "SOF2": ("SOF3",),
     "SWOF": ("SWOFLET", "SWFN", "SOF2", "SOF3", "SGOF"),
     "PVDO": ("PVTO", "PVCO", "PVCDO"),
 }
@@ -188,6 +189,8 @@ class _Reader:
                                            "directions, say NODIR")  # fmt: skip
         elif name in _GEOMETRY:
             self._geometry[name] = keyword.record
+            if name == "PINCH":
+                require_pinch(keyword.record)
         elif name == "NUMRES":
             if keyword.record.whole(1, 1) > 1:
                 raise keyword.record.error(f"item 1: got {keyword.record.whole(1)}; one reservoir is supported")

@@ -96,9 +96,6 @@ class Geometry:
         """How thick layers may be across which cells touch, m."""
         if self.pinch is None:
             return None
-        self.pinch.choice(2, ("GAP", "NOGAP"), "GAP")
-        if self.pinch.text(4, "TOPBOT").upper() != "TOPBOT":
-            raise self.pinch.error(f"item 4: got '{self.pinch.text(4)}'; only TOPBOT is supported")
         return self.pinch.number(1, "length", 0.001 * self.pinch.units.scale("length"))
 
     def _without_small(
@@ -126,6 +123,13 @@ class Geometry:
         if np.nansum(volumes(corners)) < 0:
             corners = corners * np.array([1.0, -1.0, 1.0])
         return corners
+
+
+def require_pinch(record: Record) -> None:
+    """DeckError where PINCH asks for other transmissibilities than those of the cells above and below."""
+    record.choice(2, ("GAP", "NOGAP"), "GAP")
+    if record.text(4, "TOPBOT").upper() != "TOPBOT":
+        raise record.error(f"item 4: got '{record.text(4)}'; only TOPBOT is supported")
 
 
 def multipliers(grid: Grid, arrays: DeckArrays) -> dict[str, torch.Tensor]:
