@@ -111,7 +111,9 @@ def judge(path: Path, root: Path, flow: str | None, *, seconds: float) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         try:
             theirs = run_flow(flow, path, Path(folder), (*MATCHED, *flow_options(case)[:1]), seconds=seconds)
-        except (RuntimeError, InputError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired:
+            return replace(row, pressure=f"OPM Flow takes more than {seconds:g} s")
+        except (RuntimeError, InputError) as error:
             return replace(row, pressure=f"OPM Flow: {str(error).splitlines()[-1][:60]}")
     return _compared(row, case, theirs)
 
