@@ -8,10 +8,12 @@ PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 ENV := .venv/.made
+# MLflow's server on PostgreSQL and S3, DVC on S3, and an S3 store.
+BACKENDS := .venv-backends
 # Tests at a time, each on one thread.
 JOBS ?= $(shell nproc)
 
-.PHONY: run serve test quick-test env lint format types layers pulled ui bench pictures docs help
+.PHONY: run serve test test-integration quick-test env lint format types audit release layers pulled ui bench pictures docs help
 
 run: env
 	@[ ! -d .git ] || git rev-parse --git-dir >/dev/null
@@ -30,6 +32,17 @@ test: env
 	@echo "every test: about half an hour on two cores, a line for each part of 72; make quick-test leaves out those of over 5 s"
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal
 
+test-integration: env $(BACKENDS)/.made
+	ROCKBANK_BACKENDS=$(CURDIR)/$(BACKENDS)/bin/python OMP_NUM_THREADS=1 pytest tests/integration
+
+# On top of the pinned environment, of which it takes everything else.
+$(BACKENDS)/.made: deploy/backends.txt $(ENV)
+	@.venv/bin/python -m venv --without-pip $(BACKENDS)
+	@.venv/bin/pip --python $(BACKENDS)/bin/python install --quiet --disable-pip-version-check --no-deps -r deploy/backends.txt
+	@.venv/bin/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+		> $$($(BACKENDS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/pinned.pth
+	@touch $@
+
 quick-test: env
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal -m "not slow"
 
@@ -39,7 +52,7 @@ $(ENV): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON): not found; install Python 3.11, or name 3.12 or 3.13: make PYTHON=python3.12" >&2; exit 1; }
 	@[ -x .venv/bin/pip ] || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3.11-venv" >&2; exit 1; }
 	@echo "installing the pinned environment (about 7 GB; a few minutes)"
-	@.venv/bin/pip install --progress-bar on --quiet --disable-pip-version-check -e '.[scans,pipeline,client,serve,grpc,otel,docs,dev]' -c constraints.txt
+	@.venv/bin/pip install --progress-bar on --quiet --disable-pip-version-check -e '.[scans,pipeline,client,serve,grpc,otel,ray,slurm,docs,dev]' -c constraints.txt
 	@touch $@
 
 format: env
@@ -52,6 +65,17 @@ lint: env
 
 types: env
 	mypy
+
+audit: env
+	bandit --quiet --recursive --configfile pyproject.toml src serving pipelines
+	python .ci/audit
+
+# What is given away: the wheel, what it was tested with, and the SHA-256 of both.
+release: env
+	@rm -rf dist
+	.venv/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o dist/rockbank.cdx.json .venv/bin/python
+	cd dist && sha256sum *.whl *.cdx.json | tee SHA256SUMS
 
 layers: env
 	lint-imports
@@ -88,8 +112,10 @@ pictures: env
 
 help:
 	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -4
-	@echo "make lint | types | layers | pulled | format    what .ci/run checks"
+	@echo "make release                           a wheel with its SBOM and SHA-256, in dist/"
+	@echo "make lint | types | layers | audit | pulled | format    what .ci/run checks"
 	@echo "make ui                                the MLflow UI on http://localhost:5000"
+	@echo "make test-integration                  the main job on PostgreSQL, S3 and a tracking server, started and stopped here"
 	@echo "make bench                             speed, as ratios"
 	@echo "make docs                              the site, in build/site"
 	@echo "make pictures                          the pictures of the docs, from the last run"

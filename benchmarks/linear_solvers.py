@@ -18,6 +18,7 @@ from rockbank.flow.equations.relperm import BrooksCorey, Corey
 from rockbank.flow.simulate import Result
 from rockbank.flow.units import CENTIPOISE, DAY, MILLIDARCY
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 SHAPES = ((20, 20, 1), (40, 40, 1), (80, 80, 1), (128, 64, 1), (10, 10, 5), (20, 20, 5), (40, 40, 5), (20, 20, 20))
 SOLVERS = ("direct", "slabs", "cpr")
 # Cells beyond which sparse factors take minutes, and width of a slab beyond which its inverses take gigabytes.

@@ -1,7 +1,7 @@
 """A client that keeps the service busy: python -m benchmarks.load URL BODY --connections 4 --seconds 10
 
 In a process of its own, so that it does not share an interpreter with what it measures. Each connection sends the next
-request when the last was answered whole. Prints what it saw as JSON.
+request when the last was answered whole, or with --rate at random times. Prints what it saw as JSON.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import random
+import sys
 import threading
 import time
 from collections import Counter
@@ -39,12 +41,19 @@ def main() -> None:
     """Send, then print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url")
-    parser.add_argument("body", help="JSON; a SEED in it becomes a number of its own in each request")
+    parser.add_argument(
+        "body", help="JSON, or - for standard input; a SEED in it becomes a number of its own in each request"
+    )
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--requests", type=int, default=0, help="of each connection, at most; 0 for any number")
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between an answer and the next request")
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="requests a second, at random, of all connections; 0 as above"
+    )
     options = parser.parse_args()
+    if options.body == "-":
+        options.body = sys.stdin.read()
     seen, lock, until = Seen(), threading.Lock(), time.monotonic() + options.seconds
     start = time.monotonic()
     threads = [threading.Thread(target=send, args=(options, i, until, seen, lock)) for i in range(options.connections)]
@@ -59,11 +68,17 @@ def send(options: argparse.Namespace, i: int, until: float, seen: Seen, lock: th
     """One connection's requests, one after the other."""
     where, n = urlsplit(options.url), 0
     connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=60)
+    arrivals, due = random.Random(i), time.perf_counter()
     while time.monotonic() < until and (not options.requests or n < options.requests):
         n += 1
         sent = options.body.replace("SEED", str(1_000_000 * i + n))
         time.sleep(options.pause)
         began = time.perf_counter()
+        if options.rate:
+            # Late where the connection was busy: the request waits since it was due.
+            due += arrivals.expovariate(options.rate / options.connections)
+            time.sleep(max(0.0, due - began))
+            began = due
         try:
             connection.request("POST", where.path, sent, {"Content-Type": "application/json"})
             answer = connection.getresponse()

@@ -3,8 +3,9 @@
 The generator is one of the registry (--model shale@champion). Every process is measured in turn, A B A B, and the
 median of the rounds counts: images a second at saturation, with 16 samples a request from a client process of four
 connections; and what a lone request, one every now and then, takes longer than the session's own run, one every now
-and then likewise: by the clock, and in CPU time of the service, which others on the machine disturb less. Writes
-reports/serving.md.
+and then likewise: by the clock, and in CPU time of the service, which others on the machine disturb less. Pictures
+are compared with the slower of the session and the encoder, each alone: with one thread for each, more cannot come.
+Writes reports/serving.md.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ from rockbank.generator.card import ONNX, ModelCard
 from rockbank.generator.latents import draw_latents
 from rockbank.generator.sampler import open_session
 from rockbank.mlops import registry
+from serving.dataplane.encode import ENCODERS
 
 REPORT = Path("reports/serving.md")
 N, CONNECTIONS = 16, 4
 # Between lone requests: what runs once in a while finds other things in the caches than what runs in a loop.
 PAUSE_SECONDS = 0.02
-BARS = {"saturation": 0.9, "mlflow": 10.0, "milliseconds": 1.5, "p99": 3.0}
+PICTURES = ("png", "zip", "tiff")
+BARS = {"saturation": 0.9, "pictures": 0.8, "mlflow": 10.0, "milliseconds": 1.5, "p99": 3.0}
 START_SECONDS = 120.0
 
 
@@ -50,7 +53,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bare", nargs=2, metavar=("FOLDER", "THREADS"), help=argparse.SUPPRESS)
+    parser.add_argument("--encode", nargs=2, metavar=("FOLDER", "FORMAT"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.encode:
+        print(json.dumps({"images_per_second": encode(Path(options.encode[0]), options.encode[1], options.seconds)}))
+        return
     if options.bare:
         print(json.dumps(bare(Path(options.bare[0]), int(options.bare[1]), options.seconds)))
         return
@@ -59,8 +66,9 @@ def main() -> None:
         entry, card = registry.pull(options.model, folder)
         cores = os.cpu_count() or 1
         found = {threads: compare(folder, options, threads) for threads in sorted({1, cores})}
+        encoded = pictures(folder, options)
         peer = mlflow_rate(folder, card, Path(temporary), options.seconds)
-    text = to_markdown(f"{entry.name}/{entry.version}, {card.generator}", card, found, peer, options)
+    text = to_markdown(f"{entry.name}/{entry.version}, {card.generator}", card, found, encoded, peer, options)
     write_text(REPORT, text)
     print(text)
 
@@ -91,6 +99,36 @@ def compare(folder: Path, options: argparse.Namespace, threads: int) -> dict[str
             rows["lone"].append(1e3 * statistics.median(lone["seconds"]))
             rows["lone_p99"].append(1e3 * float(np.quantile(lone["seconds"], 0.99)))
     return {what: statistics.median(values) for what, values in rows.items()}
+
+
+def pictures(folder: Path, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Medians over the rounds, for each format: images a second of the encoder alone and of the service."""
+    url_path = f"/v2/models/{options.model.partition('@')[0]}/generate"
+    rows: dict[str, dict[str, list[float]]] = {name: {"encoder": [], "service": []} for name in PICTURES}
+    with service(options.model, 1) as url:
+        for _ in range(options.rounds):
+            for name, row in rows.items():
+                seconds = ("--seconds", str(options.seconds))
+                alone = python("benchmarks.serving", "--encode", str(folder), name, *seconds)
+                row["encoder"].append(alone["images_per_second"])
+                body = f'{{"n": {N}, "seed": SEED, "format": "{name}"}}'
+                busy = load(url + url_path, body, CONNECTIONS, options.seconds)
+                row["service"].append(N * len(busy["seconds"]) / busy["wall"])
+    return {name: {what: statistics.median(values) for what, values in row.items()} for name, row in rows.items()}
+
+
+def encode(folder: Path, format_: str, seconds: float) -> float:
+    """Images a second of a format's encoder on one thread, from samples that are there."""
+    card = ModelCard.load(folder)
+    session = open_session(folder / ONNX, threads=1)
+    low, high = card.value_range[0]
+    images = (session.run(None, {"latent": draw_latents(0, N, card.latent_shape)})[0] - low) / (high - low)
+    start, n = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        encoder = ENCODERS[format_](images.shape, card.voxel_size, {})
+        encoder.head(), encoder.block(images), encoder.tail()
+        n += N
+    return n / (time.perf_counter() - start)
 
 
 def bare(folder: Path, threads: int, seconds: float) -> dict[str, float]:
@@ -192,15 +230,18 @@ def load(
         SystemExit: one was not, with what was wrong.
     """
     given = {"connections": connections, "seconds": seconds, "requests": requests, "pause": pause}
-    seen = python("benchmarks.load", url, body, *(f"--{key}={value}" for key, value in given.items()))
+    # The latents of an endless generator are more than a command line takes.
+    options = (f"--{key}={value}" for key, value in given.items())
+    seen = python("benchmarks.load", url, "-", *options, standard_input=body)
     if set(seen["statuses"]) != {"200"}:
         raise SystemExit(f"{url}: answered {seen['statuses']}; {seen['errors']}")
     return seen
 
 
-def python(module: str, *arguments: str) -> dict[str, Any]:
+def python(module: str, *arguments: str, standard_input: str = "") -> dict[str, Any]:
     """The JSON that a module prints, run in a process of its own."""
-    done = subprocess.run([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, input=standard_input, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
@@ -229,7 +270,12 @@ def free_port() -> int:
 
 
 def to_markdown(
-    what: str, card: ModelCard, found: Mapping[int, Mapping[str, float]], peer: float, options: argparse.Namespace
+    what: str,
+    card: ModelCard,
+    found: Mapping[int, Mapping[str, float]],
+    encoded: Mapping[str, Mapping[str, float]],
+    peer: float,
+    options: argparse.Namespace,
 ) -> str:
     """The report."""
     lines = [
@@ -237,7 +283,8 @@ def to_markdown(
         "",
         f"Written by `python -m benchmarks.serving`; every number is of one run, on {platform.machine()} with "
         f"{os.cpu_count()} cores, medians of {options.rounds} rounds of {options.seconds:g} s. Service, client and "
-        "bare session are processes of their own; the client shares the cores with the service.",
+        "bare session are processes of their own; the client shares the cores with the service. The load average was "
+        f"{os.getloadavg()[2]:.1f} at the end.",
         "",
         f"Generator: {what}, images of {' x '.join(map(str, card.image_shape))}. Requests: `generate`, n = {N}, npy, "
         f"{CONNECTIONS} connections; a lone request is n = 1, {1e3 * PAUSE_SECONDS:g} ms after the last, and so is a "
@@ -265,12 +312,27 @@ def to_markdown(
         ("added latency of a lone request at the median, ms", f"{added:.2f}", f"<= {BARS['milliseconds']:g}",
          added <= BARS["milliseconds"]),
         ("the same at p99, ms", f"{added_p99:.2f}", f"<= {BARS['p99']:g}", added_p99 <= BARS["p99"]),
+        *_of_pictures(least, encoded),
         (f"of `mlflow models serve`, {peer:.1f} images/s", f"{over:.1f} x", f">= {BARS['mlflow']:g} x",
          over >= BARS["mlflow"]),
     ]  # fmt: skip
     lines += ["", "| | got | bar | met |", "|---|---:|---:|---|"]
     lines += [f"| {name} | {got} | {bar} | {'yes' if met else '**no**'} |" for name, got, bar, met in rows]
     return "\n".join(lines) + "\n"
+
+
+def _of_pictures(
+    least: Mapping[str, float], encoded: Mapping[str, Mapping[str, float]]
+) -> Iterator[tuple[str, str, str, bool]]:
+    for name, of in encoded.items():
+        ratio = of["service"] / min(of["encoder"], least["bare"])
+        about = f"session {least['bare']:.0f} images/s, encoder {of['encoder']:.0f}, 1 thread each"
+        yield (
+            f"{name} at saturation, of the slower of both ({about})",
+            f"{ratio:.2f}",
+            f">= {BARS['pictures']}",
+            ratio >= BARS["pictures"],
+        )
 
 
 if __name__ == "__main__":

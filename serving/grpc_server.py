@@ -9,29 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import grpc
 import numpy as np
-from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2 as pb
 
-from rockbank.generator.card import INPUT, OUTPUT
+from rockbank.generator.card import OUTPUT
 from serving.base.budget import Share
 from serving.base.clients import CLIENT, Client
-from serving.base.errors import BadRequest, NotFound, NotReady, ServingError, SlowRequest, TooLarge
+from serving.base.errors import NotFound, NotReady, ServingError, SlowRequest, TooLarge
 from serving.base.logs import REQUEST_ID, log
 from serving.base.settings import SettingsError
 from serving.grpc.extensions import Extensions
+from serving.grpc.messages import address_of, check_outputs, parsed, read_input, tensor_of, timeout_of
 from serving.grpc.probes import KeyedReflection, add_probes, key_of
 from serving.http.middleware import MAX_HEADER_BYTES, request_id_of
 from serving.http.responses import about, about_headers
 from serving.http.routes.health import metadata_of, server_metadata
 from serving.inference.models import Served
-from serving.protocol.binary import read_latents, refuse_unknown
-from serving.protocol.schemas import Tensor, TensorMetadata
-from serving.protocol.wire import MAX_ABOUT_BYTES, split_values
+from serving.protocol.binary import read_latents
+from serving.protocol.wire import split_values
 from serving.service import Service
 
 SERVICE = "inference.GRPCInferenceService"
@@ -50,11 +50,12 @@ _CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-_N_DIMS = 8
 # Bits of the encodings that are read: none but the plain one. gRPC unpacks the others before their size is known.
 _PLAIN = 1
 # A probe has no key, and says nothing: its message is not taken.
 _OPEN = ("ServerLive", "ServerReady")
+# The version that answers the call.
+_SERVED: ContextVar[Served | None] = ContextVar("served", default=None)
 Answer = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -138,11 +139,11 @@ class GrpcServer:
         """`answer` with what every call has: an id, a key, its counts, its line in the log, its errors as statuses."""
         route, metrics = f"/{SERVICE}/{name}", self._service.metrics
 
-        async def call(messages: AsyncIterator[bytes], context: Any) -> Any:
+        async def traced(given: dict[str, str], context: Any, messages: AsyncIterator[bytes]) -> Any:
             start = time.perf_counter()
-            given = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
             request_id = request_id_of(given.get("x-request-id"))
             token = REQUEST_ID.set(request_id)
+            _SERVED.set(None)
             status, client = 500, None
             metrics.in_flight.inc()
             try:
@@ -153,7 +154,7 @@ class GrpcServer:
                     client = self._admit(given, context.peer())
                     with Share(self._service.budget) as share:
                         message = await self._read(messages, share)
-                        response = await answer(message if kind is None else _parsed(kind, message), context)
+                        response = await answer(message if kind is None else parsed(kind, message), context)
                 status = 200
                 return response
             except ServingError as error:
@@ -180,10 +181,19 @@ class GrpcServer:
                 if client is not None:
                     self._service.keys.end(client)
                 metrics.answered(route, "GRPC", status, seconds)
+                if (served := _SERVED.get()) is not None:
+                    served.outcomes.add(status, seconds)
                 key = None if client is None else client.name.removeprefix("key ")
                 fields = {"route": route, "status": status, "milliseconds": round(seconds * 1e3, 3), "key": key}
-                log.info("GRPC %s %d", name, status, extra={**fields, "client": _address(context.peer())})
+                if (trace_id := metrics.spans.trace_id()) is not None:
+                    fields["trace_id"] = trace_id
+                log.info("GRPC %s %d", name, status, extra={**fields, "client": address_of(context.peer())})
                 REQUEST_ID.reset(token)
+
+        async def call(messages: AsyncIterator[bytes], context: Any) -> Any:
+            given = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+            with metrics.spans.call(route, given):
+                return await traced(given, context, messages)
 
         return call
 
@@ -207,7 +217,7 @@ class GrpcServer:
         """Whose call it is, counted against its rate."""
         keys = self._service.keys
         key = keys.check(key_of(metadata))
-        client = keys.client(key, _address(peer))
+        client = keys.client(key, address_of(peer))
         keys.begin(client)
         CLIENT.set(client)
         return client
@@ -235,32 +245,36 @@ class GrpcServer:
     async def _model_metadata(self, request: Any, context: Any) -> Any:
         metadata = metadata_of(self._service.models, request.name, request.version or None)
         tensors = {
-            "inputs": [_tensor(each) for each in metadata.inputs],
-            "outputs": [_tensor(each) for each in metadata.outputs],
+            "inputs": [tensor_of(each) for each in metadata.inputs],
+            "outputs": [tensor_of(each) for each in metadata.outputs],
         }
         return pb.ModelMetadataResponse(
             name=metadata.name, versions=metadata.versions, platform=metadata.platform, **tensors
         )
 
     async def _infer(self, message: bytes, context: Any) -> Any:
-        about, raw_values = split_values(message)
-        request = _parsed(pb.ModelInferRequest, about, len(message))
+        head, raw_values = split_values(message)
+        request = parsed(pb.ModelInferRequest, head, len(message))
         start, settings, sampling = time.monotonic(), self._service.settings, self._service.sampling
         request_id = REQUEST_ID.get() or ""
         served, route = self._service.models.route(request.model_name, request.model_version or None, request_id)
+        _SERVED.set(served)
         n_max = max(1, min(settings.max_n, settings.max_buffered_bytes // (4 * served.n_values)))
         with served.used(), Share(self._service.budget) as share:
-            tensor, values = _input(request, raw_values)
+            tensor, values = read_input(request, raw_values)
             latents = read_latents(tensor, values, served.card, n_max)
-            _check_outputs(request)
+            check_outputs(request)
             self._service.count_samples(len(latents))
             # Of images, and of the bytes that are made of them.
             share.add(2 * 4 * served.n_values * len(latents))
-            seconds = min(settings.deadline_seconds, _timeout(request), context.time_remaining() or float("inf"))
+            seconds = min(settings.deadline_seconds, timeout_of(request), context.time_remaining() or float("inf"))
             images = await sampling.images(served, route, latents, start + seconds)
             raw = await sampling.in_thread(np.ascontiguousarray(images, dtype="<f4").tobytes, images.size)
         context.set_trailing_metadata(
-            tuple((name.lower(), value.encode("ascii", "replace").decode()) for name, value in _origin(served))
+            tuple(
+                (name.lower(), value.encode("ascii", "replace").decode())
+                for name, value in about_headers(about(served)).items()
+            )
         )
         output = pb.ModelInferResponse.InferOutputTensor(name=OUTPUT, datatype="FP32", shape=images.shape)
         return pb.ModelInferResponse(
@@ -270,68 +284,3 @@ class GrpcServer:
             outputs=[output],
             raw_output_contents=[raw],
         )
-
-
-def _parsed(kind: Any, message: bytes, most: int = MAX_ABOUT_BYTES) -> Any:
-    if len(message) > most:
-        raise TooLarge(f"a message of {len(message)} bytes; this call takes {most}")
-    try:
-        return kind.FromString(message)
-    except DecodeError as error:
-        raise BadRequest(f"the message is no {kind.DESCRIPTOR.name}: {error}; send the protocol's own") from error
-
-
-def _input(request: Any, raw: Sequence[memoryview]) -> tuple[Tensor, memoryview]:
-    """The tensor of latents, and its values as bytes, be they raw or typed.
-
-    Raises:
-        BadRequest: where there is another one, or its values are in shared memory or of another type.
-    """
-    if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
-        raise BadRequest(f"inputs: got {[each.name[:40] for each in request.inputs[:5]]}; send one tensor, '{INPUT}'")
-    (given,) = request.inputs
-    refuse_unknown(_given(request.parameters), "parameters", ("timeout",))
-    refuse_unknown(_given(given.parameters), f"parameters of '{INPUT}'", ())
-    if len(given.shape) > _N_DIMS or any(size < 0 for size in given.shape):
-        raise BadRequest(f"'{INPUT}' has the shape {list(given.shape)[: _N_DIMS + 1]}; send [n, ..], n at least 1")
-    if len(raw) > 1 or (raw and given.HasField("contents")):
-        raise BadRequest(f"'{INPUT}' has its values more than once ({len(raw)} raw contents); send them once")
-    values = raw[0] if raw else memoryview(np.asarray(given.contents.fp32_contents, dtype="<f4").tobytes())
-    about = {"binary_data_size": len(values)}
-    return Tensor(name=INPUT, shape=list(given.shape), datatype=given.datatype, parameters=about), values
-
-
-def _check_outputs(request: Any) -> None:
-    if not request.outputs:
-        return
-    if len(request.outputs) != 1 or request.outputs[0].name != OUTPUT:
-        names = [each.name[:40] for each in request.outputs[:5]]
-        raise BadRequest(f"outputs: got {names}; ask for one tensor, '{OUTPUT}', or leave the outputs out")
-    refuse_unknown(_given(request.outputs[0].parameters), f"parameters of '{OUTPUT}'", ())
-
-
-def _given(parameters: Any) -> dict[str, Any]:
-    """Parameters with their values; one that has none is there all the same."""
-    kinds = {name: value.WhichOneof("parameter_choice") for name, value in parameters.items()}
-    return {name: getattr(parameters[name], kind) if kind else True for name, kind in kinds.items()}
-
-
-def _timeout(request: Any) -> float:
-    """The protocol's `timeout`, from microseconds to seconds; 0 is none."""
-    microseconds = request.parameters["timeout"].int64_param if "timeout" in request.parameters else 0
-    if microseconds < 0:
-        raise BadRequest(f"parameters.timeout: got {microseconds}; send whole microseconds")
-    return microseconds / 1e6 or float("inf")
-
-
-def _tensor(metadata: TensorMetadata) -> Any:
-    return pb.ModelMetadataResponse.TensorMetadata(name=metadata.name, datatype=metadata.datatype, shape=metadata.shape)
-
-
-def _origin(served: Served) -> Sequence[tuple[str, str]]:
-    return list(about_headers(about(served)).items())
-
-
-def _address(peer: str) -> str:
-    """The address in gRPC's name of a peer, such as ipv4:127.0.0.1:50000 or ipv6:%5B::1%5D:50000."""
-    return peer.partition(":")[2].rpartition(":")[0] or peer

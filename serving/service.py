@@ -16,6 +16,7 @@ from serving.base.logs import log
 from serving.base.monitoring import Metrics
 from serving.base.scrapes import Scrapes, watch_lag
 from serving.base.settings import Settings, SettingsError, renamed_variables, unknown_variables
+from serving.dataplane.bundle import Signer
 from serving.dataplane.sampling import Sampling
 from serving.idempotency import Answers
 from serving.inference.models import Models, Served
@@ -47,6 +48,7 @@ class Service:
         scrapes: their text.
         parsing: the thread in which requests are parsed.
         keys: who may ask.
+        signer: of versions' bundles; None where they are not signed.
         follower: of the registry.
         sampling: from a request's numbers to blocks of samples.
         watch: the samples' statistics.
@@ -64,6 +66,7 @@ class Service:
         self.keys = Keys(
             settings.keys_file, settings.rate_per_minute, settings.samples_per_minute, settings.max_concurrent
         )
+        self.signer = None if settings.signing_key_file is None else Signer(settings.signing_key_file)
         self.models = Models(
             settings.models,
             self.metrics,

@@ -161,6 +161,7 @@ def write_generator(
         voxel_size=60e-9,
         segmentation=SEGMENTATION,
         data_md5="d41d8cd98f00b204e9800998ecf8427e.dir",
+        scans={"a.tif": "0" * 64},
         git_commit=None,
         scores=scores,
         parity=1e-6,

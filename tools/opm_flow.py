@@ -46,8 +46,8 @@ def run_flow(command: str, deck: Path, folder: Path, options: Sequence[str], *, 
     Raises:
         RuntimeError: it fails, or cuts a step.
     """
-    told = [command, str(deck), *options, f"--output-dir={folder}"]
-    done = subprocess.run(told, capture_output=True, text=True, timeout=seconds, check=False)
+    call = [command, str(deck), *options, f"--output-dir={folder}"]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=seconds, check=False)
     if done.returncode:
         raise RuntimeError(done.stdout[-3000:])
     if "chopped" in done.stdout:

@@ -115,6 +115,9 @@ class Settings(BaseSettings):
     )
     samples_per_minute: float | None = Field(None, gt=0, description="samples a minute, likewise; unset, any")
     max_concurrent: int | None = Field(None, ge=1, description="requests at once, likewise; unset, any")
+    signing_key_file: Path | None = Field(
+        None, description="PEM of the Ed25519 key that signs bundles of versions; unset, they are not signed"
+    )
     webhook_secret: SecretStr | None = Field(
         None, description="shared with MLflow's webhook; unset, the webhook is off"
     )
@@ -244,8 +247,8 @@ def load_settings(**given: Any) -> Settings:
 
 def unknown_variables() -> list[str]:
     """Variables of the environment that look like settings and are none: a misspelt one would act by its silence."""
-    # The client's own; see rockbank.client.
-    others = {"ROCKBANK_URL", "ROCKBANK_API_KEY"}
+    # The client's own, see rockbank.client; and the commands'.
+    others = {"ROCKBANK_URL", "ROCKBANK_API_KEY", "ROCKBANK_EXECUTOR"}
     known = {_variable(name) for name in (*Settings.model_fields, *_RENAMED)} | others
     return sorted(name for name in os.environ if name.startswith(PREFIX) and name.upper() not in known)
 

@@ -14,6 +14,8 @@ from serving.inference.models import Served
 from serving.service import Service
 from serving.watch.watch import Window
 
+_N_SCANS = 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
@@ -49,6 +51,7 @@ class VersionPage:
         n_window: samples in each.
         files: name, bytes and SHA-256 of what the bundle holds.
         wants_key: whether samples and bundle are for keys.
+        is_signed: whether the bundle has a signature.
     """
 
     model: ModelStatus
@@ -62,6 +65,7 @@ class VersionPage:
     n_window: int
     files: Sequence[tuple[str, int, str]]
     wants_key: bool
+    is_signed: bool
 
 
 async def version_page(
@@ -94,6 +98,7 @@ async def version_page(
         n_window=service.settings.statistics_window,
         files=[(name, (served.folder / name).stat().st_size, served.card.files[name]) for name in HASHED],
         wants_key=not service.keys.is_open,
+        is_signed=service.signer is not None,
     )
 
 
@@ -101,6 +106,7 @@ def _lineage(served: Served) -> list[tuple[str, str]]:
     card, entry = served.card, served.entry
     known = {
         "rock": card.family,
+        **{f"scan {file}, SHA-256": digest for file, digest in list(card.scans.items())[:_N_SCANS]},
         "data, DVC md5": card.data_md5,
         "code, git commit": card.git_commit,
         "training, MLflow run": entry.run_id,

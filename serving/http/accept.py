@@ -34,9 +34,9 @@ def _weight(media_type: str, accept: str) -> float:
     kind = media_type.partition("/")[0]
     found = {}
     for each in accept.lower().split(","):
-        asked, *parameters = (part.strip() for part in each.split(";"))
-        found[asked] = next((_number(part[2:]) for part in parameters if part.startswith("q=")), 1.0)
-    return next((found[asked] for asked in (media_type, f"{kind}/*", "*/*") if asked in found), 0.0)
+        media_range, *parameters = (part.strip() for part in each.split(";"))
+        found[media_range] = next((_number(part[2:]) for part in parameters if part.startswith("q=")), 1.0)
+    return next((found[media_range] for media_range in (media_type, f"{kind}/*", "*/*") if media_range in found), 0.0)
 
 
 def _number(text: str) -> float:

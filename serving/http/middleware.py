@@ -90,8 +90,8 @@ class Outermost:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        asked = scope["state"]["method"]
-        method = asked if asked in _METHODS else "other"
+        given = scope["state"]["method"]
+        method = given if given in _METHODS else "other"
         self._metrics.answered(route, method, status, seconds)
         if (served := scope["state"].get("served")) is not None:
             served.outcomes.add(status, seconds)

@@ -164,5 +164,6 @@ def test_a_crop_set_comes_back_from_its_folder(tmp_path: Path) -> None:
     loaded = load_crops(tmp_path / "crops")
     assert np.array_equal(loaded.crops, crop_set.crops)
     assert loaded.segmentation == crop_set.segmentation
+    assert loaded.scans == crop_set.scans == {"a.tif": "0" * 64, "b.tif": "0" * 64}
     assert loaded.table.equals(crop_set.table.rename_axis("crop"))
     assert 0.02 < segment(to_intensity(loaded.crops), loaded.segmentation).mean() < 0.2

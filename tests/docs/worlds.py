@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
@@ -20,13 +19,12 @@ from tests.docs.blocks import ROOT, Block, blocks
 from tests.matching.tiny import write_case, write_tiny_generator
 from tests.serving.processes import launch
 from tests.tiny_generators import write_generator
+from tests.warm import commands
 
 # The world of the blocks that are run in a clone, where tests/pipelines has made one.
 CLONE = "clone"
 # Of a user's service, in the pages.
 ADDRESS = "127.0.0.1:8000"
-# What is typed is the code under test, wherever `rockbank` is installed.
-ROCKBANK = f'rockbank() {{ {sys.executable} -m rockbank.cli.main "$@"; }}\n'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,18 +52,17 @@ class World:
         text = block.text
         for word, other in self.instead.items():
             text = text.replace(word, other)
-        shell = ["bash", "-euo", "pipefail", "-c", ROCKBANK + text]
-        command = [sys.executable, "-c", text] if block.language == "python" else shell
+        shell = ["python", "-c"] if block.language == "python" else ["bash", "-euo", "pipefail", "-c"]
         bare = {
             name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_", "ROCKBANK_"))
         }
         env = bare | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{bare['PATH']}",
+            "PATH": f"{commands()}{os.pathsep}{bare['PATH']}",
             "PYTHONPATH": f"{self.source / 'src'}{os.pathsep}{self.source}",
             "COLUMNS": "200",
             "DVC_NO_ANALYTICS": "1",
         }
-        done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run([*shell, text], cwd=self.folder, env=env, capture_output=True, text=True, check=False)
         printed = done.stdout + done.stderr
         assert done.returncode == 0, f"{block} ended with {done.returncode}:\n{printed[-4000:]}"
         return printed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def make_run(folder: Path, case: Path, **settings: Any) -> Run:
     write_tiny_generator(folder / GENERATOR)
     asked: dict[str, Any] = {"method": "rml", "members": 3, "seed": 3, "generator": "tiny/1"} | settings
     asked |= {"inputs": inputs_of(load_match_case(case)), "generator_sha256": sha256(folder / GENERATOR / CARD)}
-    return Run.create(folder, Settings(case=str(case), case_sha256=sha256(case), **asked))
+    return Run.create(folder, Settings(case=os.path.relpath(case, folder), case_sha256=sha256(case), **asked))
 
 
 def register(folder: Path) -> None:

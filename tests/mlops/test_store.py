@@ -348,3 +348,15 @@ def test_the_file_of_an_address_is_the_one_that_is_meant(tmp_path: Path) -> None
     path.touch()
     assert file_of(f"sqlite:///{path}") == path
     assert file_of("sqlite://") is file_of("https://host") is file_of("./mlruns") is None
+
+
+def test_who_waits_for_a_lock_is_told_for_which(
+    store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("rockbank.mlops.failures.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("rockbank.mlops.sqlite.LOCK_SECONDS", 0.5)
+    with closing(sqlite3.connect(store / "mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="locked"):
+            registry.names()
+    assert f"still waiting for {store}/mlflow.db: another program keeps it locked" in caplog.text

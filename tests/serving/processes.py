@@ -18,6 +18,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from rockbank.mlops import registry
+from tests import warm
 from tests.tiny_generators import write_generator
 
 START_SECONDS = 60
@@ -32,7 +33,7 @@ class Process:
         lines: that it has written to standard error: its log.
     """
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | warm.Process
     url: str
     grpc: str = ""
     lines: list[str] = field(default_factory=list)
@@ -58,8 +59,12 @@ class Process:
         return read_metrics(httpx.get(f"{self.url}/metrics").text)
 
 
-def launch(folder: Path, **given: Any) -> Process:
-    """`python -m serving` on a free port with the registry in `folder`, once it answers."""
+def launch(folder: Path, *, fresh: bool = False, **given: Any) -> Process:
+    """`python -m serving` on a free port with the registry in `folder`, once it answers.
+
+    Args:
+        fresh: whether it is a fresh interpreter, so that its memory is its own.
+    """
     usual = {
         "models": "shale", "port": 0, "cache": folder / "cache", "tracking_uri": f"sqlite:///{folder}/mlflow.db",
         "poll_seconds": 3600, "threads": 1, "shutdown_delay_seconds": 0, "statistics_window": 32,
@@ -67,18 +72,16 @@ def launch(folder: Path, **given: Any) -> Process:
     }  # fmt: skip
     environment = {f"ROCKBANK_{name.upper()}": str(value) for name, value in (usual | given).items()}
     root = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serving"],
-        cwd=folder,
-        env={**os.environ, **environment, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}", "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    path = f"{root}{os.pathsep}{root / 'src'}"
+    environment = {**os.environ, **environment, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    if fresh:
+        command = [sys.executable, "-m", "serving"]
+        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process: Any = subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+    else:
+        process = warm.Process(["-m", "serving"], folder, environment)
     running = Process(process, "")
     stdout, stderr = process.stdout, process.stderr
-    assert stdout is not None
-    assert stderr is not None
     # Read as it comes, so that a full pipe never holds the service up.
     running.reader = threading.Thread(target=lambda: running.lines.extend(stderr), daemon=True)
     running.reader.start()

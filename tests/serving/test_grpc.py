@@ -27,7 +27,9 @@ from tritonclient.utils import InferenceServerException
 
 from rockbank.client import Client
 from rockbank.generator.latents import draw_latents
+from serving.grpc_server import GrpcServer
 from serving.keys import make_key
+from tests.serving.conftest import Serve
 
 pytestmark = pytest.mark.slow
 Start = Callable[..., Any]
@@ -345,3 +347,32 @@ def test_health_needs_no_key_and_takes_no_message_and_reflection_needs_one(
         asked = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
         (answer,) = call(iter([asked]), metadata=[("x-api-key", key)])
         assert b"inference.GRPCInferenceService" in answer
+
+
+async def test_a_call_counts_for_the_version_that_answers_it_and_leaves_a_trace(
+    serve: Serve, shale: Path, collector: tuple[str, list[bytes]]
+) -> None:
+    endpoint, received = collector
+    traceparent = ("traceparent", f"00-{'ab' * 16}-{'cd' * 8}-01")
+    async with serve(traces_endpoint=endpoint, grpc_port=0) as running:
+        server = GrpcServer(running.service)
+        await server.start()
+        outcomes = running.service.models.find("shale").outcomes
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            infer = channel.unary_unary(
+                METHOD, pb.ModelInferRequest.SerializeToString, pb.ModelInferResponse.FromString
+            )
+            request = pb.ModelInferRequest(model_name="shale")
+            with pytest.raises(grpc.aio.AioRpcError, match="send one tensor"):
+                await infer(request)
+            # What the client did wrong says nothing of the version.
+            assert outcomes.n == 0
+            tensor = request.inputs.add(name="latent", datatype="FP32", shape=(1, *LATENT))
+            tensor.contents.fp32_contents.extend([0.0] * LATENT[0])
+            await infer(request, metadata=(traceparent,))
+        await server.stop()
+        assert (outcomes.n, outcomes.n_failed) == (1, 0)
+    sent = b"".join(received)
+    assert b"ModelInfer" in sent
+    assert all(part in sent for part in (b"queue", b"compute", b"encode"))
+    assert bytes.fromhex("ab" * 16) in sent

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,17 +25,27 @@ from rockbank.core.errors import InputError
 from rockbank.matching.methods.es_mda import Turn, respond
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.workers import advance
-from rockbank.matching.results.posterior import read_posterior
+from rockbank.matching.results.posterior import posterior, read_posterior, write_posterior
+from rockbank.matching.results.report import write_report
 from rockbank.matching.run import Run
 from rockbank.mlops import tracking
 from rockbank.workflows import match
 from rockbank.workflows.match_about import about, status
 from rockbank.workflows.match_request import MATCHES, MatchRequest
+from tests.matching.quick import Here, pool_here, rough_pictures
 from tests.matching.tiny import make_run, register, write_case
 from tests.workflows.mlflow_runs import children
 
 # What `rockbank` is when it is installed.
 COMMAND = (sys.executable, "-c", "from rockbank.cli.main import main; main()")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is run in this process takes no others, and draws quickly; a command of its own does as it does."""
+    monkeypatch.setattr(match, "pool", pool_here)
+    with rough_pictures():
+        yield
 
 
 def said(*arguments: str | Path) -> str:
@@ -169,20 +179,30 @@ def test_status_has_a_row_for_each_member_and_the_reasons(case: Path) -> None:
         assert shown in printed
 
 
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run, its case, and the report of its checkpoints."""
+    folder: Path = tmp_path_factory.mktemp("reported")
+    run = make_run(folder / "run", write_case(folder), iterations=2, members=3)
+    advance(run, 0, lambda _: None, lambda: False)
+    State(records=()).ended("failed", "NewtonError: step 3").save(run.checkpoint(1))
+    dataset = posterior(run, lambda function, arguments: Here(run).map(function, arguments, lambda: None))
+    write_posterior(run.folder, dataset)
+    with rough_pictures():
+        write_report(run.folder, dataset)
+    return folder
+
+
 class TestResultsOnly:
     """A run whose members' checkpoints are not there, as `dvc pull` brings it."""
 
     @pytest.fixture
-    def run(self, store: Path) -> Run:
-        run = make_run(store / "run", write_case(store), iterations=2, members=3)
-        advance(run, 0, lambda _: None, lambda: False)
-        State(records=()).ended("failed", "NewtonError: step 3").save(run.checkpoint(1))
-        return run
+    def run(self, reported: Path, tmp_path: Path) -> Run:
+        return Run(shutil.copytree(reported, tmp_path / "reported") / "run")
 
     @pytest.fixture
     def page(self, run: Run) -> str:
         """The report of the checkpoints, which are gone afterwards, and so is what they were made with."""
-        match.report(run.folder, 1)
         path = run.folder / "report.html"
         page = path.read_text(encoding="utf-8")
         path.unlink()
@@ -192,7 +212,6 @@ class TestResultsOnly:
         (run.folder / run.settings.case).unlink()
         return page
 
-    @pytest.mark.slow  # simulates and draws
     def test_the_report_is_that_of_the_checkpoints(
         self, run: Run, page: str, capfd: pytest.CaptureFixture[str]
     ) -> None:
@@ -204,16 +223,13 @@ class TestResultsOnly:
         match.report(run.folder, 1)
         assert "holds results only, without members/" in capfd.readouterr().err
 
-    @pytest.mark.slow
     def test_results_become_compact_without_their_checkpoints_too(self, run: Run, page: str) -> None:
         before = (run.folder / "posterior.nc").stat().st_size
         said("match", "report", run.folder, "--compact")
         assert (run.folder / "posterior.nc").stat().st_size < before
         assert "permeability" not in read_posterior(run.folder)
 
-    @pytest.mark.slow
     def test_status_tells_the_same_of_the_members(self, run: Run) -> None:
-        match.report(run.folder, 1)
         rows, told = status(run.folder)
         shutil.rmtree(run.folder / "members")
         rows_alone, told_alone = status(run.folder)
@@ -234,6 +250,7 @@ class TestResultsOnly:
 
     def test_nothing_is_reported_of_neither_checkpoints_nor_results(self, run: Run) -> None:
         shutil.rmtree(run.folder / "members")
+        (run.folder / "posterior.nc").unlink()
         with pytest.raises(InputError, match=r"holds neither members/.*nor posterior.nc; 'dvc pull'"):
             match.report(run.folder, 1)
 
@@ -331,15 +348,15 @@ def begun(case: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("asked", [LONG, MatchRequest(method="es-mda", iterations=12, members=20, name="killed")])
-def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(
-    case: Path, asked: MatchRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Its pictures take longer than all the rest.
-    monkeypatch.setattr(match, "write_report", lambda folder, _: (folder / "report.html").write_text("none"))
+@pytest.mark.parametrize(
+    ("asked", "n_kills"),
+    [(LONG, 2), (MatchRequest(method="es-mda", iterations=12, members=20, name="killed"), 1)],
+    ids=["members", "an ensemble"],
+)
+def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(case: Path, asked: MatchRequest, n_kills: int) -> None:
     begun, whole = (match.begin(case, replace(asked, name=name)) for name in ("killed", "whole"))
     match.go_on(whole, 1)
-    for _ in range(2):
+    for _ in range(n_kills):
         before = checkpoints(begun)
         process = subprocess.Popen([*COMMAND, "match", "resume", str(begun), "--workers", "2"], text=True)
         wait_for(lambda before=before: checkpoints(begun) != before, process)  # type: ignore[misc]
@@ -356,10 +373,7 @@ def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_match_cleanly_and_says_how_to_go_on(
-    case: Path, begun: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(match, "write_report", lambda folder, _: (folder / "report.html").write_text("none"))
+def test_ctrl_c_ends_a_match_cleanly_and_says_how_to_go_on(case: Path, begun: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, "match", "resume", str(begun), "--workers", "2"],
         stderr=subprocess.PIPE,

@@ -6,26 +6,22 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from rockbank.generator.card import INPUT, OUTPUT
 from serving.base.settings import Settings
 from serving.http.bodies import check_media_type, read_body
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
+from serving.inference.configuration import configuration
 from serving.inference.models import Models, Served
-from serving.inference.session import dynamic_shapes
 from serving.inference.statistics import Duration as Counted
 from serving.protocol.schemas import parse
 from serving.protocol.triton import (
     BatchStatistics,
     Duration,
-    DynamicBatching,
     IndexRequest,
     InferStatistics,
-    InstanceGroup,
     ModelConfig,
     ModelIndex,
     ModelStatistics,
     Statistics,
-    TensorConfig,
 )
 
 router = APIRouter(tags=["models"], dependencies=[ADMITTED])
@@ -80,19 +76,7 @@ async def index(request: Request) -> list[ModelIndex]:
 
 def config_of(settings: Settings, served: Served) -> ModelConfig:
     """The configuration of a loaded version."""
-    latent, image = dynamic_shapes(served.card)
-    kind = "KIND_GPU" if served.generator.provider.startswith("CUDA") else "KIND_CPU"
-    return ModelConfig(
-        name=served.name,
-        max_batch_size=max(1, min(settings.max_n, settings.max_buffered_bytes // (4 * served.n_values))),
-        input=[TensorConfig(name=INPUT, data_type="TYPE_FP32", dims=latent[1:])],
-        output=[TensorConfig(name=OUTPUT, data_type="TYPE_FP32", dims=image[1:])],
-        dynamic_batching=DynamicBatching(
-            preferred_batch_size=list(served.generator.buckets),
-            max_queue_delay_microseconds=round(1000 * settings.max_wait_ms),
-        ),
-        instance_group=[InstanceGroup(name=served.name, kind=kind, count=1)],
-    )
+    return configuration(settings, served.name, served.card, served.generator)
 
 
 def statistics_of(models: Models, name: str | None = None, version: str | None = None) -> Statistics:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import zipfile
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -15,12 +12,12 @@ from starlette.responses import HTMLResponse, Response
 
 from rockbank.core.files import read_json
 from rockbank.generator.card import SAMPLES, VERDICT
-from rockbank.mlops.registry import FILES
 from serving.base.errors import Forbidden
 from serving.dashboard.gather import Dashboard
 from serving.dashboard.render import SECURITY_HEADERS
 from serving.dashboard.version import version_page
-from serving.dataplane.encode import Chunk
+from serving.dataplane.bundle import Signer
+from serving.dataplane.bundle import bundle as bundled
 from serving.http.responses import Piece, Streamed, about, about_headers
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
 from serving.inference.models import Served
@@ -28,7 +25,6 @@ from serving.inference.models import Served
 router = APIRouter(tags=["models"])
 _PAGE = "/models/{name}/versions/{version}"
 _NOT_KEPT = {"Cache-Control": "no-store"}
-_N_READ = 1024**2
 _BUNDLE: dict[int | str, dict[str, Any]] = {
     200: {"description": "the version's files", "content": {"application/zip": {}}},
     **errors(400, 401, 404, 429, 503),
@@ -66,9 +62,10 @@ async def picture(request: Request, name: Name, version: Version) -> Response:
     responses=_BUNDLE,
 )
 async def bundle(request: Request, name: Name, version: Version) -> Response:
-    """All files of a loaded version as a zip: card.json in it has the SHA-256 of each."""
-    served = service_of(request).models.find(name, version)
-    pieces = _archive(served)
+    """All files of a loaded version as a zip, their SHA-256, and its signature where the service has a key for it."""
+    service = service_of(request)
+    served = service.models.find(name, version)
+    pieces = _archive(served, service.signer)
     first, _ = await anext(pieces)
     headers = {
         "Content-Type": "application/zip",
@@ -78,42 +75,11 @@ async def bundle(request: Request, name: Name, version: Version) -> Response:
     return Streamed(first, pieces, headers)
 
 
-async def _archive(served: Served) -> AsyncGenerator[Piece, None]:
+async def _archive(served: Served, signer: Signer | None) -> AsyncGenerator[Piece, None]:
     with served.used():
-        chunks = _zipped(served.folder)
+        chunks = bundled(served.folder, signer)
         while chunk := await asyncio.to_thread(partial(next, chunks, None)):
             yield [chunk], False
-
-
-def _zipped(folder: Path) -> Iterator[Chunk]:
-    """The archive, a megabyte at a time; the same files make the same archive."""
-    written = _Written()
-    with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:
-        for name in FILES:
-            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            with (folder / name).open("rb") as file, archive.open(entry, "w") as member:
-                while block := file.read(_N_READ):
-                    member.write(block)
-                    yield written.take()
-    yield written.take()
-
-
-class _Written(io.RawIOBase):
-    """A file that cannot be gone back in, and whose bytes are taken away as they come."""
-
-    def __init__(self) -> None:
-        self._kept = bytearray()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._kept += data
-        return len(data)
-
-    def take(self) -> bytes:
-        kept, self._kept = bytes(self._kept), bytearray()
-        return kept
 
 
 def _dashboard(request: Request) -> Dashboard:

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from rockbank.cli.data import data_app
 from rockbank.cli.drift import drift
+from rockbank.cli.export import export_app
 from rockbank.cli.flow import observe, simulate
 from rockbank.cli.match import match_app
 from rockbank.cli.models import import_, models, promote, register, rollback, show
@@ -55,6 +56,7 @@ app.command(rich_help_panel=_SCANS)(drift)
 for command in (models, show, register, promote, rollback, sample, serve):
     app.command(rich_help_panel=_GENERATORS)(command)
 app.command("import", rich_help_panel=_GENERATORS)(import_)
+app.add_typer(export_app, name="export", rich_help_panel=_GENERATORS)
 app.command(rich_help_panel=_FLOW)(simulate)
 app.command(rich_help_panel=_FLOW)(observe)
 app.add_typer(

@@ -11,7 +11,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from typer.core import TyperCommand, TyperGroup
 
+from rockbank.cli.executor_option import Executor
 from rockbank.core.terminal import print_rows, report_user_errors, stdout
+from rockbank.executors.choose import LOCAL, check_executor
 from rockbank.matching.methods.table import iterations_in_words, methods_in_words
 
 
@@ -38,8 +40,10 @@ class _MatchCommand(TyperCommand):
 _MATCH = "run"
 match_app = typer.Typer(cls=_MatchGroup)
 RunFolder = Annotated[Path, typer.Argument(help="a run's folder, such as matches/deepflow-rml", metavar="RUN")]
-Workers = Annotated[int, typer.Option(min=1, help="processes of one thread; else one for each core")]
-_CORES = os.cpu_count() or 1
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="tasks of one thread at a time; else one for each core, of the Ray cluster too"),
+]
 
 
 @match_app.command(_MATCH, hidden=True, cls=_MatchCommand)
@@ -59,7 +63,8 @@ def match(
     iterations: Annotated[
         int | None, typer.Option(min=1, help=f"of each member, at most: {iterations_in_words()}")
     ] = None,
-    workers: Workers = _CORES,
+    workers: Workers = None,
+    executor: Executor = LOCAL,
     name: Annotated[str | None, typer.Option(help="of the folder in matches/; else made of case and method")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="check all, say what would run, and write nothing")
@@ -86,11 +91,12 @@ def match(
         if dry_run:
             from rockbank.workflows.match_about import about
 
-            print_rows(about(case, request, workers))
+            print_rows(about(case, request, workers or os.cpu_count() or 1))
             return
+        check_executor(executor, workers)
         folder = step.begin(case, request)
         stdout.print(f"run {folder}")
-        step.go_on(folder, workers)
+        step.go_on(folder, workers, executor)
     _print_results(folder)
 
 
@@ -111,19 +117,20 @@ def match_status(run: RunFolder) -> None:
 
 
 @match_app.command("resume")
-def match_resume(run: RunFolder, workers: Workers = _CORES) -> None:
+def match_resume(run: RunFolder, workers: Workers = None, executor: Executor = LOCAL) -> None:
     """Go on with a run that was stopped or killed."""
     from rockbank.workflows import match as step
 
     with report_user_errors():
-        step.go_on(run, workers)
+        step.go_on(run, workers, executor)
     _print_results(run)
 
 
 @match_app.command("report")
 def match_report(
     run: RunFolder,
-    workers: Workers = _CORES,
+    workers: Workers = None,
+    executor: Executor = LOCAL,
     compact: Annotated[
         bool, typer.Option("--compact", help="posterior.nc in as little room as the report allows, without the rock")
     ] = False,
@@ -132,7 +139,7 @@ def match_report(
     from rockbank.workflows import match as step
 
     with report_user_errors():
-        step.report(run, workers, is_compact=compact)
+        step.report(run, workers, executor, is_compact=compact)
     _print_results(run)
 
 

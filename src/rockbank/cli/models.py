@@ -85,6 +85,7 @@ def show(model: Model) -> None:
         "latent": " x ".join(map(str, card.latent_shape)),
         "image": " x ".join(map(str, card.image_shape)),
         "voxel size": f"{card.voxel_size:g} m",
+        "scans": card.scan_names or "none that the card names",
         "data md5": card.data_md5,
         "git commit": card.git_commit,
         "MLflow run": entry.run_id,
@@ -127,9 +128,9 @@ def promote(
     first: Annotated[bool, typer.Option("--first", help="do nothing where there is a champion")] = False,
 ) -> None:
     """Make a version the champion, if its files, its verdict and its scores hold."""
-    from rockbank.mlops import promotion, registry
+    from rockbank.mlops import promotion
 
-    if first and (champion := registry.champion(name)) is not None:
+    if first and (champion := promotion.settle(name)) is not None:
         stdout.print(f"{name}@champion is version {champion.version} already")
         return
     entry, before = promotion.promote(name, load_params(PARAMS).gate, version)

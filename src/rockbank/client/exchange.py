@@ -133,12 +133,12 @@ class Tries:
             ) from error
         return wait
 
-    def _wait(self, asked: float | None = None) -> float | None:
-        """None to give up; nothing as long as there is a server that has not been asked yet."""
+    def _wait(self, retry_after_seconds: float | None = None) -> float | None:
+        """None to give up; nothing as long as there is a server that has not been tried yet."""
         self._replicas.move(self._address)
         if self._n_failed < min(len(self._replicas.urls) - 1, self._retry.retries):
             return 0.0
-        return self._retry.wait(self._n_failed, asked)
+        return self._retry.wait(self._n_failed, retry_after_seconds)
 
     def _refusal(self, response: httpx.Response) -> ClientError:
         message, request_id = _message(response)

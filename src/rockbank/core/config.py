@@ -18,7 +18,17 @@ from rockbank.core.errors import InputError
 
 
 class _SafeLoader(yaml.SafeLoader):
-    """Builds plain values alone, as its base; refuses a key that is there twice, of which YAML would keep the last."""
+    """Builds plain values alone, as its base; refuses a key that is there twice, of which YAML would keep the last.
+
+    Aliases that would grow beyond measure, or stand within what they name, are refused before anything is built.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        """The document, whose values can be counted."""
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and _n_values(node, {}) > _n_nodes(node) + _MOST_REPEATED:
+            raise InputError(f"its aliases repeat more than {_MOST_REPEATED} values; write out what is meant")
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """The mapping of a node."""
@@ -32,8 +42,37 @@ class _SafeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# What aliases may repeat, in values: a few lines of them say a list of 10^9.
+_MOST_REPEATED = 1_000_000
+
 Kind = TypeVar("Kind")
 Key = TypeVar("Key")
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [each for pair in node.value for each in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _n_nodes(node: yaml.Node) -> int:
+    seen, waiting = {id(node)}, [node]
+    while waiting:
+        new = [each for each in _children(waiting.pop()) if id(each) not in seen]
+        seen |= {id(each) for each in new}
+        waiting += new
+    return len(seen)
+
+
+def _n_values(node: yaml.Node, known: dict[int, int | None]) -> int:
+    """How many values a node is once its aliases are written out."""
+    if id(node) not in known:
+        known[id(node)] = None
+        known[id(node)] = 1 + sum(_n_values(each, known) for each in _children(node))
+    n = known[id(node)]
+    if n is None:
+        raise InputError("an alias stands within what it names; write out what is meant")
+    return n
 
 
 def load_sections(path: Path, kind: type[Kind], remedy: str) -> Kind:
@@ -55,9 +94,11 @@ def load_sections(path: Path, kind: type[Kind], remedy: str) -> Kind:
         raise InputError(f"{path}: no such file; {remedy}")
     try:
         raw = _SafeLoader(path.read_text(encoding="utf-8")).get_single_data()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # RecursionError: a thousand lists in each other.
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not YAML: {error}") from error
-    except InputError as error:
+    # Beside ours: a number of thousands of digits, a date that is none.
+    except ValueError as error:
         raise InputError(f"{path}: {error}") from error
     try:
         return typing.cast(Kind, convert(raw, kind, ""))
@@ -118,7 +159,8 @@ def convert(raw: Any, kind: Any, where: str) -> Any:
 def expect(holds: bool, where: str, got: Any, wanted: str) -> None:
     """An InputError that starts with the key `where`, unless the condition holds."""
     if not holds:
-        raise InputError(f"{where}: expected {wanted}, got {got!r}")
+        shown = repr(got)
+        raise InputError(f"{where}: expected {wanted}, got {shown if len(shown) <= 200 else f'{shown[:200]}..'}")
 
 
 def _each(values: Mapping[Key, tuple[Any, Any, str]]) -> dict[Key, Any]:

@@ -93,7 +93,8 @@ def parse_json(text: bytes, path: Path) -> Any:
     """The JSON in `text`, which was read from `path`; InputError names the file where it is none."""
     try:
         return json.loads(text.decode("utf-8"))
-    except json.JSONDecodeError as error:
+    # Beside broken JSON: bytes that are no text, a number of thousands of digits, a thousand lists in each other.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not JSON: {error}; make it again") from error
 
 

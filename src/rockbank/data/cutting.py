@@ -85,6 +85,7 @@ def _cut(volumes: Volumes, manifest: Manifest, table: pd.DataFrame, learnt: Regi
         table=table,
         voxel_size=manifest.voxel_size,
         segmentation=_resolve(volumes, manifest.segmentation, learnt),
+        scans={entry.file: entry.sha256 for entry in manifest.volumes},
     )
 
 

@@ -8,10 +8,9 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from rockbank.core.errors import InputError
 from rockbank.core.files import read_json
@@ -24,6 +23,9 @@ from rockbank.drift.distances import described_values
 from rockbank.generator.card import REFERENCE
 from rockbank.rock.crops import CropSet, load_crops
 from rockbank.rock.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # A reference has four times the crops of the new scans, so that its own chance counts little.
 REFERENCE_CROPS = 4

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from rockbank.flow.equations.fluid import Fluid
 from rockbank.flow.equations.options import Options
@@ -33,6 +33,8 @@ class Case:
         notes: what its file asks that this simulator does otherwise.
         history: what was measured in the report steps, by well and quantity ("bhp", "water_rate" and "oil_rate", into
             the reservoir), Pa and m^3/s; NaN is nothing.
+        regions: numbers of regions in each cell, by the name of a deck's array, such as FIPNUM.
+        faults: places in the grid's `faces`, by the name of a deck's fault.
 
     Raises:
         InputError: `simulate` would refuse it.
@@ -48,6 +50,8 @@ class Case:
     start: datetime | None = None
     notes: tuple[str, ...] = ()
     history: Mapping[tuple[str, str], Float[np.ndarray, " t"]] = field(default_factory=dict)
+    regions: Mapping[str, Float[np.ndarray, "*shape"]] = field(default_factory=dict)
+    faults: Mapping[str, Int[np.ndarray, " f"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check(self.rock, self.fluid, self.wells, self.schedule, initial=self.initial, options=self.options)

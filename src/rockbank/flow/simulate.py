@@ -197,13 +197,13 @@ def _trace(
 
 def _of_reports(progress: Callable[[int], None], per_step: float) -> Callable[[int], None]:
     """Takes counts of steps, and tells those of report steps."""
-    steps, told = 0, 0
+    steps, reported = 0, 0
 
     def count(n: int) -> None:
-        nonlocal steps, told
+        nonlocal steps, reported
         steps += n
-        if (new := round(steps * per_step) - told) > 0:
-            told += new
+        if (new := round(steps * per_step) - reported) > 0:
+            reported += new
             progress(new)
 
     return count
@@ -221,7 +221,7 @@ def _has_members(rock: Rock, fluid: Fluid, wells: Sequence[Well], schedule: Sche
     fields = (*rock.components, rock.porosity, initial.pressure, initial.saturation)
     controls = [control for well in wells for control in schedule.of(well.name)]
     series = [*(well.index for well in wells), *(of for each in controls for of in (each.target, each.limit))]
-    given = ((n_axes, fields), (1, series), (0, tensor_fields(fluid).values()))
+    given = ((n_axes, fields), (1, [*series, *rock.multipliers]), (0, tensor_fields(fluid).values()))
     return any(isinstance(of, Tensor) and of.ndim > n for n, tensors in given for of in tensors)
 
 

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
 from rockbank.core.errors import InputError
+from rockbank.gan.ranks import Ranks
 
+ONE = Ranks()
 Critic = Callable[[Float[Tensor, "n c h w"]], Float[Tensor, " n"]]
 
 
@@ -90,10 +92,11 @@ def find_loss(name: str) -> Loss:
 
 
 def interpolate(
-    real: Float[Tensor, "n c h w"], generated: Float[Tensor, "n c h w"], rng: torch.Generator
+    real: Float[Tensor, "n c h w"], generated: Float[Tensor, "n c h w"], rng: torch.Generator, ranks: Ranks = ONE
 ) -> Float[Tensor, "n c h w"]:
     """x_hat = a x + (1 - a) G(z), a uniform in [0, 1), one a sample (Gulrajani et al. 2017, algorithm 1)."""
-    a = torch.rand(len(real), 1, 1, 1, generator=rng, device=real.device, dtype=real.dtype)
+    n = len(real) * ranks.world
+    a = ranks.part(torch.rand(n, 1, 1, 1, generator=rng, device=real.device, dtype=real.dtype))
     return a * real + (1 - a) * generated
 
 

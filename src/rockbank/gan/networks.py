@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from rockbank.core.errors import InputError
 from rockbank.gan.projected import ProjectedCritic
+from rockbank.gan.ranks import Ranks
 from rockbank.gan.texture import CELL, MARGIN, N_LATENT, TextureGenerator
 from rockbank.generator.latents import Lattice
 
@@ -36,12 +37,14 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = p
         self.rng = rng
+        self.ranks = Ranks()
 
     def forward(self, x: Float[Tensor, "*dims"]) -> Float[Tensor, "*dims"]:
         """`x` with a fraction of its elements at zero, or `x` itself in eval mode."""
         if not self.training or self.p == 0:
             return x
-        return x * torch.empty_like(x).bernoulli_(1 - self.p, generator=self.rng).div_(1 - self.p)
+        kept = torch.empty_like(self.ranks.like_whole(x)).bernoulli_(1 - self.p, generator=self.rng)
+        return x * self.ranks.part(kept).div_(1 - self.p)
 
 
 class Table1Generator(nn.Module):

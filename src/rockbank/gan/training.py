@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from jaxtyping import Float32, UInt
 
 from rockbank.core.errors import InputError
 from rockbank.gan.checkpoint import check_fingerprint, fingerprint, load_checkpoint, save_checkpoint
 from rockbank.gan.features import PYRAMID
+from rockbank.gan.losses import ONE
+from rockbank.gan.ranks import Ranks
 from rockbank.gan.training_state import Record, TrainingState
 from rockbank.generator.latents import draw_latents
 from rockbank.params import GeneratorParams
@@ -21,8 +24,10 @@ Evaluate = Callable[[Float32[np.ndarray, "n c h w"]], Mapping[str, float]]
 
 
 def pick_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU where there is one, else the CPU; of the processes of torchrun each takes its own GPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", dist.get_node_local_rank(0) if dist.is_torchelastic_launched() else 0)
 
 
 def fit(
@@ -33,6 +38,7 @@ def fit(
     evaluate: Evaluate | None,
     n_samples: int,
     checkpoint: Path | None,
+    ranks: Ranks = ONE,
 ) -> Iterator[Record]:
     """Train by alternating `n_critic` critic steps and one generator step; a record after each of the latter.
 
@@ -46,6 +52,7 @@ def fit(
         evaluate: intensities of `n_samples` samples -> scores; the least "kid" is the best. None keeps the last.
         n_samples: how many samples are evaluated.
         checkpoint: folder for the state, written at each evaluation; None writes none.
+        ranks: the processes that share each batch; all iterate alike, the first writes, and another number may go on.
 
     Raises:
         InputError: for crops or shapes that do not fit the params.
@@ -54,7 +61,7 @@ def fit(
     """
     _check_crops(crops, params)
     identity = fingerprint(crops, params=asdict(params), n_samples=n_samples)
-    training = TrainingState(crops, params, device)
+    training = TrainingState(crops, params, device, ranks)
     saved = load_checkpoint(checkpoint) if checkpoint is not None else None
     if saved is not None and checkpoint is not None:
         tensors, about = saved
@@ -67,7 +74,7 @@ def fit(
         samples, is_best = None, False
         if training.step % params.evaluate_every == 0 or training.step == params.n_steps:
             samples = training.sample(latents)
-            scores = dict(evaluate(samples)) if evaluate is not None else {}
+            scores = dict(ranks.from_first(evaluate, samples)) if evaluate is not None else {}
             is_best = training.keep_if_best(scores.get("kid"))
             metrics |= scores
         record = Record(
@@ -79,7 +86,7 @@ def fit(
             best=training.best,
         )
         training.history.append(replace(record, samples=None, best={}))
-        if samples is not None and checkpoint is not None:
+        if samples is not None and checkpoint is not None and ranks.is_first:
             save_checkpoint(checkpoint, training.tensors(), {"identity": identity, **training.about()})
         yield record
 

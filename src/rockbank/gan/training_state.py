@@ -17,8 +17,9 @@ from rockbank.gan.batches import STEP, WEIGHTS, real_batch, reseed
 from rockbank.gan.checkpoint import optimiser_tensors, restore_optimiser, with_prefix, without_prefix
 from rockbank.gan.energy_distance import EnergyDistance
 from rockbank.gan.features import FrozenFeatures, Maps, pool
-from rockbank.gan.losses import find_loss, gradient_norms, interpolate, make_optimiser
-from rockbank.gan.networks import ImageShape, build_critic, build_generator, find_network
+from rockbank.gan.losses import ONE, find_loss, gradient_norms, interpolate, make_optimiser
+from rockbank.gan.networks import Dropout, ImageShape, build_critic, build_generator, find_network
+from rockbank.gan.ranks import Ranks
 from rockbank.gan.weights import sample
 from rockbank.generator.ranges import to_intensity, to_network
 from rockbank.params import GeneratorParams
@@ -78,7 +79,10 @@ class _View:
 class TrainingState:
     """Networks, optimisers, the generator's moving average, and the best of it so far."""
 
-    def __init__(self, crops: UInt[np.ndarray, "n c h w"], params: GeneratorParams, device: torch.device) -> None:
+    def __init__(
+        self, crops: UInt[np.ndarray, "n c h w"], params: GeneratorParams, device: torch.device, ranks: Ranks = ONE
+    ) -> None:
+        ranks.check(params.batch)
         _, n_channels, height, width = crops.shape
         image: ImageShape = (n_channels, height, width)
         # A bf16 critic step of Table 1, 32 images, one AMX core: 0.30 s, in channels_last 0.35 s; GPUs want the latter.
@@ -93,6 +97,10 @@ class TrainingState:
         self.average.load_state_dict(self.generator.state_dict())
         for module in (self.generator, self.critic, self.average):
             module.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+            ranks.synchronise(module)
+        for each in self.critic.modules():
+            if isinstance(each, Dropout):
+                each.ranks = ranks
         self.average.eval().requires_grad_(False)
         self.loss = find_loss(params.loss)
         self.generator_optimiser = make_optimiser(
@@ -101,7 +109,7 @@ class TrainingState:
         self.critic_optimiser = make_optimiser(
             params.optimiser, self.critic.parameters(), params.rate_critic, self.loss.betas
         )
-        self.crops, self.params, self.device = crops, params, device
+        self.crops, self.params, self.device, self.ranks = crops, params, device, ranks
         network = find_network(params.network)
         self.value_range, self.is_projected = network.value_range, network.is_projected
         if network.is_projected or params.energy > 0:
@@ -153,7 +161,7 @@ class TrainingState:
         return True
 
     def _batch(self, i_batch: int) -> Tensor:
-        return self._to_network(real_batch(self.crops, self.params, i_batch))
+        return self.ranks.part(self._to_network(real_batch(self.crops, self.params, i_batch)))
 
     def _to_network(self, intensity: Float32[np.ndarray, "n c h w"]) -> Tensor:
         return torch.from_numpy(to_network(intensity, self.value_range)).to(self.device)
@@ -168,7 +176,7 @@ class TrainingState:
     def _generate(self) -> Tensor:
         z = torch.randn(self.params.batch, *self.params.latent, generator=self.rng, device=self.device)
         with self._autocast():
-            image: Tensor = self.generator(z)
+            image: Tensor = self.generator(self.ranks.part(z))
         return image.float()
 
     def _anneal(self) -> None:
@@ -192,13 +200,14 @@ class TrainingState:
             loss = self.loss.critic(on_real, on_generated)
             values = {"critic_loss": loss}
             if self.loss.penalty is not None:
-                norms = gradient_norms(self.critic, interpolate(image, generated.image, self.rng))
+                norms = gradient_norms(self.critic, interpolate(image, generated.image, self.rng, self.ranks))
                 penalty = self.params.penalty * self.loss.penalty(norms)
                 loss = loss + penalty
                 values = {"critic_loss": loss, "penalty": penalty, "gradient_norm": norms.mean()}
                 values["wasserstein"] = on_real.mean() - on_generated.mean()
         loss.backward()  # type: ignore[no-untyped-call]
         metrics = self._finite(values)
+        self.ranks.average_gradients(self.critic.parameters())
         self.critic_optimiser.step()
         return metrics
 
@@ -213,10 +222,11 @@ class TrainingState:
         values = {"generator_loss": loss}
         if self.distance is not None:
             maps = self.features(view.image) if view.maps is None else view.maps
-            values["energy_distance"] = self.distance(pool(maps))
+            values["energy_distance"] = self.distance(tuple(self.ranks.gather(each) for each in pool(maps)))
             loss = loss + self.params.energy * values["energy_distance"]
         loss.backward()  # type: ignore[no-untyped-call]
         self.critic.requires_grad_(True)
+        self.ranks.average_gradients(self.generator.parameters())
         gradients = [each.grad for each in self.generator.parameters() if each.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         metrics = self._finite({**values, "generator_gradient_norm": norm})
@@ -241,7 +251,8 @@ class TrainingState:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def _finite(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        metrics = {name: value.item() for name, value in values.items()}
+        means = self.ranks.mean(torch.stack([value.detach().float() for value in values.values()]))
+        metrics = dict(zip(values, means.tolist(), strict=True))
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise TrainingDiverged(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -25,8 +26,13 @@ INPUT, OUTPUT = "latent", "image"
 HASHED = (ONNX, WEIGHTS, REFERENCE, SAMPLES)
 # Of card.json: 1 had no number and no lattice. A reader keeps what it does not know of an older one.
 FORMAT = 2
+# Bytes of each file of a generator, a thousand times what ours have: more would fill memory before it is looked at.
+MOST_BYTES = {CARD: 2**20, VERDICT: 2**20, REFERENCE: 2**26, SAMPLES: 2**28, ONNX: 2**30, WEIGHTS: 2**30}
+# Values of one latent and of one image: what is larger fills the memory of whoever draws the first sample.
+_MOST_LATENT, _MOST_IMAGE = 2**20, 2**26
 # What tables, tags and the gate speak of, on the larger sample count.
 HEADLINE = ("fid", "kid", "s2_distance", "diversity", "memorisation")
+_N_NAMED = 5
 
 
 class CardMismatch(UserError, RuntimeError):
@@ -61,6 +67,7 @@ class ModelCard:
         voxel_size: metres.
         segmentation: how the phase of interest is segmented from the rest.
         data_md5: DVC's md5 of the raw data, or of the crops where there is no raw data.
+        scans: SHA-256 of each scan that the crops were cut from, by its file's name; none where the rock is synthetic.
         git_commit: of the code that trained it.
         scores: as `score` wrote them; the extractor and the sample counts stand inside.
         parity: largest |ONNX - torch| over samples, in units of the network's range.
@@ -87,15 +94,30 @@ class ModelCard:
     golden: dict[str, Any]
     files: dict[str, str]
     lattice: Lattice | None = None
+    scans: dict[str, str] = field(default_factory=dict)
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for what, shape, most in (
+            ("latent", self.latent_shape, _MOST_LATENT),
+            ("image", self.image_shape, _MOST_IMAGE),
+        ):
+            if not shape or min(shape) < 1 or math.prod(shape) > most:
+                raise InputError(
+                    f"{what}_shape: got {str(list(shape))[:80]}; sides of at least 1, {most} values at most"
+                )
         lattice = self.lattice
         if lattice is not None and (1, *lattice.image(*self.latent_shape[1:])) != self.image_shape:
             raise InputError(
                 f"the latent {list(self.latent_shape)} on {lattice} does not give the image {list(self.image_shape)}; "
                 "an endless generator has one channel, and sides of cell x (cells - 2 margin)"
             )
+
+    @property
+    def scan_names(self) -> str:
+        """Of the scans, in one line; empty where there is none."""
+        first, rest = list(self.scans)[:_N_NAMED], len(self.scans) - _N_NAMED
+        return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")
 
     def gate_scores(self) -> GateScores:
         """The card's scores as the gate weighs them."""
@@ -119,6 +141,7 @@ class ModelCard:
             InputError: naming the file, and every key that is missing or wrong or the format that is too new.
         """
         path = folder / CARD
+        check_size(path)
         return cls.parse(read_bytes(path), path)
 
     @classmethod
@@ -161,6 +184,7 @@ class ModelCard:
         Raises:
             CardMismatch: where it is missing or differs.
         """
+        check_size(folder / name)
         content = (folder / name).read_bytes() if (folder / name).is_file() else None
         self._check(folder / name, None if content is None else hashlib.sha256(content).hexdigest())
         return content or b""
@@ -174,6 +198,17 @@ class ModelCard:
                 f"{path}: sha256 is {got[:12]}.., the card says {wanted[:12]}..; "
                 "the file was changed after its export: do not use it, pull or export it again"
             )
+
+
+def check_size(path: Path) -> None:
+    """Refuse a file of a generator's folder that would fill memory.
+
+    Raises:
+        CardMismatch: with its size and the limit.
+    """
+    most = MOST_BYTES[path.name]
+    if path.is_file() and (size := path.stat().st_size) > most:
+        raise CardMismatch(f"{path}: {size} bytes, the limit is {most}; not a generator of ours: do not use it")
 
 
 def headline(scores: Mapping[str, Any]) -> dict[str, float]:

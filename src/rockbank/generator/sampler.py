@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,15 +10,15 @@ import numpy as np
 import onnxruntime
 from jaxtyping import Float32
 
-from rockbank.generator.card import ONNX, ModelCard
+from rockbank.generator.card import ONNX, CardMismatch, ModelCard
 from rockbank.generator.latents import latent_blocks
 from rockbank.generator.ranges import to_intensity
 from rockbank.generator.windows import Window, bands, field_of
 
 # 16 images a call cost less per image than 64 on two cores, and bound the memory of a large n.
 BATCH = 16
-
-
+# No folder can be there.
+_NOWHERE = f"{os.devnull}/none"
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
@@ -28,9 +29,16 @@ class Sampler:
         """Open the graph in `folder`, on a GPU where onnxruntime really gets one, else on the CPU.
 
         Raises:
-            CardMismatch: where it is not the card's.
+            CardMismatch: where it is not the card's, or onnxruntime cannot open it.
         """
-        self._session = open_session(card.read(folder, ONNX))
+        graph = card.read(folder, ONNX)
+        try:
+            self._session = open_session(graph)
+        # onnxruntime's own errors have no other base in common.
+        except Exception as error:
+            raise CardMismatch(
+                f"{folder / ONNX}: onnxruntime cannot open it: {str(error)[:300]}; export the generator again"
+            ) from error
         self._card = card
 
     @property
@@ -108,6 +116,8 @@ def open_session(
     options.log_severity_level = 3  # the missing CUDA libraries of a CPU machine are no news to its user
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
+    # Our graphs are whole. Weights outside of one would be read from the working folder, whatever lies there.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
     wanted: list[str | tuple[str, dict[str, str]]] = [CPU]
     if has_gpu() and CUDA in onnxruntime.get_available_providers():
         # The wheels of CUDA and cuDNN lie outside the loader's path.

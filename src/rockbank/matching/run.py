@@ -1,4 +1,4 @@
-"""A run's folder: its settings, the generator that it uses, and how far each member has come."""
+"""A run's folder: its settings, the generator that it may use, and how far each member has come."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from rockbank.generator.card import CARD, WEIGHTS, ModelCard
 from rockbank.generator.latents import draw_latents
 from rockbank.matching.io.case_file import MatchCase, load_match_case
 from rockbank.matching.io.fingerprint import fingerprints
+from rockbank.matching.io.parameters import parameterisation
 from rockbank.matching.methods.interface import EnsembleMethod, Member, Method
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.table import MethodSpec
 from rockbank.matching.problem.cost import Cost
 from rockbank.matching.problem.geology import RockGenerator
 from rockbank.matching.problem.objective import Objective
+from rockbank.matching.problem.parameterisation import Parameterisation
 from rockbank.matching.settings import Settings
 
 SETTINGS, GENERATOR, MEMBERS = "run.json", "generator", "members"
@@ -58,7 +60,7 @@ class Run:
     def create(cls, folder: Path, settings: Settings) -> Self:
         """A new run; the generator lies in its folder already."""
         (folder / MEMBERS).mkdir(parents=True)
-        write_json(folder / SETTINGS, asdict(settings))
+        write_settings(folder, settings)
         return cls(folder)
 
     @cached_property
@@ -99,13 +101,22 @@ class Run:
         return card
 
     @property
+    def has_generator(self) -> bool:
+        """Whether a registered generator makes any of the rock."""
+        return bool(self.settings.generator)
+
+    @property
     def card_sha256(self) -> str:
         """Of the generator's card, which holds those of its files."""
         return sha256(self.folder / GENERATOR / CARD)
 
     @cached_property
-    def rock(self) -> RockGenerator:
-        """Latents to rock."""
+    def rock(self) -> Parameterisation:
+        """Latents to rock and fluid."""
+        case = self.case
+        return parameterisation(case.unknowns, case.case, self._generator() if self.has_generator else None)
+
+    def _generator(self) -> RockGenerator:
         card = self.card
         weights = self.folder / GENERATOR / WEIGHTS
         content = card.read(weights.parent, WEIGHTS)
@@ -211,6 +222,11 @@ class Run:
                     f"{self.folder}: another process works on this run; wait for it, or stop it"
                 ) from error
             yield
+
+
+def write_settings(folder: Path, settings: Settings) -> None:
+    """What the run in a folder is asked to do."""
+    write_json(folder / SETTINGS, asdict(settings))
 
 
 def require_new(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from rockbank.core.errors import InputError
@@ -19,11 +19,12 @@ class Settings:
         case: path of the case file, seen from the run's folder where both lie in one project.
         case_sha256: of it when the run began.
         inputs: fingerprints of what the case file and the files that it names said then.
-        generator: name and version of the registered generator.
+        generator: name and version of the registered generator; "" is none.
         generator_sha256: of its card, which holds those of its files; "" is not known, of a run of before.
         method: one of methods.table.METHODS.
         members: how many.
         seed: of all their draws.
+        parameters: numbers of the latent of each parameter, by name; {} is all of the generator's.
         flow, wells: which terms of the objective count.
         scaling: "posterior", or the published one.
         iterations: of a member, at most; its MethodSpec says what one is, and None is the method's own number.
@@ -37,6 +38,7 @@ class Settings:
     method: str
     members: int
     seed: int
+    parameters: Mapping[str, int] = field(default_factory=dict)
     flow: bool = True
     wells: bool = True
     scaling: Scaling = "posterior"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,6 +41,8 @@ _CAUSES = {
     r"database schema \(found version (\w+)": f"its schema {{0}} is not the one of MLflow {mlflow.__version__}, which "
     "is installed; copy it, then run 'mlflow db upgrade', or use the MLflow that wrote it",
     r"no such (table|column)": "it is no store of MLflow's, a {0} is missing; name another file",
+    r"(?:too many|error code) (5\d\d)": "it fails with status {0}; look at its log, then run the command again: what "
+    "was there before is whole",
     r"NameResolution|Name or service not known|getaddrinfo": f"no such host; check the network, {_CORRECT}",
     r"Connection refused": f"nobody listens there; start the tracking server, {_CORRECT}",
     r"[Tt]imed? ?out": f"it does not answer in time; is the tracking server up? Start it again, {_CORRECT}",
@@ -53,8 +58,25 @@ _CAUSES = {
 }
 
 
+# Until somebody who waits is told for what.
+PATIENCE_SECONDS = 3.0
+_log = logging.getLogger(__name__)
+
+
 class StoreError(UserError, RuntimeError):
     """The store cannot be read or written; the text is one line of store, cause and remedy."""
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Log what is waited for, once, where the block takes longer than a person waits without a word."""
+    timer = threading.Timer(PATIENCE_SECONDS, lambda: _log.warning("still waiting for %s", what))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def is_answer(error: Exception) -> bool:

@@ -104,9 +104,9 @@ def beats_champion(
     if _differing(candidate.measured_with, scores.measured_with) or _holds("kid", kid, threshold, baseline=best):
         return None
     gain = params.kid_gain_min
-    asked = f"a relative gain of at least {gain:g}" if gain > 0 else "a lower one"
+    needed = f"a relative gain of at least {gain:g}" if gain > 0 else "a lower one"
     return (
-        f"kid {kid:.4g} against {best:.4g} of the champion, version {version}; {asked} is required "
+        f"kid {kid:.4g} against {best:.4g} of the champion, version {version}; {needed} is required "
         f"(params.yaml: gate.{family}.kid_gain_min); {REMEDY}"
     )
 

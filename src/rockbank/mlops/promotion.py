@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from rockbank.core.errors import InputError
-from rockbank.mlops import store
-from rockbank.mlops.registry import (
-    CANDIDATE,
-    CHAMPION,
-    Entry,
-    PromotionRefused,
-    RegistryError,
-    champion,
-    pull,
-    set_alias,
-)
+from rockbank.mlops import champion_log
+from rockbank.mlops.champion_log import State
+from rockbank.mlops.registry import CANDIDATE, Entry, PromotionRefused, RegistryError, champion, is_known, pull, resolve
 from rockbank.params import GateParams
-
-# A tag of the registered model: the versions that were champion, the latest last.
-_HISTORY = "earlier_champions"
 
 
 def promote(name: str, gates: Mapping[str, GateParams], version: str | None = None) -> tuple[Entry, Entry | None]:
@@ -38,6 +26,7 @@ def promote(name: str, gates: Mapping[str, GateParams], version: str | None = No
 
     Raises:
         PromotionRefused: where the version is ungated, or no better than the champion.
+        Overtaken: where another became champion meanwhile; nothing is changed then.
         CardMismatch: where its files are not what its card says.
         StoreError: where the registry does not answer.
         InputError: where the gate knows nothing of its family.
@@ -46,6 +35,9 @@ def promote(name: str, gates: Mapping[str, GateParams], version: str | None = No
     from rockbank.mlops.gate import beats_champion
 
     reference = f"{name}@{CANDIDATE}" if version is None else f"{name}/{version}"
+    resolve(reference)
+    # Before anything is compared: what becomes champion meanwhile is noticed.
+    state, before = _now(name)
     with tempfile.TemporaryDirectory() as temporary:
         entry, card = pull(reference, Path(temporary) / "candidate")
         if card.family not in gates:
@@ -53,7 +45,6 @@ def promote(name: str, gates: Mapping[str, GateParams], version: str | None = No
                 f"{reference}: a generator of '{card.family}', which 'gate' of the params has not; "
                 f"known are {sorted(gates)}"
             )
-        before = champion(name)
         if before is not None and before.version == entry.version:
             return entry, before
         if before is not None:
@@ -63,7 +54,7 @@ def promote(name: str, gates: Mapping[str, GateParams], version: str | None = No
             )
             if refusal is not None:
                 raise PromotionRefused(f"'{name}' version {entry.version} is not promoted: {refusal}")
-    _record(name, entry, [*_history(name), *([before.version] if before else [])])
+    champion_log.advance(name, state, entry.version)
     return entry, before
 
 
@@ -77,12 +68,14 @@ def promote_canary(name: str, version: str) -> tuple[Entry, Entry | None]:
 
     Raises:
         PromotionRefused: where it is ungated or worse.
+        Overtaken: where another became champion meanwhile; nothing is changed then.
         CardMismatch: where its files are not what its card says.
         StoreError: where the registry does not answer.
     """
+    resolve(f"{name}/{version}")
+    state, before = _now(name)
     with tempfile.TemporaryDirectory() as temporary:
         entry, card = pull(f"{name}/{version}", Path(temporary) / "canary")
-        before = champion(name)
         if before is not None and before.version == entry.version:
             return entry, before
         if before is not None:
@@ -93,7 +86,7 @@ def promote_canary(name: str, version: str) -> tuple[Entry, Entry | None]:
                     f"'{name}' version {version} is not promoted: kid {ours.metrics['kid']:.4g} > "
                     f"{theirs.metrics['kid']:.4g} of the champion, version {before.version}; 'rockbank promote' decides"
                 )
-    _record(name, entry, [*_history(name), *([before.version] if before else [])])
+    champion_log.advance(name, state, entry.version)
     return entry, before
 
 
@@ -103,24 +96,24 @@ def rollback(name: str) -> tuple[Entry, Entry]:
     Returns:
         The champion restored, and the one that it replaces.
     """
-    now = champion(name)
-    history = _history(name)
-    if now is None or not history:
+    state, now = _now(name) if champion(name) else (champion_log.NONE, None)
+    if now is None or not state.earlier:
         raise RegistryError(f"'{name}' has no earlier champion to go back to; see 'rockbank models {name}'")
     with tempfile.TemporaryDirectory() as temporary:
-        entry, _ = pull(f"{name}/{history[-1]}", Path(temporary) / "previous")
-    _record(name, entry, history[:-1])
+        entry, _ = pull(f"{name}/{state.earlier[-1]}", Path(temporary) / "previous")
+    champion_log.advance(name, state, entry.version, state.earlier[:-1])
     return entry, now
 
 
-def _record(name: str, entry: Entry, history: list[str]) -> None:
-    client = store.client()
-    # The history goes first: a crash between the two leaves an alias that still points at the old champion.
-    client.set_registered_model_tag(name, _HISTORY, ",".join(history))
-    client.set_model_version_tag(name, entry.version, "promoted", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-    set_alias(name, CHAMPION, entry.version)
+def settle(name: str) -> Entry | None:
+    """Today's champion, after finishing what a promotion that was killed has left; None where there is none.
+
+    Raises:
+        StoreError: where the registry does not answer.
+    """
+    return _now(name)[1] if is_known(name) else None
 
 
-def _history(name: str) -> list[str]:
-    tags = store.client().get_registered_model(name).tags
-    return [version for version in str(tags.get(_HISTORY, "")).split(",") if version]
+def _now(name: str) -> tuple[State, Entry | None]:
+    state = champion_log.read(name)
+    return state, None if state.champion is None else resolve(f"{name}/{state.champion}")

@@ -7,20 +7,22 @@ import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 from mlflow.entities import LoggedModelOutput
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from rockbank.core.errors import InputError, UserError
 from rockbank.core.files import read_json, replacing_folder
-from rockbank.generator.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, headline
+from rockbank.generator.card import CARD, HASHED, VERDICT, CardMismatch, ModelCard, check_size, headline
 from rockbank.mlops import store
+from rockbank.mlops.champion_log import CHAMPION
 from rockbank.mlops.tracking import FINAL
 
-CHAMPION = "champion"
 CANDIDATE = "candidate"
 FILES = (CARD, VERDICT, *HASHED)
 # A generator is a few MB; what is a thousand times larger is not one of ours.
@@ -96,14 +98,16 @@ def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
         for metric, value in scores.items():
             # The run has the same value under the same name: another name would be one more chart of it.
             client.log_metric(run_id, f"{FINAL}{metric}", value, model_id=model.model_id)
-    if not _known(name):
-        client.create_registered_model(name, description=_ABOUT.format(family=card.family, name=name))
+    if not is_known(name):
+        with suppress(mlflow.MlflowException):  # Another has just made it; any other failure comes next again.
+            client.create_registered_model(name, description=_ABOUT.format(family=card.family, name=name))
     tags = {
         "generator": card.generator,
         **{metric: f"{value:.6g}" for metric, value in scores.items()},
         "gate": "passed",
         "extractor": str(card.scores["extractor"]),
         "data_md5": str(card.data_md5),
+        **({"scans": card.scan_names} if card.scans else {}),
         "card_sha256": fingerprint,
     }
     about = ", ".join(
@@ -117,7 +121,17 @@ def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
         description=f"{card.generator}: {about}",
         model_id=model.model_id,  # a tracking server refuses a source that does not name its model
     )
-    return _entry(version)
+    return _first(_entry(version))
+
+
+def _first(made: Entry) -> Entry:
+    """The version of these files: of two that were registered at the same moment the first, and only that one stays."""
+    same = [each for each in versions(made.name) if each.tags.get("card_sha256") == made.tags["card_sha256"]]
+    first = min([made, *same], key=lambda each: int(each.version))
+    if first.version != made.version:
+        with suppress(mlflow.MlflowException):  # The other may take it away as well.
+            store.client().delete_model_version(made.name, made.version)
+    return first
 
 
 def check_folder(folder: Path) -> ModelCard:
@@ -135,10 +149,19 @@ def _checked(folder: Path) -> tuple[ModelCard, str]:
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise CardMismatch(f"{folder}: {missing} not there; export, gate and register the generator again")
+    for name in FILES:
+        check_size(folder / name)
     text = (folder / CARD).read_bytes()
     card, fingerprint = ModelCard.parse(text, folder / CARD), hashlib.sha256(text).hexdigest()
     card.verify(folder)
+    try:
+        card.gate_scores()
+    except (KeyError, TypeError, ValueError) as error:
+        raise CardMismatch(f"{folder / CARD}: its scores cannot be weighed, {error!r} is wrong or missing; score "
+                           "and export the generator again") from error  # fmt: skip
     verdict = read_json(folder / VERDICT)
+    if not isinstance(verdict, dict):
+        raise CardMismatch(f"{folder / VERDICT}: not a verdict but a {type(verdict).__name__}; run the gate again")
     if verdict.get("card_sha256") != fingerprint:
         raise PromotionRefused(f"{folder / VERDICT}: speaks of another card; run the gate on this one")
     if verdict.get("passed") is not True:
@@ -170,8 +193,13 @@ def resolve(reference: str) -> Entry:
     except mlflow.MlflowException as error:
         if error.error_code not in _ABSENT:
             raise
-        known = [f"{entry.name}/{entry.version}" for entry in versions(name)]
-        hint = f"versions of '{name}' are {known}" if known else f"'{name}' has no versions; known are {names()}"
+        known = [f"{each.name}/{each.version}" for each in versions(name)]
+        aliases = [f"{name}@{alias}" for each in versions(name) for alias in each.aliases]
+        hint = (
+            f"versions of '{name}' are {known}, aliases {aliases}"
+            if known
+            else f"'{name}' has no versions; known are {names()}"
+        )
         raise NotRegistered(f"{reference}: not in the registry; {hint}") from error
     return _entry(found)
 
@@ -201,11 +229,19 @@ def pull(reference: str, folder: Path) -> tuple[Entry, ModelCard]:
 
 
 def _download(uri: str, folder: str) -> Path:
+    """The files of ours among what a registry lists, by their names alone: it could list any path."""
     try:
-        with store.answering(writes=False):
-            return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
+        with store.answering(writes=False, what=f"the files of {uri}"):
+            artifacts = get_artifact_repository(uri)
+            listed = [each for each in artifacts.list_artifacts() if each.path in FILES and not each.is_dir]
+            size = sum(each.file_size or 0 for each in listed)
+            if size > MAX_FOLDER_BYTES:
+                raise RegistryError(f"{uri}: {size} bytes, the limit is {MAX_FOLDER_BYTES}; not a generator of ours")
+            for each in listed:
+                artifacts.download_artifacts(each.path, folder)
     except (mlflow.MlflowException, OSError) as error:
         raise RegistryError(f"{uri}: its files could not be fetched: {error}; is the artifact store up?") from error
+    return Path(folder)
 
 
 def check_pulled(entry: Entry, folder: Path) -> ModelCard:
@@ -248,7 +284,7 @@ def names() -> list[str]:
 
 def versions(name: str) -> list[Entry]:
     """The versions of `name`, newest first; empty where it is unknown."""
-    if not _known(name):
+    if not is_known(name):
         return []
     client = store.client()
     aliases: dict[str, list[str]] = {}
@@ -259,7 +295,12 @@ def versions(name: str) -> list[Entry]:
     return sorted(entries, key=lambda entry: int(entry.version), reverse=True)
 
 
-def _known(name: str) -> bool:
+def is_known(name: str) -> bool:
+    """Whether there is a registered model of that name.
+
+    Raises:
+        StoreError: where the registry does not answer.
+    """
     if store.is_absent():
         return False
     try:

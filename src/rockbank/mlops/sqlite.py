@@ -11,10 +11,10 @@ from urllib.parse import unquote, urlsplit
 import mlflow
 from alembic.script import ScriptDirectory
 
-from rockbank.mlops.failures import StoreError
+from rockbank.mlops.failures import StoreError, waiting
 
-# MLflow itself waits 20 s for a lock, and tries for 100 s to open a file that is none.
-LOCK_SECONDS = 2.0
+# As long as MLflow itself waits for a lock: of many writers at once the last one has to wait for all the others.
+LOCK_SECONDS = 20.0
 # The folder beside the store in which the files of its runs and generators lie.
 _FILES = "mlruns"
 
@@ -38,15 +38,17 @@ def check(path: Path, *, writes: bool) -> None:
     # As a URI, for `mode`: without it sqlite makes the file.
     address = f"{path.as_uri()}?mode={'rw' if writes else 'ro'}"
     with closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
-        _check_schema(path, connection)
+        with waiting(f"{path}: another program keeps it locked"):
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        _check_schema(path, found)
         if writes:
-            connection.execute("BEGIN IMMEDIATE")
+            with waiting(f"{path}: another program is writing to it"):
+                connection.execute("BEGIN IMMEDIATE")
             _correct_places(path, connection)
             connection.execute("COMMIT")
 
 
-def _check_schema(path: Path, connection: sqlite3.Connection) -> None:
-    found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+def _check_schema(path: Path, found: list[tuple[str]]) -> None:
     revision, head, revisions = found[0][0] if found else "none", *_revisions()
     if revision == head:
         return
@@ -132,7 +134,7 @@ def _correct_places(path: Path, connection: sqlite3.Connection) -> None:
         ):  # fmt: skip
             connection.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                f"WHERE experiment_id = ? AND substr({column}, 1, ?) = ?",
+                f"WHERE experiment_id = ? AND substr({column}, 1, ?) = ?",  # nosec B608: of the names above
                 (now, len(written) + 1, experiment, len(written), written),
             )
         connection.execute(

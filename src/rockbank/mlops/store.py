@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from rockbank.mlops import sqlite
-from rockbank.mlops.failures import FAILURES, StoreError, explained, file_of, is_answer, name_of
+from rockbank.mlops.failures import FAILURES, StoreError, explained, file_of, is_answer, name_of, waiting
 from rockbank.params import PARAMS
 
 # Schema migrations and "validating candidate" lines are MLflow's own business, not the reader's of a terminal; and a
@@ -37,25 +37,31 @@ _RETRIES, _N_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
 for _name, _value in ((_RETRIES, _N_RETRIES), ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")):
     os.environ.setdefault(_name, _value)
 # Until a server that takes connections and says nothing is given up, and for how long an answer of it holds.
-ANSWER_SECONDS, _TRUST_SECONDS = 5, 5.0
+ANSWER_SECONDS, _TRUST_SECONDS = 15, 30.0
 
 
 @contextmanager
-def answering(*, writes: bool) -> Iterator[None]:
+def answering(*, writes: bool, what: str = "an answer") -> Iterator[None]:
     """Check the store, and raise every failure of it within the block as a StoreError; its answers go through.
+
+    A server that takes long is named, with what is waited for.
 
     Args:
         writes: whether the block writes to it, which may make a new one.
+        what: is asked of it.
 
     Raises:
         StoreError: also before the block, where there is no store and this is no place for a new one.
     """
     uri = _settle()
+    # What takes time of a file is its lock, which `sqlite` tells of.
+    says = nullcontext() if file_of(uri) is not None else waiting(f"{name_of(uri)}: {what}")
     try:
-        _require(uri, writes=writes)
-        if (other := mlflow.get_registry_uri()) != uri:
-            _require(other, writes=writes)
-        yield
+        with says:
+            _require(uri, writes=writes)
+            if (other := mlflow.get_registry_uri()) != uri:
+                _require(other, writes=writes)
+            yield
     except FAILURES as error:
         if is_answer(error):
             raise
@@ -74,7 +80,7 @@ class _Answering:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         @wraps(getattr(mlflow.MlflowClient, name))
         def call(*arguments: Any, **keywords: Any) -> Any:
-            with answering(writes=not name.startswith(("get_", "search_"))):
+            with answering(writes=not name.startswith(("get_", "search_")), what=name.replace("_", " ")):
                 return getattr(mlflow.MlflowClient(), name)(*arguments, **keywords)
 
         return call

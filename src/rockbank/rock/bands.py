@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from rockbank.core.errors import InputError
 
@@ -125,7 +125,7 @@ def bootstrap_band(
 
 def _few_blocks(n_blocks: int, level: float) -> float:
     tail = 0.5 + level / 2
-    return float(stats.t.ppf(tail, n_blocks - 1) / stats.norm.ppf(tail))
+    return float(stdtrit(n_blocks - 1, tail) / ndtri(tail))
 
 
 def _block_errors(curves: Curves, rng: np.random.Generator, n_bootstraps: int) -> Float[np.ndarray, "b r"]:

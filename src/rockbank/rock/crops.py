@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, UInt, UInt8
 
 from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, replacing_folder, write_json
 from rockbank.rock.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = ("train", "validation", "test")
 # The stream of the seed from which each split is drawn.
@@ -28,6 +32,7 @@ class CropSet:
         table: a row a crop: split, volume, slice, row, column, seed.
         voxel_size: metres.
         segmentation: how the phase of interest is segmented from the rest.
+        scans: SHA-256 of each scan that they were cut from, by its file's name; none where the rock is synthetic.
     """
 
     family: str
@@ -35,6 +40,7 @@ class CropSet:
     table: pd.DataFrame
     voxel_size: float
     segmentation: Segmentation
+    scans: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def train(self) -> UInt[np.ndarray, "n_train c h w"]:
@@ -65,6 +71,7 @@ def save_crops(folder: Path, crop_set: CropSet) -> None:
         "family": crop_set.family,
         "voxel_size": crop_set.voxel_size,
         "segmentation": asdict(crop_set.segmentation),
+        "scans": dict(crop_set.scans),
     }
     with replacing_folder(folder) as beside:
         np.save(beside / "crops.npy", crop_set.crops, allow_pickle=False)
@@ -78,6 +85,9 @@ def load_crops(folder: Path) -> CropSet:
     Raises:
         InputError: naming the file that is missing, or that does not fit the others.
     """
+    # Sampling and simulating need this module and no table: pandas is half of their imports.
+    import pandas as pd
+
     for name in ("crops.npy", "crops.csv", "crops.json"):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: no such file; run 'dvc repro' to prepare the crops")
@@ -92,6 +102,7 @@ def load_crops(folder: Path) -> CropSet:
         table=table,
         voxel_size=about["voxel_size"],
         segmentation=Segmentation(**about["segmentation"]),
+        scans=about.get("scans", {}),
     )
 
 

@@ -54,6 +54,7 @@ def export(generator: str, paths: ProjectPaths = PIPELINE) -> ModelCard:
             voxel_size=crop_set.voxel_size,
             segmentation=crop_set.segmentation,
             data_md5=origin(blueprint.family, paths),
+            scans=dict(crop_set.scans),
             git_commit=git_commit(),
             scores=read_json(paths.scores(generator)),
             parity=parity(module, folder / ONNX, blueprint.latent, network.lattice),

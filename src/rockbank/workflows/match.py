@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from rich.markup import escape
 
 from rockbank.core.errors import InputError
 from rockbank.core.terminal import progress, terminal
+from rockbank.executors.choose import LOCAL, check_executor
 from rockbank.matching.io.case_file import load_match_case
 from rockbank.matching.methods.interface import EnsembleMethod, Progress
 from rockbank.matching.methods.state import State
@@ -32,9 +32,13 @@ from rockbank.matching.results.report import REPORT, write_report
 from rockbank.matching.results.summary import warnings_of
 from rockbank.matching.results.verdict import warnings
 from rockbank.matching.run import MEMBERS, Run, new_folder
-from rockbank.workflows.match_evidence import planned, reported, spread_now
-from rockbank.workflows.match_log import MatchLog, logging
+from rockbank.workflows.match_evidence import NO_DATA, planned, reported, spread_now
 from rockbank.workflows.match_request import MatchRequest, folder_of, prepare
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from rockbank.workflows.match_log import MatchLog
 
 
 def begin(path: Path, request: MatchRequest) -> Path:
@@ -49,17 +53,25 @@ def begin(path: Path, request: MatchRequest) -> Path:
     for note in case.case.notes:
         terminal.print(f"note: {note}", markup=False)
     with new_folder(folder) as beside:
-        prepare(path, case, request, beside)
+        run = prepare(path, case, request, beside)
+        if not (run.objective.has_flow or run.objective.has_wells):
+            terminal.print(f"note: data: {NO_DATA}")
     return folder
 
 
-def go_on(folder: Path, workers: int) -> None:
+def go_on(folder: Path, workers: int | None, executor: str = LOCAL) -> None:
     """Takes all members to their ends, then makes dataset, table and report; what is done is not done again.
+
+    Args:
+        folder: of the run; on a cluster its machines have to share it.
+        workers: members at a time; None for one a core.
+        executor: one of executors.choose.EXECUTORS.
 
     Raises:
         InputError: the folder holds no run, or an input is not what it was when the run began.
         WorkerLost: a process died.
     """
+    check_executor(executor, workers)
     _require_checkpoints(Run(folder))
     try:
         with _held(folder) as run, _logged(run) as log:
@@ -69,7 +81,7 @@ def go_on(folder: Path, workers: int) -> None:
                 finish(run, dataset, log)
                 return
             _print_warnings(warnings(planned(run)))
-            with pool(Run, {"folder": folder}, workers) as processes:
+            with pool(Run, {"folder": folder.absolute()}, workers, executor) as processes:
                 try:
                     if left and run.ensemble_method is not None:
                         _run_ensemble(run, run.ensemble_method, processes, log)
@@ -84,27 +96,29 @@ def go_on(folder: Path, workers: int) -> None:
         raise SystemExit(130) from interrupt
 
 
-def report(folder: Path, workers: int, *, is_compact: bool = False) -> None:
+def report(folder: Path, workers: int | None, executor: str = LOCAL, *, is_compact: bool = False) -> None:
     """Dataset, table and report of the members as they are now, be they all ended or not.
 
     Without their checkpoints the table and the report are made of the dataset that lies there.
 
     Args:
         folder: of the run.
-        workers: processes that simulate.
+        workers: processes that simulate; None for one a core.
+        executor: one of executors.choose.EXECUTORS.
         is_compact: whether the dataset is written as `compact` makes it.
 
     Raises:
         InputError: the folder holds no run, or neither checkpoints nor results; or an input is not what it was.
         WorkerLost: a process died.
     """
+    check_executor(executor, workers)
     if not Run(folder).has_checkpoints:
         _report_alone(folder, is_compact=is_compact)
         return
     with _held(folder) as run, _logged(run) as log:
         dataset = reported(run)
         if dataset is None:
-            with pool(Run, {"folder": folder}, workers) as processes:
+            with pool(Run, {"folder": folder.absolute()}, workers, executor) as processes:
                 dataset = _gathered(run, processes)
         if is_compact:
             dataset = compact(dataset)
@@ -153,6 +167,9 @@ def _held(folder: Path) -> Iterator[Run]:
 @contextmanager
 def _logged(run: Run) -> Iterator[MatchLog]:
     """The run's log, with the members that have ended."""
+    # MLflow comes after what is wrong with a run has been reported, and not for results without checkpoints.
+    from rockbank.workflows.match_log import logging
+
     with logging(run) as log:
         for i, state in enumerate(run.states()):
             if state is not None and state.status != RUNNING:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.flow.units import DAY
@@ -17,13 +18,13 @@ from rockbank.matching.io.case_file import MatchCase, load_match_case
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.status import FAILED, status_in_words
 from rockbank.matching.methods.table import counted
-from rockbank.matching.results.diagnostics import ensembles, evidence, loss_history
+from rockbank.matching.results.diagnostics import ensembles, evidence, loss_history, of_members
 from rockbank.matching.results.posterior import POSTERIOR, TABLE, read_posterior
 from rockbank.matching.results.report import REPORT
 from rockbank.matching.results.summary import warnings_of
-from rockbank.matching.results.verdict import warnings
+from rockbank.matching.results.verdict import spread_of_prior, warnings
 from rockbank.matching.run import MEMBERS, Run, require_new
-from rockbank.workflows.match_evidence import planned, reached, reported, spread_now
+from rockbank.workflows.match_evidence import NO_DATA, latents_now, planned, reached, reported, spread_now
 from rockbank.workflows.match_request import TERMS, MatchRequest, folder_of, prepare
 
 
@@ -55,18 +56,20 @@ def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
         states = run.states()
         ends = [(None, "") if state is None else (state.status, state.reason) for state in states]
         rows = [_row(run, i, state) for i, state in enumerate(states) if state is not None]
-        spread, whole = spread_now(states), reported(run)
+        spread, whole, z = spread_now(states), reported(run), latents_now(states)
         warned = warnings(reached(run, states)) if whole is None else warnings_of(whole)
     else:
         dataset = read_posterior(folder)
         ends = list(zip(dataset.status.values.tolist(), dataset.reason.values.tolist(), strict=True))
         rows = _rows_of_results(dataset)
         spread, warned = evidence(dataset, ensembles(dataset)[-1]).spread, warnings_of(dataset)
+        z = of_members(dataset, "z", ensembles(dataset)[-1]).values
     if not run.has_checkpoints:
         note = {"checkpoints": f"none, there are results only: 'report' works, 'resume' needs {MEMBERS}/"}
     counts = Counter(status for status, _ in ends)
     return rows, {
-        "run": f"{settings.method} of {Path(settings.case).name} with {settings.generator}, seed {settings.seed}",
+        "run": f"{settings.method} of {Path(settings.case).name}{_with(settings.generator)}, seed {settings.seed}",
+        **_of_parameters(settings.parameters, z),
         "iterations": _limit(run),
         "members": ", ".join(
             f"{n} {'not begun' if name is None else status_in_words(name, n)}" for name, n in counts.items()
@@ -77,6 +80,20 @@ def status(folder: Path) -> tuple[list[tuple[str, ...]], dict[str, str]]:
         **note,
         "results": ", ".join(name for name in (POSTERIOR, TABLE, REPORT) if (folder / name).is_file()) or "none yet",
     }
+
+
+def _with(generator: str) -> str:
+    return f" with {generator}" if generator else ""
+
+
+def _of_parameters(sizes: Mapping[str, int], z: Float[np.ndarray, "m n"]) -> dict[str, str]:
+    """Their names, how many numbers each has, and how far these spread over the members by the prior's."""
+    said, first = [], 0
+    for name, n in sizes.items():
+        spread = spread_of_prior(z[:, first : first + n]) if len(z) > 1 else None
+        said.append(f"{name} ({n}{'' if spread is None else f', spread {spread:.2g}'})")
+        first += n
+    return {"parameters": ", ".join(said)} if said else {}
 
 
 def _numbered(warned: Sequence[str]) -> dict[str, str]:
@@ -138,10 +155,19 @@ def _about_case(case: MatchCase) -> dict[str, str]:
 
 
 def _about_run(run: Run) -> dict[str, str]:
-    settings, card = run.settings, run.card
+    settings, groups = run.settings, run.objective.rock.groups
     terms = [name for name, counts in zip(TERMS, (settings.flow, settings.wells), strict=True) if counts]
+    generator, named = {}, {}
+    if run.has_generator:
+        of_latent = "" if run.case.unknowns else f", a latent of {run.objective.n_latent} numbers"
+        generator = {"generator": f"{settings.generator} ({run.card.generator}){of_latent}"}
+    if run.case.unknowns:
+        named = {"parameters": "\n".join(f"{each.name}: {each.n_latent}, {each.prior}" for each in groups)}
+    has_data = run.objective.has_flow or run.objective.has_wells
     return {
-        "generator": f"{settings.generator} ({card.generator}), a latent of {run.objective.n_latent} numbers",
+        **generator,
+        **named,
+        **({} if has_data else {"data": NO_DATA}),
         "method": f"{settings.method}: {run.spec.help}",
         "iterations": _limit(run),
         "members": f"{settings.members}, seed {settings.seed}",

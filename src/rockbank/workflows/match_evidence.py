@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.status import FAILED, RUNNING
 from rockbank.matching.results.posterior import POSTERIOR, fingerprint, read_posterior
 from rockbank.matching.results.verdict import Evidence, spread_of_prior
 from rockbank.matching.run import Run
+
+NO_DATA = "none: nothing is observed, so that the match gives draws of the prior"
 
 
 def planned(run: Run) -> Evidence:
@@ -43,8 +46,13 @@ def reached(run: Run, states: Sequence[State | None]) -> Evidence:
 
 def spread_now(states: Sequence[State | None]) -> float | None:
     """The latents' spread over the members as they are now, by the prior's; None of fewer than two."""
-    z = [state.last.z for state in states if state is not None and state.records and state.status != FAILED]
-    return spread_of_prior(np.array(z)) if len(z) > 1 else None
+    z = latents_now(states)
+    return spread_of_prior(z) if len(z) > 1 else None
+
+
+def latents_now(states: Sequence[State | None]) -> Float[np.ndarray, "m n"]:
+    """Of the members that have begun and not failed."""
+    return np.array([each.last.z for each in states if each is not None and each.records and each.status != FAILED])
 
 
 def reported(run: Run) -> xr.Dataset | None:

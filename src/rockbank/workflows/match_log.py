@@ -115,9 +115,9 @@ def _started(run: Run) -> Iterator[tracking.Run]:
             name, _, number = settings.generator.partition("/")
             parent.tag(
                 {
-                    "generator": name,
-                    "generator_version": number,
-                    "generator_sha256": run.card_sha256,
+                    "generator": name or None,
+                    "generator_version": number or None,
+                    "generator_sha256": run.card_sha256 if run.has_generator else None,
                     "case": run.case.case.title,
                     "method": settings.method,
                     "git_commit": git_commit(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, cast
@@ -14,9 +16,8 @@ from rockbank.matching.io.case_file import MatchCase
 from rockbank.matching.io.fingerprint import fingerprints
 from rockbank.matching.methods.table import DEFAULT_METHOD
 from rockbank.matching.problem.objective import Scaling
-from rockbank.matching.run import GENERATOR, Run
+from rockbank.matching.run import GENERATOR, Run, write_settings
 from rockbank.matching.settings import Settings
-from rockbank.mlops import registry
 
 _Value = TypeVar("_Value", str, int)
 MATCHES = Path("matches")
@@ -49,17 +50,47 @@ class MatchRequest:
 
 
 def prepare(path: Path, case: MatchCase, request: MatchRequest, folder: Path) -> Run:
-    """A run in an empty folder, whose generator fits its case."""
-    reference = _required("generator", request.generator, case.generator, "such as channels@champion")
+    """A run in an empty folder, whose parameters fit its case."""
+    # A status is told without the registry, whose import takes longer than the rest of it.
+    from rockbank.mlops import registry
+
+    reference = ""
+    if case.is_generated:
+        reference = _required("generator", request.generator, case.generator, "such as channels@champion")
+    elif request.generator is not None:
+        names = [unknown.name for unknown in case.unknowns]
+        raise InputError(f"--generator: got '{request.generator}', of which none of the case's parameters {names} is; "
+                         "leave it out")  # fmt: skip
     terms = [term.strip() for term in request.terms.split(",") if term.strip()]
     unknown = [term for term in terms if term not in TERMS]
     if unknown:
         raise InputError(f"--terms: got '{unknown[0]}'; known are {list(TERMS)}")
-    settings = Settings(
+    with _naming(path):
+        settings = _settings(path, case, request, folder, reference, terms)
+        if reference:
+            entry = registry.pull(reference, folder / GENERATOR)[0]
+            name, card_sha256 = f"{entry.name}/{entry.version}", sha256(folder / GENERATOR / CARD)
+            settings = replace(settings, generator=name, generator_sha256=card_sha256)
+        run = Run.create(folder, settings)
+        if case.unknowns:
+            # The status of a run says them without its case.
+            sizes = {group.name: group.n_latent for group in run.rock.groups}
+            write_settings(folder, replace(settings, parameters=sizes))
+            run = Run(folder)
+        _ = run.objective, run.max_iterations
+        if run.ensemble_method is not None:
+            run.ensemble_method.check(run.objective, run.settings.members)
+    return run
+
+
+def _settings(
+    path: Path, case: MatchCase, request: MatchRequest, folder: Path, generator: str, terms: Sequence[str]
+) -> Settings:
+    return Settings(
         case=_seen_from(folder, path),
         case_sha256=sha256(path),
         inputs=fingerprints(case),
-        generator=reference,
+        generator=generator,
         method=request.method or case.method or DEFAULT_METHOD,
         members=_required("members", request.members, case.members, "such as 100"),
         seed=case.seed if request.seed is None else request.seed,
@@ -68,13 +99,19 @@ def prepare(path: Path, case: MatchCase, request: MatchRequest, folder: Path) ->
         scaling=cast(Scaling, request.scaling),
         iterations=request.iterations,
     )
-    entry, _ = registry.pull(reference, folder / GENERATOR)
-    name, card_sha256 = f"{entry.name}/{entry.version}", sha256(folder / GENERATOR / CARD)
-    run = Run.create(folder, replace(settings, generator=name, generator_sha256=card_sha256))
-    _ = run.objective, run.max_iterations
-    if run.ensemble_method is not None:
-        run.ensemble_method.check(run.objective, run.settings.members)
-    return run
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Makes an error of what a case is matched with name its file, whoever said it."""
+    from rockbank.mlops.registry import RegistryError
+
+    try:
+        yield
+    except (InputError, RegistryError) as error:
+        said = str(error)
+        error.args = (said if said.startswith(f"{path}:") else f"{path}: {said}",)
+        raise
 
 
 def _seen_from(folder: Path, case: Path) -> str:

@@ -1,8 +1,10 @@
 """Everything that the observables are differentiable in, by Taylor's remainder, of one member and of a batch."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +23,7 @@ from rockbank.flow import (
     Well,
     simulate,
 )
+from rockbank.flow.equations.rock import fault_multiplier
 
 SHAPE = (3, 2, 2)
 PHASES = {
@@ -39,6 +42,10 @@ PARAMETERS = [
     "limit",
     "initial pressure",
     "initial saturation",
+    "net to gross",
+    "pore multiplier",
+    "face multiplier",
+    "fault multiplier",
     *(f"{phase} {name}" for phase in ("water", "oil") for name in (*PHASES, *CURVES)),
 ]
 KINDS = {
@@ -60,6 +67,10 @@ FIELDS = {
     "limit": torch.tensor([1.6e7, 1.7e7], dtype=torch.float64),
     "initial pressure": 1.2e7 + 2e5 * uniform(SHAPE, 4),
     "initial saturation": 0.25 + 0.2 * uniform(SHAPE, 5),
+    "net to gross": 0.6 + 0.2 * uniform(12, 6),
+    "pore multiplier": 0.9 + 0.5 * uniform(12, 7),
+    "face multiplier": 0.4 + uniform(20, 12),
+    "fault multiplier": torch.tensor(0.3, dtype=torch.float64),
     **{
         f"{phase} {name}": torch.tensor(values[i], dtype=torch.float64)
         for i, phase in enumerate(("water", "oil"))
@@ -80,7 +91,12 @@ def observables(kind, factors):
         permeability=of["permeability"],
         porosity=of["porosity"],
         compressibility=1e-9,
+        net_to_gross=of["net to gross"],
+        pore_multiplier=of["pore multiplier"],
+        face_multiplier=of["face multiplier"],
+        faults={"F": np.arange(4)},
     )
+    rock = replace(rock, face_multiplier=fault_multiplier(rock, {"F": of["fault multiplier"]}))
 
     def phase(name):
         numbers = {each: of[f"{name} {each}"] for each in PHASES if each != "viscosibility" or kind == "newton"}

@@ -16,7 +16,7 @@ from rockbank.flow.case import Case
 from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import discretise
-from rockbank.flow.equations.rock import pore_volume, transmissibility
+from rockbank.flow.equations.rock import fault_multiplier, pore_volume, transmissibility
 from rockbank.flow.simulate import simulate
 from rockbank.flow.units import BAR, DAY
 from tests.flow.eclipse.test_deck import assert_same
@@ -51,6 +51,11 @@ def test_a_fault_multiplies_its_faces_each_time(read: Callable[..., Case]) -> No
         "FAULTS\n F 2 2 1 2 1 1 X /\n G 4 4 2 2 1 1 'Y-' /\n/\nMULTFLT\n F 0.5 /\n G 0.25 /\n/\nMULTFLT\n F 0.5 /\n/\n"
     )
     assert factors(read(after={"PERM": fault}), read()) == {(2, 4): 0.25, (3, 5): 0.25, (6, 7): 0.25}
+    before, case = read(after={"PERM": fault.split("MULTFLT")[0]}), read(after={"PERM": fault})
+    moved = fault_multiplier(before.rock, {"F": 0.25, "G": torch.tensor(0.25)})
+    assert torch.equal(moved, case.rock.face_multiplier)
+    with pytest.raises(InputError, match=r"rock: got fault 'H'; known are \['F', 'G'\]"):
+        fault_multiplier(case.rock, {"H": 2.0})
     with pytest.raises(DeckError, match=r"MULTFLT: no fault 'H'; known are \['F', 'G'\]"):
         read(after={"PERM": fault.replace("MULTFLT\n F", "MULTFLT\n H", 1)})
 

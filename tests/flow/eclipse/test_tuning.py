@@ -1,5 +1,6 @@
 """TUNING and EQUIL's item 9: what a deck asks of steps, tolerances and the initial state is used, refused or noted."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ import torch
 from rockbank.flow.casefile.file import load_case
 from rockbank.flow.eclipse.deck import read_deck
 from rockbank.flow.eclipse.text import DeckError
+from rockbank.flow.eclipse.writer import write_deck
 from rockbank.flow.equations.equilibrium import equilibrium
 from rockbank.flow.equations.options import Options
+from rockbank.flow.steppers.step_sizes import step_sizes
 from rockbank.flow.units import DAY
 
 DECK = """
@@ -88,6 +91,22 @@ def test_tuning_sets_steps_tolerances_and_iterations(tmp_path):
         first_step=0.5 * DAY, largest_step=30 * DAY, growth=2.0, cnv=1e-4, mb=1e-8, max_iterations=12
     )
     assert not any("TUNING" in note for note in case.notes)
+
+
+def test_without_tuning_the_first_step_is_of_a_day_as_other_simulators_have_it(tmp_path):
+    assert read(tmp_path).options == Options(first_step=DAY, growth=2.0)
+    assert read(tmp_path, tuning="TUNING\n 1* 30 /\n /\n /").options == Options(first_step=DAY, largest_step=30 * DAY)
+
+
+@pytest.mark.parametrize("options", [Options(), Options(first_step=DAY / 3, largest_step=7 * DAY, growth=1.7, cnv=1e-5,
+                                                        mb=1e-9, max_iterations=9)])  # fmt: skip
+def test_a_written_deck_has_the_steps_and_tolerances_of_its_case(tmp_path, options):
+    case = replace(read(tmp_path), options=options)
+    write_deck(tmp_path / "B.DATA", case, least_compressibility=0.0)
+    read_again = read_deck(tmp_path / "B.DATA").options
+    steps = case.schedule.steps
+    assert [of.tolist() for of in step_sizes(steps, read_again)] == [of.tolist() for of in step_sizes(steps, options)]
+    assert replace(read_again, first_step=options.first_step) == options
 
 
 def test_what_steers_other_simulators_is_noted(tmp_path):

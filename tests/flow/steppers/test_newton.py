@@ -83,7 +83,7 @@ def test_steps_grow_again_where_few_iterations_do(reservoir):
 
 def test_the_objective_is_smooth_where_the_steps_are_kept(reservoir):
     model = reservoir(gravity=True, shape=(4, 3, 2))
-    free = Options(cnv=1e-9, mb=1e-11, max_iterations=4, **NEWTON)
+    free = Options(cnv=1e-9, mb=1e-11, max_iterations=3, **NEWTON)
     log = model.permeability.log().requires_grad_()
     first = model.run(options=free)
     kept = Schedule(steps=model.steps, controls=model.controls).as_taken(first.trajectories[0])

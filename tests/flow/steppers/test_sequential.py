@@ -133,6 +133,20 @@ def test_its_limit_is_the_fully_implicit_solution(name):
     torch.testing.assert_close(ours.bhp, newtons.bhp, rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize(
+    "name", ["a rate and a pressure", "three dimensions", "compressible under rates", "five wells"]
+)
+def test_pressures_by_multigrid_are_those_by_factors(name, monkeypatch):
+    problem, parameters = case(**CASES[name])
+    by_factors = sequential.run(problem, parameters, Options(tolerance=1e-11))
+    monkeypatch.setattr("rockbank.flow.steppers.pressure.WIDEST_BAND", 0)
+    monkeypatch.setattr("rockbank.flow.linear.multigrid.COARSEST", 10)  # so that there is more than one level
+    by_cycles = sequential.run(problem, parameters, Options(tolerance=1e-11))
+    assert {report.method for report in by_cycles.reports} == {"sequential"}
+    torch.testing.assert_close(by_cycles.saturation, by_factors.saturation, rtol=0, atol=1e-10)
+    torch.testing.assert_close(by_cycles.pressure, by_factors.pressure, rtol=1e-9, atol=0)
+
+
 def test_what_is_left_shrinks_with_the_tolerance():
     problem, parameters = case()
     exact = sequential.run(problem, parameters, Options(tolerance=1e-11))

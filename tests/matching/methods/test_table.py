@@ -20,6 +20,7 @@ from rockbank.matching.results.summary import table
 from rockbank.matching.run import Run
 from rockbank.workflows import match
 from rockbank.workflows.match_about import status
+from tests.matching.quick import rough_pictures
 from tests.matching.tiny import make_run, register, write_case
 
 # A method, and its entry, in a module that the processes of a match can import.
@@ -96,7 +97,8 @@ def test_a_new_method_is_one_class_and_one_entry(store: Path, toy: Any) -> None:
     printed = said("match", case, "--method", "toy", "--dry-run", "--workers", "1")
     assert "toy: halves the latent" in printed
     assert "if every member takes 3 halvings" in printed
-    said("match", case, "--method", "toy", "--members", "2", "--iterations", "2", "--workers", "1")
+    with rough_pictures():
+        said("match", case, "--method", "toy", "--members", "2", "--iterations", "2", "--workers", "1")
     folder = Path("matches/case-toy")
     printed = said("match", "status", folder)
     assert "2 halvings at most" in printed
@@ -105,7 +107,8 @@ def test_a_new_method_is_one_class_and_one_entry(store: Path, toy: Any) -> None:
         assert state is not None
         assert len(state.records) == 3
         assert (state.last.z == 0.25 * Run(folder).member(i).z).all()
-    assert "wrote matches/case-toy/report.html" in said("match", "report", folder, "--workers", "1")
+    with rough_pictures():
+        assert "wrote matches/case-toy/report.html" in said("match", "report", folder, "--workers", "1")
     assert "Both members ended." in (folder / "report.html").read_text(encoding="utf-8")
     assert pd.read_csv(folder / "table.csv").iterations.tolist() == [2, 2]
 

@@ -71,11 +71,13 @@ def test_what_says_nothing_is_refused_by_its_name(changes: dict[str, Any], says:
         observations(**changes)
 
 
-def test_an_observation_of_no_well_or_no_report_step_is_refused_by_its_name() -> None:
+def test_an_observation_of_no_well_or_no_time_of_the_schedule_is_refused_by_its_name() -> None:
     with pytest.raises(ValueError, match=re.escape("bhp of I at 1 days: no such well; the case has ['P']")):
         observations().places(STEPS, ["P"])
-    for day, nearest in ((2.5, 3), (8.1, 8), (0.0, 1)):
-        with pytest.raises(
-            ValueError, match=f"bhp of I at {day:g} days: no report step ends then, the nearest at {nearest} "
-        ):
+    for day, says in (
+        (2.5, "no report step ends then, the nearest at 3 "),
+        (8.1, "lies outside"),
+        (0.0, "lies outside"),
+    ):
+        with pytest.raises(ValueError, match=f"bhp of I at {day:g} days: {says}"):
             observations([(day * DAY, "I", "bhp")], value=np.zeros(1), sigma=np.ones(1)).places(STEPS, WELLS)

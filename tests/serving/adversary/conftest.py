@@ -61,6 +61,6 @@ def target(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Itera
     lines[2] += "::concurrent=1:samples=100"
     (folder / "keys").write_text("\n".join(lines))
     limits = {"max_connections": MAX_CONNECTIONS, "max_memory_bytes": 128 * MIB, "max_n": 1_000_000}
-    with service_process(folder, empty_store, keys_file=folder / "keys", grpc_port=0, **limits) as running:
+    with service_process(folder, empty_store, fresh=True, keys_file=folder / "keys", grpc_port=0, **limits) as running:
         greedy, lone, narrow = (key for key, _ in made)
         yield Target(process=running, greedy=greedy, lone=lone, narrow=narrow)

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import shutil
+import subprocess
 import time
 import zipfile
 from collections.abc import Callable
@@ -11,7 +13,11 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from rockbank.mlops.registry import FILES
+from serving.dataplane.bundle import Signer, SigningKeyError
 from serving.keys import make_key
 from serving.registry.versions import VersionCache
 from tests.serving.conftest import Serve
@@ -33,7 +39,15 @@ async def test_the_page_of_a_version_has_its_card_its_origin_and_its_files(shale
         assert (await running.client.get("/models/shale/versions/9")).status_code == 404
         assert (await running.client.get(f"{PAGE}/samples.png")).content == b"picture"
     assert answer.status_code == 200
-    for text in (card.data_md5, card.files["generator.onnx"], "tiny", "No full window", "s2 distance"):
+    for text in (
+        "scan a.tif, SHA-256",
+        "0" * 64,
+        card.data_md5,
+        card.files["generator.onnx"],
+        "tiny",
+        "No full window",
+        "s2 distance",
+    ):
         assert str(text) in answer.text
 
 
@@ -46,6 +60,49 @@ async def test_the_bundle_holds_every_file_as_its_card_describes_it(shale: Path,
         digests = {name: hashlib.sha256(archive.read(name)).hexdigest() for name in card["files"]}
         assert digests == card["files"]
         assert json.loads(archive.read("verdict.json"))["passed"]
+        assert "SHA256SUMS.sig" not in archive.namelist()
+
+
+def run(folder: Path, *command: str) -> str:
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here; apt install openssl")
+async def test_a_signed_bundle_is_verified_by_common_tools_and_a_changed_one_refused(
+    shale: Path, serve: Serve, tmp_path: Path
+) -> None:
+    run(tmp_path, "openssl", "genpkey", "-algorithm", "ed25519", "-out", "key.pem")
+    run(tmp_path, "openssl", "pkey", "-in", "key.pem", "-pubout", "-out", "public.pem")
+    (tmp_path / "key.pem").chmod(0o600)
+    async with serve(signing_key_file=tmp_path / "key.pem") as running:
+        content = (await running.client.get("/v2/models/shale/versions/1/bundle")).content
+        assert "signed SHA-256" in (await running.client.get(PAGE)).text
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        archive.extractall(tmp_path / "got")
+    verify = ("openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-inkey", "../public.pem", "-in", "SHA256SUMS")
+    assert "Successfully" in run(tmp_path / "got", *verify, "-sigfile", "SHA256SUMS.sig")
+    listed = run(tmp_path / "got", "sha256sum", "--check", "--strict", "SHA256SUMS").splitlines()
+    assert {line.removesuffix(": OK") for line in listed} == set(FILES)
+    with (tmp_path / "got" / "SHA256SUMS").open("a") as file:
+        file.write("\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        run(tmp_path / "got", *verify, "-sigfile", "SHA256SUMS.sig")
+
+
+def test_a_signing_key_is_ed25519_and_nobody_elses_to_read(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    with pytest.raises(SigningKeyError, match="No such file"):
+        Signer(path)
+    path.write_text("no key")
+    with pytest.raises(SigningKeyError, match="others may read it; chmod 600"):
+        Signer(path)
+    path.chmod(0o600)
+    with pytest.raises(SigningKeyError, match="no PEM of a private key"):
+        Signer(path)
+    key = ec.generate_private_key(ec.SECP256R1())
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(SigningKeyError, match="not an Ed25519 key; openssl genpkey"):
+        Signer(path)
 
 
 async def test_with_keys_samples_and_bundle_are_theirs(shale: Path, serve: Serve, tmp_path: Path) -> None:

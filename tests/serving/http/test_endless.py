@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -154,14 +155,25 @@ async def test_samples_of_others_go_between_the_tiles_of_a_huge_image(rocks: Pat
         await bands.aclose()
 
 
-async def test_a_queue_full_of_tiles_takes_no_more_and_lets_those_who_began_go_on(rocks: Path, serve: Serve) -> None:
+async def test_a_queue_full_of_tiles_takes_no_more_and_lets_those_who_began_go_on(
+    rocks: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with serve(max_batch=4, max_queue=4) as running:
         served = running.service.models.find("shale")
         assert served.tiles is not None
-        field = endless(served, 7)
-        sampling = running.service.sampling
+        field, sampling, tiles = endless(served, 7), running.service.sampling, served.tiles
+        gate, right = threading.Event(), tiles.generator.run
+        monkeypatch.setattr(tiles.generator, "run", lambda latents: (gate.wait(30), right(latents))[1])
         many = [asyncio.create_task(sampling.tile(served, "current", field, i, 0)) for i in range(30)]
-        begun = [asyncio.create_task(sampling.tile(served, "current", field, i, 1, is_begun=True)) for i in range(30)]
+        # Two tiles are with the compute thread and one waits: it is worth the four samples that may.
+        async with asyncio.timeout(30):
+            while sum(task.done() for task in many) < 27:
+                await asyncio.sleep(0.01)
+        begun = [asyncio.create_task(sampling.tile(served, "current", field, i, 1, is_begun=True)) for i in range(5)]
+        async with asyncio.timeout(30):
+            while tiles._n_queued < 6:
+                await asyncio.sleep(0.01)
+        gate.set()
         results = await asyncio.gather(*many, return_exceptions=True)
         assert {type(each).__name__ for each in results} == {"ndarray", "QueueFull"}
         assert all(isinstance(each, np.ndarray) for each in await asyncio.gather(*begun))

@@ -10,8 +10,6 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -206,29 +204,6 @@ def test_the_command_serves_with_its_options_before_the_environment(monkeypatch:
     result = CliRunner().invoke(app, ["serve", "--port", "9001", "--models", "shale"], catch_exceptions=False)
     assert result.exit_code == 0
     assert (served[0].port, served[0].host, served[0].models) == (9001, "::1", ("shale@champion",))
-
-
-@pytest.fixture
-def collector() -> Iterator[tuple[str, list[bytes]]]:
-    """An OTLP endpoint on this machine, and what it was sent."""
-    received: list[bytes] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1/traces", received
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 async def test_a_request_leaves_a_trace_and_a_probe_none(

@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ import pytest
 
 from serving.base.settings import SettingsError
 from serving.http.server import bind
+from tests import warm
 from tests.serving.processes import START_SECONDS, Process
 from tests.tiny_generators import tiny_images
 
@@ -195,14 +194,8 @@ def test_a_signal_while_it_starts_ends_it_with_status_0(tmp_path: Path, number: 
         registry.settimeout(START_SECONDS)
         uri = f"http://127.0.0.1:{registry.getsockname()[1]}"
         given = {"ROCKBANK_TRACKING_URI": uri, "ROCKBANK_PORT": "0", "ROCKBANK_ALIAS_TIMEOUT_SECONDS": "60"}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "serving"],
-            cwd=tmp_path,
-            env={**os.environ, **given, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        environment = {**os.environ, **given, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"}
+        process = warm.Process(["-m", "serving"], tmp_path, environment)
         try:
             connection, _ = registry.accept()
             with connection:

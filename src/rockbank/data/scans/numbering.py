@@ -27,8 +27,8 @@ def in_order(folder: Path, files: Sequence[Path], *, allow_gaps: bool) -> list[P
     numbers = _numbers(files)
     counts = Counter(len(each) for each in numbers.values())
     if len(counts) > 1:
-        odd = [file.name for file, each in numbers.items() if len(each) != counts.most_common(1)[0][0]]
-        raise VolumeError(f"{folder}: names are not numbered alike: {_some(odd)}; {ELSEWHERE}")
+        others = [file.name for file, each in numbers.items() if len(each) != counts.most_common(1)[0][0]]
+        raise VolumeError(f"{folder}: names are not numbered alike: {_some(others)}; {ELSEWHERE}")
     columns = list(zip(*numbers.values(), strict=True))
     varying = [i for i, column in enumerate(columns) if len(set(column)) > 1]
     if not varying:

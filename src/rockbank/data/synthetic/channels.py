@@ -7,7 +7,6 @@ published generation code is not public). A section is 64 cells high (z) and 128
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float32, Int, UInt16
 
 from rockbank.core.errors import InputError
@@ -57,6 +56,8 @@ def channel_crops(params: ChannelsParams) -> CropSet:
 
     Stored as 16 bits of full scale 1; the phase of interest is the sand.
     """
+    import pandas as pd
+
     sections = []
     tables = []
     for split, n in zip(SPLITS, (params.n_train, params.n_validation, params.n_test), strict=True):

@@ -41,6 +41,11 @@ def read_cells(raw: Any) -> Cells:
     return tuple(product(*(_places(raw[axis]) for axis in "ijk" if axis in raw)))
 
 
+def read_places(raw: Any) -> tuple[int, ...]:
+    """Places along an axis from 7, 0..63 or [7, 119], counted from 0."""
+    return tuple(_places(raw))
+
+
 def _places(raw: Any) -> Sequence[int]:
     if isinstance(raw, list):
         return [place for each in raw for place in _places(each)]

@@ -36,10 +36,9 @@ from rockbank.flow.eclipse.record import Record
 from rockbank.flow.eclipse.schedule.dates import read_date
 from rockbank.flow.eclipse.schedule.wells import DeckWells
 from rockbank.flow.eclipse.text import SLASH, Keyword, read_keywords
-from rockbank.flow.eclipse.tuning import read_tuning
+from rockbank.flow.eclipse.tuning import DEFAULT, read_tuning
 from rockbank.flow.equations.fluid import GRAVITY, Fluid
 from rockbank.flow.equations.grid import Grid
-from rockbank.flow.equations.options import Options
 from rockbank.flow.units import DECK_UNITS
 
 # Eclipse's date where a deck has no START.
@@ -88,7 +87,7 @@ class _Reader:
         self._grid: Grid | None = None
         self._wells: DeckWells | None = None
         self._region_set = "F"
-        self._options = Options()
+        self._options = DEFAULT
 
     def case(self, gravity: float | None) -> Case:
         """All of the deck, or all that is wrong with it."""

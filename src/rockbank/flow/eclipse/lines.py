@@ -13,6 +13,7 @@ from rockbank.core.errors import InputError
 _DEEPEST = 20
 # Files of a deck, and bytes of a file: more is a slip that would take for ever or fill the memory.
 _MOST_FILES, _MOST_BYTES = 2000, 2**31
+_PART_BYTES = 2**22
 # A path, which has slashes of its own, and the slash that ends it.
 _INCLUDED = re.compile(
     r"""(?P<q>['"])(?P<quoted>.*?)(?P=q)\s*(?P<end>/.*)?|(?P<plain>\S+?)(?:\s+(?P<after>/.*)|(?P<at>/)(?:\s.*)?)?"""
@@ -132,10 +133,13 @@ class Lines:
 
 
 def _text(path: Path) -> str:
+    raw = bytearray()
     with path.open("rb") as file:
-        raw = file.read(_MOST_BYTES + 1)
-    if len(raw) > _MOST_BYTES:
-        raise OSError(0, f"it has more than {_MOST_BYTES} bytes")
+        # By and by: a single read would set aside room for the most that there may be.
+        while part := file.read(_PART_BYTES):
+            raw += part
+            if len(raw) > _MOST_BYTES:
+                raise OSError(0, f"it has more than {_MOST_BYTES} bytes")
     return raw.decode("utf-8-sig", errors="replace")
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from rockbank.flow.eclipse.record import Record
+import numpy as np
+from jaxtyping import Float
+
 from rockbank.flow.eclipse.text import Keyword
 from rockbank.flow.equations.options import Options
+from rockbank.flow.units import DAY, METRIC, exact_text
+
+# Without TUNING: the first step of Eclipse's default, and growth as OPM Flow's own steps have it where they are easy.
+# `python -m tools.egg` compares.
+DEFAULT = Options(first_step=DAY, growth=2.0)
 
 # Items of the three records that steer how other simulators cut failed steps, and their linear solvers.
 _STEERING = ((3, 4, 6, 7, 8, 9), (1, 4, 5, 6, 7, 8, 9, 10, 11, 12), (2, 3, 4, 5, 6, 7, 8, 9, 10))
@@ -20,8 +27,8 @@ def read_tuning(keyword: Keyword) -> tuple[Options, list[str]]:
     steps.refuse((10,), "no step is shorter because a well has changed; leave it out, or give shorter report steps")
     default = Options()
     options = Options(
-        first_step=_length(steps, 1),
-        largest_step=_length(steps, 2),
+        first_step=steps.number(1, "time") if steps.has(1) else DEFAULT.first_step,
+        largest_step=steps.number(2, "time") if steps.has(2) else None,
         growth=steps.number(5, default=default.growth),
         cnv=tolerances.number(2, default=default.cnv),
         mb=tolerances.number(3, default=default.mb),
@@ -33,5 +40,19 @@ def read_tuning(keyword: Keyword) -> tuple[Options, list[str]]:
     return options, [note] if left else []
 
 
-def _length(record: Record, i: int) -> float | None:
-    return record.number(i, "time") if record.has(i) else None
+def tuning_of(options: Options, steps: Float[np.ndarray, " t"]) -> list[str]:
+    """Lines of a TUNING from which `read_tuning` has the steps and tolerances of a run with these options.
+
+    Args:
+        options: of the run.
+        steps: its report steps, s.
+    """
+    scale = METRIC.scale("time")
+    first = options.first_step or float(max(steps))  # whole report steps
+    longest = "1*" if options.largest_step is None else exact_text(options.largest_step, scale)
+    return [
+        "TUNING",
+        f"  {exact_text(first, scale)} {longest} 2* {options.growth!r} /",
+        f"  1* {options.cnv!r} {options.mb!r} /",
+        f"  {options.max_iterations} /",
+    ]

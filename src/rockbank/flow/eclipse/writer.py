@@ -20,9 +20,11 @@ from rockbank.flow.case import Case
 from rockbank.flow.eclipse.schedule.dates import MONTHS
 from rockbank.flow.eclipse.tables import as_table
 from rockbank.flow.eclipse.text import require_deck_names
+from rockbank.flow.eclipse.tuning import tuning_of
 from rockbank.flow.equations.cell_curves import CellCurves
 from rockbank.flow.equations.fluid import Phase
 from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.pressure_table import PressureTable
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem, discretise
 from rockbank.flow.equations.rock import Rock
@@ -68,7 +70,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
         *_props(case, least_compressibility),
         *_solution(problem, parameters),
         *_summary(),
-        *_schedule(problem, parameters),
+        *_schedule(problem, parameters, case.options),
     ]
     write_text(path, "\n".join(parts) + "\n")
 
@@ -160,10 +162,10 @@ def _multipliers(rock: Rock) -> Iterator[tuple[str, Float[np.ndarray, " m"]]]:
     for name, factor in (("NTG", rock.net_to_gross), ("MULTPV", rock.pore_multiplier)):
         if factor is not None:
             values = np.ones(grid.is_active.size)
-            values[grid.cells] = factor.detach().cpu().numpy()
+            values[grid.cells] = factor.detach().cpu().numpy().reshape(-1)
             yield name, values
     if rock.face_multiplier is not None:
-        factors = rock.face_multiplier.detach().cpu().numpy()
+        factors = rock.face_multiplier.detach().cpu().numpy().reshape(-1)
         for axis in range(3):
             of_axis = grid.face_axis == axis
             values = np.ones(grid.is_active.size)
@@ -225,8 +227,8 @@ def _summary() -> Iterator[str]:
     yield ""
 
 
-def _schedule(problem: Problem, parameters: Parameters) -> Iterator[str]:
-    yield from ("SCHEDULE", "RPTRST", "  BASIC=2 /", "WELSPECS")
+def _schedule(problem: Problem, parameters: Parameters, options: Options) -> Iterator[str]:
+    yield from ("SCHEDULE", *tuning_of(options, problem.steps), "RPTRST", "  BASIC=2 /", "WELSPECS")
     places = [_place(problem, i) for i in range(len(problem.perforation_cell))]
     for i_well, well in enumerate(problem.wells):
         first = int(np.flatnonzero(problem.perforation_well == i_well)[0])

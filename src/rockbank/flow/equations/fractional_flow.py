@@ -1,4 +1,4 @@
-"""Where the fractional flow of water bends, which is where Newton's method goes astray."""
+"""The inflection of the fractional flow of water, across which Newton's method overshoots."""
 
 from __future__ import annotations
 

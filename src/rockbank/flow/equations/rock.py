@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rockbank.core.errors import InputError
@@ -26,9 +26,11 @@ class Rock:
         porosity: in (0, 1], of the grid's shape likewise.
         compressibility: of the pores, 1/Pa: pore volume = volume * porosity * exp(c (p - reference)).
         reference_pressure: Pa, at which the porosity is what it is.
-        net_to_gross: part of each active cell that is rock of that porosity and, along x and y, permeability.
+        net_to_gross: part of each active cell that is rock of that porosity and, along x and y, permeability; this and
+            the two that follow may have an axis of members, and require grad.
         pore_multiplier: of the pore volume of each active cell.
         face_multiplier: of the transmissibility of each face, 0 for a seal.
+        faults: the faces of each, by name, for `fault_multiplier`.
         added_transmissibility: of each face, m^3, on top of what geometry and permeability give; all that a link has.
     """
 
@@ -37,9 +39,10 @@ class Rock:
     porosity: Float[Tensor, "*b *shape"]
     compressibility: float = 0.0
     reference_pressure: float = 1.0e5
-    net_to_gross: Float[Tensor, " n"] | None = None
-    pore_multiplier: Float[Tensor, " n"] | None = None
-    face_multiplier: Float[Tensor, " f"] | None = None
+    net_to_gross: Float[Tensor, "*b n"] | None = None
+    pore_multiplier: Float[Tensor, "*b n"] | None = None
+    face_multiplier: Float[Tensor, "*b f"] | None = None
+    faults: Mapping[str, Int[np.ndarray, " k"]] = field(default_factory=dict)
     added_transmissibility: Float[Tensor, " f"] | None = None
 
     def __post_init__(self) -> None:
@@ -51,8 +54,10 @@ class Rock:
             raise InputError(f"permeability: got {len(components)} components; give one, or three along x, y and z")
         members = {self._members(f"permeability {axis}", k) for axis, k in zip("xyz", components, strict=False)}
         members |= {self._members("porosity", self.porosity)}
+        members |= {len(factor) for factor in self.multipliers if factor.ndim == 2}
         if len(members - {1}) > 1:
-            raise InputError(f"rock: permeability and porosity have {sorted(members)} members; give the same number")
+            raise InputError(f"rock: permeability, porosity and multipliers have {sorted(members)} members; give the "
+                             "same number")  # fmt: skip
         for k in map(self.flat, components):
             remedy = "; it must be 0 or more, in m^2 (1 mD is 9.869233e-16 m^2)"
             require("permeability", k, (k >= 0) & k.isfinite(), remedy, grid=self.grid)
@@ -65,8 +70,9 @@ class Rock:
             factor = getattr(self, name)
             if factor is None:
                 continue
-            if factor.shape != (n,):
-                raise InputError(f"rock: got {name} of shape {tuple(factor.shape)}; give {n} numbers")
+            if factor.ndim not in (1, 2) or factor.shape[-1] != n:
+                raise InputError(f"rock: got {name} of shape {tuple(factor.shape)}; give {n} numbers, after one axis "
+                                 "of members at most")  # fmt: skip
             holds = ((factor > 0) if least else (factor >= 0)) & factor.isfinite()
             require(f"rock: {name}", factor, holds, f"; it must be {'positive' if least else '0 or more'}")
         if not 0 <= self.compressibility < 1e-6:
@@ -88,6 +94,11 @@ class Rock:
     def components(self) -> Sequence[Float[Tensor, "*b *shape"]]:
         """The permeability: one for all directions, or three."""
         return (self.permeability,) if isinstance(self.permeability, Tensor) else self.permeability
+
+    @property
+    def multipliers(self) -> list[Float[Tensor, "*b _"]]:
+        """Of net rock, pores and faces, those that are given."""
+        return [of for of in (self.net_to_gross, self.pore_multiplier, self.face_multiplier) if of is not None]
 
     def flat(self, field: Float[Tensor, "*b *shape"]) -> Float[Tensor, "b n"]:
         """A field's active cells, in float64, with an axis of members."""
@@ -148,10 +159,33 @@ def transmissibility(rock: Rock) -> Float[Tensor, "b f"]:
             of_left, of_right = torch.as_tensor(grid.half_factors[of_axis].T, device=k.device)
             t = 1 / (1 / (of_left * k[:, left]) + 1 / (of_right * k[:, right]))
         parts.append(torch.where(flows[:, left] & flows[:, right], t, torch.zeros_like(t)))
+    n_members = max(map(len, parts))
     n_links = 0 if grid.links is None else len(grid.links)
-    t = torch.cat([*parts, parts[0].new_zeros(len(parts[0]), n_links)], dim=1)
+    t = torch.cat([part.expand(n_members, -1) for part in (*parts, parts[0].new_zeros(1, n_links))], dim=1)
     t = t if rock.face_multiplier is None else t * rock.face_multiplier.to(t)
     return t if rock.added_transmissibility is None else t + rock.added_transmissibility.to(t)
+
+
+def fault_multiplier(rock: Rock, factors: Mapping[str, float | Float[Tensor, "*b"]]) -> Float[Tensor, "*b f"]:
+    """A `face_multiplier` in which the rock's own is multiplied by those of faults, as MULTFLT does.
+
+    Args:
+        rock: with faults.
+        factors: by the name of the fault; tensors may have an axis of members, and require grad.
+
+    Raises:
+        InputError: the rock has no such fault.
+    """
+    own = torch.ones(len(rock.grid.faces)) if rock.face_multiplier is None else rock.face_multiplier
+    total = own.double()
+    for name, factor in factors.items():
+        if name not in rock.faults:
+            raise InputError(f"rock: got fault '{name}'; known are {list(rock.faults)}")
+        is_face = torch.zeros(total.shape[-1], dtype=torch.bool, device=total.device)
+        is_face[torch.as_tensor(rock.faults[name])] = True
+        of_fault = torch.as_tensor(factor, dtype=total.dtype, device=total.device)[..., None]
+        total = torch.where(is_face, total * of_fault, total)
+    return total
 
 
 def pore_volume(rock: Rock) -> Float[Tensor, "b n"]:

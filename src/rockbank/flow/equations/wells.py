@@ -144,7 +144,7 @@ def peaceman_index(rock: Rock, well: Well) -> Float[Tensor, "b p"]:
                          f"index; the cell's equivalent radius is {r_e.min().item():.3g} m")  # fmt: skip
     height = size[well.axis]
     if well.axis == 2 and rock.net_to_gross is not None:
-        height = height * rock.net_to_gross.to(height)[cells]
+        height = height * rock.net_to_gross.to(height)[..., cells]
     return 2 * math.pi * height * (k_u * k_v).sqrt() / log
 
 

@@ -6,10 +6,9 @@ import json
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Float
 
 from rockbank.core.errors import InputError
@@ -20,6 +19,9 @@ from rockbank.flow.equations.grid import Grid
 from rockbank.flow.results.balance import Balance
 from rockbank.flow.simulate import Result
 from rockbank.flow.units import DAY
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 CONVENTIONS = "CF-1.11"
 # NetCDF's fields lie with the fastest axis last, as CF recommends: T, Z, Y, X.
@@ -40,6 +42,9 @@ _STEPS = {
 
 def to_dataset(case: Case, result: Result, volumes: Balance) -> xr.Dataset:
     """The results of one member, with coordinates in metres, seconds and days; a cell that is not active is NaN."""
+    # A dry run, and whoever simulates in Python, need no dataset.
+    import xarray as xr
+
     grid, trajectory = case.rock.grid, result.trajectories[0]
     at_ends = trajectory.ends + 1
     dataset = xr.Dataset(coords=_coordinates(case, result))
@@ -78,6 +83,8 @@ def write_results(path: Path, dataset: xr.Dataset) -> None:
 
 def read_results(path: Path) -> xr.Dataset:
     """The dataset that `write_results` wrote; InputError names the file that is absent or something else."""
+    import xarray as xr
+
     if not path.is_file():
         raise InputError(f"{path}: no such file; 'rockbank simulate CASE.yaml -o {path}' makes it")
     try:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from jaxtyping import Float
 
 from rockbank.flow.units import BAR, DAY, MILLIDARCY
 from rockbank.plot.figures import BLUE, GREEN, GREY, ORANGE, drawing, tidy
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.axes import Axes
 
 # Parts of the run at whose ends maps are plotted: most happens early.

@@ -31,7 +31,8 @@ from rockbank.flow.units import DAY
 
 # Of a well's rate at cnv = 1e-3: MRST's 1 m^3/day, and which part of a small target.
 WELL_RATE, WELL_PART = 1 / DAY, 0.01
-# Of what an iterative linear solver may leave: the factor of the square of the last gain, and the most.
+# Of what an iterative linear solver may leave: the factor of the square of the last gain, and the most, which is what
+# the first iteration of a step asks for.
 FORCING, LOOSEST = 0.5, 0.01
 
 
@@ -133,7 +134,7 @@ class _MemberState:
 
     def forcing(self, allowed: float) -> float:
         """What the linear solver may leave of the residual (Eisenstat and Walker 1996, choice 2, and Kelley 1995)."""
-        gained, self.allowed = min(allowed / self.allowed, 1.0), allowed
+        gained, self.allowed = 1.0 if math.isinf(self.allowed) else min(allowed / self.allowed, 1.0), allowed
         return min(max(FORCING * gained**2, FORCING / allowed), LOOSEST)
 
     def end_report(self, residual: float, note: str) -> None:
@@ -284,7 +285,7 @@ class TimeStepper:
         if problem.fluid.gravity:
             self.head = self.head.index_copy(0, torch.as_tensor([i], device=self.head.device),
                                              self.equations.take([i]).next_head(state, step))  # fmt: skip
-        self.before = self.before.put([i], state)
+        last, self.before = self.before.take([i]), self.before.put([i], state)
         member.left -= member.parts
         if (
             member.iteration <= self.options.max_iterations // 2
@@ -298,6 +299,10 @@ class TimeStepper:
             if member.report < self.reports.stop:
                 held = held & has_same_control(problem, member.report)
         member.try_step(held)
+        if not problem.fluid.is_cocurrent and len(member.taken) > 1 and member.report < self.reports.stop:
+            following = problem.steps[member.report] * member.parts / member.whole
+            if (problem.kinds[member.report] == problem.kinds[member.taken[-1].report]).all():
+                self.now = self.now.put([i], _extrapolated(last, state, min(following / length, 1.0)))
 
     def _cut(self, i: int, error: _Error) -> None:
         member = self.states[i]
@@ -331,6 +336,13 @@ class TimeStepper:
         equations = self.equations.take([i])
         is_compressible = equations.is_compressible or bool(equations.problem.rock_compressibility)
         return not is_compressible and not bool((self._steps(equations, [i], is_other=False).kinds == BHP).any())
+
+
+def _extrapolated(before: Unknowns, now: Unknowns, part: float) -> Unknowns:
+    """Where the next step starts its iteration: the change of the last once more, or that part of it."""
+    pressure, saturation, bhp = (torch.lerp(getattr(before, name), getattr(now, name), 1 + part)
+                                 for name in ("pressure", "saturation", "bhp"))  # fmt: skip
+    return Unknowns(pressure=pressure, saturation=saturation.clamp(0.0, 1.0), bhp=bhp)
 
 
 def _note(problem: Problem, held: Bool[np.ndarray, " w"], broken: Bool[np.ndarray, " w"]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,12 +15,17 @@ from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import DECK_SUFFIXES, build_case, error_context, load_case_file
 from rockbank.flow.casefile.rock import Permeability
-from rockbank.flow.casefile.wells import Cells, ScheduleSection, read_cells
+from rockbank.flow.casefile.wells import Cells, ScheduleSection, Time, read_cells
 from rockbank.flow.equations.wells import peaceman_index
 from rockbank.matching.io.files import ObservationsSection
+from rockbank.matching.io.parameters import ParameterSection, Unknown, read_unknowns
 from rockbank.matching.io.table import at, one_of, read_rows
 from rockbank.matching.problem.geology import Geology, WellFacies
 from rockbank.matching.problem.observations import Observations
+from rockbank.matching.problem.times import cut_at, until
+
+# What tables, reports and MLflow take for a name.
+_NAME = re.compile(r"[A-Za-z][\w -]{0,60}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +35,8 @@ class FaciesSection:
     Attributes:
         cells: of the case's own rock, the truth.
         sand: the least permeability there that is sand's, m^2; None is that of a facies probability of 0.5.
-        file: instead, a CSV of i,j,sand with sand 0 or 1; relative to the case file.
+        file: instead, a CSV of i,j,sand, or i,j,k,sand where there are layers, with sand 0 or 1; relative to the
+            case file.
     """
 
     cells: Annotated[Cells, read_cells] = ()
@@ -83,6 +90,8 @@ class MatchingSection:
         truth: whether the case's rock is the truth.
         well_index: of Peaceman in each model's own rock, or in the truth for every model.
         forecast: steps in the schedule's unit and syntax.
+        parameters: what is unknown, by name; without it, the generator's images are the rock of a grid of two axes.
+        until: end of the history, where the schedule goes on; steps and observations that follow are left out.
     """
 
     observations: ObservationsSection | None = None
@@ -91,6 +100,8 @@ class MatchingSection:
     truth: bool = False
     well_index: Literal["model", "truth"] = "model"
     forecast: tuple[Any, ...] = ()
+    parameters: dict[str, ParameterSection] = field(default_factory=dict)
+    until: Time | None = None
     generator: str | None = None
     method: str | None = None
     members: int | None = None
@@ -104,10 +115,21 @@ class MatchingSection:
         if not self.truth and self.facies is not None and self.facies.cells:
             raise InputError("facies: cells are looked up in the case's rock, which is not the truth; say "
                              "'truth: true', or give a 'file'")  # fmt: skip
+        wrong = [name for name in self.parameters if not _NAME.fullmatch(name)]
+        if wrong:
+            raise InputError(f"parameters: got the name '{wrong[0]}'; use letters, digits, spaces, '_' and '-', a "
+                             "letter first")  # fmt: skip
+        if self.generator is not None and self.parameters and not self._is_generated:
+            raise InputError(f"generator: no parameter of {list(self.parameters)} is of it; leave it out, or give one "
+                             "'generator: {k: 0}'")  # fmt: skip
         if self.members is not None and self.members < 1:
             raise InputError(f"members: got {self.members}; give 1 or more")
         if self.seed < 0:
             raise InputError(f"seed: got {self.seed}; give 0 or more")
+
+    @property
+    def _is_generated(self) -> bool:
+        return not self.parameters or any(each.generator is not None for each in self.parameters.values())
 
     def steps_ahead(self, unit: float) -> tuple[float, ...]:
         """Length of each step of the forecast, s; lengths that name no unit are in `unit`."""
@@ -121,10 +143,12 @@ class MatchCase:
     """A case and what is known of it.
 
     Attributes:
-        case: everything but the rock to be found; its own rock lends grid and compressibility.
+        case: everything but what is to be found; its own rock lends grid and compressibility, and all that no parameter
+            says.
         observations: of its wells; there may be none.
         facies: at its wells; there may be none.
         geology: from image to rock.
+        unknowns: what is to be found; none is the generator's image.
         has_truth: whether the case's own rock is the truth.
         forecast: length of further report steps after the history, under the last controls, s.
         generator: by registry name and alias, if the case names one.
@@ -137,12 +161,18 @@ class MatchCase:
     observations: Observations
     facies: WellFacies
     geology: Geology
+    unknowns: tuple[Unknown, ...]
     has_truth: bool
     forecast: tuple[float, ...]
     generator: str | None
     method: str | None
     members: int | None
     seed: int
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether a registered generator makes any of it."""
+        return not self.unknowns or any(unknown.is_generated for unknown in self.unknowns)
 
 
 def load_match_case(path: Path) -> MatchCase:
@@ -162,19 +192,24 @@ def load_match_case(path: Path) -> MatchCase:
         section: MatchingSection = convert(file.matching, MatchingSection, "matching")
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    case = build_case(file, path)
-    grid, folder = case.rock.grid, path.parent
-    if len(grid.shape) != 2:
-        raise InputError(f"{path}: grid: got shape {list(grid.shape)}; generators make sections of two axes")
+    case, folder = build_case(file, path), path.parent
+    if not section.parameters and len(case.rock.grid.shape) != 2:
+        raise InputError(f"{path}: grid: got shape {list(case.rock.grid.shape)}; generators make sections of two axes: "
+                         "say in 'matching.parameters' what is unknown")  # fmt: skip
     geology = Geology(**vars(section.geology))
     observations = Observations(time=np.zeros(0), well=(), quantity=(), value=np.zeros(0), sigma=np.zeros(0))
     if section.observations is not None:
         with error_context(path, "matching.observations"):
             observations = section.observations.read(case, folder)
+    if section.until is not None:
+        with error_context(path, "matching.until"):
+            case, observations = until(case, section.until), observations.until(section.until)
+    case = cut_at(case, observations.time)
     facies = WellFacies(cells=(), is_sand=torch.zeros(0, dtype=torch.bool))
     if section.facies is not None:
         with error_context(path, "matching.facies"):
             facies = section.facies.build(case, geology, folder)
+    unknowns = read_unknowns(section.parameters, case, path)
     with error_context(path, "matching.forecast"):
         forecast = section.steps_ahead(1.0 if file.schedule is None else file.schedule.unit)
     return MatchCase(
@@ -182,6 +217,7 @@ def load_match_case(path: Path) -> MatchCase:
         observations=observations,
         facies=facies,
         geology=geology,
+        unknowns=unknowns,
         has_truth=section.truth,
         forecast=forecast,
         generator=section.generator,
@@ -199,15 +235,16 @@ def _with_own_indices(case: Case) -> Case:
 
 
 def _of_file(path: Path, case: Case) -> WellFacies:
-    found: dict[tuple[int, int], bool] = {}
-    for line, cells in read_rows(path, ("i", "j", "sand")):
+    found: dict[tuple[int, ...], bool] = {}
+    axes = "ijk"[: len(case.rock.grid.shape)]
+    for line, cells in read_rows(path, (*axes, "sand")):
         index = []
-        for axis in "ij":
+        for axis in axes:
             with at(path, line, axis):
                 if not cells[axis].isdecimal():
                     raise InputError(f"got '{cells[axis]}'; give a whole number, counted from 0")
                 index.append(int(cells[axis]))
-        with at(path, line, "i,j"):
+        with at(path, line, ",".join(axes)):
             place = _place(case, tuple(index))
             if place in found:
                 raise InputError(f"cell {place} is there twice; keep one")
@@ -216,7 +253,6 @@ def _of_file(path: Path, case: Case) -> WellFacies:
     return WellFacies(cells=tuple(found), is_sand=torch.tensor(list(found.values()), dtype=torch.bool))
 
 
-def _place(case: Case, place: tuple[int, ...]) -> tuple[int, int]:
+def _place(case: Case, place: tuple[int, ...]) -> tuple[int, ...]:
     case.rock.grid.cell(place)
-    i, j = place
-    return i, j
+    return place

@@ -19,6 +19,7 @@ from rockbank.flow.units import Quantity as Unit
 from rockbank.matching.io.nodata import is_declared, is_suspicious, refusal
 from rockbank.matching.io.table import at, number, one_of, read_rows
 from rockbank.matching.problem.observations import QUANTITIES, Observations, Quantity
+from rockbank.matching.problem.times import SAME_TIME
 
 COLUMNS = ("time", "time_unit", "well", "quantity", "value", "sigma", "unit")
 DIMENSIONS = {"bhp": "pressure", "water_rate": "rate", "oil_rate": "rate"}
@@ -39,7 +40,8 @@ def read_table(path: Path, case: Case, nodata: Sequence[float] = ()) -> Observat
     """
     wells = [well.name for well in case.wells]
     measured: list[Observations] = []
-    line_of: dict[tuple[int, ...], int] = {}
+    line_of: dict[tuple[str, str, int], int] = {}
+    apart = SAME_TIME * sum(case.schedule.steps)
     suspicious: list[tuple[int, str, float, float, str]] = []
     n_values = 0
     for line, cells in read_rows(path, COLUMNS):
@@ -72,7 +74,8 @@ def read_table(path: Path, case: Case, nodata: Sequence[float] = ()) -> Observat
                 sigma=np.array([sigma]),
             )
         with at(path, line, "time"):
-            place = tuple(one.places(case.schedule.steps, wells)[:, 0].tolist())
+            one.require_within(case.schedule.steps, wells)
+            place = (well, quantity, round(time / apart))
             if place in line_of:
                 raise InputError(f"{one.name(0)} is in line {line_of[place]} too; keep one")
         line_of[place] = line

@@ -110,8 +110,8 @@ def from_curves(curves: Mapping[tuple[str, Quantity], Curve], sigma: Mapping[Qua
     return concatenated(parts)
 
 
-def require_start(path: Path, told: datetime | None, start: datetime | None) -> None:
+def require_start(path: Path, found: datetime | None, start: datetime | None) -> None:
     """InputError where a file counts its times from another date than the case, if both are known."""
-    if told is not None and start is not None and told != start:
-        raise InputError(f"{path}: starts at {told.isoformat(' ')}, the case at {start.isoformat(' ')}; correct "
+    if found is not None and start is not None and found != start:
+        raise InputError(f"{path}: starts at {found.isoformat(' ')}, the case at {start.isoformat(' ')}; correct "
                          "'start' of the case, or take the file of this case")  # fmt: skip

@@ -63,7 +63,7 @@ class ObservationsSection(CurvesSection):
             sigma = {name: of for name in QUANTITIES if (of := getattr(self.sigma, name)) is not None}
             observations = from_curves(curves, sigma)
         try:
-            observations.places(case.schedule.steps, wells)
+            observations.require_within(case.schedule.steps, wells)
             _require_signs(observations, case)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error

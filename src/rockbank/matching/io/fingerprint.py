@@ -26,6 +26,7 @@ def fingerprints(case: MatchCase) -> dict[str, str]:
         "observations": case.observations,
         "wells' facies": case.facies,
         "geology": case.geology,
+        "parameters": [(each.name, each.section, each.arrays) for each in case.unknowns],
         "forecast": case.forecast,
     }
     found = {}

@@ -137,7 +137,7 @@ def _plain_unit(text: str) -> str:
 
 
 def _seconds(
-    path: Path, time: xr.DataArray, units: UnitsSection, start: datetime | None, told: object
+    path: Path, time: xr.DataArray, units: UnitsSection, start: datetime | None, given: object
 ) -> Float[np.ndarray, " t"]:
     """Times since the start: dates, or numbers with a unit since the date that the file may tell."""
     if time.dtype.kind == "M":
@@ -150,13 +150,13 @@ def _seconds(
         return np.asarray(since / np.timedelta64(1, "s"), dtype=float)
     if time.dtype.kind not in "iuf":
         raise InputError(f"{path}: '{time.name}' holds neither numbers nor dates of the usual calendar; convert it")
-    require_start(path, _date(told), start)
+    require_start(path, _date(given), start)
     return np.asarray(time.values, dtype=float) * _scale(path, "time", "time", time.attrs, units)
 
 
-def _date(told: object) -> datetime | None:
+def _date(given: object) -> datetime | None:
     """The date of a file's attribute, if it is one."""
     try:
-        return datetime.fromisoformat(str(told))
+        return datetime.fromisoformat(str(given))
     except ValueError:
         return None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from rockbank.core.errors import InputError
 from rockbank.generator.ranges import ValueRange
+from rockbank.matching.problem.parameterisation import Group, Model
 
 # Directions of the derivative taken at a time: the activations of 25 of DeepFlow's images are 50 MB.
 _CHUNK = 25
@@ -62,7 +65,10 @@ class Section:
 
 
 class RockGenerator:
-    """A generator and the geology of its images: latents in, rock out, in float64."""
+    """A generator and the geology of its images: latents in, rock out, in float64.
+
+    By itself it is the parameterisation of a grid of two axes, of the images' shape.
+    """
 
     def __init__(
         self, generator: nn.Module, latent: tuple[int, ...], value_range: ValueRange, geology: Geology
@@ -87,6 +93,24 @@ class RockGenerator:
     def n_latent(self) -> int:
         """Numbers of one latent."""
         return int(torch.Size(self._latent).numel())
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Cells of an image, along the columns and down the rows."""
+        with torch.no_grad():
+            return tuple(self.variables(torch.zeros(self.n_latent, dtype=torch.float64)).shape[-2:])
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """All of the latent."""
+        return (Group(name="generator", n_latent=self.n_latent, prior="the generator's images"),)
+
+    def check(self, model: Model) -> None:
+        """InputError where the images are of another shape than the grid."""
+        if self.shape != model.rock.grid.shape:
+            raise InputError(f"grid: got {model.rock.grid.shape} cells, the generator makes sections of {self.shape}; "
+                             "take a generator of the grid's shape, a grid of the generator's, or say in 'parameters' "
+                             "on which layers or sections its images lie")  # fmt: skip
 
     def variables(self, z: Float[Tensor, "*b n"]) -> Float[Tensor, "*b 2 i j"]:
         """Facies probability and porosity variable of latents, both in [0, 1]."""
@@ -130,6 +154,20 @@ class RockGenerator:
             porosity=geology.porosity_range * y + geology.least_porosity,
         )
 
+    def model(self, variables: Float[Tensor, "2 i j"], model: Model) -> Model:
+        """The image's rock in place of the case's."""
+        section = self.rock(variables)
+        rock = replace(model.rock, permeability=section.permeability, porosity=section.porosity)
+        return replace(model, rock=rock)
+
+    def facies(self, variables: Float[Tensor, "*b 2 i j"]) -> Float[Tensor, "*b i j"]:
+        """Probability of sand."""
+        return variables[..., 0, :, :]
+
+    def values(self, variables: Float[Tensor, "2 i j"]) -> Mapping[str, float]:
+        """No number of it means anything by itself."""
+        return {}
+
     def __call__(self, z: Float[Tensor, "*b n"]) -> Section:
         """The rock of latents."""
         return self.rock(self.variables(z))
@@ -153,16 +191,17 @@ class WellFacies:
     """What the wells were seen to go through.
 
     Attributes:
-        cells: places on the grid, i and j.
+        cells: places on the grid, i and j, and k where it has layers.
         is_sand: in each.
     """
 
-    cells: tuple[tuple[int, int], ...]
+    cells: tuple[tuple[int, ...], ...]
     is_sand: Bool[Tensor, " m"]
 
-    def at(self, fields: Float[Tensor, "*b i j"]) -> Float[Tensor, "*b m"]:
-        """A field in these cells."""
+    def at(self, fields: Float[Tensor, "*b *shape"] | None) -> Float[Tensor, "*b m"]:
+        """A field in these cells; there are none where there is no field."""
+        if fields is None:
+            return torch.zeros(0, dtype=torch.float64)
         if not self.cells:
             return fields[..., 0, 0, None][..., :0]
-        i, j = torch.tensor(self.cells).T
-        return fields[..., i, j]
+        return fields[(..., *torch.tensor(self.cells).T)]

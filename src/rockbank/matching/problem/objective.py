@@ -12,15 +12,16 @@ import torch
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.simulate import simulate
-from rockbank.matching.problem.geology import RockGenerator, WellFacies
+from rockbank.matching.problem.geology import WellFacies
 from rockbank.matching.problem.observations import Observations, observables
+from rockbank.matching.problem.parameterisation import Model, Parameterisation
 from rockbank.matching.problem.point import Evaluation, Point, Target, Terms, Vector
 
 Scaling = Literal["posterior", "published"]
 
 
 class Objective:
-    """0.5 sum (r / sigma)^2 + sum of cross-entropies at the wells + 0.5 |z - prior_mean|^2 of a case and a generator.
+    """0.5 sum (r / sigma)^2 + sum of cross-entropies at the wells + 0.5 |z - prior_mean|^2 of a case's parameters.
 
     With the published scaling the flow term is J = sum_n dt_n / (4 T) sum (r / sigma)^2 and the prior's is divided by
     the length of z (Mosser, Dubrule and Blunt 2019, its code).
@@ -28,7 +29,7 @@ class Objective:
 
     def __init__(
         self,
-        rock: RockGenerator,
+        rock: Parameterisation,
         case: Case,
         observations: Observations,
         facies: WellFacies,
@@ -37,11 +38,11 @@ class Objective:
         wells: bool = True,
         scaling: Scaling = "posterior",
     ) -> None:
-        """Of the case's wells and schedule; its rock only lends grid and compressibility.
+        """Of the case's wells and schedule, whose rock and fluid lend what no parameter says.
 
         Args:
-            rock: latents to rock.
-            case: everything but the rock.
+            rock: the parameterisation, latents to rock and fluid.
+            case: everything else.
             observations: of its wells.
             facies: at its wells.
             flow: whether the observations count.
@@ -49,14 +50,14 @@ class Objective:
             scaling: of the three parts.
 
         Raises:
-            InputError: the generator's sections do not fit the grid, or observations the schedule.
+            InputError: the parameters do not fit the case, or observations the schedule, or facies are observed that
+                no parameter has.
         """
-        grid = case.rock.grid
+        rock.check(Model(rock=case.rock, fluid=case.fluid))
         with torch.no_grad():
-            made = tuple(rock(torch.zeros(rock.n_latent, dtype=torch.float64)).facies.shape)
-        if made != grid.shape:
-            raise InputError(f"grid: got {grid.shape} cells, the generator makes sections of {made}; take a generator "
-                             "of the grid's shape, or a grid of the generator's")  # fmt: skip
+            sand = rock.facies(rock.variables(torch.zeros(rock.n_latent, dtype=torch.float64)))
+        if facies.cells and sand is None:
+            raise InputError("facies: none of the parameters has any; leave it out, or match a generator's images")
         self.rock, self.case, self.observations, self.facies = rock, case, observations, facies
         steps = np.asarray(case.schedule.steps)
         self._places = observations.places(steps, [well.name for well in case.wells])
@@ -135,14 +136,13 @@ class Objective:
         variables = self.rock.variables(at)
         simulated = torch.zeros(0, dtype=torch.float64)
         if self.has_flow or with_run:
-            section = self.rock.rock(variables)
-            rock = replace(self.case.rock, permeability=section.permeability, porosity=section.porosity)
             case, options = self.case, replace(self.case.options, tolerance=tolerance)
-            result = simulate(rock, case.fluid, case.wells, case.schedule, initial=case.initial, options=options)
+            model = self.rock.model(variables, Model(rock=case.rock, fluid=case.fluid))
+            result = simulate(model.rock, model.fluid, case.wells, case.schedule, initial=case.initial, options=options)
             simulated = observables(result, self._places)
         return Evaluation(
             at=at,
             variables=variables,
-            facies=self.facies.at(variables.detach()[0]),
+            facies=self.facies.at(self.rock.facies(variables.detach())),
             simulated=simulated,
         )

@@ -14,11 +14,10 @@ from torch import Tensor
 
 from rockbank.core.errors import InputError
 from rockbank.flow.simulate import Result
+from rockbank.matching.problem.times import SAME_TIME
 
 Quantity = Literal["bhp", "water_rate", "oil_rate"]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
-# Report times are sums of steps, and files round them.
-_SAME_TIME = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,7 +27,7 @@ class Observations:
     So the order in which a file lists them changes nothing, perturbations included.
 
     Attributes:
-        time: at the end of a report step, s.
+        time: s.
         well: name of the well of each.
         quantity: of each: a bottom-hole pressure (Pa), or a surface rate into the reservoir (m^3/s, a producer's
             is negative).
@@ -71,19 +70,40 @@ class Observations:
         """The i-th in words."""
         return f"{self.quantity[i]} of {self.well[i]} at {self.time[i] / 86400:g} days"
 
+    def require_within(self, steps: Sequence[float] | Float[np.ndarray, " t"], wells: Sequence[str]) -> None:
+        """InputError naming the observation of no well, or not within the schedule."""
+        end = float(np.sum(steps))
+        for i, time in enumerate(self.time):
+            if self.well[i] not in wells:
+                raise InputError(f"{self.name(i)}: no such well; the case has {list(wells)}")
+            if not 0 < time <= end * (1 + SAME_TIME):
+                raise InputError(f"{self.name(i)}: lies outside the schedule of {end / 86400:g} days; leave it out, or "
+                                 "give the schedule further steps")  # fmt: skip
+
+    def until(self, end: float) -> Observations:
+        """Those up to a time, s."""
+        kept = np.flatnonzero(self.time <= end * (1 + SAME_TIME))
+        return Observations(
+            time=self.time[kept],
+            well=tuple(self.well[i] for i in kept),
+            quantity=tuple(self.quantity[i] for i in kept),
+            value=self.value[kept],
+            sigma=self.sigma[kept],
+        )
+
     def places(self, steps: Sequence[float] | Float[np.ndarray, " t"], wells: Sequence[str]) -> Int[np.ndarray, "3 n"]:
         """Where each stands among a run's observables: quantity, report step and well.
 
         Raises:
-            InputError: naming the observation of no well, or between the ends of the report steps.
+            InputError: naming the observation of no well, or between the ends of the report steps, which `times.cut_at`
+                makes one of.
         """
+        self.require_within(steps, wells)
         ends = np.cumsum(steps)
         found = np.empty((3, len(self)), dtype=int)
         for i, time in enumerate(self.time):
-            if self.well[i] not in wells:
-                raise InputError(f"{self.name(i)}: no such well; the case has {list(wells)}")
             nearest = int(np.abs(ends - time).argmin())
-            if abs(ends[nearest] - time) > _SAME_TIME * ends[-1]:
+            if abs(ends[nearest] - time) > SAME_TIME * ends[-1]:
                 raise InputError(f"{self.name(i)}: no report step ends then, the nearest at {ends[nearest] / 86400:g} "
                                  f"of {ends[-1] / 86400:g} days; let a step of the schedule end there")  # fmt: skip
             found[:, i] = QUANTITIES.index(self.quantity[i]), nearest, list(wells).index(self.well[i])

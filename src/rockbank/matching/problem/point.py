@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rockbank.flow.simulate import jacobian
-from rockbank.matching.problem.geology import RockGenerator, WellFacies
+from rockbank.matching.problem.geology import WellFacies
 from rockbank.matching.problem.observations import Observations
+from rockbank.matching.problem.parameterisation import Parameterisation
 
 Vector = Float[np.ndarray, " n"]
 # Where facies are as good as certain; -ln of it, 32, is the most that one cell can cost, and beyond it nothing pulls.
@@ -65,13 +66,13 @@ class Evaluation:
 
     Attributes:
         at: the latent, as torch derives in it.
-        variables: facies probability and porosity variable, which hang on `at`; the simulated values hang on them.
+        variables: of the parameterisation, which hang on `at`; the simulated values hang on them.
         facies: probability of sand in the wells' cells.
         simulated: where there are observations; empty without the flow term.
     """
 
     at: Float[Tensor, " n"]
-    variables: Float[Tensor, "2 i j"]
+    variables: Float[Tensor, "*v"]
     facies: Float[Tensor, " m"]
     simulated: Float[Tensor, " n_obs"]
 
@@ -103,7 +104,7 @@ class Terms:
     """What an objective's terms are made of, whatever the latent.
 
     Attributes:
-        rock: latents to rock.
+        rock: the parameterisation, latents to rock and fluid.
         observations: of the wells.
         facies: at the wells.
         has_flow, has_wells: which terms count.
@@ -112,7 +113,7 @@ class Terms:
         prior_precision: what 0.5 |z - prior_mean|^2 is multiplied by.
     """
 
-    rock: RockGenerator
+    rock: Parameterisation
     observations: Observations
     facies: WellFacies
     has_flow: bool
@@ -205,7 +206,7 @@ class Point:
         hessian = np.zeros((n, n))
         if terms.has_wells:
             p = self.evaluation.facies.numpy().clip(CERTAIN, 1 - CERTAIN)
-            of_p = terms.facies.at(of_generator[:, 0]).T.numpy()
+            of_p = terms.facies.at(terms.rock.facies(of_generator)).T.numpy()
             hessian = of_p.T @ (of_p / (p * (1 - p))[:, None])
         return Linear(
             residual=self.residual, jacobian=of_residual, wells_gradient=self.wells_gradient, wells_hessian=hessian
@@ -221,7 +222,7 @@ class Point:
 
     @property
     def _facies(self) -> Float[Tensor, " m"]:
-        return self.terms.facies.at(self.evaluation.variables[0])
+        return self.terms.facies.at(self.terms.rock.facies(self.evaluation.variables))
 
     def _cross_entropy(self, p: Float[Tensor, " m"]) -> Float[Tensor, ""]:
         """-sum f ln p + (1 - f) ln(1 - p)."""

@@ -96,6 +96,8 @@ def norm_squared(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, " m"]:
 
 def wells_facies(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, "m cells"]:
     """Probability of sand in the wells' cells whose facies was seen; NaN for a member that failed."""
+    if not has(dataset, "facies"):
+        return np.zeros((dataset.sizes["member"], 0))
     facies = dataset.facies.sel(ensemble=ensemble).transpose("member", "y", "x").values
     if not has(dataset, "facies_is_sand"):
         return np.zeros((len(facies), 0))
@@ -115,6 +117,8 @@ def unseen_cells(dataset: xr.Dataset, ensemble: str) -> Int[np.ndarray, " m"]:
 
 def facies_accuracy(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, " m"]:
     """Part of the wells' cells where the facies is right; NaN for a member that failed or where none was seen."""
+    if not has(dataset, "facies") and "accuracy" in dataset:
+        return np.asarray(dataset.accuracy.sel(ensemble=ensemble).values)
     at = wells_facies(dataset, ensemble)
     if not at.shape[1]:
         return np.full(len(at), np.nan)
@@ -124,6 +128,8 @@ def facies_accuracy(dataset: xr.Dataset, ensemble: str) -> Float[np.ndarray, " m
 
 def connected(dataset: xr.Dataset, ensemble: str, n_dilations: int = 0) -> Float[np.ndarray, " m"]:
     """1 where sand connects injectors with producers, 0 where not; NaN for a member that failed or without wells."""
+    if not has(dataset, "facies"):
+        return np.full(dataset.sizes["member"], np.nan)
     facies = dataset.facies.sel(ensemble=ensemble).transpose("member", "y", "x").values
     wells = perforations(dataset, "injector"), perforations(dataset, "producer")
     is_known = np.isfinite(facies).all(axis=(1, 2)) & (min(map(len, wells)) > 0)
@@ -173,6 +179,24 @@ def iterates_to(history: Float[np.ndarray, "m iterate"], threshold: float) -> Fl
     """The first iterate, counted from 0, at which a member's history is at most the threshold; NaN if none is."""
     is_below = history <= threshold
     return np.where(is_below.any(axis=1), is_below.argmax(axis=1), np.nan)
+
+
+def numbers(dataset: xr.Dataset, ensemble: str) -> dict[str, Float[np.ndarray, " m"]]:
+    """Parameters that are numbers, by name, of each member; NaN of one that failed."""
+    if not has(dataset, "parameters"):
+        return {}
+    values = dataset.parameters.sel(ensemble=ensemble).transpose("parameter", "member").values
+    return dict(zip((str(name) for name in dataset.parameter.values), values, strict=True))
+
+
+def spreads(dataset: xr.Dataset, ensemble: str) -> dict[str, float | None]:
+    """Of the latent's numbers of each parameter, by name, as `spread_of_prior`; {} where all are one's."""
+    if not has(dataset, "latent_parameter"):
+        return {}
+    owner = dataset.latent_parameter.values.astype(str)
+    z = of_members(dataset, "z", ensemble).transpose("member", "latent").values
+    names = list(dict.fromkeys(owner.tolist()))
+    return {name: spread_of_prior(z[:, owner == name]) for name in names} if len(names) > 1 else {}
 
 
 def evidence(dataset: xr.Dataset, ensemble: str) -> Evidence:

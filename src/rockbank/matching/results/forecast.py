@@ -15,6 +15,7 @@ from rockbank.flow.simulate import simulate
 from rockbank.matching.io.case_file import MatchCase
 from rockbank.matching.methods.interface import MEMBER_ERRORS
 from rockbank.matching.problem.observations import QUANTITIES, observables
+from rockbank.matching.problem.parameterisation import Model
 from rockbank.matching.problem.point import Evaluation, Parts, Vector
 from rockbank.matching.run import Run
 
@@ -28,9 +29,10 @@ class Prediction:
 
     Attributes:
         z: the latent.
-        facies: probability of sand.
-        permeability: m^2.
+        facies: probability of sand, where the parameters know any.
+        permeability: along x, m^2; its axes are turned round, as those of the dataset.
         porosity: dimensionless.
+        parameters: those that are numbers.
         bhp: Pa.
         water_rate: m^3/s.
         oil_rate: m^3/s.
@@ -39,9 +41,10 @@ class Prediction:
     """
 
     z: Vector
-    facies: Float[np.ndarray, "j i"]
-    permeability: Float[np.ndarray, "j i"]
-    porosity: Float[np.ndarray, "j i"]
+    facies: Float[np.ndarray, "*k j i"] | None
+    permeability: Float[np.ndarray, "*k j i"]
+    porosity: Float[np.ndarray, "*k j i"]
+    parameters: Float[np.ndarray, " p"]
     bhp: Float[np.ndarray, "t w"]
     water_rate: Float[np.ndarray, "t w"]
     oil_rate: Float[np.ndarray, "t w"]
@@ -55,22 +58,26 @@ def predict(run: Run, z: Vector) -> Prediction | str:
     at = torch.as_tensor(z, dtype=torch.float64)
     with torch.no_grad():
         variables = objective.rock.variables(at)
-        section = objective.rock.rock(variables)
+        facies = objective.rock.facies(variables)
     try:
-        rock = replace(case.rock, permeability=section.permeability, porosity=section.porosity)
-        curves = _simulated(replace(case, rock=rock), run)
+        with torch.no_grad():
+            model = objective.rock.model(variables, Model(rock=case.rock, fluid=case.fluid))
+        curves = _simulated(replace(case, rock=model.rock, fluid=model.fluid), run)
     except MEMBER_ERRORS as error:
         return f"{type(error).__name__}: {error}"
     simulated = curves.pop("simulated")
     evaluation = Evaluation(
         at=at,
         variables=variables,
-        facies=objective.facies.at(variables[0]),
+        facies=objective.facies.at(facies),
         simulated=torch.as_tensor(simulated),
     )
     return Prediction(
         z=np.asarray(z),
-        **{name: of.numpy().T for name, of in vars(section).items()},
+        facies=None if facies is None else facies.numpy().T,
+        permeability=model.rock.components[0].numpy().T,
+        porosity=model.rock.porosity.numpy().T,
+        parameters=np.array(list(objective.rock.values(variables).values())),
         **curves,
         simulated=simulated,
         parts=objective.point(evaluation, objective.target()).parts,

@@ -66,13 +66,16 @@ def histories(run: Run, states: Sequence[State | None]) -> dict[str, Variable]:
 
 
 def evolution(run: Run, state: State | None, member: int) -> dict[str, Variable]:
-    """One member's facies from its start to its end."""
+    """One member's facies from its start to its end, where the grid has two axes and facies."""
     if state is None or len(state.records) < 2:
         return {}
     last = len(state.records) - 1
     at = np.unique(np.linspace(0, last, min(_N_EVOLUTION, last + 1)).round().astype(int))
     with torch.no_grad():
-        facies = run.rock(torch.as_tensor(np.array([state.records[i].z for i in at]))).facies.mT.numpy()
+        of_all = run.rock.facies(run.rock.variables(torch.as_tensor(np.array([state.records[i].z for i in at]))))
+    if of_all is None or of_all.ndim != 3:
+        return {}
+    facies = of_all.mT.numpy()
     meaning = "probability of sand of the member of least loss"
     return {
         "facies_path": (("evolution", "y", "x"), facies, {"units": "1", "long_name": meaning, "member": member}),

@@ -13,6 +13,7 @@ from typing import Any
 
 import h5netcdf
 import numpy as np
+import torch
 import xarray as xr
 
 from rockbank.core.errors import InputError
@@ -42,7 +43,8 @@ _FORMAT = ("v110", "v110")
 def n_runs(run: Run) -> int:
     """How many runs of the simulator `posterior` asks for, at most."""
     n_ensembles = len(_ensembles(run))
-    n_between = N_SEGMENTS * (N_POINTS - 2) if n_ensembles > 1 and run.settings.members >= N_SEGMENTS else 0
+    is_drawn = n_ensembles > 1 and run.settings.members >= N_SEGMENTS and _has_images(run)
+    n_between = N_SEGMENTS * (N_POINTS - 2) if is_drawn else 0
     return n_ensembles * run.settings.members + n_between + int(run.case.has_truth)
 
 
@@ -69,7 +71,7 @@ def posterior(run: Run, parallel_map: ParallelMap) -> xr.Dataset:
     best = _best(predicted[-1])
     if best:
         variables |= evolution(run, states[best[0]], best[0])
-    if len(latents) > 1 and len(best) >= N_SEGMENTS:
+    if len(latents) > 1 and len(best) >= N_SEGMENTS and _has_images(run):
         variables |= interpolation(parallel_map, [(i, predicted[-1][i]) for i in best[:N_SEGMENTS]])
     return xr.Dataset(variables, coords=_coordinates(run), attrs=_provenance(run))
 
@@ -123,6 +125,13 @@ def _ensembles(run: Run) -> list[str]:
     return ["prior"] if run.spec.iteration is None else ["prior", "posterior"]
 
 
+def _has_images(run: Run) -> bool:
+    """Whether there are facies on a grid of two axes, which pictures show."""
+    rock = run.objective.rock
+    facies = rock.facies(rock.variables(torch.zeros(rock.n_latent, dtype=torch.float64)))
+    return facies is not None and facies.ndim == 2
+
+
 def _start(state: State | None) -> Vector | None:
     return None if state is None or state.status == FAILED else state.records[0].z
 
@@ -143,24 +152,46 @@ def _coordinates(run: Run) -> dict[str, Any]:
     x, y = (np.cumsum(sizes) - 0.5 * sizes for sizes in grid.sizes[:2])
     steps = with_forecast(run.case).schedule.steps
     is_history = np.arange(len(steps)) < len(case.schedule.steps)
-    wells = case.wells
-    return {
-        "ensemble": ("ensemble", _ensembles(run), {"long_name": "before and after the match"}),
-        "member": ("member", np.arange(run.settings.members), {"long_name": "number of the member"}),
-        "x": ("x", x, {"units": "m", "long_name": "along i, of the cells' centres", "axis": "X"}),
-        "y": ("y", y, {"units": "m", "long_name": "along j, of the cells' centres", "axis": "Y"}),
-        "time": ("time", np.cumsum(steps), {"units": "s", "long_name": "time since the start", "axis": "T"}),
-        "is_history": ("time", is_history, {"long_name": "until the end of the history; what follows is forecast"}),
-        "well": ("well", [well.name for well in wells], {"long_name": "name of the well"}),
-        "well_kind": ("well", [well.kind for well in wells], {"long_name": "injector or producer"}),
-    }
+    wells, groups = case.wells, run.objective.rock.groups
+    layers = {} if len(grid.shape) == 2 else {
+        "layer": ("layer", np.arange(grid.shape[2]), {"long_name": "number of the layer, from 0 downwards"})
+    }  # fmt: skip
+    names = _names_of_numbers(run)
+    numbers = {} if not names else {
+        "parameter": ("parameter", names, {"long_name": "name of a parameter that is a number"})
+    }  # fmt: skip
+    return (
+        layers
+        | numbers
+        | {
+            "ensemble": ("ensemble", _ensembles(run), {"long_name": "before and after the match"}),
+            "member": ("member", np.arange(run.settings.members), {"long_name": "number of the member"}),
+            "x": ("x", x, {"units": "m", "long_name": "along i, of the cells' centres", "axis": "X"}),
+            "y": ("y", y, {"units": "m", "long_name": "along j, of the cells' centres", "axis": "Y"}),
+            "time": ("time", np.cumsum(steps), {"units": "s", "long_name": "time since the start", "axis": "T"}),
+            "is_history": ("time", is_history, {"long_name": "until the end of the history; what follows is forecast"}),
+            "well": ("well", [well.name for well in wells], {"long_name": "name of the well"}),
+            "well_kind": ("well", [well.kind for well in wells], {"long_name": "injector or producer"}),
+            "latent_parameter": (
+                "latent",
+                [group.name for group in groups for _ in range(group.n_latent)],
+                {"long_name": "name of the parameter that a number of the latent is of"},
+            ),
+        }
+    )
+
+
+def _names_of_numbers(run: Run) -> list[str]:
+    rock = run.objective.rock
+    return list(rock.values(rock.variables(torch.zeros(rock.n_latent, dtype=torch.float64))))
 
 
 _MEMBERS = {
     "z": (("latent",), "1", "latent"),
     "facies": (("y", "x"), "1", "probability of sand"),
-    "permeability": (("y", "x"), "m2", "permeability"),
-    "porosity": (("y", "x"), "1", "porosity"),
+    "permeability": (("layer", "y", "x"), "m2", "permeability"),
+    "porosity": (("layer", "y", "x"), "1", "porosity"),
+    "parameters": (("parameter",), "", "parameters that are numbers, in SI"),
     "bhp": (("time", "well"), "Pa", "bottom-hole pressure"),
     "water_rate": (("time", "well"), "m3 s-1", "surface rate of water into the reservoir; a producer's is negative"),
     "oil_rate": (("time", "well"), "m3 s-1", "surface rate of oil into the reservoir; a producer's is negative"),
@@ -173,13 +204,17 @@ def _of_members(
 ) -> dict[str, Variable]:
     grid, steps = run.case.case.rock.grid, with_forecast(run.case).schedule.steps
     sizes = {
-        "latent": run.objective.n_latent, "x": grid.shape[0], "y": grid.shape[1], "time": len(steps),
-        "well": len(run.case.case.wells), "observation": len(run.case.observations),
+        "latent": run.objective.n_latent, "x": grid.shape[0], "y": grid.shape[1], "layer": grid.box[2],
+        "time": len(steps), "well": len(run.case.case.wells), "observation": len(run.case.observations),
+        "parameter": len(_names_of_numbers(run)),
     }  # fmt: skip
+    absent = {"simulated": "observation", "parameters": "parameter"}
+    has_images = _has_images(run)
     found: dict[str, Variable] = {}
     for name, (dims, unit, meaning) in _MEMBERS.items():
-        if name == "simulated" and not sizes["observation"]:
+        if (name in absent and not sizes[absent[name]]) or (name == "facies" and not has_images):
             continue
+        dims = dims if len(grid.shape) == 3 else tuple(dim for dim in dims if dim != "layer")
         values = stacked(predicted, attrgetter(name), tuple(sizes[dim] for dim in dims))
         attributes = {"long_name": meaning} | ({"units": unit} if unit else {})
         found[name] = (("ensemble", "member", *dims), values, attributes)
@@ -228,7 +263,7 @@ def _of_wells(case: MatchCase) -> dict[str, Variable]:
     places = {
         "perforation": [(*place[:2], i) for i, well in enumerate(case.case.wells) for place in well.cells],
         "facies_cell": [
-            (*place, int(is_sand)) for place, is_sand in zip(case.facies.cells, case.facies.is_sand, strict=True)
+            (*place[:2], int(is_sand)) for place, is_sand in zip(case.facies.cells, case.facies.is_sand, strict=True)
         ],
     }
     for dim, rows in places.items():
@@ -245,10 +280,15 @@ def _of_wells(case: MatchCase) -> dict[str, Variable]:
 
 
 def _of_truth(run: Run, parallel_map: ParallelMap) -> dict[str, Variable]:
-    geology, rock = run.case.geology, run.case.case.rock
-    p = (rock.components[0].numpy() - geology.least_permeability) / geology.permeability_range
-    meaning = "probability of sand in the truth"
-    found: dict[str, Variable] = {"truth_facies": (("y", "x"), p.clip(0, 1).T, {"units": "1", "long_name": meaning})}
+    geology, k = run.case.geology, run.case.case.rock.components[0].numpy()
+    found: dict[str, Variable] = {}
+    if _has_images(run):
+        p = (k - geology.least_permeability) / geology.permeability_range
+        meaning = "probability of sand in the truth"
+        found["truth_facies"] = (("y", "x"), p.clip(0, 1).T, {"units": "1", "long_name": meaning})
+    else:
+        dims = ("layer", "y", "x")[-k.ndim :]
+        found["truth_permeability"] = (dims, k.T, {"units": "m2", "long_name": "permeability of the truth"})
     (curves,) = parallel_map(predict_truth, [None])
     for name in QUANTITIES if curves else ():
         _, unit, meaning = _MEMBERS[name]
@@ -258,8 +298,15 @@ def _of_truth(run: Run, parallel_map: ParallelMap) -> dict[str, Variable]:
 
 
 def _provenance(run: Run) -> dict[str, Any]:
-    settings, card = run.settings, run.card
+    settings = run.settings
     said = asdict(settings) | {"case": Path(settings.case).name}
+    generator = {}
+    if run.has_generator:
+        card = run.card
+        generator = {
+            "generator": f"{settings.generator} ({card.generator}, {card.network})",
+            "generator_sha256": run.card_sha256,
+        }
     return {
         "Conventions": CONVENTIONS,
         "title": run.case.case.title,
@@ -270,8 +317,7 @@ def _provenance(run: Run) -> dict[str, Any]:
         "iteration": run.spec.iteration or "",
         "max_iterations": run.max_iterations,
         "seed": settings.seed,
-        "generator": f"{settings.generator} ({card.generator}, {card.network})",
-        "generator_sha256": run.card_sha256,
+        **generator,
         "case": said["case"],
         "case_sha256": settings.case_sha256,
         "settings": json.dumps({key: value for key, value in said.items() if key != "inputs"}),

@@ -112,6 +112,10 @@ def _table(numbers: Mapping[str, Any]) -> Table:
         ("spread of the latents, the prior's is 1", lambda mine: _number(mine["spread"]), ""),
         ("misfit of the mean, 1 is expected", lambda mine: _number(mine["misfit"]), ""),
     ]
+    named = [key for key in next(iter(by_name.values()), {}) if key.startswith("parameter ")]
+    rows += [(key.removeprefix("parameter "), lambda mine, key=key: _levels(mine[key]), "") for key in named]
+    apart = [key for key in next(iter(by_name.values()), {}) if key.startswith("spread of ")]
+    rows += [(f"{key}, the prior's is 1", lambda mine, key=key: _number(mine[key]), "") for key in apart]
     cells = [(label, *(write(mine) for mine in by_name.values()), of_truth) for label, write, of_truth in rows]
     cells = [row for row in cells if any(value not in ("", "–") for value in row[1:])]
     has_truth = any(row[-1] not in ("", "–") for row in cells)

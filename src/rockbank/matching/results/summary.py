@@ -26,8 +26,10 @@ from rockbank.matching.results.diagnostics import (
     iterations_to,
     loss_history,
     norm_squared,
+    numbers,
     observation_ranks,
     oil_produced,
+    spreads,
     total_loss,
     truth_is_connected,
 )
@@ -41,8 +43,8 @@ def table(dataset: xr.Dataset) -> pd.DataFrame:
     iterations_to_loss, iterations_to_time_mean and the same of iterates (empty where the threshold was not reached);
     and with the name of each ensemble before:
     loss, loss_flow, loss_wells, loss_prior, time_mean, accuracy, norm_squared, connected, connected_dilated,
-    oil_produced (m^3). Of all members together, in each row: spread of the last ensemble, as `verdict` has it, and what
-    it warns of.
+    oil_produced (m^3), and "parameter NAME" of each parameter that is a number. Of all members together, in each row:
+    spread of the last ensemble, as `verdict` has it, and what it warns of.
     """
     columns: dict[str, Any] = {
         "member": dataset.member.values,
@@ -71,6 +73,7 @@ def table(dataset: xr.Dataset) -> pd.DataFrame:
             "connected": connected(dataset, name),
             "connected_dilated": connected(dataset, name, 1),
             "oil_produced": oil_produced(dataset.oil_rate.sel(ensemble=name), dataset).values,
+            **{f"parameter {key}": values for key, values in numbers(dataset, name).items()},
         }
         columns |= {f"{name}_{key}": value for key, value in mine.items()}
     spread = evidence(dataset, ensembles(dataset)[-1]).spread
@@ -98,7 +101,8 @@ def summary(dataset: xr.Dataset) -> dict[str, Any]:
         of each failure by member; n_latent; truth, with what of the following it has; and for each of ensembles:
         members; P10, P50 and P90 of loss, time_mean, norm_squared and oil_produced (m^3); mean accuracy; the parts of
         its members that are connected, connected_dilated and is_time_mean_reached; coverage_forecast, the
-        expected_coverage, and coverage_observations; spread and misfit, as `verdict` has them.
+        expected_coverage, and coverage_observations; spread and misfit, as `verdict` has them; P10, P50 and P90 of
+        "parameter NAME" of each that is a number, and "spread of NAME" of each.
     """
     rows = table(dataset)
     failed, n_running = rows[rows.status == FAILED], int((rows.status == RUNNING).sum())
@@ -147,6 +151,8 @@ def _summary_of(dataset: xr.Dataset, rows: pd.DataFrame, name: str) -> dict[str,
         "coverage_forecast": _mean(np.array(list(forecast.values()))),
         "coverage_observations": None if observed is None else rank_coverage(observed),
         "expected_coverage": expected_coverage(n_members) if n_members else None,
+        **{f"parameter {key}": _levels(values[np.isfinite(values)]) for key, values in numbers(dataset, name).items()},
+        **{f"spread of {key}": value for key, value in spreads(dataset, name).items()},
     }
 
 

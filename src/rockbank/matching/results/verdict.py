@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 # Of the prior's spread.
 SPREAD_LEAST = 0.1
@@ -70,7 +70,7 @@ def misfit_of_mean(
 
 def misfit_most(n_members: int) -> float:
     """That of data which all say the same, as far from the members as one in 1 / RARE draws of theirs."""
-    return float(student_t.ppf(1 - RARE / 2, n_members - 1))
+    return float(stdtrit(n_members - 1, 1 - RARE / 2))
 
 
 def warnings(of: Evidence) -> tuple[str, ...]:

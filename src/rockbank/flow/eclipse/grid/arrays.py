@@ -15,6 +15,7 @@ from rockbank.flow.eclipse.keywords import REFUSED
 from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.record import Items, Record
 from rockbank.flow.eclipse.text import Keyword
+from rockbank.flow.equations.grid import Grid
 
 _REGION_SETS = {"M": "MULTNUM", "F": "FLUXNUM", "O": "OPERNUM"}
 # What FAULTS calls the faces of a cell: axis, and whether before it.
@@ -311,6 +312,19 @@ class DeckArrays:
             self._fields[name] = self.values(name)
             self._fields[name][within] *= record.number(2, default=1.0)
             self._last[name] = record
+
+    def faults(self, grid: Grid) -> dict[str, Int[np.ndarray, " k"]]:
+        """The faces of each fault."""
+        found = {}
+        for name, parts in self._faults.items():
+            is_face = np.zeros(len(grid.faces), dtype=bool)
+            for within, letter in parts:
+                axis, is_before = _FACES[letter.upper()]
+                is_cell = np.zeros(self.box, dtype=bool)
+                is_cell[within] = True
+                is_face |= (grid.face_axis == axis) & is_cell.ravel()[grid.cells[grid.faces[:, int(is_before)]]]
+            found[name] = np.flatnonzero(is_face)
+        return found
 
 
 def _places(where: Bool[np.ndarray, "nx ny nz"]) -> Int[np.ndarray, "n 3"]:

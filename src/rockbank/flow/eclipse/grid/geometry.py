@@ -162,6 +162,7 @@ def read_rock(grid: Grid, arrays: DeckArrays, table: Record | None) -> Rock:
         porosity=_tensor(arrays.complete("PORO", grid.is_active), grid),
         reference_pressure=Rock.reference_pressure if table is None else table.number(1, "pressure"),
         compressibility=0.0 if table is None else table.number(2, "compressibility", 0.0),
+        faults=arrays.faults(grid),
         **multipliers(grid, arrays),
     )
 

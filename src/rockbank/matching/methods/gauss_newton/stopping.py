@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from rockbank.matching.methods.state import Record
 from rockbank.matching.problem.objective import Objective
@@ -56,7 +56,7 @@ class StoppingRule:
 
     def is_prior_outlier(self, z: Vector) -> bool:
         """Where draws of the prior do not lie."""
-        return bool(chi2.sf(z @ z, z.size) < self.rare)
+        return bool(chdtrc(z.size, z @ z) < self.rare)
 
     def slow_below(self, *, is_far: bool) -> float:
         """Part of the objective that a Jacobian has to reduce it by, or be slow."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from rockbank.matching.results.plots.curves import draw_fans, draw_iterations, draw_losses
+from rockbank.matching.results.plots.fields import draw_members, draw_numbers, draw_permeability
 from rockbank.matching.results.plots.maps import (
     draw_evolution,
     draw_facies_maps,
@@ -54,6 +55,27 @@ PICTURES = (
         caption="The mean shows where members agree on sand (yellow) or shale (grey), the deviation where they do not "
         "(bright); thin outlines are the truth's sand, the white line is an injector, the broken one a producer.",
         draw=draw_facies_maps,
+    ),
+    Picture(
+        name="permeability",
+        title="Permeability, and where it is unknown",
+        caption="Where the posterior's mean is nearer to the truth than the prior's, and its deviation smaller, the "
+        "data say something; triangles that point up are injectors, those that point down producers.",
+        draw=draw_permeability,
+    ),
+    Picture(
+        name="members",
+        title="The best, the median and the worst member",
+        caption="Each member as drawn from the prior, and below as matched: what they have in common the data ask for, "
+        "where they differ the data say nothing.",
+        draw=draw_members,
+    ),
+    Picture(
+        name="parameters",
+        title="Parameters",
+        caption="A posterior (blue) narrower than the prior (grey) is what the data say of a parameter; one at the "
+        "prior's edge asks for a wider prior, or for another parameter.",
+        draw=draw_numbers,
     ),
     Picture(
         name="sections",

@@ -32,12 +32,14 @@ _N_COLUMNS, _N_LOGS = 4, 40
 
 def draw_facies_maps(dataset: xr.Dataset) -> Figure | None:
     """Mean and standard deviation of the facies probability, of prior and posterior, with wells and truth's outline."""
+    if not has(dataset, "facies"):
+        return None
     fields = {name: of_members(dataset, "facies", name).transpose("member", "y", "x").values for name in
               ensembles(dataset)}  # fmt: skip
     fields = {name: each for name, each in fields.items() if len(each)}
     if not fields:
         return None
-    figure = new_figure(0.5 + len(fields) * (0.35 + _tall(dataset, 2)))
+    figure = new_figure(0.5 + len(fields) * (0.35 + tall(dataset, 2)))
     axes = figure.subplots(len(fields), 2, sharex=True, sharey=True, squeeze=False)
     for row, (name, each) in zip(axes, fields.items(), strict=True):
         mean = draw_map(row[0], dataset, each.mean(axis=0), cmap=facies_colours(), vmin=0, vmax=1)
@@ -47,7 +49,7 @@ def draw_facies_maps(dataset: xr.Dataset) -> Figure | None:
         for axis, outline in zip(row, ("black", "white"), strict=True):
             draw_truth(axis, dataset, outline)
             draw_well_lines(axis, dataset)
-    _name_axes(axes)
+    name_axes(axes)
     figure.colorbar(mean, ax=axes[:, 0], location="bottom", label="probability of sand", shrink=0.7, aspect=35)
     figure.colorbar(deviation, ax=axes[:, 1], location="bottom", label="its deviation", shrink=0.7, aspect=35)
     return figure
@@ -55,11 +57,13 @@ def draw_facies_maps(dataset: xr.Dataset) -> Figure | None:
 
 def draw_sections(dataset: xr.Dataset) -> Figure | None:
     """Members from the least to the greatest loss, as they were in the prior and are in the posterior."""
+    if not has(dataset, "facies"):
+        return None
     loss = total_loss(dataset, last(dataset))
     order = [int(i) for i in np.argsort(loss) if np.isfinite(loss[i])]
     if not order:
         return None
-    order = [order[i] for i in _evenly(len(order), _N_SECTIONS)]
+    order = [order[i] for i in evenly(len(order), _N_SECTIONS)]
     panels = [
         (f"{name}, member {dataset.member.values[i]}, loss {to_text(total_loss(dataset, name)[i])}", name, i)
         for i in order
@@ -67,7 +71,7 @@ def draw_sections(dataset: xr.Dataset) -> Figure | None:
     ]
     n_rows = -(-len(panels) // 2)
     n_first = int(has(dataset, "truth_facies"))
-    figure = new_figure((n_rows + n_first) * (0.33 + _tall(dataset, 2)))
+    figure = new_figure((n_rows + n_first) * (0.33 + tall(dataset, 2)))
     axes = figure.subplots(n_rows + n_first, 2, sharex=True, sharey=True, squeeze=False)
     if n_first:
         _draw_section(axes[0, 0], dataset, dataset.truth_facies.transpose("y", "x").values, "truth")
@@ -78,12 +82,14 @@ def draw_sections(dataset: xr.Dataset) -> Figure | None:
         _draw_section(axis, dataset, field, title)
     for axis in below[len(panels) :]:
         axis.set_visible(False)
-    _name_axes(axes)
+    name_axes(axes)
     return figure
 
 
 def draw_wells(dataset: xr.Dataset) -> Figure | None:
     """Accuracy of the facies at the wells, and below, what was seen there beside what the members have."""
+    if not has(dataset, "facies"):
+        return None
     accuracy = {name: facies_accuracy(dataset, name) for name in ensembles(dataset)}
     known = {name: each[np.isfinite(each)] for name, each in accuracy.items()}
     if not any(map(len, known.values())):
@@ -106,15 +112,15 @@ def draw_evolution(dataset: xr.Dataset) -> Figure | None:
     if not has(dataset, "facies_path") or dataset.sizes["evolution"] < 2:
         return None
     path = dataset.facies_path.transpose("evolution", "y", "x").values
-    stages = _evenly(len(path), _N_STAGES)
+    stages = evenly(len(path), _N_STAGES)
     n_rows = -(-len(stages) // 2)
-    figure = new_figure(n_rows * (0.33 + _tall(dataset, 2)))
+    figure = new_figure(n_rows * (0.33 + tall(dataset, 2)))
     axes = figure.subplots(n_rows, 2, sharex=True, sharey=True, squeeze=False)
     for axis, i in zip(axes.ravel(), stages, strict=False):
         _draw_section(axis, dataset, path[i], f"iterate {int(dataset.evolution_iterate.values[i])}")
     for axis in axes.ravel()[len(stages) :]:
         axis.set_visible(False)
-    _name_axes(axes)
+    name_axes(axes)
     return figure
 
 
@@ -123,10 +129,10 @@ def draw_interpolation(dataset: xr.Dataset) -> Figure | None:
     if not has(dataset, "interpolation_total", "interpolation_facies"):
         return None
     n_segments, n_points = dataset.sizes["segment"], dataset.sizes["point"]
-    stops = _evenly(n_points, _N_POINTS)
-    tall = n_segments * (0.45 + _tall(dataset, len(stops)))
-    figure = new_figure(2.9 + tall)
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.9, tall)).ravel()
+    stops = evenly(n_points, _N_POINTS)
+    height = n_segments * (0.45 + tall(dataset, len(stops)))
+    figure = new_figure(2.9 + height)
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.9, height)).ravel()
     axis = above.subplots()
     along = np.arange(n_segments)[:, None] + np.linspace(0, 1, n_points)
     lines = [("interpolation_total", "total loss", COLOURS["posterior"])]
@@ -159,7 +165,7 @@ def _draw_logs(axis: Axes, dataset: xr.Dataset, column: int) -> None:
     mine = mine[np.argsort(dataset.facies_cell_j.values[mine])]
     j = dataset.facies_cell_j.values[mine]
     facies = of_members(dataset, "facies", last(dataset)).transpose("member", "y", "x").values
-    shown = _evenly(len(facies), _N_LOGS)
+    shown = evenly(len(facies), _N_LOGS)
     n_wide = max(1, len(shown) // 8)
     seen = np.repeat(dataset.facies_is_sand.values[mine].astype(float)[:, None], n_wide, axis=1)
     gap = np.full_like(seen, np.nan)
@@ -209,7 +215,8 @@ def draw_well_lines(axis: Axes, dataset: xr.Dataset) -> None:
             axis.plot(x, y, style, color="white", linewidth=1.4, marker=marker, markersize=3)
 
 
-def _name_axes(axes: Any) -> None:
+def name_axes(axes: Any) -> None:
+    """Metres below the last row, and left of the first column."""
     for axis in axes[-1]:
         axis.set_xlabel("x, m", fontsize=9)
     for axis in axes[:, 0]:
@@ -228,13 +235,13 @@ def _extent(centres: Float[np.ndarray, " n"]) -> tuple[float, float]:
     return float(centres[0] - half), float(centres[-1] + half)
 
 
-def _tall(dataset: xr.Dataset, n_columns: int) -> float:
+def tall(dataset: xr.Dataset, n_columns: int) -> float:
     """Inches of height of a map where `n_columns` of them share the width."""
     (left, right), (top, bottom) = _extent(dataset.x.values), _extent(dataset.y.values)
     wide = WIDTH / n_columns - 0.5
     return float(np.clip(wide * abs((bottom - top) / (right - left)), 0.3, 1.3 * wide))
 
 
-def _evenly(n: int, n_most: int) -> list[int]:
+def evenly(n: int, n_most: int) -> list[int]:
     """At most `n_most` of 0 .. n - 1, with both ends."""
     return sorted({int(i) for i in np.linspace(0, n - 1, min(n, n_most)).round()})

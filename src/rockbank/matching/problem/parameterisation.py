@@ -1,0 +1,80 @@
+"""What a parameterisation is to those that match it: latents of a standard normal prior in, rock and fluid out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from rockbank.flow.equations.fluid import Fluid
+from rockbank.flow.equations.rock import Rock
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """What a parameterisation changes of a case.
+
+    Attributes:
+        rock: of one model.
+        fluid: water and oil.
+    """
+
+    rock: Rock
+    fluid: Fluid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Numbers of the latent that belong together.
+
+    Attributes:
+        name: of the parameter, as the case file has it.
+        n_latent: how many numbers.
+        prior: of what they stand for, in words.
+    """
+
+    name: str
+    n_latent: int
+    prior: str
+
+
+class Parameterisation(Protocol):
+    """Latents z ~ N(0, I) to variables, which torch differentiates, and variables to rock and fluid."""
+
+    @property
+    def n_latent(self) -> int:
+        """Numbers of one latent."""
+        ...
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """The named parts of the latent, in its order."""
+        ...
+
+    def check(self, model: Model) -> None:
+        """InputError where it does not fit a case's grid or fluid."""
+        ...
+
+    def variables(self, z: Float[Tensor, "*b n"]) -> Float[Tensor, "*b *v"]:
+        """What rock and fluid hang on."""
+        ...
+
+    def jacobian(self, z: Float[np.ndarray, " n"]) -> Float[Tensor, "n *v"]:
+        """Derivatives of one latent's variables in each of its numbers."""
+        ...
+
+    def model(self, variables: Float[Tensor, "*v"], model: Model) -> Model:
+        """The case's rock and fluid with what the variables say in place of their own."""
+        ...
+
+    def facies(self, variables: Float[Tensor, "*b *v"]) -> Float[Tensor, "*b *shape"] | None:
+        """Probability of sand on the case's grid, linear in the variables; None where there is none."""
+        ...
+
+    def values(self, variables: Float[Tensor, "*v"]) -> Mapping[str, float]:
+        """Parameters that are numbers, by name."""
+        ...

@@ -1,0 +1,1 @@
+"""Parameterisations of a case: fields, zones, curves, sections of a generator, and several of them together."""

@@ -1,0 +1,149 @@
+"""Each executor gives each result once, the same as a plain call, whatever dies on the way."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from executor_tasks import fail, run, setup
+from slurm_cluster import absent, slurm
+
+from rockbank.core.errors import InputError
+from rockbank.executors import choose
+from rockbank.executors.choose import check_executor, open_executor
+from rockbank.executors.interface import Executor, Task
+from rockbank.executors.local import local_executor
+from rockbank.executors.mailbox import Mailbox
+
+NAMES = dict.fromkeys("abcde", "never")
+
+
+def test_the_default_imports_neither_ray_nor_submitit() -> None:
+    code = "import sys, rockbank.executors.choose; print({'ray', 'submitit'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "absent", "says"),
+    [
+        ("dask", "", r"executor: got 'dask'; known are \['local', 'ray', 'slurm'\]"),
+        ("ray", "ray", r"'ray' needs ray, which is not installed; pip install 'rockbank\[ray\]'"),
+        ("slurm", "submitit", r"'slurm' needs submitit, which is not installed; pip install 'rockbank\[slurm\]'"),
+    ],
+)
+def test_what_an_executor_lacks_is_named(name: str, absent: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = choose.importlib.util.find_spec
+    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda asked: None if asked == absent else find(asked))
+    with pytest.raises(InputError, match=says):
+        check_executor(name, 2)
+
+
+def test_slurm_has_to_know_how_many_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/sbatch")
+    with pytest.raises(InputError, match="how many jobs may run at a time"):
+        check_executor("slurm", None)
+
+
+def test_messages_come_once_in_their_order_and_results_stay(tmp_path: Path) -> None:
+    mailbox = Mailbox(tmp_path)
+    for i in range(3):
+        mailbox.put(i)
+    assert list(mailbox.take()) == [0, 1, 2]
+    assert list(mailbox.take()) == []
+    assert not mailbox.has_result("a")
+    mailbox.put_result("a", 1)
+    assert mailbox.has_result("a")
+    assert mailbox.result("a") == 1
+    assert not mailbox.is_stopped()
+    mailbox.stop()
+    assert Mailbox(tmp_path).is_stopped()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[Any]:
+    """Two nodes of one core each, on this machine; and the second node."""
+    from benchmarks.executors import two_nodes
+
+    with two_nodes() as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def slurm_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Slurm, which takes jobs by sbatch."""
+    if (reason := absent()) is not None:
+        pytest.skip(reason)
+    # Not in pytest's folder, which is closed to others.
+    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("SLURM_CONF", f"{folder}/slurm.conf")
+        with slurm(Path(folder)):
+            yield
+
+
+def opened(name: str, folder: Path) -> AbstractContextManager[Executor]:
+    """Two tasks at a time."""
+    if name == "local":
+        return local_executor(setup(folder), 2)
+    if name in ("ray", "slurm"):
+        return open_executor(name, setup(folder), 2, folder / "executor")
+    from rockbank.executors.on_slurm import slurm_executor
+
+    return slurm_executor(setup(folder), 2, folder / "executor" / "one", cluster="local")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["local", "ray", "submitit", "slurm"])
+def test_results_come_once_and_a_task_goes_on_from_its_checkpoint(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if name in ("ray", "slurm"):
+        request.getfixturevalue(f"{name}_cluster")
+    # A process that dies ends the local executor; tests/matching/methods/test_workers.py has that.
+    dies = {} if name == "local" else {"once": "once", "always": "always"}
+    with opened(name, tmp_path) as executor:
+        values, messages, lost = run(executor, NAMES | dies)
+        executor.submit([Task(key="fails", function=fail, argument="not a number")])
+        with pytest.raises(ValueError, match="not a number"):
+            list(executor.results(lambda _: None))
+    ends = dict.fromkeys(NAMES | ({"once": "once"} if dies else {}))
+    assert values == {each: (each, 16, "1") for each in ends}
+    assert {each for each, n in messages if n == 4} == set(ends)
+    assert [n for each, n in messages if each == "a"] == [1, 2, 3, 4]
+    if dies:
+        assert set(lost) == {"always"}
+        assert "died 4 times" in str(lost["always"])
+        # Its first number was not counted again by the process after the one that was killed.
+        assert len(list(tmp_path.glob("once.0.*"))) == 1
+        assert len(list(tmp_path.glob("once.1.*"))) == 2
+
+
+@pytest.mark.slow
+def test_tasks_of_a_node_that_is_killed_go_on_elsewhere(ray_cluster: Any, tmp_path: Path) -> None:
+    cluster, second = ray_cluster
+    names = dict.fromkeys("abcd", "never")
+    with opened("ray", tmp_path) as executor:
+        executor.submit([])
+        seen = []
+        take = Mailbox.take
+
+        def kill_then(mailbox: Mailbox) -> Iterator[Any]:
+            for message in take(mailbox):
+                seen.append(message)
+                if len(seen) == 10:
+                    cluster.remove_node(second, allow_graceful=False)
+                yield message
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Mailbox, "take", kill_then)
+            values, _, lost = run(executor, names, n=40)
+    assert len(seen) >= 10
+    assert values == {each: (each, 1600, "1") for each in names}
+    assert not lost
