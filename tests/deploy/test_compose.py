@@ -1,4 +1,4 @@
-"""deploy/compose.yaml is one of the schema, of files that there are and settings of ours, open to this machine alone."""
+"""deploy/compose.yaml fits its schema, names files and settings that there are, and is open to this machine alone."""
 
 import json
 import re

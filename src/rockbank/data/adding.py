@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -17,6 +16,7 @@ from jaxtyping import UInt8
 
 from rockbank.core.files import sha256
 from rockbank.data.grey_scale import Advance, find_grey_scale, scaled_slices
+from rockbank.data.joining import finish, join
 from rockbank.data.manifest import (
     MANIFEST,
     Manifest,
@@ -24,7 +24,6 @@ from rockbank.data.manifest import (
     VolumeEntry,
     VolumeError,
     load_manifest,
-    save_manifest,
 )
 from rockbank.data.masks import Mask, open_mask
 from rockbank.data.preview import Limits, Preview, preview
@@ -109,11 +108,13 @@ def add_volumes(
     """
     if not paths:
         raise VolumeError("no paths given; name at least one file or folder of slices")
+    staging = folder / ".adding"
+    if not dry_run:
+        finish(staging, folder)
     listed = load_manifest(folder).volumes if (folder / MANIFEST).exists() else ()
     leaving = {name for entry in listed for name in entry.files} if replace else set()
     existing = () if replace else listed
     names = _names(paths, folder, existing, leaving)
-    staging = folder / ".adding"
     read: dict[Path, Path] = {}
     with _scratch(staging):
         added, refused = [], []
@@ -152,13 +153,7 @@ def add_volumes(
         except VolumeError as error:
             raise VolumeError(f"{folder / MANIFEST}: {error}") from error
         if not dry_run:
-            # The manifest goes last: a volume that it does not list is nobody's data yet.
-            new = [file for entry in entries for file in entry.files]
-            for file in new:
-                os.replace(staging / file, folder / file)
-            save_manifest(folder, manifest)
-            for file in leaving.difference(new):
-                (folder / file).unlink(missing_ok=True)
+            join(staging, folder, [file for entry in entries for file in entry.files], manifest, leaving)
     return added
 
 

@@ -31,9 +31,21 @@ class CheckpointMismatch(InputError):
 
 def save_checkpoint(folder: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write the state into `folder`; a process killed meanwhile leaves the previous one."""
+    write_tensors(tensors, folder / FILE, {"about": json.dumps(about)})
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors as safetensors, whole or not at all.
+
+    Raises:
+        OSError: where they cannot be written, as on a full disk.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(folder / FILE) as beside:
-        save_file(plain, beside, metadata={"about": json.dumps(about)})
+    with replacing(path) as beside:
+        try:
+            save_file(plain, beside, metadata=metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path}: cannot be written: {error}; free some room") from error
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save_file
+from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from rockbank.core.errors import InputError
-from rockbank.core.files import replacing
+from rockbank.gan.checkpoint import write_tensors
 from rockbank.gan.networks import ImageShape, Shape, build_generator
 
 # 16 images a call cost less per image than 64 on two cores, and bound the memory of a large n.
@@ -28,8 +28,7 @@ class WeightsMismatch(InputError):
 
 def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     """Write a state dict as safetensors, whole or not at all."""
-    with replacing(path) as beside:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, beside)
+    write_tensors(weights, path)
 
 
 def load_generator(

@@ -106,9 +106,10 @@ def draw_numbers(dataset: xr.Dataset) -> Figure | None:
 
 def on_map(permeability: xr.DataArray) -> Float[np.ndarray, "*m y x"]:
     """log10 of a permeability in mD, averaged over layers; NaN where there is no flow in any."""
+    dims = [dim for dim in ("layer", "y", "x") if dim in permeability.dims]
+    k = permeability.transpose(..., *dims)
     with np.errstate(divide="ignore", invalid="ignore"):
-        of: xr.DataArray = xr.ufuncs.log10(permeability.transpose(..., *(dim for dim in ("layer", "y", "x") if dim in permeability.dims))
-                      / MILLIDARCY)  # fmt: skip
+        of = k.copy(data=np.log10(k.values / MILLIDARCY))
     of = of.where(np.isfinite(of))
     return np.asarray((of.mean("layer", skipna=True) if "layer" in of.dims else of).values)
 

@@ -1,0 +1,96 @@
+"""Kill `make run` at random moments, run it again, and compare where it ends:  python -m tools.faults FOLDER
+
+FOLDER is a clone of the project in which nothing has been run; every run is of a fresh copy of it. The command and what
+it starts are killed by SIGKILL. The moments are drawn from a seed, within the time of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rockbank.core.files import sha256
+
+# What the command's outputs are, and none of what has times or ids in it.
+OUTPUTS = ("artifacts", "data", "dvc.lock")
+_REGISTRY = """
+import json
+from rockbank.mlops import registry
+print(json.dumps({
+    name: [(each.version, each.aliases, each.tags["card_sha256"]) for each in registry.versions(name)]
+    for name in registry.names()
+}, sort_keys=True))
+"""
+
+
+def main() -> None:
+    """Print a line for each kill; exit with status 1 where one ended elsewhere."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--command", default="make run", help="what is run, by the shell")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=2019)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="rockbank-faults-") as scratch:
+        work = Path(scratch) / "project"
+        _fresh(asked.folder, work)
+        started = time.monotonic()
+        _run(asked.command, work)
+        seconds = time.monotonic() - started
+        wanted = _state(work)
+        print(f"undisturbed: {seconds:.0f} s, {len(wanted)} outputs", flush=True)
+        n_differing = 0
+        draws = random.Random(asked.seed)
+        for i in range(asked.kills):
+            _fresh(asked.folder, work)
+            after = draws.uniform(0, seconds)
+            _kill(asked.command, work, after)
+            _run(asked.command, work)
+            found = _state(work)
+            differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+            n_differing += bool(differing)
+            print(f"{i + 1} of {asked.kills}: killed after {after:.1f} s: {differing or 'the same'}", flush=True)
+    sys.exit(n_differing > 0)
+
+
+def _fresh(folder: Path, work: Path) -> None:
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(folder, work, symlinks=True)
+
+
+def _run(command: str, work: Path) -> None:
+    done = subprocess.run(command, shell=True, cwd=work, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{command}: status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+
+
+def _kill(command: str, work: Path, after: float) -> None:
+    process = subprocess.Popen(
+        command, shell=True, cwd=work, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        process.wait(after)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _state(work: Path) -> dict[str, str]:
+    """SHA-256 of each output, and what the registry has."""
+    paths = [path for name in OUTPUTS for path in [work / name, *sorted((work / name).rglob("*"))] if path.is_file()]
+    state = {str(path.relative_to(work)): sha256(path) for path in paths}
+    asked = subprocess.run([sys.executable, "-c", _REGISTRY], cwd=work, capture_output=True, text=True, check=True)
+    return state | {f"registered {name}": json.dumps(each) for name, each in json.loads(asked.stdout).items()}
+
+
+if __name__ == "__main__":
+    main()
