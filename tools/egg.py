@@ -1,9 +1,7 @@
-"""The Egg model's case: a case file of its deck, and observations of a run of it.
+"""The Egg model beside OPM Flow, with whole and with short steps: python -m tools.egg
 
-    python -m tools.egg ../shared/data/egg build/egg
-
-The model (Jansen et al. 2014) is no part of this repository; its folder holds EGG.DATA, and permx.npz with the array
-permx.
+Writes docs/validation/egg.md and its picture. Needs ../shared/data/egg, which is not part of the repository, and OPM
+Flow.
 """
 
 from __future__ import annotations
@@ -152,7 +150,3 @@ def plot(case: Case, ours: Curves, theirs: Curves) -> None:
 
 if __name__ == "__main__":
     main()
-
-
-if __name__ == "__main__":
-    write_case(Path(sys.argv[1]), Path(sys.argv[2]))

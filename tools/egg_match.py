@@ -1,10 +1,6 @@
-"""The Egg model, matched: its case, observations of its deck, and the page of what two methods make of them.
+"""The Egg model's match: a case file of its deck, and observations of a run of it.
 
-    python -m tools.egg_match case ../shared/data/egg build/egg
-    cd build/egg
-    rockbank match case.yaml --method es-mda --iterations 3
-    rockbank match case.yaml --method gauss-newton --iterations 1
-    python -m tools.egg_match page build/egg/matches/case-es-mda build/egg/matches/case-gauss-newton
+    python -m tools.egg_match ../shared/data/egg build/egg
 
 The model (Jansen et al. 2014) is no part of this repository; its folder holds EGG.DATA, and permx.npz with the array
 permx.
@@ -13,6 +9,7 @@ permx.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,3 +76,7 @@ def write_case(model: Path, folder: Path) -> None:
         ),
     )
     write_text(folder / "case.yaml", CASE.format(deck=deck, ensemble=ensemble))
+
+
+if __name__ == "__main__":
+    write_case(Path(sys.argv[1]), Path(sys.argv[2]))
