@@ -10,7 +10,7 @@ export DVC_NO_ANALYTICS := 1
 ENV := .venv/.made
 # MLflow's server on PostgreSQL and S3, DVC on S3, and an S3 store.
 BACKENDS := .venv-backends
-# Tests at a time, each on one thread.
+# Files of tests at a time, each on one thread: what a file sets up for all of its tests is set up once.
 JOBS ?= $(shell nproc)
 
 .PHONY: run serve test test-integration quick-test env lint format types audit release layers pulled ui bench pictures docs help
@@ -29,8 +29,8 @@ serve: env
 	rockbank serve
 
 test: env
-	@echo "every test: about half an hour on two cores, a line for each part of 72; make quick-test leaves out those of over 5 s"
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal
+	@echo "every test, as many files at a time as there are cores, a line for each 72 tests; make quick-test leaves out those of over 5 s"
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist loadfile
 
 test-integration: env $(BACKENDS)/.made
 	ROCKBANK_BACKENDS=$(CURDIR)/$(BACKENDS)/bin/python OMP_NUM_THREADS=1 pytest tests/integration
@@ -44,7 +44,7 @@ $(BACKENDS)/.made: deploy/backends.txt $(ENV)
 	@touch $@
 
 quick-test: env
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist loadfile -m "not slow"
 
 env: $(ENV)
 

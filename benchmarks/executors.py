@@ -24,6 +24,9 @@ from benchmarks.match import _wait
 from rockbank.core.files import write_json
 from rockbank.core.provenance import git_commit
 from rockbank.executors.choose import LOCAL
+from rockbank.executors.interface import environment
+from rockbank.matching.io.case_file import load_match_case
+from rockbank.matching.io.fingerprint import fingerprints
 from rockbank.matching.methods.interface import Progress
 from rockbank.matching.methods.status import RUNNING
 from rockbank.matching.methods.workers import Pool, pool
@@ -62,13 +65,27 @@ def two_nodes() -> Iterator[tuple[Any, Any]]:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
     import ray
 
-    cluster, second = _begun()
-    try:
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-        yield cluster, second
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    with _quick_to_import():
+        cluster, second = _begun()
+        try:
+            ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+            yield cluster, second
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+@contextmanager
+def _quick_to_import() -> Iterator[None]:
+    """Without the grammar of internationalised addresses, which jsonschema takes where it is installed.
+
+    It is 3 of the 5 CPU seconds that each of a node's processes takes to begin, and Ray allows them 30 s by the clock.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "rfc3987_syntax.py").write_text("raise ImportError")
+        before = os.environ.get("PYTHONPATH")
+        with environment({"PYTHONPATH": os.pathsep.join(filter(None, [folder, before]))}):
+            yield
 
 
 def _begun() -> tuple[Any, Any]:
@@ -137,8 +154,10 @@ def _members_a_second(processes: Pool, workers: int, n: int) -> float:
 
 def _copy(run: Run, folder: Path, **asked: int) -> Run:
     """A run that has not begun."""
-    case = str((run.folder / run.settings.case).resolve())
-    made = Run.create(folder, replace(run.settings, case=case, **asked))  # type: ignore[arg-type]
+    case = (run.folder / run.settings.case).resolve()
+    # As the case says now, which may have changed since that run began.
+    inputs = fingerprints(load_match_case(case))
+    made = Run.create(folder, replace(run.settings, case=str(case), inputs=inputs, **asked))  # type: ignore[arg-type]
     shutil.copytree(run.folder / GENERATOR, folder / GENERATOR)
     return made
 

@@ -1,9 +1,8 @@
 """The flow simulator against OPM Flow on the same deck, in one run: python -m benchmarks.flow
 
-CPU seconds of one thread, medians, and their ratios; also memory, members side by side, the cost against cells, and
-what `benchmarks.flow_large` and `benchmarks.flow_growth` measure. Writes reports/flow_speed.md and
-docs/pictures/flow_scaling.png. The rock is DeepFlow's published reference where ../shared/data has it, else our own of
-cases/deepflow.yaml.
+CPU seconds of one thread, medians, and their ratios; also memory, members side by side and the cost against cells. Then
+runs `benchmarks.flow_large`. Writes reports/flow_speed.md and docs/pictures/flow_scaling.png. The rock is DeepFlow's
+published reference where ../shared/data has it, else our own of cases/deepflow.yaml.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import flow_growth, flow_large
+from benchmarks import flow_large
 from benchmarks.linear_solvers import THREADS
 from rockbank.core.files import replacing, write_text
 from rockbank.flow.case import Case
@@ -105,9 +104,9 @@ def main() -> None:
     ]  # fmt: skip
     plot_scaling(costs, exponent)
     text = report(case, times, rows, costs)
-    text = "\n".join([text, flow_large.section(flow_large.measured()), flow_growth.section(flow_growth.measured())])
     write_text(REPORT, text)
     print(text)
+    print(flow_large.written())
 
 
 def _at_most(what: str, got: float, bar: float) -> Row:

@@ -1,13 +1,14 @@
 """The flow simulator in three dimensions against OPM Flow, in one run: python -m benchmarks.flow_large
 
-CPU seconds of one thread of the same decks, OPM Flow with its defaults; how closely the wells agree; and memory of a
-gradient. It is a part of `python -m benchmarks.flow`. The Egg model (Jansen et al. 2014) is run where ../shared/data
-has it.
+CPU seconds of one thread of the same decks, OPM Flow with its defaults; how closely the wells agree; memory of a
+gradient; and what `benchmarks.flow_growth` measures. Writes reports/flow_speed_large.md. The Egg model (Jansen et al.
+2014) is run where ../shared/data has it.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import shutil
 import subprocess
@@ -21,7 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import flow_growth
 from benchmarks.linear_solvers import THREADS, box_of
+from rockbank.core.files import write_text
 from rockbank.flow import Grid, Rock, Schedule, Well
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
@@ -33,6 +36,7 @@ from rockbank.flow.simulate import Result, simulate
 from rockbank.flow.units import BAR, DAY, MILLIDARCY
 
 EGG, OWN = Path("../shared/data/egg/EGG.DATA"), Path("cases/deepflow.yaml")
+REPORT = Path("reports/flow_speed_large.md")
 # At most so much of OPM Flow's forward run, forwards, and with one gradient.
 BARS: dict[str, tuple[float, float | None]] = {"Egg": (1.0, 2.5), "layer": (0.3, None), "box": (0.5, None)}
 
@@ -67,7 +71,20 @@ def main() -> None:
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks.flow_large", *sys.argv[1:]], environment)
     if shutil.which("flow") is None:
         sys.exit("OPM Flow is not installed; on Debian: apt install libopm-simulators-bin")
-    print(section(measured()))
+    print(written())
+
+
+def written() -> str:
+    """Measures, and writes the report."""
+    text = "\n".join([
+        "# How fast the flow simulator is on larger cases", "",
+        "Written by `python -m benchmarks.flow_large`, also as a part of `python -m benchmarks.flow`; every number is "
+        f"of one run, in CPU seconds of one thread, on {platform.machine()} with {os.cpu_count()} cores.", "",
+        section(measured()), flow_growth.section(flow_growth.measured()),
+        f"The machine's load was {os.getloadavg()[2]:.1f} at the end.", "",
+    ])  # fmt: skip
+    write_text(REPORT, text)
+    return text
 
 
 def measured() -> dict[str, Measured]:

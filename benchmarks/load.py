@@ -77,6 +77,8 @@ def send(options: argparse.Namespace, i: int, until: float, seen: Seen, lock: th
         if options.rate:
             # Late where the connection was busy: the request waits since it was due.
             due += arrivals.expovariate(options.rate / options.connections)
+            if due - time.perf_counter() > until - time.monotonic():
+                break
             time.sleep(max(0.0, due - began))
             began = due
         try:

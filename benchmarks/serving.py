@@ -222,14 +222,14 @@ def process(command: list[str], environment: Mapping[str, str]) -> Iterator[subp
 
 
 def load(
-    url: str, body: str, connections: int, seconds: float, *, requests: int = 0, pause: float = 0.0
+    url: str, body: str, connections: int, seconds: float, *, requests: int = 0, pause: float = 0.0, rate: float = 0.0
 ) -> dict[str, Any]:
     """What a client process saw; every answer has to be a 200.
 
     Raises:
         SystemExit: one was not, with what was wrong.
     """
-    given = {"connections": connections, "seconds": seconds, "requests": requests, "pause": pause}
+    given = {"connections": connections, "seconds": seconds, "requests": requests, "pause": pause, "rate": rate}
     # The latents of an endless generator are more than a command line takes.
     options = (f"--{key}={value}" for key, value in given.items())
     seen = python("benchmarks.load", url, "-", *options, standard_input=body)

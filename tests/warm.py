@@ -101,6 +101,11 @@ def commands() -> Path:
     return folder
 
 
+def environment() -> dict[str, str]:
+    """That of this process, in which modules are found as they are here."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
 class Process:
     """A process as `subprocess.Popen` has it, of `python` with these arguments; its output is text in pipes."""
 

@@ -70,15 +70,19 @@ def test_no_page_names_another_host_in_what_it_loads(site: Path) -> None:
 
 
 def faults(window: Pages, name: str) -> list[str]:
-    """What is wrong with a page at the window's width."""
+    """What is wrong with a page, at each width."""
     window.browser.get(f"{window.address}/{name}")
-    found = [
-        f"{name}: loads {url}" for url in window.browser.execute_script(LOADED) if not url.startswith(window.address)
-    ]
-    found += [f"{name}: no picture at {url}" for url in window.browser.execute_script(BROKEN)]
-    *wide, inner = window.browser.execute_script(WIDTHS)
-    if max(wide) > inner:
-        found.append(f"{name}: {max(wide)} pixels wide in a window of {inner}")
+    found = [f"{name}: no picture at {url}" for url in window.browser.execute_script(BROKEN)]
+    for width in (WIDE, NARROW):
+        # A window has a least width, which a screen has not.
+        screen = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
+        window.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        *wide, inner = window.browser.execute_script(WIDTHS)
+        assert inner == width
+        if max(wide) > inner:
+            found.append(f"{name}: {max(wide)} pixels wide in a window of {inner}")
+    loaded = window.browser.execute_script(LOADED)
+    found += [f"{name}: loads {url}" for url in loaded if not url.startswith(window.address)]
     return found + [f"{name}: {line}" for line in window.console()]
 
 
@@ -86,10 +90,6 @@ def faults(window: Pages, name: str) -> list[str]:
     CHROMIUM is None or CHROMEDRIVER is None,
     reason="no Chromium with its driver here; apt install chromium chromium-driver",
 )
-@pytest.mark.parametrize("width", [WIDE, NARROW])
-def test_every_page_fits_and_is_silent_and_loads_from_its_own_host_alone(site: Path, address: str, width: int) -> None:
-    with pages(address, (width, HEIGHT)) as window:
-        # A window has a least width, which a screen has not.
-        screen = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-        window.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+def test_every_page_fits_and_is_silent_and_loads_from_its_own_host_alone(site: Path, address: str) -> None:
+    with pages(address, (WIDE, HEIGHT)) as window:
         assert [fault for name in names(site) for fault in faults(window, name)] == []

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -147,3 +148,37 @@ def test_tasks_of_a_node_that_is_killed_go_on_elsewhere(ray_cluster: Any, tmp_pa
     assert len(seen) >= 10
     assert values == {each: (each, 1600, "1") for each in names}
     assert not lost
+
+
+# What a command does that is killed: the tasks go on in jobs of Slurm.
+DRIVER = """
+import sys
+from pathlib import Path
+from executor_tasks import run, setup
+from rockbank.executors.choose import open_executor
+folder = Path(sys.argv[1])
+with open_executor("slurm", setup(folder), 2, folder / "executor") as executor:
+    run(executor, {"a": "never"}, n=1000)
+"""
+
+
+@pytest.mark.slow
+def test_jobs_of_a_command_that_was_killed_end_before_its_successor_begins(slurm_cluster: None, tmp_path: Path) -> None:
+    from rockbank.executors import on_slurm
+
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path)])
+    while not list(tmp_path.glob("a.1.*")):
+        time.sleep(0.05)
+        assert driver.poll() is None
+    driver.kill()
+    driver.wait()
+    assert on_slurm.alive_in_slurm()
+    (pid,) = {path.suffix[1:] for path in tmp_path.glob("a.*.*")}
+    with opened("slurm", tmp_path) as executor:
+        assert not on_slurm.alive_in_slurm()
+        n = int((tmp_path / "a.count").read_text())
+        values, messages, _ = run(executor, {"a": "never"}, n=n + 3)
+    assert values == {"a": ("a", (n + 3) ** 2, "1")}
+    # The successor's own, from the checkpoint on.
+    assert [count for _, count in messages] == [n + 1, n + 2, n + 3]
+    assert {int(path.suffixes[0][1:]) for path in tmp_path.glob("a.*.*") if path.suffix[1:] != pid} == {n, n + 1, n + 2}

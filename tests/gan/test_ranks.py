@@ -1,13 +1,10 @@
-"""Two processes of half a batch each take the steps of one, and what one of them leaves another number goes on with."""
+"""Two processes of half a batch each take the steps of one."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -18,7 +15,7 @@ from safetensors.torch import load_file
 
 from rockbank.core.errors import InputError
 from rockbank.gan import training_state
-from rockbank.gan.checkpoint import FILE, load_checkpoint
+from rockbank.gan.checkpoint import FILE
 from rockbank.gan.ranks import Ranks
 from rockbank.gan.training import fit
 from rockbank.params import GeneratorParams
@@ -36,22 +33,21 @@ import json, sys
 import numpy as np
 import torch
 from pathlib import Path
+from rockbank.gan import training_state
 from rockbank.gan.ranks import torchrun_ranks
 from rockbank.gan.training import fit
 from rockbank.params import GeneratorParams
 torch.set_num_threads(1)
-if sys.argv[3:]:
-    # RMSProp and Adam divide each gradient by its size, be it rounding alone; this step is linear in it.
-    from rockbank.gan import training_state
-    training_state.make_optimiser = lambda name, parameters, rate, betas: torch.optim.SGD(parameters, lr=rate)
+# RMSProp and Adam divide each gradient by its size, be it rounding alone; this step is linear in it.
+training_state.make_optimiser = lambda name, parameters, rate, betas: torch.optim.SGD(parameters, lr=rate)
 with torchrun_ranks() as ranks:
     for name, raw in json.loads(Path(sys.argv[1]).read_text()).items():
         params = GeneratorParams(**{**raw, "latent": tuple(raw["latent"])})
         folder = Path(sys.argv[2]) / name
-        for record in fit(np.load(Path(sys.argv[1]).parent / f"{name}.npy"), params, device=torch.device("cpu"),
+        for _ in fit(np.load(Path(sys.argv[1]).parent / f"{name}.npy"), params, device=torch.device("cpu"),
                           evaluate=lambda samples: {"kid": float(samples.std())}, n_samples=3, checkpoint=folder,
                           ranks=ranks):
-            (Path(sys.argv[2]) / f"{ranks.rank}-{record.step}").touch()
+            pass
 """
 
 
@@ -64,13 +60,13 @@ def write(folder: Path, asked: dict[str, GeneratorParams]) -> Path:
     return path
 
 
-def torchrun(n: int, asked: Path, out: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def torchrun(n: int, asked: Path, out: Path) -> subprocess.Popen[bytes]:
     """The training by `n` processes."""
     script = asked.with_name("process.py")
     script.write_text(PROCESS)
     out.mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
-    return subprocess.Popen([*command, str(script), str(asked), str(out), *arguments], stderr=subprocess.PIPE)
+    return subprocess.Popen([*command, str(script), str(asked), str(out)], stderr=subprocess.PIPE)
 
 
 def one_process(params: GeneratorParams, folder: Path) -> None:
@@ -89,7 +85,7 @@ def one_process(params: GeneratorParams, folder: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_of_half_the_batch_take_the_step_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = write(tmp_path, ASKED)
-    process = torchrun(2, asked, tmp_path / "two", "linear")
+    process = torchrun(2, asked, tmp_path / "two")
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said.decode()
     monkeypatch.setattr(
@@ -106,31 +102,6 @@ def test_two_processes_of_half_the_batch_take_the_step_of_one(tmp_path: Path, mo
             difference = max(float((one[key] - two[key]).abs().max()) for key in keys)
             print(f"{name}, {network}: a step of {step:.3g} differs by {difference / step:.2g} of it")
             assert 0 < difference <= TOLERANCE * step
-
-
-@pytest.mark.slow
-def test_a_killed_rank_stops_all_and_another_number_goes_on(tmp_path: Path) -> None:
-    params = replace(KINDS["wgan-gp, rmsprop"], bf16=False, n_steps=40, evaluate_every=1)
-    asked = write(tmp_path, {"all": params})
-    process = torchrun(2, asked, tmp_path / "two")
-    while not (tmp_path / "two" / "1-3").exists():
-        time.sleep(0.05)
-        assert process.poll() is None
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    (rank,) = [pid for pid in children if b"process.py" in Path(f"/proc/{pid}/cmdline").read_bytes()][-1:]
-    os.kill(int(rank), signal.SIGKILL)
-    process.communicate(timeout=120)
-    assert process.returncode != 0
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
-    assert not (tmp_path / "two" / "0-40").exists()
-    before = load_checkpoint(tmp_path / "two" / "all")
-    one_process(params, tmp_path / "two" / "all")
-    after = load_checkpoint(tmp_path / "two" / "all")
-    assert before is not None
-    assert after is not None
-    n = before[1]["step"]
-    assert 3 <= n < after[1]["step"] == 40
-    assert after[1]["history"][:n] == before[1]["history"]
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:

@@ -102,7 +102,7 @@ def test_replicas_give_the_same_bits_and_an_update_loses_no_answer(deployed: Any
     [
         ({"replicas": "0"}, "replicas: got '0'; use a whole number of at least 1"),
         ({"port": "9000"}, "ROCKBANK_PORT: of no use under Ray Serve"),
-        ({"treads": "2"}, "treads"),
+        ({"treads": "2"}, "ROCKBANK_TREADS"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(given: dict[str, str], says: str) -> None:

@@ -17,6 +17,7 @@ from rockbank.core.files import sha256
 from rockbank.core.paths import ProjectPaths
 from rockbank.rock.crops import CropSet, save_crops
 from rockbank.rock.segmentation import Segmentation
+from tests import warm
 
 pytestmark = pytest.mark.slow
 PATHS = ProjectPaths()
@@ -41,16 +42,35 @@ train(
 """
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def bare() -> dict[str, str]:
+    return {key: value for key, value in warm.environment().items() if not key.startswith("MLFLOW_")}
+
+
+def start(folder: Path) -> warm.Process:
     """A training in a process of its own, in `folder`."""
-    bare = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    env = {**bare, "OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
-    return subprocess.Popen([sys.executable, "-c", TRAIN], cwd=folder, env=env, stderr=subprocess.PIPE)
+    env = bare() | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    return warm.Process(["-c", TRAIN], folder, env)
 
 
-def finish(process: subprocess.Popen[bytes]) -> None:
+def start_ranks(folder: Path, n_ranks: int) -> subprocess.Popen[str]:
+    """The same by torchrun in several processes."""
+    env = bare() | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    (folder / "training.py").write_text(TRAIN)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}"]
+    return subprocess.Popen([*command, "training.py"], cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: warm.Process) -> None:
     _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said.decode()
+    assert process.returncode == 0, said
+
+
+def wait_for_checkpoint(folder: Path, process: warm.Process | subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not list(folder.glob(".checkpoints/*/training.safetensors")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "no checkpoint in two minutes"
+        time.sleep(0.01)
 
 
 def with_crops(folder: Path, test_seed: int = 1) -> Path:
@@ -66,16 +86,18 @@ def with_crops(folder: Path, test_seed: int = 1) -> Path:
     return folder
 
 
-def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(tmp_path: Path) -> None:
-    whole, killed = with_crops(tmp_path / "whole"), with_crops(tmp_path / "killed")
-    finish(start(whole))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that nothing stopped."""
+    folder = with_crops(tmp_path_factory.mktemp("training") / "whole")
+    finish(start(folder))
+    return folder
 
+
+def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(whole: Path, tmp_path: Path) -> None:
+    killed = with_crops(tmp_path / "killed")
     process = start(killed)
-    deadline = time.monotonic() + 120
-    while not list(killed.glob(".checkpoints/*/training.safetensors")):
-        assert process.poll() is None, process.communicate()[1].decode()
-        assert time.monotonic() < deadline, "no checkpoint in two minutes"
-        time.sleep(0.01)
+    wait_for_checkpoint(killed, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -103,13 +125,32 @@ def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(tmp_pa
     assert (kept[-1], len(kept)) == (STEPS, 8)
 
 
-def test_the_test_crops_have_no_part_in_a_training(tmp_path: Path) -> None:
-    one, other = with_crops(tmp_path / "one"), with_crops(tmp_path / "other", test_seed=2)
-    for folder in (one, other):
-        finish(start(folder))
-    weights = [(each / PATHS.train("tiny") / "weights.safetensors").read_bytes() for each in (one, other)]
+def test_a_killed_rank_stops_all_and_one_process_goes_on_in_the_same_run(tmp_path: Path) -> None:
+    folder = with_crops(tmp_path / "project")
+    process = start_ranks(folder, 2)
+    wait_for_checkpoint(folder, process)
+    ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ranks = [pid for pid in ranks if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"training.py\0")]
+    assert len(ranks) == 2
+    os.kill(int(ranks[1]), signal.SIGKILL)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in ranks)
+    assert not (folder / PATHS.train("tiny")).exists()
+    finish(start(folder))
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("shale").experiment_id])
+    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "critic_loss")]
+    assert sorted(set(steps)) == list(range(1, STEPS + 1))
+    assert pd.read_csv(folder / PATHS.train("tiny") / "history.csv")["step"].tolist() == list(range(1, STEPS + 1))
+
+
+def test_the_test_crops_have_no_part_in_a_training(whole: Path, tmp_path: Path) -> None:
+    other = with_crops(tmp_path / "other", test_seed=2)
+    finish(start(other))
+    weights = [(each / PATHS.train("tiny") / "weights.safetensors").read_bytes() for each in (whole, other)]
     assert weights[0] == weights[1]
-    histories = [pd.read_csv(each / PATHS.train("tiny") / "history.csv") for each in (one, other)]
+    histories = [pd.read_csv(each / PATHS.train("tiny") / "history.csv") for each in (whole, other)]
     measured = [each.drop(columns=["time", "images_per_second"]) for each in histories]
     pd.testing.assert_frame_equal(*measured, check_exact=True)
     assert measured[0]["kid"].notna().any()

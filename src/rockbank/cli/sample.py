@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from rockbank.cli.executor_option import Executor
 from rockbank.core.errors import InputError
 from rockbank.core.terminal import report_user_errors, stdout
+from rockbank.executors.choose import LOCAL
 
 _N_MAX = 100_000
 Model = Annotated[str, typer.Argument(help="NAME@ALIAS such as shale@champion, or NAME/VERSION", metavar="MODEL")]
@@ -39,6 +41,8 @@ def sample(
     url: Annotated[str | None, typer.Option(help="a server ('rockbank serve') that is to do it; else this machine")] = (
         None
     ),
+    executor: Executor = LOCAL,
+    workers: Annotated[int | None, typer.Option(min=1, help="tasks at a time, of an executor of many machines")] = None,
 ) -> None:
     """Sample a registered generator to a picture, an array or a TIFF stack; an endless one at any size."""
     from rockbank.generator.conditional import parse_condition
@@ -54,6 +58,9 @@ def sample(
         raise InputError(f"a {condition} is had of samples of the generator's own size: leave --size and --window out")
     if size is not None and window is not None:
         raise InputError(f"--size {size} and --window {window}: give one of them; a size is a window at (0, 0)")
+    if executor != LOCAL and (url is not None or size is not None or window is not None):
+        raise InputError(f"--executor {executor}: samples of the generator's own size are spread, made on this side; "
+                         "leave it out, or --url, --size and --window")  # fmt: skip
     if size is not None or window is not None:
         part = parse_size(size) if size is not None else parse_window(str(window))
         # Typer would end a Ctrl-C without a word.
@@ -64,9 +71,13 @@ def sample(
                 else step.window_there(url, model, output, part, n or 1, seed, truncation)
             )
         return
+    if workers is not None and executor == LOCAL:
+        raise InputError(
+            f"--workers {workers}: this machine samples with all its cores; leave it out, or name --executor"
+        )
     n = 16 if n is None else n
     if url is None:
         with report_user_errors():
-            stdout.print(step.sample_here(model, output, n, seed, truncation, condition))
+            stdout.print(step.sample_here(model, output, n, seed, truncation, condition, executor, workers))
     else:
         stdout.print(step.sample_there(url, model, output, n, seed, truncation, condition))

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -81,7 +81,8 @@ class Ranks:
             return
         flat = torch.cat([each.flatten() for each in gradients])
         dist.all_reduce(flat)
-        for gradient, mean in zip(gradients, flat.div_(self.world).split([g.numel() for g in gradients]), strict=True):
+        means = torch.split(flat.div_(self.world), [each.numel() for each in gradients])
+        for gradient, mean in zip(gradients, means, strict=True):
             gradient.copy_(mean.view_as(gradient))
 
     def from_first(self, find: Callable[..., Value], *arguments: object) -> Value:
@@ -98,8 +99,8 @@ class Ranks:
             return
         for each in module.modules():
             if type(each) is nn.BatchNorm2d:
-                each.__class__ = SyncedBatchNorm2d
-                each.ranks = self
+                synced: Any = each
+                synced.__class__, synced.ranks = SyncedBatchNorm2d, self
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +26,20 @@ CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 class Sampler:
     """A generator's ONNX session; the latent is its input, so the caller's seed decides the sample."""
 
-    def __init__(self, folder: Path, card: ModelCard) -> None:
+    def __init__(self, folder: Path, card: ModelCard, *, threads: int = 0) -> None:
         """Open the graph in `folder`, on a GPU where onnxruntime really gets one, else on the CPU.
+
+        Args:
+            folder: of the generator.
+            card: of its files.
+            threads: of one call on the CPU; 0 for one a core.
 
         Raises:
             CardMismatch: where it is not the card's, or onnxruntime cannot open it.
         """
         graph = card.read(folder, ONNX)
         try:
-            self._session = open_session(graph)
+            self._session = open_session(graph, threads=threads)
         # onnxruntime's own errors have no other base in common.
         except Exception as error:
             raise CardMismatch(
@@ -50,10 +56,13 @@ class Sampler:
         """`n` samples as intensity in [0, 1]; sample i of a seed does not depend on `n`."""
         return np.concatenate(list(self.batches(seed, n, truncation)))
 
-    def batches(self, seed: int, n: int, truncation: float | None = None) -> Iterator[Float32[np.ndarray, "b c h w"]]:
-        """The same samples, `BATCH` at a time."""
+    def batches(
+        self, seed: int, n: int, truncation: float | None = None, *, begin: int = 0
+    ) -> Iterator[Float32[np.ndarray, "b c h w"]]:
+        """The same samples, `BATCH` at a time; from the sample `begin` on, a multiple of that."""
         card = self._card
-        for block in latent_blocks(seed, n, card.latent_shape, truncation, size=BATCH, lattice=card.lattice):
+        blocks = latent_blocks(seed, n, card.latent_shape, truncation, size=BATCH, lattice=card.lattice)
+        for block in islice(blocks, begin // BATCH, None):
             # Always a whole batch: in one of another size a kernel may give other last bits.
             whole = np.pad(block, [(0, BATCH - len(block)), *[(0, 0)] * (block.ndim - 1)])
             yield self._intensity(whole)[: len(block)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from rockbank.core.files import read_json, replacing, replacing_folder, sha256, write_json
@@ -20,6 +20,7 @@ from rockbank.core.heap import keep_freed_memory
 from rockbank.core.paths import CHECKPOINTS, HISTORY, PIPELINE, TRAINING_PICTURE, ProjectPaths, origin
 from rockbank.core.provenance import git_commit
 from rockbank.core.terminal import progress
+from rockbank.gan.ranks import Ranks, torchrun_ranks
 from rockbank.gan.training import fit, pick_device
 from rockbank.gan.training_state import Record
 from rockbank.gan.weights import save_weights
@@ -43,16 +44,36 @@ N_GRIDS = 8
 def train(generator: str, params: GeneratorParams, score: ScoreParams, paths: ProjectPaths = PIPELINE) -> None:
     """Train `generator`, or go on from where a killed training was, in the same MLflow run.
 
+    Under torchrun all its processes take part, and the first one logs and writes; another number of them may go on.
+
     Its checkpoints lie under .checkpoints, in a folder named after the parameters and the data, so that
     changed ones start anew; the folder goes when the training has ended.
     """
+    with torchrun_ranks() as ranks:
+        _train(generator, params, score, paths, ranks)
+
+
+def _train(generator: str, params: GeneratorParams, score: ScoreParams, paths: ProjectPaths, ranks: Ranks) -> None:
     keep_freed_memory()
     crop_set = load_crops(paths.crops(params.family))
     device = pick_device()
     settings = {**asdict(params), "extractor": score.extractor, "n_progress": score.n_progress}
     checkpoint = CHECKPOINTS / f"{generator}-{_fingerprint(settings, paths.crops(params.family))}"
-    extractor = make_extractor(score.extractor, score.inception_weights, device.type)
     validation = crop_set.validation[: score.n_progress]
+    if not ranks.is_first:
+        # Its records are those of the first, which evaluates for all.
+        for _ in fit(
+            crop_set.train,
+            params,
+            device=device,
+            evaluate=_never,
+            n_samples=len(validation),
+            checkpoint=checkpoint,
+            ranks=ranks,
+        ):
+            pass
+        return
+    extractor = make_extractor(score.extractor, score.inception_weights, device.type)
     with tracking.start(params.family, generator, settings, resume=_run_id(checkpoint)) as run:
         write_json(checkpoint / RUN, {"run_id": run.run_id})
         commit, md5 = git_commit(), origin(params.family, paths)
@@ -66,6 +87,7 @@ def train(generator: str, params: GeneratorParams, score: ScoreParams, paths: Pr
             evaluate=progress_evaluator(validation, crop_set.segmentation, extractor),
             n_samples=len(validation),
             checkpoint=checkpoint,
+            ranks=ranks,
         )
         history, times = [], run.times("generator_loss")
         for record in _shown(generator, params.n_steps, records):
@@ -86,6 +108,10 @@ def train(generator: str, params: GeneratorParams, score: ScoreParams, paths: Pr
         _keep_samples(checkpoint / SAMPLES, paths.train(generator) / SAMPLES)
         run.has_weights(sha256(paths.train(generator) / WEIGHTS))
     shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _never(samples: Float32[np.ndarray, "n c h w"]) -> dict[str, float]:
+    raise AssertionError("another process than the first evaluates")
 
 
 def _shown(generator: str, n_steps: int, records: Iterable[Record]) -> Iterator[Record]:

@@ -11,21 +11,30 @@ from typing import Any
 import numpy as np
 
 from rockbank.core.errors import InputError
-from rockbank.core.files import read_json
+from rockbank.core.files import read_json, require_writable
 from rockbank.core.terminal import progress
+from rockbank.executors.choose import LOCAL, check_executor, open_executor
 from rockbank.generator.card import REFERENCE
 from rockbank.generator.conditional import MAX_TRIES, Condition, accepted
 from rockbank.generator.windows import Window, field_of, n_tiles
 from rockbank.generator.writers import check_image, check_suffix, write_images, write_samples
+from rockbank.workflows.sample_tasks import setup_of, spread
 
 # A smaller count is there before a bar could be read.
 _N_BAR = 64
 
 
 def sample_here(
-    model: str, path: Path, n: int, seed: int, truncation: float | None, condition: Condition | None = None
+    model: str,
+    path: Path,
+    n: int,
+    seed: int,
+    truncation: float | None,
+    condition: Condition | None = None,
+    executor: str = LOCAL,
+    workers: int | None = None,
 ) -> str:
-    """Pull `model` from the registry and sample it on this machine; says what was written.
+    """Pull `model` from the registry and sample it on this machine, or by an executor; says what was written.
 
     Raises:
         InputError: where the rock has nothing that meets the condition.
@@ -35,11 +44,22 @@ def sample_here(
     from rockbank.mlops import registry
 
     check_suffix(path)
-    with tempfile.TemporaryDirectory() as temporary:
+    check_executor(executor, workers)
+    if condition is not None and executor != LOCAL:
+        raise InputError(f"executor: got '{executor}' with a {condition}, which is looked for one batch after another; "
+                         "leave one of them out")  # fmt: skip
+    require_writable(path)
+    # On a cluster, in a file system that its machines share.
+    shared = None if executor == LOCAL else path.absolute().parent
+    with tempfile.TemporaryDirectory(prefix=".sampling-", dir=shared) as temporary:
         folder = Path(temporary) / "pulled"
         entry, card = registry.pull(model, folder)
-        sampler = Sampler(folder, card)
         origin = f"{entry.name}/{entry.version} ({card.generator}), seed {seed}"
+        if executor != LOCAL:
+            with open_executor(executor, setup_of(folder), workers, Path(temporary) / "executor") as opened:
+                write_samples(path, spread(opened, seed, n, truncation), card.voxel_size)
+            return f"wrote {path}: {n} of {origin}, by {executor}"
+        sampler = Sampler(folder, card)
         if condition is None:
             write_samples(path, sampler.sample(seed, n, truncation), card.voxel_size)
             return f"wrote {path}: {n} of {origin}"

@@ -148,7 +148,9 @@ def run(case: Case, outputs: Outputs) -> Simulated:
         written.append(outputs.deck)
     if outputs.summary is not None:
         curves, box = _curves(case, result), case.rock.grid.box
-        write_summary(outputs.summary, curves, volumes=volumes.injected, box=box, start=case.date_of_start)
+        write_summary(
+            outputs.summary, curves, volumes=volumes.injected, history=case.history, box=box, start=case.date_of_start
+        )
         written += [outputs.summary, unsmry_path(outputs.summary)]
     if outputs.restart:
         write_restart(outputs.results, case, problem, parameters, result.trajectories[0])

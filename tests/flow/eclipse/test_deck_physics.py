@@ -174,6 +174,16 @@ def factors_of_x(case: Case, plain: Case) -> np.ndarray:
     return np.asarray((t / wanted).numpy())
 
 
+def test_sizes_of_the_first_layer_are_those_of_all(read: Callable[..., Case]) -> None:
+    layers = {
+        "RUNSPEC": PARTS["RUNSPEC"].replace("4 2 1", "4 1 2"),
+        "SCHEDULE": PARTS["SCHEDULE"].replace("4 2 1*", "4 1 1*"),
+        "COMPDAT": PARTS["COMPDAT"].replace("4 2 1 1", "4 1 2 2"),
+    }
+    case = read(GRID="GRID\nDX\n 10 20 30 40 /\nDY\n 4*10 /\nDZ\n 4*5 /\nTOPS\n 4*2000 /\n", **layers)
+    assert [list(of) for of in case.rock.grid.sizes] == [[10.0, 20.0, 30.0, 40.0], [10.0], [5.0, 5.0]]
+
+
 def test_small_cells_are_switched_off(read: Callable[..., Case]) -> None:
     # 100 m^3 of pores a cell.
     case = read(PORO="PORO\n 3*0.2 0.01 4*0.2 /\nMINPV\n 10 /\n")
@@ -257,6 +267,9 @@ def test_a_well_that_flows_a_part_of_the_time_has_mean_rates(read: Callable[...,
     assert index.tolist() == pytest.approx([0.8 * float(wanted[0]), float(wanted[1])])
     assert kinds(case, "INJ")[0] == ("rate", 4.0)
     assert any("flows 0.8 of the time (WEFAC)" in note for note in case.notes)
+    measured = read(TSTEP="WEFAC\n INJ 0.8 /\n/\nWCONINJH\n INJ WATER OPEN 5 300 /\n/\nTSTEP\n 1 /\n").history
+    assert measured["INJ", "water_rate"] * DAY == pytest.approx(0.8 * 5)
+    assert measured["INJ", "bhp"] == pytest.approx(300 * BAR)
     with pytest.raises(DeckError, match="WEFAC: item 2: well 'INJ' flows already; the factor cannot change later"):
         read(TSTEP="TSTEP\n 1 /\nWEFAC\n INJ 0.8 /\n/\nTSTEP\n 1 /\n")
 

@@ -46,6 +46,18 @@ def test_a_summary_comes_back(curves: WellCurves, written: Path) -> None:
             np.testing.assert_allclose(getattr(read, name), getattr(curves, name), rtol=SINGLE, atol=0)
 
 
+def test_what_was_measured_is_written_beside(curves: WellCurves, tmp_path: Path) -> None:
+    path, nothing = tmp_path / "CASE.SMSPEC", np.nan
+    measured = {("PROD-1", "oil_rate"): -np.array([1.0, 2.0, nothing, 4.0, 5.0]) / DAY,
+                ("INJ", "water_rate"): np.full(5, 3.0) / DAY, ("INJ", "bhp"): np.full(5, 2e7)}  # fmt: skip
+    write_summary(path, curves, history=measured, box=(8, 4, 1), start=START)
+    summary = Summary(str(path.with_suffix("")))
+    np.testing.assert_allclose(summary.numpy_vector("WOPRH:PROD-1"), [1, 2, 0, 4, 5], rtol=SINGLE)
+    np.testing.assert_allclose(summary.numpy_vector("WWIRH:INJ"), [3] * 5, rtol=SINGLE)
+    np.testing.assert_allclose(summary.numpy_vector("WBHPH:INJ"), [200] * 5, rtol=SINGLE)
+    assert "WOPRH:INJ" not in summary
+
+
 def test_resdata_reads_it(curves: WellCurves, written: Path) -> None:
     summary = Summary(str(written.with_suffix("")))
     assert summary.get_start_time() == START

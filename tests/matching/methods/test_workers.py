@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from rockbank.core.errors import InputError
+from rockbank.executors.interface import WorkerLost
 from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.matching.methods.interface import Member, Progress
 from rockbank.matching.methods.state import Record, State
 from rockbank.matching.methods.status import FAILED
-from rockbank.matching.methods.workers import WorkerLost, advance, pool
+from rockbank.matching.methods.workers import advance, pool
 from rockbank.matching.problem.cost import Cost
 from rockbank.matching.problem.point import Parts, Target
 from rockbank.matching.run import Run

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +12,14 @@ from jaxtyping import Int
 
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
-from rockbank.flow.eclipse.arrays import DeckArrays
-from rockbank.flow.eclipse.connections import Connections
-from rockbank.flow.eclipse.curves import read_curves
-from rockbank.flow.eclipse.fluids import read_liquids, table_of
-from rockbank.flow.eclipse.geometry import Geometry, read_rock
-from rockbank.flow.eclipse.initial import read_initial
+from rockbank.flow.eclipse.faults import Faults
+from rockbank.flow.eclipse.fluids.curves import read_curves
+from rockbank.flow.eclipse.fluids.initial import read_initial
+from rockbank.flow.eclipse.fluids.liquids import read_liquids, table_of
+from rockbank.flow.eclipse.grid.arrays import DeckArrays
+from rockbank.flow.eclipse.grid.connections import Connections
+from rockbank.flow.eclipse.grid.geometry import Geometry, box_of, read_rock, require_box, require_pinch
+from rockbank.flow.eclipse.grid.ranges import ARRAYS, OPERATIONS, VECTORS
 from rockbank.flow.eclipse.keywords import (
     FLUID_TABLES,
     N_RECORDS,
@@ -33,11 +32,10 @@ from rockbank.flow.eclipse.keywords import (
     TABLES,
 )
 from rockbank.flow.eclipse.lines import DeckError
-from rockbank.flow.eclipse.ranges import ARRAYS, OPERATIONS, VECTORS
 from rockbank.flow.eclipse.record import Record
 from rockbank.flow.eclipse.schedule.dates import read_date
 from rockbank.flow.eclipse.schedule.wells import DeckWells
-from rockbank.flow.eclipse.text import MOST_NUMBERS, SLASH, Keyword, read_keywords
+from rockbank.flow.eclipse.text import SLASH, Keyword, read_keywords
 from rockbank.flow.eclipse.tuning import DEFAULT, read_tuning
 from rockbank.flow.equations.fluid import GRAVITY, Fluid
 from rockbank.flow.equations.grid import Grid
@@ -46,15 +44,6 @@ from rockbank.flow.units import DECK_UNITS
 # Eclipse's date where a deck has no START.
 _START = datetime(1983, 1, 1)
 _MOST_REGIONS = 10_000
-# Of what the deck has none where one of these could not be read.
-_RADIAL = ("RADIAL", "SPIDER", "INRAD", "DR", "DRV", "DTHETA", "DTHETAV", "GDFILE")
-_IN_PLACE_OF = {
-    "initial": ("RESTART", "EQUIL", "PRESSURE", "SWAT", "SOIL"),
-    **dict.fromkeys(("DX", "DY", "DZ", "TOPS"), _RADIAL),
-    "report": ("TSTEP", "DATES"),
-    "SWOF": ("SWOFLET", "SWFN", "SOF2", "SOF3", "SGOF"),
-    "PVDO": ("PVTO", "PVCO", "PVCDO"),
-}
 _KNOWN = frozenset((*REFUSED, *PASSED_OVER_WHOLE))
 _GEOMETRY = ("COORD", "ZCORN", "MINPV", "PINCH")
 
@@ -88,10 +77,7 @@ class _Reader:
         self._passed_over: dict[str, None] = {}
         self._stray: list[str] = []
         self._seen: set[str] = set()
-        self._lost: set[str] = set()
-        self._faults: dict[str, None] = {}
-        self._unknown: dict[str, Keyword] = {}
-        self._n_unknown: Counter[str] = Counter()
+        self._faults = Faults(path, self._lose)
         self._n_records = dict(N_RECORDS)
         self._tables: dict[str, list[Record]] = {}
         self._geometry: dict[str, Record] = {}
@@ -106,49 +92,20 @@ class _Reader:
     def case(self, gravity: float | None) -> Case:
         """All of the deck, or all that is wrong with it."""
         case = None
-        with self._faults_of():
-            for keyword in read_keywords(self._path, self._n_records, self._refuse, _KNOWN):
-                with self._faults_of(keyword):
+        with self._faults.caught():
+            for keyword in read_keywords(self._path, self._n_records, self._faults.refuse, _KNOWN):
+                with self._faults.caught(keyword):
                     self._take(keyword)
             case = self._case(gravity)
-        if self._faults or self._unknown or case is None:
-            raise DeckError("\n".join([*self._unknown_ones(), *self._faults]))
+        if self._faults or case is None:
+            raise self._faults.error()
         return case
 
-    @contextmanager
-    def _faults_of(self, keyword: Keyword | None = None) -> Iterator[None]:
-        """Keeps the error of what is done within, and goes on behind it."""
-        try:
-            yield
-        except InputError as error:
-            if keyword is not None:
-                self._lose(keyword)
-            self._refuse(error)
-
-    def _refuse(self, error: InputError) -> None:
-        text = str(error)
-        # What is missing only because it could not be read has been told.
-        missing = text.split()[4].strip(";,") if text.startswith("the deck has no ") else ""
-        is_told = bool(self._lost & {missing, *_IN_PLACE_OF.get(missing, ()), *(("INCLUDE",) if missing else ())})
-        if isinstance(error, DeckError):
-            self._lost.add(text.removeprefix(f"{self._path}").split(": ")[1] if ": " in text else "")
-            self._faults[text] = None
-        elif not is_told:
-            self._faults[f"{self._path}: {text}"] = None
-
     def _lose(self, keyword: Keyword) -> None:
-        self._lost.add(keyword.name)
         if self._arrays is not None:
             self._arrays.lose(keyword.name)
         if self._wells is not None:
             self._wells.lose(keyword)
-
-    def _unknown_ones(self) -> Iterator[str]:
-        for name, keyword in self._unknown.items():
-            more = f" (and {self._n_unknown[name] - 1} more)" if self._n_unknown[name] > 1 else ""
-            section = f" in section {keyword.section}" if keyword.section else ""
-            why = REFUSED.get(name, "take it out if the run does not need it")
-            yield f"{keyword.place}: keyword {name} is not supported{section}{more}; {why}"
 
     def _take(self, keyword: Keyword) -> None:
         """Keep what the keyword says."""
@@ -165,7 +122,7 @@ class _Reader:
         elif name == "START":
             self._start = read_date(keyword.record)
         elif name == "DIMENS":
-            self._arrays = DeckArrays(_box(keyword.record), self._refuse)
+            self._arrays = DeckArrays(box_of(keyword.record), self._faults.refuse)
         elif name == "TUNING":
             self._tune(keyword)
         elif name in TABLES:
@@ -187,11 +144,13 @@ class _Reader:
                                            "directions, say NODIR")  # fmt: skip
         elif name in _GEOMETRY:
             self._geometry[name] = keyword.record
+            if name == "PINCH":
+                require_pinch(keyword.record)
         elif name == "NUMRES":
             if keyword.record.whole(1, 1) > 1:
                 raise keyword.record.error(f"item 1: got {keyword.record.whole(1)}; one reservoir is supported")
         elif name == "SPECGRID":
-            _require_box(keyword.record, self._need_arrays(keyword).box)
+            require_box(keyword.record, self._need_arrays(keyword).box)
         elif name in PASSED_OVER or name not in N_RECORDS:
             self._passed_over[name] = None
             if name == "GRIDOPTS" and keyword.record.whole(2, 0) > 0:
@@ -202,40 +161,38 @@ class _Reader:
         if keyword.name in PASSED_OVER_WHOLE or keyword.name.startswith(PASSED_OVER_BEGINNING):
             self._passed_over[keyword.name] = None
         else:
-            self._unknown.setdefault(keyword.name, keyword)
-            self._n_unknown[keyword.name] += 1
-            self._lose(keyword)
+            self._faults.unknown(keyword)
 
     def _case(self, gravity: float | None) -> Case | None:
         """All of it; None where there is none."""
         if "OIL" not in self._seen or "WATER" not in self._seen:
-            self._refuse(InputError("the deck is not of OIL and WATER; say both in RUNSPEC"))
-            self._lost |= {"PVDO", "SWOF", "DENSITY"}
+            self._faults.refuse(InputError("the deck is not of OIL and WATER; say both in RUNSPEC"))
+            self._faults.lost |= {"PVDO", "SWOF", "DENSITY"}
         if sum(name in self._seen for name in DECK_UNITS) > 1:
-            self._refuse(InputError("the deck is of METRIC and FIELD units; keep one"))
+            self._faults.refuse(InputError("the deck is of METRIC and FIELD units; keep one"))
         if self._arrays is None or self._grid is None or self._wells is None:
             lacks = "DIMENS" if self._arrays is None else "schedule"
-            self._refuse(InputError(f"the deck has no {lacks}; give it"))
+            self._faults.refuse(InputError(f"the deck has no {lacks}; give it"))
             return None
         arrays, grid, wells = self._arrays, self._grid, self._wells
         fluid = rock = initial = schedule = None
         own_gravity = gravity
         if gravity is None:
             gravity = GRAVITY if np.ptp(grid.depth) > 0 or wells.has_head(grid) else 0.0
-        with self._faults_of():
+        with self._faults.caught():
             fluid = self._fluid(arrays, grid, gravity)
-        with self._faults_of():
+        with self._faults.caught():
             table = self._rock_table()
-            if not self._faults:
+            if not self._faults.are_told:
                 rock = self._connections.joined(read_rock(grid, arrays, table))
-        with self._faults_of():
+        with self._faults.caught():
             schedule = wells.schedule()
         if fluid is not None:
-            with self._faults_of():
+            with self._faults.caught():
                 at_rest = replace(fluid, gravity=GRAVITY if own_gravity is None else own_gravity)
                 initial = read_initial(self._tables, self._regions("EQLNUM", ("EQUIL",)), arrays, grid, at_rest)
         found = wells.wells(rock) if rock is not None else []
-        if fluid is None or rock is None or initial is None or schedule is None or self._faults or self._unknown:
+        if fluid is None or rock is None or initial is None or schedule is None or self._faults:
             return None
         return Case(
             title=self._title or self._path.stem,
@@ -252,7 +209,7 @@ class _Reader:
 
     def _fluid(self, arrays: DeckArrays, grid: Grid, gravity: float) -> Fluid | None:
         liquids = regions = None
-        with self._faults_of():
+        with self._faults.caught():
             liquids, regions = read_liquids(self._tables, self._regions("PVTNUM", FLUID_TABLES[:-1]))
         curves = read_curves(self._tables, self._regions("SATNUM", SATURATION_TABLES), arrays, grid.cells,
                              scaling=self._scaling)  # fmt: skip
@@ -297,7 +254,7 @@ class _Reader:
         if self._arrays is None:
             raise keyword.error("comes before DIMENS")
         self._arrays.region_set = self._region_set
-        if "INCLUDE" in self._lost:
+        if "INCLUDE" in self._faults.lost:
             self._arrays.lose("INCLUDE")
         return self._arrays
 
@@ -308,13 +265,13 @@ class _Reader:
             # Where there is no grid, the schedule is held against the box.
             shape = arrays.box if arrays.box[2] > 1 else arrays.box[:2]
             self._grid = Grid(shape=shape, spacing=(1.0, 1.0, 1.0))
-            with self._faults_of():
+            with self._faults.caught():
                 given = {name.lower(): record for name, record in self._geometry.items()}
                 self._grid = Geometry(**given, has_nnc="NONNC" not in self._seen).grid(arrays)
                 self._grid = self._connections.linked(self._grid)
                 arrays.require_values(self._grid.is_active)
-            self._wells = DeckWells(self._grid, self._start, self._refuse)
-            if "INCLUDE" in self._lost:
+            self._wells = DeckWells(self._grid, self._start, self._faults.refuse)
+            if "INCLUDE" in self._faults.lost:
                 self._wells.lose(replace(keyword, name="WELSPECS"))
         return self._wells
 
@@ -337,22 +294,3 @@ class _Reader:
             raise found[0].error(f"active cells are of regions {[region + 1 for region in used]} of {name}, whose "
                                  "compressibilities differ; one is supported")  # fmt: skip
         return found[0]
-
-
-def _box(record: Record) -> tuple[int, int, int]:
-    """DIMENS."""
-    box = record.whole(1), record.whole(2), record.whole(3)
-    if min(box) < 1 or math.prod(box) > MOST_NUMBERS:
-        raise record.error(f"got {box} cells; give 1 or more along each axis, {MOST_NUMBERS} in all at most")
-    return box
-
-
-def _require_box(record: Record, box: tuple[int, int, int]) -> None:
-    """SPECGRID: the cells of DIMENS, one reservoir, axes that are straight."""
-    got = tuple(record.whole(i, n) for i, n in enumerate(box, start=1))
-    if got != box:
-        raise record.error(f"got {got} cells; DIMENS has {box}")
-    if record.whole(4, 1) > 1:
-        raise record.error(f"item 4: got {record.whole(4)}; one reservoir is supported")
-    if record.text(5, "F").upper() != "F":
-        raise record.error(f"item 5: got '{record.text(5)}'; only straight axes are supported, say F")

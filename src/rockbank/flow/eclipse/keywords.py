@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from rockbank.flow.eclipse.ranges import ARRAYS, OPERATIONS, VECTORS
+from rockbank.flow.eclipse.grid.ranges import ARRAYS, OPERATIONS, VECTORS
 from rockbank.flow.eclipse.text import SECTIONS
 
 # Records of these are as many as TABDIMS and EQLDIMS have regions; the item there, from 1, and the array of regions.
@@ -65,9 +65,11 @@ grids are not refined locally:
 cells are no sectors of a circle:
     RADIAL SPIDER DR DRV DTHETA DTHETAV INRAD COORDRAD
 end points are those of all directions, as numbers of cells:
-    SCALELIM ENPTVD ENKRVD SWLX SWCRX SWUX SWLY SWCRY SWUY SWLZ SWCRZ SWUZ SWATINIT JFUNC JFUNCR PPCWMAX PCSCALE EPSODD
+    SCALELIM ENPTVD ENKRVD SWLX SWCRX SWUX SWLY SWCRY SWUY SWLZ SWCRZ SWUZ PCSCALE EPSODD
     LSOWCR TZONE SWLPC ISWL ISWCR ISWU ISOWCR IKRW IKRO IPCW IKRWR IKRORW KRNUM KRNUMX KRNUMY KRNUMZ KRNUMMF KRWX KRWY
     KRWZ KROX KROY KROZ
+capillary pressures are those of the curves, whatever water or permeability is given:
+    SWATINIT PPCWMAX JFUNC JFUNCR
 the curves know no way back:
     EHYSTR SATOPTS IMBNUM HYST WAGHYSTR
 analytical aquifers are not computed:

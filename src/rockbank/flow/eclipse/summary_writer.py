@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +15,13 @@ from rockbank.flow.eclipse.summary import WellCurves
 from rockbank.flow.eclipse.text import require_deck_names
 from rockbank.flow.units import BAR, DAY
 
+History = Mapping[tuple[str, str], Float[np.ndarray, " t"]]
+# Of each quantity: keyword, unit, and what the number in SI is times to be in it.
+_HISTORY = {
+    "bhp": (("WBHPH", "BARSA", 1 / BAR),),
+    "water_rate": (("WWIRH", "SM3/DAY", DAY), ("WWPRH", "SM3/DAY", -DAY)),
+    "oil_rate": (("WOPRH", "SM3/DAY", -DAY),),
+}
 _NO_WELL = ":+:+:+:+"
 _METRIC_SYSTEM, _ECLIPSE_100 = 1, 100
 
@@ -35,6 +42,7 @@ def write_summary(
     curves: WellCurves,
     *,
     volumes: Float[np.ndarray, "t w 2"] | None = None,
+    history: History | None = None,
     box: tuple[int, int, int],
     start: datetime,
 ) -> None:
@@ -45,13 +53,15 @@ def write_summary(
         curves: at report steps.
         volumes: of water and oil into the reservoir since the start, m^3; None is rates times report steps, which
             is the same where no report step was cut.
+        history: what was measured, by well and quantity (see Case.history), written as WOPRH and its kin; where nothing
+            was measured they are 0, as Eclipse has them.
         box: cells along x, y, z.
         start: date of time 0.
     """
     if volumes is None:
         steps = np.diff(curves.time, prepend=0.0)[:, None, None]
         volumes = np.cumsum(np.stack([curves.water_rate, curves.oil_rate], axis=2) * steps, axis=0)
-    vectors = list(_vectors(curves, volumes))
+    vectors = [*_vectors(curves, volumes), *_measured(curves, history or {})]
     keywords, names, units, columns = (list(part) for part in zip(*vectors, strict=True))
     require_deck_names(curves.wells)
     numbers = {name: i for i, name in enumerate(curves.wells, start=1)}
@@ -95,3 +105,13 @@ def _vectors(
         for name, rate, volume in shown:
             yield f"W{name}R", well, "SM3/DAY", rate[:, i]
             yield f"W{name}T", well, "SM3", volume[:, i]
+
+
+def _measured(curves: WellCurves, history: History) -> Iterator[tuple[str, str, str, Float[np.ndarray, " t"]]]:
+    """Those of what was measured."""
+    for well in curves.wells:
+        for quantity, vectors in _HISTORY.items():
+            if (well, quantity) in history:
+                values = np.nan_to_num(history[well, quantity][: len(curves.time)])
+                for keyword, unit, scale in vectors:
+                    yield keyword, well, unit, np.maximum(scale * values, 0.0)

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rockbank.flow.equations.fractional_flow import inflections
 from rockbank.flow.equations.linearised import Linearised, Step, Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, SHUT, Parameters, Problem
@@ -181,8 +180,6 @@ class TimeStepper:
     ) -> None:
         self.equations, self.options, self.reports = equations, options, reports
         self.solver = solver_for(equations.problem, options.solver, start.pressure.device)
-        fluid = equations.problem.fluid
-        self.inflections = () if fluid.is_cocurrent else inflections(fluid)
         self.before, self.now, self.head = start, start, head
         self.n_iterations = 0
         self.states = [_MemberState(2**options.max_cuts, reports.start, of) for of in held]
@@ -251,22 +248,14 @@ class TimeStepper:
         return [_Error(*of) for of in each]
 
     def _move(self, members: list[int], now: Unknowns, here: Linearised, places: list[int], tolerance: float) -> None:
-        """Newton's update, each saturation by max_ds at most, and not over an inflection of the fractional flow.
-
-        There Newton's tangent lies on the other side of the curve, and iterations go back and forth (Jenny, Tchelepi
-        and Lee 2009). Where both phases always flow the same way the sequential iteration is at hand instead.
-        """
+        """Newton's update, each saturation by max_ds at most."""
         factor = self.solver.factor(self.equations.problem, here.jacobian.take(places))
         cells, wells = factor.solve(here.cells[places][..., None], here.wells[places][..., None], tolerance)
         dp, ds = cells[..., 0].unbind(dim=-1)
         ds = ds.clamp(-self.options.max_ds, self.options.max_ds)
-        saturation = (now.saturation - ds).clamp(0.0, 1.0)
-        for bound in self.inflections:
-            is_crossed = (now.saturation - bound) * (saturation - bound) < 0
-            saturation = torch.where(is_crossed, bound, saturation)
         moved = Unknowns(
             pressure=now.pressure - dp,
-            saturation=saturation,
+            saturation=(now.saturation - ds).clamp(0.0, 1.0),
             bhp=now.bhp - wells[..., 0],
         )
         self.now = self.now.put(members, moved)

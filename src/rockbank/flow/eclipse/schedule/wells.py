@@ -122,11 +122,15 @@ class DeckWells:
         return Schedule(steps=tuple(self._steps), controls=controls)
 
     def history(self) -> dict[tuple[str, str], Float[np.ndarray, " t"]]:
-        """What WCONHIST and WCONINJH say of each report step, by well and quantity; NaN where they say nothing."""
+        """What WCONHIST and WCONINJH say of each report step, by well and quantity; NaN where they say nothing.
+
+        Rates are means over all of the time, as the run's are: those while a well flows times its part of the time.
+        """
         found = {}
         for name, well in self._by_name.items():
             for quantity in dict.fromkeys(each for of in well.measured for each in of):
-                found[name, quantity] = np.array([of.get(quantity, np.nan) for of in well.measured])
+                part = 1.0 if quantity == "bhp" else well.efficiency
+                found[name, quantity] = part * np.array([of.get(quantity, np.nan) for of in well.measured])
         return found
 
     def _step(self, record: Record) -> None:

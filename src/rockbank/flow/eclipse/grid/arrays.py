@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from rockbank.core.errors import InputError
+from rockbank.flow.eclipse.grid.operate import ACTS
+from rockbank.flow.eclipse.grid.ranges import ARRAYS, MULTIPLIERS, OF_REGIONS, ONE, VECTORS
 from rockbank.flow.eclipse.keywords import REFUSED
 from rockbank.flow.eclipse.lines import DeckError
-from rockbank.flow.eclipse.ranges import ARRAYS, MULTIPLIERS, OF_REGIONS, ONE, VECTORS
-from rockbank.flow.eclipse.record import Record
+from rockbank.flow.eclipse.record import Items, Record
 from rockbank.flow.eclipse.text import Keyword
 from rockbank.flow.equations.grid import Grid
 
@@ -23,25 +25,10 @@ _FACES = {
     for axis, letter in enumerate(letters)
     for end in ("", "+", "-")
 }
-# What OPERATE makes of the other array x and of its own values y, with two numbers.
-ACTS: Mapping[str, Callable[[np.ndarray, np.ndarray, float, float], np.ndarray]] = {
-    "MULTA": lambda x, y, a, b: a * x + b,
-    "POLY": lambda x, y, a, b: y + a * x**b,
-    "SLOG": lambda x, y, a, b: 10 ** (a + b * x),
-    "LOG10": lambda x, y, a, b: np.log10(x),
-    "LOGE": lambda x, y, a, b: np.log(x),
-    "INV": lambda x, y, a, b: 1 / x,
-    "MULTX": lambda x, y, a, b: a * x,
-    "ADDX": lambda x, y, a, b: x + a,
-    "COPY": lambda x, y, a, b: x,
-    "MAXLIM": lambda x, y, a, b: np.minimum(x, a),
-    "MINLIM": lambda x, y, a, b: np.maximum(x, a),
-    "MULTP": lambda x, y, a, b: a * x**b,
-    "ABS": lambda x, y, a, b: np.abs(x),
-    "MULTIPLY": lambda x, y, a, b: y * x,
-}
 # Saturations of a deck are rounded.
 _FULL = 1e-4
+
+_SIZES = ("DX", "DY", "DZ")
 
 Box = tuple[slice, slice, slice]
 
@@ -213,6 +200,10 @@ class DeckArrays:
         if name == "TOPS" and len(record.items) == nx * ny:
             within, nz = (*within[:2], slice(0, 1)), 1
         n = nx * ny * nz
+        if name in _SIZES and len(record.items) == nx * ny < n:
+            # So are sizes of the first layer, which those below share.
+            whole = np.tile(record.numbers(nx * ny), nz)
+            record = replace(record, items=Items([(1, str(value)) for value in whole]))
         if len(record.items) == n and None in (text for _, text in record.items.runs):
             # A default leaves the cell as it was.
             numbers = record.items.numbers()

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Int
 
 from rockbank.core.errors import InputError
-from rockbank.flow.eclipse.arrays import DeckArrays
-from rockbank.flow.eclipse.fluids import Tables, table_of
+from rockbank.flow.eclipse.fluids.liquids import Tables, table_of
+from rockbank.flow.eclipse.grid.arrays import DeckArrays
 from rockbank.flow.eclipse.record import Record
 from rockbank.flow.equations.equilibrium import equilibrium
 from rockbank.flow.equations.fluid import Fluid

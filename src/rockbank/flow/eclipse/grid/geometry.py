@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 from jaxtyping import Bool, Float
 
 from rockbank.core.errors import InputError
-from rockbank.flow.eclipse.arrays import DeckArrays
-from rockbank.flow.eclipse.ranges import MULTIPLIERS, VECTORS
+from rockbank.flow.eclipse.grid.arrays import DeckArrays
+from rockbank.flow.eclipse.grid.ranges import MULTIPLIERS, VECTORS
 from rockbank.flow.eclipse.record import Record
+from rockbank.flow.eclipse.text import MOST_NUMBERS
 from rockbank.flow.equations.corner_point import CornerPointGrid, corners_of, volumes
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock
@@ -96,9 +98,6 @@ class Geometry:
         """How thick layers may be across which cells touch, m."""
         if self.pinch is None:
             return None
-        self.pinch.choice(2, ("GAP", "NOGAP"), "GAP")
-        if self.pinch.text(4, "TOPBOT").upper() != "TOPBOT":
-            raise self.pinch.error(f"item 4: got '{self.pinch.text(4)}'; only TOPBOT is supported")
         return self.pinch.number(1, "length", 0.001 * self.pinch.units.scale("length"))
 
     def _without_small(
@@ -126,6 +125,13 @@ class Geometry:
         if np.nansum(volumes(corners)) < 0:
             corners = corners * np.array([1.0, -1.0, 1.0])
         return corners
+
+
+def require_pinch(record: Record) -> None:
+    """DeckError where PINCH asks for other transmissibilities than those of the cells above and below."""
+    record.choice(2, ("GAP", "NOGAP"), "GAP")
+    if record.text(4, "TOPBOT").upper() != "TOPBOT":
+        raise record.error(f"item 4: got '{record.text(4)}'; only TOPBOT is supported")
 
 
 def multipliers(grid: Grid, arrays: DeckArrays) -> dict[str, torch.Tensor]:
@@ -216,3 +222,22 @@ def _layers(arrays: DeckArrays, rows: list[Float[np.ndarray, " n"] | None]) -> F
         corners[:, :, :, a, b, 0, 2] = tops
         corners[:, :, :, a, b, 1, 2] = tops + dz
     return corners
+
+
+def box_of(record: Record) -> tuple[int, int, int]:
+    """The cells of DIMENS along x, y, z."""
+    box = record.whole(1), record.whole(2), record.whole(3)
+    if min(box) < 1 or math.prod(box) > MOST_NUMBERS:
+        raise record.error(f"got {box} cells; give 1 or more along each axis, {MOST_NUMBERS} in all at most")
+    return box
+
+
+def require_box(record: Record, box: tuple[int, int, int]) -> None:
+    """DeckError where SPECGRID has other cells than DIMENS, several reservoirs, or axes that are not straight."""
+    got = tuple(record.whole(i, n) for i, n in enumerate(box, start=1))
+    if got != box:
+        raise record.error(f"got {got} cells; DIMENS has {box}")
+    if record.whole(4, 1) > 1:
+        raise record.error(f"item 4: got {record.whole(4)}; one reservoir is supported")
+    if record.text(5, "F").upper() != "F":
+        raise record.error(f"item 5: got '{record.text(5)}'; only straight axes are supported, say F")

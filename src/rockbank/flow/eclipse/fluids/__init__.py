@@ -1,0 +1,1 @@
+"""A deck's liquids, its saturation functions, and how they lie at first."""

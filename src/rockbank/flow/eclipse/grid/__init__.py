@@ -1,0 +1,1 @@
+"""A deck's grid and what lies in its cells."""
