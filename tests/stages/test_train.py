@@ -1,6 +1,9 @@
 """A killed training goes on bit for bit, in the same MLflow run; the test crops have no part in it."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +17,6 @@ from rockbank.core.files import sha256
 from rockbank.core.paths import ProjectPaths
 from rockbank.rock.crops import CropSet, save_crops
 from rockbank.rock.segmentation import Segmentation
-from tests import warm
 
 pytestmark = pytest.mark.slow
 PATHS = ProjectPaths()
@@ -39,16 +41,16 @@ train(
 """
 
 
-def start(folder: Path) -> warm.Process:
+def start(folder: Path) -> subprocess.Popen[bytes]:
     """A training in a process of its own, in `folder`."""
-    bare = {key: value for key, value in warm.environment().items() if not key.startswith("MLFLOW_")}
+    bare = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     env = bare | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
-    return warm.Process(["-c", TRAIN], folder, env)
+    return subprocess.Popen([sys.executable, "-c", TRAIN], cwd=folder, env=env, stderr=subprocess.PIPE)
 
 
-def finish(process: warm.Process) -> None:
+def finish(process: subprocess.Popen[bytes]) -> None:
     _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+    assert process.returncode == 0, said.decode()
 
 
 def with_crops(folder: Path, test_seed: int = 1) -> Path:
@@ -77,7 +79,7 @@ def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(whole:
     process = start(killed)
     deadline = time.monotonic() + 120
     while not list(killed.glob(".checkpoints/*/training.safetensors")):
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, process.communicate()[1].decode()
         assert time.monotonic() < deadline, "no checkpoint in two minutes"
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
