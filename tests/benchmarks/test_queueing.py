@@ -12,11 +12,11 @@ SERVICE = 0.01
 @pytest.mark.parametrize("load", [0.3, 0.7])
 def test_without_batches_it_is_the_queue_of_constant_service(load: float) -> None:
     times = Times(batch={1: SERVICE}, overhead=0.0)
-    latencies = opened(times, n=1, rate=load / SERVICE, seconds=300.0, seed=0)
+    latencies = opened(times, n=1, rate=load / SERVICE, seconds=100.0, seed=0)
     # M/D/1: the mean wait is load / (2 (1 - load)) services (Pollaczek and Khinchine).
     expected = SERVICE * (1 + load / (2 * (1 - load)))
-    # Of 9,000 and 21,000 requests, whose waits are correlated over some ten services.
-    assert latencies.mean() == pytest.approx(expected, rel=0.05)
+    # Of 3,000 and 7,000 requests, whose waits are correlated over some ten services.
+    assert latencies.mean() == pytest.approx(expected, rel=0.1)
 
 
 def test_closed_connections_share_what_one_thread_computes() -> None:

@@ -34,7 +34,9 @@ class Here:
 
 
 @contextmanager
-def pool_here(make: Callable[..., WorkerContext], arguments: Mapping[str, Any], workers: int) -> Iterator[Here]:
+def pool_here(
+    make: Callable[..., WorkerContext], arguments: Mapping[str, Any], workers: int, *_: object
+) -> Iterator[Here]:
     """In the place of `workers.pool`; on one thread, as its processes are, so that the bits are the same."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)

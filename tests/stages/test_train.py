@@ -17,7 +17,6 @@ from rockbank.core.files import sha256
 from rockbank.core.paths import ProjectPaths
 from rockbank.rock.crops import CropSet, save_crops
 from rockbank.rock.segmentation import Segmentation
-from tests import warm
 
 pytestmark = pytest.mark.slow
 PATHS = ProjectPaths()
@@ -42,33 +41,24 @@ train(
 """
 
 
-def bare() -> dict[str, str]:
-    return {key: value for key, value in warm.environment().items() if not key.startswith("MLFLOW_")}
-
-
-def start(folder: Path) -> warm.Process:
-    """A training in a process of its own, in `folder`."""
-    env = bare() | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
-    return warm.Process(["-c", TRAIN], folder, env)
-
-
-def start_ranks(folder: Path, n_ranks: int) -> subprocess.Popen[str]:
-    """The same by torchrun in several processes."""
-    env = bare() | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+def start(folder: Path, n_ranks: int = 1) -> subprocess.Popen[bytes]:
+    """A training in a process of its own, or by torchrun in several, in `folder`."""
+    bare = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    env = bare | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
     (folder / "training.py").write_text(TRAIN)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}"]
-    return subprocess.Popen([*command, "training.py"], cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}"] if n_ranks > 1 else []
+    return subprocess.Popen([sys.executable, *several, "training.py"], cwd=folder, env=env, stderr=subprocess.PIPE)
 
 
-def finish(process: warm.Process) -> None:
+def finish(process: subprocess.Popen[bytes]) -> None:
     _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said
+    assert process.returncode == 0, said.decode()
 
 
-def wait_for_checkpoint(folder: Path, process: warm.Process | subprocess.Popen[str]) -> None:
+def wait_for_checkpoint(folder: Path, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 120
     while not list(folder.glob(".checkpoints/*/training.safetensors")):
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, process.communicate()[1].decode()
         assert time.monotonic() < deadline, "no checkpoint in two minutes"
         time.sleep(0.01)
 
@@ -127,7 +117,7 @@ def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(whole:
 
 def test_a_killed_rank_stops_all_and_one_process_goes_on_in_the_same_run(tmp_path: Path) -> None:
     folder = with_crops(tmp_path / "project")
-    process = start_ranks(folder, 2)
+    process = start(folder, n_ranks=2)
     wait_for_checkpoint(folder, process)
     ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     ranks = [pid for pid in ranks if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"training.py\0")]

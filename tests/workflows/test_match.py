@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,16 +32,12 @@ from rockbank.mlops import tracking
 from rockbank.workflows import match
 from rockbank.workflows.match_about import about, status
 from rockbank.workflows.match_request import MATCHES, MatchRequest
-from tests import warm
 from tests.matching.quick import Here, pool_here, rough_pictures
 from tests.matching.tiny import make_run, register, write_case
 from tests.workflows.mlflow_runs import children
 
-
-def resume(folder: Path) -> warm.Process:
-    """The command in a process of its own, with two more."""
-    command = ["-m", "rockbank.cli.main", "match", "resume", str(folder), "--workers", "2"]
-    return warm.Process(command, Path.cwd(), warm.environment())
+# What `rockbank` is when it is installed.
+COMMAND = (sys.executable, "-c", "from rockbank.cli.main import main; main()")
 
 
 @pytest.fixture(autouse=True)
@@ -334,7 +332,7 @@ def test_a_match_leaves_results_in_its_folder_and_in_mlflow(case: Path) -> None:
     assert len(client.search_runs([parent.info.experiment_id])) == 4
 
 
-def wait_for(is_so: Callable[[], bool], process: warm.Process) -> None:
+def wait_for(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     while not is_so():
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -360,11 +358,11 @@ def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(case: Path, asked
     match.go_on(whole, 1)
     for _ in range(n_kills):
         before = checkpoints(begun)
-        process = resume(begun)
+        process = subprocess.Popen([*COMMAND, "match", "resume", str(begun), "--workers", "2"], text=True)
         wait_for(lambda before=before: checkpoints(begun) != before, process)  # type: ignore[misc]
         time.sleep(0.3)
         process.kill()
-        process.communicate()
+        process.wait()
         time.sleep(1.0)
     assert any(state is None or state.status == "running" for state in Run(begun).states())
     match.go_on(begun, 2)
@@ -376,7 +374,14 @@ def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(case: Path, asked
 
 @pytest.mark.slow
 def test_ctrl_c_ends_a_match_cleanly_and_says_how_to_go_on(case: Path, begun: Path) -> None:
-    process = resume(begun)
+    process = subprocess.Popen(
+        [*COMMAND, "match", "resume", str(begun), "--workers", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # What a shell runs in the background ignores Ctrl-C, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_for(lambda: len(checkpoints(begun)) >= 2, process)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=120)

@@ -19,7 +19,6 @@ from rockbank.flow.eclipse.fluids.liquids import read_liquids, table_of
 from rockbank.flow.eclipse.grid.arrays import DeckArrays
 from rockbank.flow.eclipse.grid.connections import Connections
 from rockbank.flow.eclipse.grid.geometry import Geometry, box_of, read_rock, require_box, require_pinch
-from rockbank.flow.eclipse.grid.ranges import ARRAYS, OPERATIONS, VECTORS
 from rockbank.flow.eclipse.keywords import (
     FLUID_TABLES,
     N_RECORDS,
@@ -32,6 +31,7 @@ from rockbank.flow.eclipse.keywords import (
     TABLES,
 )
 from rockbank.flow.eclipse.lines import DeckError
+from rockbank.flow.eclipse.ranges import ARRAYS, OPERATIONS, VECTORS
 from rockbank.flow.eclipse.record import Record
 from rockbank.flow.eclipse.schedule.dates import read_date
 from rockbank.flow.eclipse.schedule.wells import DeckWells

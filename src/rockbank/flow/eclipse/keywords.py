@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from rockbank.flow.eclipse.grid.ranges import ARRAYS, OPERATIONS, VECTORS
+from rockbank.flow.eclipse.ranges import ARRAYS, OPERATIONS, VECTORS
 from rockbank.flow.eclipse.text import SECTIONS
 
 # Records of these are as many as TABDIMS and EQLDIMS have regions; the item there, from 1, and the array of regions.

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from rockbank.core.errors import InputError
 from rockbank.flow.eclipse.fluids.liquids import Tables, table_of
 from rockbank.flow.eclipse.grid.arrays import DeckArrays
-from rockbank.flow.eclipse.grid.ranges import END_POINTS
 from rockbank.flow.eclipse.lines import DeckError
+from rockbank.flow.eclipse.ranges import END_POINTS
 from rockbank.flow.eclipse.record import Record
 from rockbank.flow.equations.cell_curves import NEED, CellCurves, EndPoints, ends_of
 from rockbank.flow.equations.relperm import SaturationTable

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int
 
 from rockbank.core.errors import InputError
 from rockbank.flow.eclipse.grid.operate import ACTS
-from rockbank.flow.eclipse.grid.ranges import ARRAYS, MULTIPLIERS, OF_REGIONS, ONE, REGION_ARRAYS, VECTORS
 from rockbank.flow.eclipse.keywords import REFUSED
 from rockbank.flow.eclipse.lines import DeckError
+from rockbank.flow.eclipse.ranges import ARRAYS, MULTIPLIERS, OF_REGIONS, ONE, REGION_ARRAYS, VECTORS
 from rockbank.flow.eclipse.record import Items, Record
 from rockbank.flow.eclipse.text import Keyword
 from rockbank.flow.equations.grid import Grid

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from rockbank.core.errors import InputError
 from rockbank.flow.eclipse.grid.arrays import DeckArrays
-from rockbank.flow.eclipse.grid.ranges import MULTIPLIERS, VECTORS
+from rockbank.flow.eclipse.ranges import MULTIPLIERS, VECTORS
 from rockbank.flow.eclipse.record import Record
 from rockbank.flow.eclipse.text import MOST_NUMBERS
 from rockbank.flow.equations.corner_point import CornerPointGrid, corners_of, volumes
