@@ -36,7 +36,6 @@ from tests.matching.quick import Here, pool_here, rough_pictures
 from tests.matching.tiny import make_run, register, write_case
 from tests.workflows.mlflow_runs import children
 
-
 # What `rockbank` is when it is installed.
 COMMAND = (sys.executable, "-c", "from rockbank.cli.main import main; main()")
 
