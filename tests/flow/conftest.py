@@ -23,9 +23,9 @@ from rockbank.flow import (
     Well,
     simulate,
 )
-from rockbank.flow.equations.cell_curves import CellCurves, EndPoints
+from rockbank.flow.equations.curves.cell_curves import CellCurves, EndPoints
+from rockbank.flow.equations.curves.pressure_table import PressureTable
 from rockbank.flow.equations.fluid import LiquidRegions
-from rockbank.flow.equations.pressure_table import PressureTable
 from tests.flow.saturation_functions import COREY, SCALED, TABLE
 
 # Far below what is compared, so that differences are not the iteration's.

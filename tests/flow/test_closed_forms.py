@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import State
-from rockbank.flow.equations.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Control, Schedule, Well, peaceman_index
 from rockbank.flow.simulate import simulate

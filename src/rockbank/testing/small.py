@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rockbank.flow.case import Case
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.fluid import Fluid, Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import State
-from rockbank.flow.equations.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Control, Schedule, Well
 from rockbank.flow.simulate import Result, simulate

@@ -17,9 +17,9 @@ import yaml
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
 from rockbank.flow.eclipse.writer import write_deck
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Corey, SaturationTable
 from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
 from rockbank.flow.equations.problem import discretise
-from rockbank.flow.equations.relperm import BrooksCorey, Corey, SaturationTable
 from rockbank.flow.equations.wells import Control
 from rockbank.flow.units import MILLIDARCY
 

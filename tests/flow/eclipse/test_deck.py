@@ -15,9 +15,9 @@ from rockbank.flow.case import Case
 from rockbank.flow.eclipse.deck import read_deck
 from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.writer import write_deck
+from rockbank.flow.equations.curves.relperm import SaturationTable
 from rockbank.flow.equations.fluid import GRAVITY, Phase
 from rockbank.flow.equations.problem import discretise
-from rockbank.flow.equations.relperm import SaturationTable
 from rockbank.flow.equations.residual import Equations
 from rockbank.flow.units import MILLIDARCY
 

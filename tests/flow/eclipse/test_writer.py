@@ -13,10 +13,10 @@ import torch
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.deck import read_deck
 from rockbank.flow.eclipse.writer import LEAST_COMPRESSIBILITY, flow_options, write_deck
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import State, discretise
-from rockbank.flow.equations.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Control, Schedule, Well
 from tests.flow.eclipse.test_deck import assert_same

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Corey, SaturationTable
 from rockbank.flow.equations.equilibrium import equilibrium
 from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
 from rockbank.flow.equations.grid import Grid
-from rockbank.flow.equations.relperm import BrooksCorey, Corey, SaturationTable
 
 GRID = Grid(shape=(1, 1, 50), spacing=(10.0, 10.0, 2.0), top=1000.0)
 WATER, OIL = Corey(residual=0.2, span=0.6), Corey(residual=0.2, span=0.6)

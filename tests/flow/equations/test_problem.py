@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.fluid import Fluid, Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import BHP, RATE, SHUT, State, discretise
-from rockbank.flow.equations.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.rock import Rock, pore_volume, transmissibility
 from rockbank.flow.equations.wells import Control, Schedule, Well, peaceman_index
 

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Corey, SaturationTable
 from rockbank.flow.equations.fluid import Fluid, Phase
-from rockbank.flow.equations.relperm import BrooksCorey, Corey, SaturationTable
 
 # FLOW.md's published curves
 PUBLISHED = BrooksCorey(water_curve=Corey(residual=0.15, span=0.75), oil_curve=Corey(residual=0.12, span=0.78))

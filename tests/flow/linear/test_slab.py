@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.fluid import Fluid, Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, State, discretise
-from rockbank.flow.equations.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Control, Schedule, Well

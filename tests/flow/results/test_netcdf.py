@@ -14,11 +14,11 @@ import xarray as xr
 from PIL import Image
 
 from rockbank.flow.case import Case
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import State, discretise
-from rockbank.flow.equations.relperm import BrooksCorey, Corey
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Control, Schedule, Well
 from rockbank.flow.results.balance import Balance, balance

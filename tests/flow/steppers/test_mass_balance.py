@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from rockbank.flow import Control, Fluid, Grid, Phase, Rock, Schedule, State, Well
+from rockbank.flow.equations.curves.relperm import SaturationFunctions
 from rockbank.flow.equations.linearised import Linearised, Unknowns
 from rockbank.flow.equations.problem import discretise
-from rockbank.flow.equations.relperm import SaturationFunctions
 from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.trajectory import Trajectory
 from rockbank.flow.equations.well_controls import held_step

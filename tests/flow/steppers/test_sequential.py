@@ -20,8 +20,8 @@ from rockbank.flow import (
     Trajectory,
     Well,
 )
+from rockbank.flow.equations.curves.relperm import SaturationFunctions
 from rockbank.flow.equations.problem import Parameters, Problem, discretise
-from rockbank.flow.equations.relperm import SaturationFunctions
 from rockbank.flow.results.balance import balance
 from rockbank.flow.steppers import newton, sequential
 from tests.flow.saturation_functions import COREY, CURVES

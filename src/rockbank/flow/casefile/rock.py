@@ -14,11 +14,11 @@ from rockbank.core.errors import InputError
 from rockbank.flow.casefile.fields import FieldOf, FieldSource
 from rockbank.flow.casefile.synthetic import synthetic_channels, synthetic_layers
 from rockbank.flow.casefile.wells import Cells, read_cells
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Corey, SaturationFunctions, SaturationTable
 from rockbank.flow.equations.equilibrium import equilibrium
 from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import State
-from rockbank.flow.equations.relperm import BrooksCorey, Corey, SaturationFunctions, SaturationTable
 from rockbank.flow.equations.rock import Rock, require
 from rockbank.flow.units import Quantity
 

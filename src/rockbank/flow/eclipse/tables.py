@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from rockbank.flow.equations.relperm import BrooksCorey, SaturationFunctions, SaturationTable
+from rockbank.flow.equations.curves.relperm import BrooksCorey, SaturationFunctions, SaturationTable
 
 # About how many rows SWOF has; k_r to the second power is then straight to 3e-6.
 N_ROWS = 600

@@ -21,11 +21,11 @@ from rockbank.flow.eclipse.schedule.dates import MONTHS
 from rockbank.flow.eclipse.tables import as_table
 from rockbank.flow.eclipse.text import require_deck_names
 from rockbank.flow.eclipse.tuning import tuning_of
-from rockbank.flow.equations.cell_curves import CellCurves
+from rockbank.flow.equations.curves.cell_curves import CellCurves
+from rockbank.flow.equations.curves.pressure_table import PressureTable
 from rockbank.flow.equations.fluid import Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.options import Options
-from rockbank.flow.equations.pressure_table import PressureTable
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem, discretise
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Schedule

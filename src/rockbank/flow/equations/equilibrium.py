@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 
 from rockbank.core.errors import InputError
-from rockbank.flow.equations.cell_curves import CellCurves
+from rockbank.flow.equations.curves.cell_curves import CellCurves
+from rockbank.flow.equations.curves.relperm import SaturationFunctions, SaturationTable
 from rockbank.flow.equations.fluid import Fluid, Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import State
-from rockbank.flow.equations.relperm import SaturationFunctions, SaturationTable
 
 # Halvings of the bracket of a saturation: to round-off.
 _N_HALVINGS = 60

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rockbank.core.errors import InputError
-from rockbank.flow.equations.pressure_table import PressureTable
-from rockbank.flow.equations.relperm import Number, SaturationFunctions
+from rockbank.flow.equations.curves.pressure_table import PressureTable
+from rockbank.flow.equations.curves.relperm import Number, SaturationFunctions
 
 GRAVITY = 9.80665
 T = TypeVar("T")

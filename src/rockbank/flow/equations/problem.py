@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rockbank.core.errors import InputError
-from rockbank.flow.equations.cell_curves import CellCurves
+from rockbank.flow.equations.curves.cell_curves import CellCurves
 from rockbank.flow.equations.fluid import Fluid, tensor_fields, with_fields
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock, pore_volume, require, transmissibility

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rockbank.flow.equations.cell_curves import CellCurves
+from rockbank.flow.equations.curves.cell_curves import CellCurves
 from rockbank.flow.equations.fluid import Fluid
 
 OfPhases = Float[Tensor, "2 b n"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from rockbank.flow.equations.curves.relperm import BrooksCorey, SaturationTable
 from rockbank.flow.equations.fluid import Fluid
-from rockbank.flow.equations.relperm import BrooksCorey, SaturationTable
 from rockbank.flow.kernels.compiled import Cells, compiled
 
 Curves = Float[np.ndarray, "points columns"]

@@ -11,7 +11,7 @@ from rockbank.flow.equations.residual import Equations
 from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.linear.interface import LinearSolver
 
-# `python -m benchmarks.linear_solvers` measures both. Cells of a slab up to which eliminating slabs is faster than
+# `python -m benchmarks.flow.linear_solvers` measures both. Cells of a slab up to which eliminating slabs is faster than
 # sparse factors, and cells of a grid beyond which iterating is faster than either.
 WIDEST_SLAB, FEW_CELLS = 128, 1000
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from rockbank.flow.equations.curves.relperm import BrooksCorey, SaturationTable
 from rockbank.flow.equations.fluid import with_fields
 from rockbank.flow.equations.linearised import Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import Parameters, Problem
-from rockbank.flow.equations.relperm import BrooksCorey, SaturationTable
 from rockbank.flow.equations.trajectory import StepReport, StoppedError, Trajectory
 from rockbank.flow.kernels.cell_ordering import order_cells
 from rockbank.flow.kernels.compiled import Cells

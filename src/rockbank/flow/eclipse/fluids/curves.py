@@ -13,8 +13,8 @@ from rockbank.flow.eclipse.grid.arrays import DeckArrays
 from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.ranges import END_POINTS
 from rockbank.flow.eclipse.record import Record
-from rockbank.flow.equations.cell_curves import NEED, CellCurves, EndPoints, ends_of
-from rockbank.flow.equations.relperm import SaturationTable
+from rockbank.flow.equations.curves.cell_curves import NEED, CellCurves, EndPoints, ends_of
+from rockbank.flow.equations.curves.relperm import SaturationTable
 
 
 def read_curves(

@@ -10,8 +10,8 @@ from jaxtyping import Int
 
 from rockbank.core.errors import InputError
 from rockbank.flow.eclipse.record import Record
+from rockbank.flow.equations.curves.pressure_table import PressureTable
 from rockbank.flow.equations.fluid import LiquidRegions, Phase
-from rockbank.flow.equations.pressure_table import PressureTable
 from rockbank.flow.units import BAR, CENTIPOISE
 
 # How far the volumes and viscosities of PVDO may be from constant compressibility and viscosity to be taken for such.

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rockbank.core.errors import InputError
-from rockbank.flow.equations.relperm import BrooksCorey, Corey
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Corey
 from rockbank.matching.problem.parameterisation import Model
 from rockbank.matching.problem.parameters.numbers import Numbers
 

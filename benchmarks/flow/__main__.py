@@ -1,7 +1,7 @@
 """The flow simulator against OPM Flow on the same deck, in one run: python -m benchmarks.flow
 
 CPU seconds of one thread, medians, and their ratios; also memory, members side by side and the cost against cells. Then
-runs `benchmarks.flow_large`. Writes reports/flow_speed.md and docs/pictures/flow_scaling.png. The rock is DeepFlow's
+runs `benchmarks.flow.large`. Writes reports/flow_speed.md and docs/pictures/flow_scaling.png. The rock is DeepFlow's
 published reference where ../shared/data has it, else our own of cases/deepflow.yaml.
 """
 
@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import flow_large
-from benchmarks.linear_solvers import THREADS
+from benchmarks.flow import large
+from benchmarks.flow.linear_solvers import THREADS
 from rockbank.core.files import replacing, write_text
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
@@ -106,7 +106,7 @@ def main() -> None:
     text = report(case, times, rows, costs)
     write_text(REPORT, text)
     print(text)
-    print(flow_large.written())
+    print(large.written())
 
 
 def _at_most(what: str, got: float, bar: float) -> Row:

@@ -1,6 +1,6 @@
 """The Egg model's match: a case file of its deck, and observations of a run of it.
 
-    python -m tools.egg_match ../shared/data/egg build/egg
+    python -m tools.egg.match ../shared/data/egg build/egg
 
 The model (Jansen et al. 2014) is no part of this repository; its folder holds EGG.DATA, and permx.npz with the array
 permx.

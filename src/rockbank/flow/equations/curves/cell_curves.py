@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rockbank.core.errors import InputError
-from rockbank.flow.equations.relperm import SaturationTable
+from rockbank.flow.equations.curves.relperm import SaturationTable
 
 Ends = Float[np.ndarray, " n"]
 Curve = tuple[Float[Tensor, "*b n"], Float[Tensor, "*b n"]]

@@ -1,7 +1,7 @@
-"""The flow simulator in three dimensions against OPM Flow, in one run: python -m benchmarks.flow_large
+"""The flow simulator in three dimensions against OPM Flow, in one run: python -m benchmarks.flow.large
 
 CPU seconds of one thread of the same decks, OPM Flow with its defaults; how closely the wells agree; memory of a
-gradient; and what `benchmarks.flow_growth` measures. Writes reports/flow_speed_large.md. The Egg model (Jansen et al.
+gradient; and what `benchmarks.flow.growth` measures. Writes reports/flow_speed_large.md. The Egg model (Jansen et al.
 2014) is run where ../shared/data has it.
 """
 
@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import flow_growth
-from benchmarks.linear_solvers import THREADS, box_of
+from benchmarks.flow import growth
+from benchmarks.flow.linear_solvers import THREADS, box_of
 from rockbank.core.files import write_text
 from rockbank.flow import Grid, Rock, Schedule, Well
 from rockbank.flow.case import Case
@@ -68,7 +68,7 @@ def main() -> None:
     """Measure and print."""
     if any(os.environ.get(name) != "1" for name in THREADS):  # read when the libraries are loaded
         environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.flow_large", *sys.argv[1:]], environment)
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.flow.large", *sys.argv[1:]], environment)
     if shutil.which("flow") is None:
         sys.exit("OPM Flow is not installed; on Debian: apt install libopm-simulators-bin")
     print(written())
@@ -78,9 +78,9 @@ def written() -> str:
     """Measures, and writes the report."""
     text = "\n".join([
         "# How fast the flow simulator is on larger cases", "",
-        "Written by `python -m benchmarks.flow_large`, also as a part of `python -m benchmarks.flow`; every number is "
+        "Written by `python -m benchmarks.flow.large`, also as a part of `python -m benchmarks.flow`; every number is "
         f"of one run, in CPU seconds of one thread, on {platform.machine()} with {os.cpu_count()} cores.", "",
-        section(measured()), flow_growth.section(flow_growth.measured()),
+        section(measured()), growth.section(growth.measured()),
         f"The machine's load was {os.getloadavg()[2]:.1f} at the end.", "",
     ])  # fmt: skip
     write_text(REPORT, text)

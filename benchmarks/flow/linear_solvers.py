@@ -1,4 +1,4 @@
-"""Which linear solver is fastest on which grid, in one run: python -m benchmarks.linear_solvers
+"""Which linear solver is fastest on which grid, in one run: python -m benchmarks.flow.linear_solvers
 
 CPU seconds of Newton's run forwards, and of one gradient beyond it, of a box with gravity between two wells. It is what
 `auto` was set by (`flow/linear/choose.py`).
@@ -14,7 +14,7 @@ import torch
 
 from rockbank.flow import GRAVITY, Control, Fluid, Grid, Options, Phase, Rock, Schedule, State, Well, simulate
 from rockbank.flow.case import Case
-from rockbank.flow.equations.relperm import BrooksCorey, Corey
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Corey
 from rockbank.flow.simulate import Result
 from rockbank.flow.units import CENTIPOISE, DAY, MILLIDARCY
 

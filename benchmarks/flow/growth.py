@@ -1,4 +1,4 @@
-"""How the simulator's cost grows with the cells, in two and three dimensions: python -m benchmarks.flow_growth
+"""How the simulator's cost grows with the cells, in two and three dimensions: python -m benchmarks.flow.growth
 
 CPU seconds of one thread, forwards and of one gradient beyond it, five report steps of a box flooded from corner to
 corner: by the sequential iteration without gravity, by Newton's method on the fully implicit equations with gravity.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from benchmarks.linear_solvers import box_of
+from benchmarks.flow.linear_solvers import box_of
 from rockbank.flow.simulate import simulate
 
 N_STEPS = 5

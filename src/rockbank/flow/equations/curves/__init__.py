@@ -1,0 +1,1 @@
+"""Curves of the fluids: over saturation, over pressure, and of single cells."""

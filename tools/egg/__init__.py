@@ -1,0 +1,1 @@
+"""The Egg model: beside OPM Flow, and matched."""
