@@ -1,7 +1,10 @@
 """Training learns, repeats itself exactly, survives a kill, and stops where it diverges."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import islice, pairwise
@@ -16,7 +19,6 @@ from rockbank.gan.checkpoint import FILE, CheckpointMismatch, load_checkpoint
 from rockbank.gan.training import fit, pick_device
 from rockbank.gan.training_state import Record, TrainingDiverged
 from rockbank.params import GeneratorParams
-from tests import warm
 
 PARAMS = GeneratorParams(
     family="shale",
@@ -72,7 +74,6 @@ import numpy as np
 from pathlib import Path
 from rockbank.gan.training import fit, pick_device
 from rockbank.params import GeneratorParams
-from tests import warm
 raw = json.loads(sys.argv[1])
 params = GeneratorParams(**{**raw, "latent": tuple(raw["latent"])})
 evaluate = lambda samples: {"kid": float(samples.std())}
@@ -182,12 +183,12 @@ def test_killed_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
     crops = tmp_path / "crops.npy"
     np.save(crops, crops_for(params))
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    arguments = ["-c", CHILD, json.dumps(asdict(params)), str(crops), str(killed)]
-    child = warm.Process(arguments, tmp_path, warm.environment())
-    steps = (int(line) for line in child.stdout)
-    next(step for step in steps if step == 35)
-    child.kill()
-    child.communicate()
+    command = [sys.executable, "-c", CHILD, json.dumps(asdict(params)), str(crops), str(killed)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        steps = (int(line) for line in child.stdout)
+        next(step for step in steps if step == 35)
+        os.kill(child.pid, signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL
     saved = load_checkpoint(killed)
     assert saved is not None

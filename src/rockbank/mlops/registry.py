@@ -233,7 +233,7 @@ def _download(uri: str, folder: str) -> Path:
     try:
         with store.answering(writes=False, what=f"the files of {uri}"):
             artifacts = get_artifact_repository(uri)
-            listed = [each for each in artifacts.list_artifacts() if each.path in FILES and not each.is_dir]
+            listed = [each for each in artifacts.list_artifacts("") if each.path in FILES and not each.is_dir]
             size = sum(each.file_size or 0 for each in listed)
             if size > MAX_FOLDER_BYTES:
                 raise RegistryError(f"{uri}: {size} bytes, the limit is {MAX_FOLDER_BYTES}; not a generator of ours")

@@ -162,7 +162,9 @@ def test_the_taylor_remainder_is_of_second_order(kind, name):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_members_have_the_values_and_gradients_that_they_have_alone(kind):
-    members = {name: torch.stack([torch.ones_like(of), 1 + along(name)]) for name, of in FIELDS.items()}
+    # Newton's method alone takes viscosities that change with pressure.
+    fields = {name: of for name, of in FIELDS.items() if kind == "newton" or "viscosibility" not in name}
+    members = {name: torch.stack([torch.ones_like(of), 1 + along(name)]) for name, of in fields.items()}
     inputs = {name: of.clone().requires_grad_() for name, of in members.items()}
     together = misfit(observables(kind, inputs))
     of_all = dict(zip(inputs, torch.autograd.grad(together.sum(), inputs.values()), strict=True))
