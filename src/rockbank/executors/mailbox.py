@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import pickle
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from rockbank.executors.values import read_value, write_value
 
 
 class Mailbox:
@@ -26,7 +27,7 @@ class Mailbox:
     def take(self) -> Iterator[Any]:
         """The messages that have come, the oldest first; each once."""
         for path in sorted((self.folder / "messages").glob("[0-9]*")):
-            yield pickle.loads(path.read_bytes())  # nosec B301: of this job's own folder
+            yield read_value(path)
             path.unlink()
 
     def put_result(self, key: str, value: Any) -> None:
@@ -39,7 +40,7 @@ class Mailbox:
 
     def result(self, key: str) -> Any:
         """That of a task that has one."""
-        return pickle.loads((self.folder / "results" / key).read_bytes())  # nosec B301: of this job's own folder
+        return read_value(self.folder / "results" / key)
 
     def stop(self) -> None:
         """Tells all tasks to stop."""
@@ -52,7 +53,7 @@ class Mailbox:
     @staticmethod
     def _write(path: Path, value: Any) -> None:
         beside = path.with_name(f".part-{uuid.uuid4().hex}")
-        beside.write_bytes(pickle.dumps(value))
+        write_value(beside, value)
         os.replace(beside, path)
 
 

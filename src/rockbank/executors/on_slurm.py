@@ -28,13 +28,6 @@ _MINUTES = 7 * 24 * 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Raised:
-    """What a task raised, as its result."""
-
-    error: Exception
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Job:
     """What one job does; Slurm begins it again where its time is over."""
 
@@ -52,7 +45,7 @@ class _Job:
                 try:
                     value = task.function(worker, task.argument)
                 except Exception as error:
-                    value = _Raised(error=error)
+                    value = error
                 mailbox.put_result(task.key, value)
 
     def checkpoint(self) -> Any:
@@ -126,8 +119,8 @@ class SlurmExecutor:
 
     def _outcome(self, key: str) -> Outcome:
         value = self._mailbox.result(key)
-        if isinstance(value, _Raised):
-            raise value.error
+        if isinstance(value, Exception):
+            raise value
         return Outcome(key=key, value=value)
 
     def _give_up(self, key: str, job: Any) -> Outcome:
