@@ -124,3 +124,8 @@ def register(folder: Path) -> None:
     """The tiny generator as tiny@candidate in the store at hand."""
     entry = registry.push("tiny", write_tiny_generator(folder))
     registry.set_alias("tiny", registry.CANDIDATE, entry.version)
+
+
+def checkpoints(folder: Path) -> list[bytes]:
+    """The members' states in a run's folder, in their order."""
+    return [path.read_bytes() for path in sorted((folder / "members").glob("*.npz"))]

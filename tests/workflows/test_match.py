@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -32,20 +25,11 @@ from rockbank.mlops import tracking
 from rockbank.workflows import match
 from rockbank.workflows.match_about import about, status
 from rockbank.workflows.match_request import MATCHES, MatchRequest
-from tests.matching.quick import Here, pool_here, rough_pictures
-from tests.matching.tiny import make_run, register, write_case
+from tests.matching.quick import Here, rough_pictures
+from tests.matching.tiny import checkpoints, make_run, register, write_case
 from tests.workflows.mlflow_runs import children
 
-# What `rockbank` is when it is installed.
-COMMAND = (sys.executable, "-c", "from rockbank.cli.main import main; main()")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What is run in this process takes no others, and draws quickly; a command of its own does as it does."""
-    monkeypatch.setattr(match, "pool", pool_here)
-    with rough_pictures():
-        yield
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def said(*arguments: str | Path) -> str:
@@ -53,10 +37,6 @@ def said(*arguments: str | Path) -> str:
     result = CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": "100"}, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
-
-
-def checkpoints(folder: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((folder / "members").glob("*.npz"))]
 
 
 def test_help_tells_of_the_run_and_of_its_other_commands() -> None:
@@ -330,69 +310,6 @@ def test_a_match_leaves_results_in_its_folder_and_in_mlflow(case: Path) -> None:
     assert ((folder / "posterior.nc").stat().st_mtime_ns, checkpoints(folder)) == before
     assert json.loads((folder / "mlflow.json").read_text()) == logged
     assert len(client.search_runs([parent.info.experiment_id])) == 4
-
-
-def wait_for(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    while not is_so():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-
-
-LONG = MatchRequest(method="adam", iterations=25, name="killed")
-
-
-@pytest.fixture
-def begun(case: Path) -> Path:
-    """A run of Adam, long enough to be killed in its midst."""
-    return match.begin(case, LONG)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("asked", "n_kills"),
-    [(LONG, 2), (MatchRequest(method="es-mda", iterations=12, members=20, name="killed"), 1)],
-    ids=["members", "an ensemble"],
-)
-def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(case: Path, asked: MatchRequest, n_kills: int) -> None:
-    begun, whole = (match.begin(case, replace(asked, name=name)) for name in ("killed", "whole"))
-    match.go_on(whole, 1)
-    for _ in range(n_kills):
-        before = checkpoints(begun)
-        process = subprocess.Popen([*COMMAND, "match", "resume", str(begun), "--workers", "2"], text=True)
-        wait_for(lambda before=before: checkpoints(begun) != before, process)  # type: ignore[misc]
-        time.sleep(0.3)
-        process.kill()
-        process.wait()
-        time.sleep(1.0)
-    assert any(state is None or state.status == "running" for state in Run(begun).states())
-    match.go_on(begun, 2)
-    assert checkpoints(begun) == checkpoints(whole)
-    assert read_posterior(begun).identical(read_posterior(whole))
-    n_members = Run(begun).settings.members
-    assert len(children(json.loads((begun / "mlflow.json").read_text())["run_id"])) == n_members
-
-
-@pytest.mark.slow
-def test_ctrl_c_ends_a_match_cleanly_and_says_how_to_go_on(case: Path, begun: Path) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "match", "resume", str(begun), "--workers", "2"],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # What a shell runs in the background ignores Ctrl-C, and so would what it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    wait_for(lambda: len(checkpoints(begun)) >= 2, process)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert "'rockbank match resume matches/killed' goes on" in err
-    assert "Traceback" not in err
-    assert any(state is None or state.status == "running" for state in Run(begun).states())
-    whole = match.begin(case, replace(LONG, name="whole"))
-    for folder in (begun, whole):
-        match.go_on(folder, 2)
-    assert checkpoints(begun) == checkpoints(whole)
 
 
 def test_a_run_goes_along_with_a_project_that_moves(case: Path, tmp_path: Path) -> None:

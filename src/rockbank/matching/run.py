@@ -23,7 +23,7 @@ from rockbank.generator.card import CARD, WEIGHTS, ModelCard
 from rockbank.generator.latents import draw_latents
 from rockbank.matching.io.case_file import MatchCase, load_match_case
 from rockbank.matching.io.fingerprint import fingerprints
-from rockbank.matching.io.parameters import parameterisation
+from rockbank.matching.io.parameters.unknowns import parameterisation
 from rockbank.matching.methods.interface import EnsembleMethod, Member, Method
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.table import MethodSpec

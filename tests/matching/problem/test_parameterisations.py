@@ -15,7 +15,7 @@ from rockbank.core.files import sha256
 from rockbank.flow.equations.grid import Grid
 from rockbank.matching.io.case_file import load_match_case
 from rockbank.matching.io.fingerprint import fingerprints
-from rockbank.matching.io.parameters import PriorSection
+from rockbank.matching.io.parameters.prior import PriorSection
 from rockbank.matching.methods.workers import advance
 from rockbank.matching.problem.parameterisation import Model
 from rockbank.matching.problem.parameters.fields import principal_components

@@ -18,7 +18,7 @@ from rockbank.flow.casefile.rock import Permeability
 from rockbank.flow.casefile.wells import Cells, ScheduleSection, Time, read_cells
 from rockbank.flow.equations.wells import peaceman_index
 from rockbank.matching.io.files import ObservationsSection
-from rockbank.matching.io.parameters import ParameterSection, Unknown, read_unknowns
+from rockbank.matching.io.parameters.unknowns import ParameterSection, Unknown, read_unknowns
 from rockbank.matching.io.table import at, one_of, read_rows
 from rockbank.matching.problem.geology import Geology, WellFacies
 from rockbank.matching.problem.observations import Observations

@@ -1,0 +1,133 @@
+"""Fields of permeability or porosity: by a variogram, or by an ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from rockbank.core.errors import InputError
+from rockbank.flow.case import Case
+from rockbank.flow.casefile.fields import ArrayFile, FieldOf
+from rockbank.flow.casefile.rock import Length
+from rockbank.flow.casefile.wells import read_places
+from rockbank.flow.units import Quantity
+from rockbank.matching.problem.parameters.fields import LinearField, Property, principal_components
+from rockbank.matching.problem.parameters.variogram import Shape, Variogram, karhunen_loeve
+
+_DIMENSION = {"permeability": "permeability", "porosity": "fraction"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianSection:
+    """A field of permeability or porosity by a variogram, as the first directions of its Karhunen-Loève expansion.
+
+    Attributes:
+        of: permeability, whose logarithm is normal, or porosity, whose log-odds are.
+        median: of it, one number or a field in a file.
+        deviation: standard deviation of the logarithm, or of the log-odds.
+        variogram: its shape.
+        ranges: along, across and, where there are layers, down.
+        azimuth: degrees from x towards y, of the first range.
+        components: how many directions; a dry run tells the part of the variance that they keep.
+    """
+
+    median: Any
+    deviation: float
+    ranges: tuple[Length, ...]
+    components: int
+    of: Property = "permeability"
+    variogram: Shape = "exponential"
+    azimuth: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.deviation > 0:
+            raise InputError(f"deviation: got {self.deviation:g}; it must be positive")
+        if len(self.ranges) not in (2, 3):
+            raise InputError(f"ranges: got {len(self.ranges)}; give two, or three where there are layers")
+
+    def arrays(self, case: Case, folder: Path) -> tuple[Float[np.ndarray, "..."], ...]:
+        """The median in every cell."""
+        return (FieldOf(_DIMENSION[self.of])(self.median).on(case.rock.grid, folder),)
+
+    def build(self, name: str, case: Case, arrays: Sequence[np.ndarray]) -> LinearField:
+        """The field."""
+        grid = case.rock.grid
+        if len(grid.shape) != 2 and len(self.ranges) != 3:
+            raise InputError("ranges: the grid has layers; give a third one, down")
+        # A grid of two axes has one layer, across which no range counts.
+        ranges = self.ranges[0], self.ranges[1], (*self.ranges, self.ranges[0])[2]
+        variogram = Variogram(shape=self.variogram, ranges=ranges, azimuth=self.azimuth)
+        basis, kept = karhunen_loeve(grid, variogram, self.components)
+        mean = _transformed(arrays[0].reshape(-1)[grid.cells], self.of, "median")
+        says = (f"normal field of log {self.of}" if self.of == "permeability" else "normal field of log-odds") + (
+            f", {self.variogram} variogram; {self.components} directions keep {kept:.0%} of the variance"
+        )
+        return _field(name, self.of, grid.cells, mean, self.deviation * basis, says)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleSection:
+    """A field of permeability or porosity by the principal components of an ensemble's logarithms or log-odds.
+
+    Attributes:
+        file: .npy, .npz:NAME or .nc:VARIABLE, relative to the case file: members along the first axis, then the grid's
+            axes; or one row for each member, i fastest as in a deck.
+        of: permeability or porosity.
+        unit: of the numbers; none is SI.
+        members: which, counted from 0, such as 1..99; all where nothing is said.
+        components: how many, fewer than members.
+    """
+
+    file: str
+    components: int
+    of: Property = "permeability"
+    unit: str = ""
+    members: Annotated[tuple[int, ...], read_places] = ()
+
+    def arrays(self, case: Case, folder: Path) -> tuple[Float[np.ndarray, "m c"], ...]:
+        """The members in the active cells, SI."""
+        raw, name, own = ArrayFile(file=self.file, axes=("i",)).read(folder)
+        grid = case.rock.grid
+        n_box, m = grid.is_active.size, len(raw) if raw.ndim else 0
+        if raw.shape == (m, n_box) and raw.shape[1:] != grid.shape:
+            members = raw.reshape(m, *grid.box[::-1]).transpose(0, 3, 2, 1)
+        elif raw.shape[1:] == grid.shape:
+            members = raw
+        else:
+            raise InputError(f"{name}: got shape {raw.shape}; give members times {grid.shape} or times {n_box} cells")
+        wrong = [each for each in self.members if each >= m]
+        if wrong:
+            raise InputError(f"members: got {wrong[0]}; {name} has {m}, counted from 0")
+        chosen = members[list(self.members)] if self.members else members
+        unit = own or self.unit
+        scale = Quantity(_DIMENSION[self.of]).scale(unit) if unit and unit != "1" else 1.0
+        return (chosen.reshape(len(chosen), -1)[:, grid.cells].astype(float) * scale,)
+
+    def build(self, name: str, case: Case, arrays: Sequence[np.ndarray]) -> LinearField:
+        """The field."""
+        samples = _transformed(arrays[0], self.of, "file")
+        mean, basis, kept = principal_components(samples, self.components)
+        says = (f"{self.components} principal components of {len(samples)} members, which keep {kept:.0%} of their "
+                "variance")  # fmt: skip
+        return _field(name, self.of, case.rock.grid.cells, mean, basis, says)
+
+
+def _transformed(values: Float[np.ndarray, "*c"], of: Property, key: str) -> Float[np.ndarray, "*c"]:
+    """Logarithms of permeabilities, log-odds of porosities."""
+    least, most = (0.0, np.inf) if of == "permeability" else (0.0, 1.0)
+    wrong = ~((values > least) & (values < most))
+    if wrong.any():
+        wanted = "be positive" if of == "permeability" else "lie between 0 and 1"
+        raise InputError(f"{key}: got {of} {values[wrong][0]:g} in {int(wrong.sum())} of {wrong.size} values; it must "
+                         f"{wanted} in every active cell")  # fmt: skip
+    return np.asarray(np.log(values) if of == "permeability" else np.log(values / (1 - values)))
+
+
+def _field(name: str, of: Property, cells: np.ndarray, mean: np.ndarray, basis: np.ndarray, says: str) -> LinearField:
+    return LinearField(name=name, of=of, cells=cells, mean=torch.tensor(mean), basis=torch.tensor(basis), says=says)
