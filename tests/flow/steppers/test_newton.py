@@ -241,3 +241,15 @@ def test_a_new_kind_of_control_starts_without_the_old_ones_limit(reservoir, tigh
     assert trajectory.held_by_limit[:, 0].tolist() == [True, False]
     assert trajectory.kinds[:, 0].tolist() == [BHP, BHP]
     assert result.bhp[:, 0].tolist() == [1.6e7, 1.4e7]
+
+
+@pytest.mark.parametrize("level", [1.2e7, 1.1e7, 1.3e7])
+@pytest.mark.parametrize("holds", ["I", "P"])
+def test_a_pressure_at_which_no_well_flows_at_first_moves_the_cells_own(reservoir, tight, holds, level):
+    """Nothing is compressible, so that the pressures before the first step, 1.2e7 Pa in the cells, mean nothing."""
+    other = "P" if holds == "I" else "I"
+    model = reservoir(**{holds: Control(kind="bhp", target=level), other: Control(kind="rate", target=1e-4)})
+    flowing = State(pressure=level + (-1e6 if holds == "I" else 1e6), saturation=model.saturation)
+    result, same = model.run(options=tight), model.run(options=tight, initial=flowing)
+    torch.testing.assert_close(result.bhp, same.bhp, rtol=1e-9, atol=0)
+    assert all(report.iterations < 10 for report in result.reports[0])

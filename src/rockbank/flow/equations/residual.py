@@ -52,7 +52,7 @@ class Equations:
         device = self.parameters.pore_volume.device
         self.in_cells = Properties(self.fluid, device)
         self.in_perforations = Properties(self.fluid, device, self.problem.perforation_cell)
-        self.is_compressible = self.in_cells.is_compressible
+        self.has_free_level = not (self.in_cells.is_compressible or self.problem.rock_compressibility)
 
     def take(self, members: Members) -> Equations:
         """Those of some members."""
@@ -149,7 +149,7 @@ class Equations:
 
     def is_open(self, now: Unknowns, step: Step) -> Bool[Tensor, "b p"]:
         """Which perforations flow: not those of a shut well, nor without cross-flow those of the wrong direction."""
-        flows = (self.drawdown(now, step.head) * self.sign[self.well] > 0) | self.crosses[self.well]
+        flows = (self.drawdown(now, step.head) * self.sign[self.well] >= 0) | self.crosses[self.well]
         return flows & (at(step.kinds, self.well) != SHUT)
 
     def stored(self, now: Unknowns) -> Float[Tensor, "2 b n"]:

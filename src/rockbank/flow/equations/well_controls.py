@@ -73,6 +73,7 @@ def set_wells(equations: Equations, now: Unknowns, before: Unknowns, step: Step)
 
     A rate cannot be met from a pressure at which no perforation flows: the derivative is zero there.
     """
+    now = _levelled(equations, now, step)
     is_known = (step.kinds == BHP) | (step.kinds == SHUT)
     known = torch.where(step.kinds == BHP, step.targets, before.bhp)
     places, sign = equations.well.expand(len(known), -1), equations.sign
@@ -82,6 +83,25 @@ def set_wells(equations: Equations, now: Unknowns, before: Unknowns, step: Step)
     has_way = (sign * now.bhp > nearest) | equations.crosses
     open_bhp = torch.where(has_way, now.bhp, sign * (furthest + KICK))
     return replace(now, bhp=torch.where(is_known, known, open_bhp))
+
+
+def _levelled(equations: Equations, now: Unknowns, step: Step) -> Unknowns:
+    """Where nothing is compressible, all pressures moved together to where a well that a pressure holds flows.
+
+    Only those wells say how high the pressures are: as long as all of them are closed, the matrix is singular. What
+    the other wells inject or produce says which of them are going to open.
+    """
+    if not equations.has_free_level:
+        return now
+    well, sign = equations.well, equations.sign
+    is_held, is_rated = at(step.kinds == BHP, well), (step.kinds != BHP) & (step.kinds != SHUT)
+    above = sign[well] * (at(step.targets, well) + step.head - at(now.pressure, equations.cell))
+    is_level = (is_held & ((above >= 0) | equations.crosses[well])).any(dim=1)
+    net = (sign * step.targets * is_rated).sum(dim=1, keepdim=True)
+    opens = is_held & (sign[well] * net <= 0)
+    by, first = torch.where(opens, above - KICK, -torch.inf).max(dim=1)
+    shift = torch.where(is_level | by.isinf(), 0.0, sign[well][first] * by)[:, None]
+    return replace(now, pressure=now.pressure + shift, bhp=now.bhp + shift)
 
 
 def first_state(equations: Equations) -> tuple[Unknowns, Float[Tensor, "b p"]]:

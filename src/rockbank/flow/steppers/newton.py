@@ -323,8 +323,7 @@ class TimeStepper:
     def _has_no_pressure(self, i: int) -> bool:
         """Whether nothing says how high the pressures are; by round-off, a direct solver may solve even that."""
         equations = self.equations.take([i])
-        is_compressible = equations.is_compressible or bool(equations.problem.rock_compressibility)
-        return not is_compressible and not bool((self._steps(equations, [i], is_other=False).kinds == BHP).any())
+        return equations.has_free_level and not bool((self._steps(equations, [i], is_other=False).kinds == BHP).any())
 
 
 def _extrapolated(before: Unknowns, now: Unknowns, part: float) -> Unknowns:

@@ -119,7 +119,7 @@ class WellState:
         what drives a perforation in tight rock, most of them shut for no reason.
         """
         drop = self.bhp[self.well] - p[self.cell]
-        self.is_open = (drop * self.sign[self.well] > 0) & (self.kinds[self.well] != SHUT)
+        self.is_open = (drop * self.sign[self.well] >= 0) & (self.kinds[self.well] != SHUT)
 
     def close(self, p: Float[np.ndarray, " n"]) -> None:
         """Bottom-hole pressures at which the rates hold to the last digit, where the cells' pressures stay."""
