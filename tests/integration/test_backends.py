@@ -5,7 +5,6 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import mlflow
@@ -15,14 +14,14 @@ from rockbank.cli.main import main
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.workers import advance
 from rockbank.mlops import champion_log, promotion, registry, tracking
-from rockbank.mlops.champion_log import Overtaken
 from rockbank.mlops.failures import StoreError
 from rockbank.stages.register import register
 from rockbank.workflows.match_log import LOGGED, logging
 from tests.integration.backends import BUCKET, PYTHON, Backends, FaultyProxy
 from tests.matching.tiny import make_run, write_case
-from tests.mlops.test_at_once import at_once
+from tests.mlops import writer
 from tests.mlops.test_registry import LIMITS
+from tests.mlops.writers import at_once
 from tests.pulled import write_pulled
 from tests.tiny_generators import write_generator
 from tests.workflows.mlflow_runs import children
@@ -82,20 +81,10 @@ def test_a_hundred_members_that_log_at_once_lose_no_record(work: Path) -> None:
         assert sorted(each.value for each in found) == [1000 * i + step for step in range(5)]
 
 
-def _advance(i: int, start: Barrier, name: str) -> str:
-    before = champion_log.read(name)
-    start.wait()
-    try:
-        champion_log.advance(name, before, str(1 + i))
-    except Overtaken:
-        return ""
-    return str(1 + i)
-
-
 def test_of_promotions_at_once_one_wins(work: Path, generator_folder: Make) -> None:
     for kid in (0.4, 0.3, 0.2, 0.1):
         registry.push("race", generator_folder(kid=kid))
-    (winner,) = [each for each in at_once(_advance, 4, "race") if each]
+    (winner,) = [each for each in at_once(writer.advance, 4, "race") if each]
     assert registry.resolve("race@champion").version == winner
     assert champion_log.read("race").number == 1
 

@@ -1,19 +1,18 @@
 """Of promotions at the same moment one wins, none undoes another, and a killed one leaves nothing to mend by hand."""
 
-import multiprocessing
 import time
 from collections.abc import Callable
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pytest
 
-from rockbank.mlops import champion_log, promotion, registry, store
+from rockbank.mlops import champion_log, promotion, registry
 from rockbank.mlops.champion_log import Overtaken
 from tests.mlops.test_registry import LIMITS
+from tests.mlops.writer import advance
+from tests.mlops.writers import at_once
 
 Make = Callable[..., Path]
 N_WRITERS = 4
@@ -149,30 +148,8 @@ def test_a_write_whose_answer_was_lost_is_known_to_be_done(shale: str, monkeypat
     assert _alias() == "1"
 
 
-def _promote(uri: str, version: str, start: Barrier, said: "Queue[str]") -> None:
-    store.connect(uri)
-    before = champion_log.read("shale")
-    start.wait()
-    try:
-        champion_log.advance("shale", before, version)
-        said.put(version)
-    except Overtaken:
-        said.put("")
-
-
 def test_of_processes_that_promote_at_once_one_wins(shale: str) -> None:
-    context = multiprocessing.get_context("fork")
-    start, said = context.Barrier(N_WRITERS), context.Queue()
-    writers = [
-        context.Process(target=_promote, args=(mlflow.get_tracking_uri(), str(1 + i), start, said))
-        for i in range(N_WRITERS)
-    ]
-    for writer in writers:
-        writer.start()
-    answers = [said.get(timeout=300) for _ in writers]
-    for writer in writers:
-        writer.join()
-    (winner,) = [each for each in answers if each]
+    (winner,) = [each for each in at_once(advance, N_WRITERS, shale) if each]
     assert _alias() == winner
     assert champion_log.read("shale").number == 1
     assert champion_log.read("shale").earlier == ()
