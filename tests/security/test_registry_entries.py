@@ -139,7 +139,7 @@ def test_a_registry_that_lists_paths_outside_of_a_version_writes_nothing_there(
     asked: list[str] = []
 
     class Hostile:
-        def list_artifacts(self) -> list[FileInfo]:
+        def list_artifacts(self, path: str) -> list[FileInfo]:
             return [FileInfo(path, False, 9) for path in ("../../evil", "/etc/evil", CARD, f"x/../../{ONNX}", "e.zip")]
 
         def download_artifacts(self, path: str, folder: str) -> None:
@@ -157,7 +157,7 @@ def test_a_version_that_says_it_is_huge_is_not_fetched(
     store: Path, generator_folder: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Huge:
-        def list_artifacts(self) -> list[FileInfo]:
+        def list_artifacts(self, path: str) -> list[FileInfo]:
             return [FileInfo(ONNX, False, 10**15)]
 
     registry.push("shale", generator_folder())
