@@ -75,7 +75,9 @@ def test_every_report_step_says_how_it_converged(reservoir, method):
     assert all(0 <= report.residual <= 1e-3 for report in reports)
 
 
-@pytest.mark.parametrize("variant", [{"gravity": True, "shape": (3, 2, 2)}, {"curves": "capillary"}])
+@pytest.mark.parametrize(
+    "variant", [{"gravity": True, "shape": (3, 2, 2), "liquid": "changing"}, {"liquid": "regions"}]
+)
 def test_where_the_sequential_method_does_not_apply_newton_does_it_and_says_why(reservoir, variant):
     model = reservoir(**variant)
     (reports,) = model.run(options=Options()).reports

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from rockbank.flow import (
-    BrooksCorey,
     Control,
     Fluid,
     Grid,
@@ -205,10 +204,11 @@ def test_every_report_step_is_counted():
     assert done == [1] * 5
 
 
-def test_it_applies_where_both_phases_flow_the_same_way():
+def test_it_applies_but_where_wells_may_cross_flow_and_liquids_change():
     problem, _ = case()
     assert sequential.applies(problem) is None
-    for name, of in (("gravity", {"gravity": 9.8}), ("capillary", {"curves": BrooksCorey(
-            water_curve=COREY.water_curve, oil_curve=COREY.oil_curve, entry_pressure=1e4)})):  # fmt: skip
-        other = replace(problem, fluid=replace(problem.fluid, **of))
-        assert name in (sequential.applies(other) or "")
+    assert sequential.applies(replace(problem, fluid=replace(problem.fluid, gravity=9.8))) is None
+    crossing = replace(problem, crosses=np.ones_like(problem.crosses))
+    assert "cross-flow" in (sequential.applies(crossing) or "")
+    water = replace(problem.fluid.water, viscosibility=1e-9)
+    assert "liquids" in (sequential.applies(replace(problem, fluid=replace(problem.fluid, water=water))) or "")

@@ -20,7 +20,8 @@ class Options:
     Attributes:
         method: "sequential" iterates on pressure and transport until the fully implicit equations hold, "newton"
             solves them at once, "auto" takes the first where it applies.
-        tolerance: of the sequential iteration: the largest change of a saturation by an outer iteration.
+        tolerance: of the sequential iteration without gravity and capillary pressure: the largest change of a
+            saturation by an outer iteration; with them, cnv and mb hold for it too.
         cnv: of Newton: the largest volume error of a phase in a cell in one step, by the cell's pore volume. The
             wells' rates follow it: 1e-3 asks for 1 m^3/day, or 1 % of the target where that is less.
         mb: of Newton: the volume error of a phase in all cells together, by their pore volume.

@@ -15,6 +15,10 @@ class NewtonError(UserError, RuntimeError):
     """A step did not converge, however short; says which, with its residual and cell."""
 
 
+class NotConvergedError(RuntimeError):
+    """A step that the sequential iteration leaves to Newton's method; says why."""
+
+
 class StoppedError(KeyboardInterrupt):
     """Ctrl-C during a run of one member, after whole report steps.
 

@@ -41,6 +41,7 @@ def run(
     options: Options,
     *,
     start: Unknowns | None = None,
+    head: Float[Tensor, "b p"] | None = None,
     held: Bool[np.ndarray, "b w"] | None = None,
     reports: range | None = None,
     progress: Callable[[int], None] | None = None,
@@ -52,7 +53,8 @@ def run(
         problem: of all members.
         parameters: likewise.
         options: tolerances of Newton, and the linear solver.
-        start: the state before the first step, where gravity does not act; None is the initial one.
+        start: the state before the first step; None is the initial one.
+        head: of the bores during it, Pa; None is what the initial state makes it.
         held: which wells their limits hold at first; None is none.
         reports: the report steps to take; None is all.
         progress: called with the number of report steps done since its last call.
@@ -63,7 +65,8 @@ def run(
         NewtonError: a step did not converge, cut as often as it may be.
     """
     equations = equations_for(problem, parameters)
-    initial, head = first_state(equations)
+    initial, first_head = first_state(equations)
+    head = first_head if head is None else head
     start = initial if start is None else start
     held = np.zeros(start.bhp.shape, dtype=bool) if held is None else held
     stepper = TimeStepper(

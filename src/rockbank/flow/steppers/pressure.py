@@ -19,6 +19,8 @@ from rockbank.flow.steppers.well_state import WellState
 # steps the last says less about what is left, and on 128 x 128 cells 1e-3 takes three times the steps for nothing.
 MAX_STEPS, LITTLE = 3, 1e-3
 MAX_CYCLES, LITTLE_BY_CYCLES = 30, 1e-2
+# Most steps where `Pressure.little` asks for more.
+MOST_STEPS = 60
 # Widest band of which factors are faster than cycles; of 192 cells both are as fast.
 WIDEST_BAND = 160
 
@@ -33,10 +35,12 @@ class Pressure:
     Attributes:
         conductance: c = T m_up of the faces.
         is_accurate: whether the last solution was as good as asked.
+        little: what the last step may gain where it has to be less than the above.
     """
 
     conductance: Float[np.ndarray, " f"]
-    is_accurate: bool
+    is_accurate: bool = True
+    little: float | None = None
 
     def __init__(self, ordering: CellOrdering, transmissibility: Float[np.ndarray, " f"], wells: WellState) -> None:
         self.ordering, self.transmissibility, self.wells = ordering, transmissibility, wells
@@ -57,15 +61,28 @@ class Pressure:
             excess: m^3/s; it is used up.
             slope: derivative of what a cell holds, per time, in its pressure; None is 0.
         """
-        wells, ordering = self.wells, self.ordering
+        ordering = self.ordering
         diagonal = np.zeros_like(p) if slope is None else slope.copy()
         connect(self.transmissibility, ordering.lower, ordering.upper, p, m_w, m_o, self.conductance, diagonal, excess)
-        np.add.at(excess, wells.cell, wells.inflow(p))
+        np.add.at(excess, self.wells.cell, self.wells.inflow(p))
+        return self.solve_for(excess, diagonal, slope)
+
+    def solve_for(self, excess: Cells, diagonal: Cells, slope: Cells | None) -> Cells:
+        """The same where `conductance` is known, and all that flows into the cells is in `excess`.
+
+        Args:
+            excess: m^3/s; it is used up.
+            diagonal: of the matrix, but for the wells; likewise.
+            slope: see `solve`.
+        """
+        wells, ordering = self.wells, self.ordering
         np.add.at(diagonal, wells.cell, wells.strength)
         is_new = self.factor is None
         if self.factor is None:
             kind = PressureFactor if ordering.width <= WIDEST_BAND else PressureCycle
             self.factor = kind(ordering, self.conductance, diagonal, wells.columns(len(diagonal)))
+        if self.little is not None:
+            return self._conjugate_gradients(self.factor, excess, slope, MOST_STEPS, self.little)
         if isinstance(self.factor, PressureCycle):
             return self._conjugate_gradients(self.factor, excess, slope, MAX_CYCLES, LITTLE_BY_CYCLES)
         return self._conjugate_gradients(self.factor, excess, slope, 1 if is_new else MAX_STEPS, LITTLE)

@@ -6,28 +6,21 @@ Its limit is the solution of the fully implicit equations (Jenny, Lee and Tchele
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
 
 from rockbank.flow.equations.curves.relperm import BrooksCorey, SaturationTable
-from rockbank.flow.equations.fluid import with_fields
 from rockbank.flow.equations.linearised import Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import Parameters, Problem
-from rockbank.flow.equations.trajectory import StepReport, StoppedError, Trajectory
-from rockbank.flow.kernels.cell_ordering import order_cells
-from rockbank.flow.kernels.compiled import Cells
-from rockbank.flow.kernels.curves import compiled_curves, mobilities, mobility_at
+from rockbank.flow.equations.trajectory import NotConvergedError, StoppedError, Trajectory
+from rockbank.flow.kernels.curves import mobilities, mobility_at
 from rockbank.flow.kernels.fluxes import flow
 from rockbank.flow.kernels.transport import flow_order, transport
-from rockbank.flow.linear.pressure_factor import NoPressureError
-from rockbank.flow.steppers import newton
-from rockbank.flow.steppers.accumulation import Accumulation
+from rockbank.flow.steppers.counter_current import CounterCurrentStepper
 from rockbank.flow.steppers.mass_balance import residuals
-from rockbank.flow.steppers.pressure import Pressure
-from rockbank.flow.steppers.well_state import NoFlowError, WellState
+from rockbank.flow.steppers.member import MemberStepper
 from rockbank.flow.units import DAY
 
 # Outer iterations of one step; they contract by about 0.15, so that ten digits take a dozen.
@@ -39,16 +32,8 @@ SLOW, STUCK = 0.4, 0.9
 LEAST_SPREAD = 1e-4
 
 
-class _NotConverged(RuntimeError):
-    """The step is one for Newton's method; says why."""
-
-
 def applies(problem: Problem) -> str | None:
     """None where the sequential iteration takes the problem, else why not."""
-    if problem.fluid.gravity:
-        return "gravity acts"
-    if problem.fluid.curves.has_capillary_pressure:
-        return "capillary pressure acts"
     if not problem.fluid.is_plain:
         return "the liquids are no constant ones"
     if problem.has_cross_flow:
@@ -83,7 +68,8 @@ def run(
         StoppedError: Ctrl-C after the first report step.
         NewtonError: Newton's method could not take a step either.
     """
-    stepper = TimeStepper(problem, parameters.detach(), options)
+    kind = TimeStepper if problem.fluid.is_cocurrent else CounterCurrentStepper
+    stepper: MemberStepper = kind(problem, parameters.detach(), options)
     try:
         for report in range(len(problem.steps)):
             stepper.take(report)
@@ -98,68 +84,31 @@ def run(
     return _joined(stepper.taken)
 
 
-class TimeStepper:
-    """One member: its state, and the iteration that takes it through the steps."""
+class TimeStepper(MemberStepper):
+    """One member where both phases always flow the same way."""
 
     def __init__(self, problem: Problem, parameters: Parameters, options: Options) -> None:
-        own = dict(zip(problem.fluid_fields, parameters.fluid[0].tolist(), strict=True))
-        problem = replace(problem, fluid=with_fields(problem.fluid, own))
-        self.problem, self.parameters, self.options = problem, parameters, options
-        self.ordering = ordering = order_cells(problem.grid)
-        self.transmissibility = parameters.transmissibility[0].numpy()[ordering.face]
-        self.curves, connate = compiled_curves(problem.fluid), float(problem.fluid.curves.connate)
+        super().__init__(problem, parameters, options)
+        problem = self.problem
+        connate = float(problem.fluid.curves.connate)
         # Below it no water moves; in a table whose first point has it mobile there is no such saturation.
         self.immobile = connate if mobility_at(connate, self.curves)[0] == 0 else -1.0
-        self.p, self.s = (of[0].numpy()[ordering.cell] for of in (parameters.pressure, parameters.saturation))
-        self.wells = WellState(problem, parameters, ordering, self.p)
-        self.accumulation = Accumulation(problem, parameters.pore_volume[0].numpy()[ordering.cell])
-        self.pressure = Pressure(ordering, self.transmissibility, self.wells)
-        n, n_faces = len(self.p), len(ordering.face)
-        self.m_w, self.m_o, self.water_part, self.injected, self.produced, self.scale = np.zeros((6, n))
+        n, n_faces = len(self.p), len(self.ordering.face)
+        self.water_part, self.scale = np.zeros((2, n))
         self.flux, self.is_upward = np.zeros(n_faces), np.zeros(n_faces, dtype=np.bool_)
         self.order, self.waiting = np.empty((2, n), dtype=np.uint32)
         self.knows_flux = False
-        self.taken: list[Trajectory] = []
 
-    @property
-    def n_iterations(self) -> int:
-        """Of all report steps so far."""
-        return sum(report.iterations for taken in self.taken for report in taken.reports)
+    def forget(self) -> None:
+        """Another method took a step."""
+        super().forget()
+        self.knows_flux = False
 
-    def take(self, report: int) -> None:
-        """One report step."""
-        before = Unknowns(
-            pressure=self._on_grid(self.p), saturation=self._on_grid(self.s), bhp=torch.from_numpy(self.wells.bhp[None])
-        )
-        held = self.wells.held
-        try:
-            iterations = self._step(report)
-        except (_NotConverged, NoPressureError, NoFlowError) as failure:
-            self.taken.append(self._by_newton(report, before, held, str(failure)))
-            return
-        wells, residual = self.wells, self._residual()
-        converged = StepReport(
-            method="sequential", iterations=iterations, n_steps=1, residual=residual, note=wells.note()
-        )
-        self.taken.append(
-            Trajectory(
-                steps=self.problem.steps[report : report + 1],
-                report=np.array([report]),
-                pressure=torch.cat([before.pressure, self._on_grid(self.p)]),
-                saturation=torch.cat([before.saturation, self._on_grid(self.s)]),
-                bhp=torch.from_numpy(wells.bhp[None]),
-                head=torch.zeros(1, len(wells.cell), dtype=torch.float64),
-                kinds=wells.kinds[None],
-                held_by_limit=wells.held[None],
-                reports=(converged,),
-            )
-        )
+    def after(self, now: Unknowns, taken: Trajectory) -> None:
+        """Nothing: without gravity the bores have no heads."""
 
-    def _on_grid(self, field: Cells) -> torch.Tensor:
-        return torch.from_numpy(field[self.ordering.place])[None]
-
-    def _step(self, report: int) -> int:
-        """Iterates to the end of a report step; the iterations that it took."""
+    def step(self, report: int) -> tuple[int, float]:
+        """Iterates to the end of a report step."""
         same_wells = self.wells.begin(report)
         self.accumulation.begin(self.problem.steps[report], self.p, self.s)
         self.s = self.s.copy()
@@ -169,7 +118,7 @@ class TimeStepper:
         for iteration in range(1, MAX_ITERATIONS + 1):
             change = max(self._update_pressure(), self._update_saturation())
             if not np.isfinite(change):
-                raise _NotConverged("the iteration diverged")
+                raise NotConvergedError("the iteration diverged")
             is_small = change <= tolerance and change * change <= tolerance * (last - change)
             has_converged = is_small and self.pressure.is_accurate
             if self.wells.switch(self.p, has_converged=has_converged):
@@ -178,12 +127,12 @@ class TimeStepper:
             elif has_converged:
                 self._set_wells()
                 self.wells.close(self.p)
-                return iteration
+                return iteration, self._residual()
             elif is_small or change > STUCK * last or (change > SLOW * last and not has_new_factors):
                 self.pressure.discard_factors()
                 has_new_factors = True
             last = change
-        raise _NotConverged(f"the last of {MAX_ITERATIONS} iterations still changed {change:.2g}")
+        raise NotConvergedError(f"the last of {MAX_ITERATIONS} iterations still changed {change:.2g}")
 
     def _set_wells(self) -> None:
         mobilities(self.s, self.accumulation.b_w, self.accumulation.b_o, self.curves, self.m_w, self.m_o)
@@ -202,10 +151,7 @@ class TimeStepper:
             or not self.knows_flux
         ):
             flow_order(self.flux, *ordering.adjacency, self.waiting, self.order)
-        inflow = wells.inflow(self.p)
-        self.injected[:], self.produced[:] = 0.0, 0.0
-        np.add.at(self.injected, wells.cell, np.where(wells.injects, inflow, 0.0).clip(min=0.0))
-        np.add.at(self.produced, wells.cell, np.where(wells.injects, 0.0, -inflow).clip(min=0.0))
+        self.set_wells_flow()
         wells.shut_and_open(self.p)
         self.knows_flux = True
         least, most = self.p.min(), self.p.max()
@@ -228,17 +174,6 @@ class TimeStepper:
         )
         pore_volume = self.accumulation.pore_volume
         return float(max((np.abs(of) / pore_volume).max() for of in of_phases) * self.accumulation.dt)
-
-    def _by_newton(self, report: int, before: Unknowns, held: np.ndarray, why: str) -> Trajectory:
-        (taken,) = newton.run(self.problem, self.parameters, self.options, start=before, held=held[None],
-                              reports=range(report, report + 1))  # fmt: skip
-        (made,) = taken.reports
-        note = "; ".join(filter(None, [f"newton: {why}", made.note]))
-        self.p, self.s = (of[-1].numpy()[self.ordering.cell] for of in (taken.pressure, taken.saturation))
-        self.wells.bhp, self.wells.held = taken.bhp[-1].numpy(), taken.held_by_limit[-1]
-        self.pressure.discard_factors()
-        self.knows_flux = False
-        return replace(taken, reports=(replace(made, note=note),))
 
 
 def _joined(parts: list[Trajectory]) -> Trajectory:

@@ -16,7 +16,7 @@ class NoFlowError(UserError, RuntimeError):
 
 
 class WellState:
-    """Perforations and bottom-hole pressures, where gravity does not act.
+    """Perforations and bottom-hole pressures.
 
     Rates are surface volumes of both phases, positive into the reservoir.
 
@@ -26,6 +26,7 @@ class WellState:
         kinds: of what holds each well, a place in wells.KINDS.
         is_rated: whether that is a rate, so that its pressure is unknown.
         cell: of each perforation, by the ordering's numbers.
+        head: pressure at each perforation minus the bottom-hole pressure, Pa.
         is_open: which perforations flow.
         strength: m^3/s through each for 1 Pa.
         water_part: of what flows.
@@ -36,6 +37,7 @@ class WellState:
     kinds: Int[np.ndarray, " w"]
     is_rated: Bool[np.ndarray, " w"]
     cell: Int[np.ndarray, " p"]
+    head: Float[np.ndarray, " p"]
     is_open: Bool[np.ndarray, " p"]
     strength: Float[np.ndarray, " p"]
     water_part: Float[np.ndarray, " p"]
@@ -50,6 +52,7 @@ class WellState:
         self.of_well = [np.flatnonzero(self.well == w) for w in range(len(problem.wells))]
         self.sign = np.where(problem.is_injector, 1.0, -1.0)
         self.injects = problem.is_injector[self.well]
+        self.head = np.zeros(len(self.cell))
         self.bhp = self._sum(p[self.cell]) / self._sum(np.ones(len(self.cell)))
         self.held = np.zeros(len(self.sign), dtype=bool)
 
@@ -94,7 +97,7 @@ class WellState:
             m_o: likewise of oil.
             fvf_ratio: b_w / b_o, by which water displaces oil in front of an injector.
         """
-        water, oil, level = m_w[self.cell], m_o[self.cell], p[self.cell]
+        water, oil, level = m_w[self.cell], m_o[self.cell], p[self.cell] - self.head
         water = np.where(self.injects, water + fvf_ratio[self.cell] * oil, water)
         oil = np.where(self.injects, 0.0, oil)
         both = water + oil
@@ -118,15 +121,16 @@ class WellState:
         Not at pressures of the cells and of the wells from different iterations: where those differ by more than
         what drives a perforation in tight rock, most of them shut for no reason.
         """
-        drop = self.bhp[self.well] - p[self.cell]
+        drop = self.bhp[self.well] + self.head - p[self.cell]
         self.is_open = (drop * self.sign[self.well] >= 0) & (self.kinds[self.well] != SHUT)
 
     def close(self, p: Float[np.ndarray, " n"]) -> None:
         """Bottom-hole pressures at which the rates hold to the last digit, where the cells' pressures stay."""
+        at_datum = p[self.cell] - self.head
         for w in np.flatnonzero(self.is_rated):
             of, sign = self.of_well[w], self.sign[w]
-            order = of[np.argsort(sign * p[self.cell[of]])]  # the first to open comes first
-            level = sign * p[self.cell[order]]
+            order = of[np.argsort(sign * at_datum[of])]  # the first to open comes first
+            level = sign * at_datum[order]
             strength = self.counted[order]
             total = np.cumsum(strength)
             u = np.divide(self.bounds[w] + np.cumsum(strength * level), total, out=np.full_like(level, np.inf),
@@ -136,7 +140,7 @@ class WellState:
 
     def inflow(self, p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " p"]:
         """Both phases together through each perforation."""
-        return np.asarray(self.strength * (self.bhp[self.well] - p[self.cell]))
+        return np.asarray(self.strength * (self.bhp[self.well] + self.head - p[self.cell]))
 
     def change(self, dp: Float[np.ndarray, " n"]) -> Float[np.ndarray, " w"]:
         """Of the bottom-hole pressures, such that rates stay what they are where rates hold."""
