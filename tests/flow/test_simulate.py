@@ -86,6 +86,14 @@ def test_where_the_sequential_method_does_not_apply_newton_does_it_and_says_why(
         model.run(options=Options(method="sequential"))
 
 
+def test_newton_takes_wide_layers_with_gravity_unless_told_otherwise(reservoir):
+    model = reservoir(gravity=True, shape=(13, 13, 13), steps=(1e5,))
+    (report,), (told,) = (model.run(options=Options(method=method)).reports[0] for method in ("auto", "sequential"))
+    assert report.method == "newton"
+    assert "layers of more than" in report.note
+    assert told.method == "sequential"
+
+
 @pytest.mark.parametrize("solver", ["direct", "block", "slabs"])
 def test_every_linear_solver_gives_the_same_run(reservoir, tight, solver):
     model = reservoir()

@@ -180,6 +180,10 @@ def _trace(
         if refusal is None:
             from rockbank.flow.steppers import sequential
 
+            if options.method == "auto":
+                refusal = sequential.is_slower(problem)
+        if refusal is None:
+
             def iterated(i: int) -> Trajectory:
                 return sequential.run(problem, parameters.member(i), options, progress=progress, says=says)
 

@@ -19,7 +19,7 @@ class Options:
 
     Attributes:
         method: "sequential" iterates on pressure and transport until the fully implicit equations hold, "newton"
-            solves them at once, "auto" takes the first where it applies.
+            solves them at once, "auto" takes the first where it applies and is faster.
         tolerance: of the sequential iteration without gravity and capillary pressure: the largest change of a
             saturation by an outer iteration; with them, cnv and mb hold for it too.
         cnv: of Newton: the largest volume error of a phase in a cell in one step, by the cell's pore volume. The

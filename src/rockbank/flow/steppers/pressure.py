@@ -19,8 +19,9 @@ from rockbank.flow.steppers.well_state import WellState
 # steps the last says less about what is left, and on 128 x 128 cells 1e-3 takes three times the steps for nothing.
 MAX_STEPS, LITTLE = 3, 1e-3
 MAX_CYCLES, LITTLE_BY_CYCLES = 30, 1e-2
-# Most steps where `Pressure.little` asks for more.
-MOST_STEPS = 60
+# Most steps where `Pressure.little` asks for more, and how many more than with factors or a hierarchy of its own the
+# solution may take there before they are too old.
+MOST_STEPS, MORE_STEPS = 60, 5
 # Widest band of which factors are faster than cycles; of 192 cells both are as fast.
 WIDEST_BAND = 160
 
@@ -36,11 +37,15 @@ class Pressure:
         conductance: c = T m_up of the faces.
         is_accurate: whether the last solution was as good as asked.
         little: what the last step may gain where it has to be less than the above.
+        steps: of conjugate gradients, that the last solution took.
+        steps_when_new: likewise the first with the factors so far.
     """
 
     conductance: Float[np.ndarray, " f"]
     is_accurate: bool = True
     little: float | None = None
+    steps: int = 0
+    steps_when_new: int = 0
 
     def __init__(self, ordering: CellOrdering, transmissibility: Float[np.ndarray, " f"], wells: WellState) -> None:
         self.ordering, self.transmissibility, self.wells = ordering, transmissibility, wells
@@ -82,7 +87,11 @@ class Pressure:
             kind = PressureFactor if ordering.width <= WIDEST_BAND else PressureCycle
             self.factor = kind(ordering, self.conductance, diagonal, wells.columns(len(diagonal)))
         if self.little is not None:
-            return self._conjugate_gradients(self.factor, excess, slope, MOST_STEPS, self.little)
+            dp = self._conjugate_gradients(self.factor, excess, slope, MOST_STEPS, self.little)
+            self.steps_when_new = self.steps if is_new else self.steps_when_new
+            if self.steps > self.steps_when_new + MORE_STEPS:
+                self.discard_factors()
+            return dp
         if isinstance(self.factor, PressureCycle):
             return self._conjugate_gradients(self.factor, excess, slope, MAX_CYCLES, LITTLE_BY_CYCLES)
         return self._conjugate_gradients(self.factor, excess, slope, 1 if is_new else MAX_STEPS, LITTLE)
@@ -95,6 +104,7 @@ class Pressure:
         dp, direction, before, taken = np.zeros_like(excess), np.zeros_like(excess), 1.0, 0.0
         self.is_accurate = n_steps == 1
         for step in range(n_steps):
+            self.steps = step + 1
             z = factor.solve(excess)
             now = float(excess @ z)
             if not now > 0:  # nothing left, or round-off
