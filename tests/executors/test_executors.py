@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,18 @@ from rockbank.executors.choose import check_executor, open_executor
 from rockbank.executors.interface import Executor, Task
 from rockbank.executors.local import local_executor
 from rockbank.executors.mailbox import Mailbox
+from rockbank.matching.methods.status import RUNNING
+from rockbank.matching.methods.workers import EXECUTOR_FOLDER
+from rockbank.matching.results.posterior import read_posterior
+from rockbank.matching.run import Run
+from rockbank.workflows import match
+from rockbank.workflows.match_request import MatchRequest
+from tests.matching.quick import pool_here, rough_pictures
+from tests.matching.tiny import checkpoints, register, write_case
+from tests.workflows.mlflow_runs import children
 
+# What `rockbank` is when it is installed.
+COMMAND = (sys.executable, "-c", "from rockbank.cli.main import main; main()")
 NAMES = dict.fromkeys("abcde", "never")
 
 
@@ -124,6 +138,44 @@ def test_results_come_once_and_a_task_goes_on_from_its_checkpoint(
         # Its first number was not counted again by the process after the one that was killed.
         assert len(list(tmp_path.glob("once.0.*"))) == 1
         assert len(list(tmp_path.glob("once.1.*"))) == 2
+
+
+def ray_tasks() -> set[int]:
+    """The processes on this machine that do a task of Ray."""
+    titles = {path: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()}
+    return {int(path.parent.name) for path, title in titles.items() if title.startswith(b"ray::_call")}
+
+
+@pytest.mark.slow
+def test_a_match_whose_command_is_killed_goes_on_by_the_same_command_to_the_bits_of_local(
+    ray_cluster: Any, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(store / "generator")
+    case = write_case(store)
+    monkeypatch.setattr(match, "pool", pool_here)
+    request = MatchRequest(method="adam", iterations=25, name="killed")
+    killed, whole = (match.begin(case, replace(request, name=name)) for name in ("killed", "whole"))
+    command = [*COMMAND, "match", "resume", str(killed), "--executor", "ray", "--workers", "2"]
+    environment = {**os.environ, "RAY_ADDRESS": ray_cluster[0].address}
+    before = ray_tasks()
+    driver = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    while len(checkpoints(killed)) < 2:
+        assert driver.poll() is None
+        time.sleep(0.02)
+    at_work = ray_tasks() - before
+    driver.kill()
+    driver.wait()
+    assert at_work
+    assert any(state is None or state.status == RUNNING for state in Run(killed).states())
+    with rough_pictures():
+        subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=True)
+        match.go_on(whole, 1)
+    assert not at_work & ray_tasks()
+    assert checkpoints(killed) == checkpoints(whole)
+    assert read_posterior(killed).identical(read_posterior(whole))
+    recorded = children(json.loads((killed / "mlflow.json").read_text())["run_id"])
+    assert len(recorded) == Run(killed).settings.members
+    assert not (killed / EXECUTOR_FOLDER).exists()
 
 
 @pytest.mark.slow
