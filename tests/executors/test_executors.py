@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -17,7 +16,6 @@ from typing import Any
 
 import pytest
 from executor_tasks import fail, run, setup
-from slurm_cluster import absent, slurm
 
 from rockbank.core.errors import InputError
 from rockbank.executors import choose
@@ -31,6 +29,7 @@ from rockbank.matching.results.posterior import read_posterior
 from rockbank.matching.run import Run
 from rockbank.workflows import match
 from rockbank.workflows.match_request import MatchRequest
+from tests.executors.ray_processes import ray_tasks
 from tests.matching.quick import pool_here, rough_pictures
 from tests.matching.tiny import checkpoints, register, write_case
 from tests.workflows.mlflow_runs import children
@@ -81,28 +80,6 @@ def test_messages_come_once_in_their_order_and_results_stay(tmp_path: Path) -> N
     assert Mailbox(tmp_path).is_stopped()
 
 
-@pytest.fixture(scope="module")
-def ray_cluster() -> Iterator[Any]:
-    """Two nodes of one core each, on this machine; and the second node."""
-    from benchmarks.executors import two_nodes
-
-    with two_nodes() as nodes:
-        yield nodes
-
-
-@pytest.fixture
-def slurm_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Slurm, which takes jobs by sbatch."""
-    if (reason := absent()) is not None:
-        pytest.skip(reason)
-    # Not in pytest's folder, which is closed to others.
-    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        monkeypatch.setenv("SLURM_CONF", f"{folder}/slurm.conf")
-        with slurm(Path(folder)):
-            yield
-
-
 def opened(name: str, folder: Path) -> AbstractContextManager[Executor]:
     """Two tasks at a time."""
     if name == "local":
@@ -138,12 +115,6 @@ def test_results_come_once_and_a_task_goes_on_from_its_checkpoint(
         # Its first number was not counted again by the process after the one that was killed.
         assert len(list(tmp_path.glob("once.0.*"))) == 1
         assert len(list(tmp_path.glob("once.1.*"))) == 2
-
-
-def ray_tasks() -> set[int]:
-    """The processes on this machine that do a task of Ray."""
-    titles = {path: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()}
-    return {int(path.parent.name) for path, title in titles.items() if title.startswith(b"ray::_call")}
 
 
 @pytest.mark.slow

@@ -1,0 +1,213 @@
+"""Stages whose parts are tasks of an executor make the files of the plain stages, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+import yaml
+from scipy.ndimage import gaussian_filter
+
+from rockbank.core.files import sha256
+from rockbank.core.paths import PIPELINE
+from rockbank.data.adding import ScanOptions, add_volumes
+from rockbank.data.manifest import SegmentationRule
+from rockbank.params import Params, load_params
+from rockbank.stages import spread
+from rockbank.stages.data import prepare
+from rockbank.stages.embed import embed
+from rockbank.stages.export import export
+from rockbank.stages.score import score
+from rockbank.stages.train import train
+from tests.executors.ray_processes import ray_tasks
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+TINY = {
+    "family": "shale", "network": "table1", "latent": [8], "loss": "wgan-gp", "optimiser": "adam", "penalty": 10.0,
+    "energy": 0.0, "shares_batch": False, "batch": 4, "turns": False, "n_steps": 8, "critic_width": 4, "ema": 0.9,
+    "bf16": False, "evaluate_every": 4, "seed": 1, "anneal_from": 1.0, "clip": 0.0, "n_critic": 1,
+    "rate_generator": 1e-3, "rate_critic": 1e-3, "dropout": 0.2,
+}  # fmt: skip
+# The third's network is none.
+GENERATORS = {"one": TINY, "two": TINY | {"seed": 2}, "broken": TINY | {"network": "table9"}}
+LONG = TINY | {"n_steps": 120}
+# What a stage says of the moment and the machine is in others.
+FILES = (
+    "artifacts/data/*/*",
+    "artifacts/embed/*/*.json",
+    "artifacts/embed/*/features/*/*",
+    "artifacts/train/*/generator.json",
+    "artifacts/train/*/weights.safetensors",
+    "artifacts/score/*/*.csv",
+    "artifacts/score/*/reference.json",
+    "artifacts/export/*/*",
+    "reports/scores/*",
+    "reports/metrics/*",
+)
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): sha256(path) for each in FILES for path in folder.glob(each)}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """A project with a scan, parameters, and an empty store of runs."""
+    folder = tmp_path_factory.mktemp("project")
+    said = yaml.safe_load((ROOT / "params.yaml").read_text())
+    said["prepare"] |= {"size": 32, "n_train": 60, "n_validation": 8, "n_test": 40, "split": "strips"}
+    said["generators"], said["challengers"] = GENERATORS | {"long": LONG}, {}
+    said["score"] |= {"second_extractor": None, "n_paper": 4, "n_large": 40, "n_progress": 8}
+    (folder / "params.yaml").write_text(yaml.safe_dump(said))
+    noise = np.random.default_rng(0).standard_normal((6, 128, 400))
+    rock = gaussian_filter(noise, (0, 2, 2))
+    tifffile.imwrite(folder / "scan.tif", np.uint8(np.clip(128 + 60 * rock / rock.std(), 0, 255)))
+    add_volumes(
+        [folder / "scan.tif"],
+        folder / "data",
+        options=ScanOptions(voxel_size=60e-9),
+        segmentation=SegmentationRule(smoothing=1.0, threshold="otsu"),
+        licence="none",
+        source="noise",
+    )
+    shutil.copyfile(empty_store, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+def copy_of(project: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    """A copy of the project, in which this process works from now on, and its parameters."""
+    shutil.copytree(project, folder)
+    monkeypatch.chdir(folder)
+    for name in ("MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    uri = f"sqlite:///{folder}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    return load_params()
+
+
+@pytest.fixture(scope="module")
+def plain(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The project after the plain stages."""
+    folder, n_threads = tmp_path_factory.mktemp("plain") / "project", torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        params = copy_of(project, folder, patch)
+        prepare(params.prepare)
+        embed("shale", params.score)
+        for name in ("one", "two"):
+            train(name, params.generator(name), params.score)
+            score(name, params.score)
+            export(name)
+    torch.set_num_threads(n_threads)
+    yield folder
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.mark.parametrize(("name", "workers"), [("local", 1), ("ray", 2), ("slurm", 2)])
+def test_stages_by_an_executor_make_the_files_of_the_plain_stages_and_a_generator_that_fails_holds_up_no_other(
+    name: str,
+    workers: int,
+    project: Path,
+    plain: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if name != "local":
+        request.getfixturevalue(f"{name}_cluster")
+    monkeypatch.setattr(spread, "N_SLICES", 2)
+    monkeypatch.setattr(spread, "N_CROPS", 32)
+    params = copy_of(project, tmp_path / "project", monkeypatch)
+    with spread.project_executor(name, workers, params) as executor:
+        spread.spread_prepare(executor, params)
+        spread.spread_embed(executor, ["shale"], params)
+        with pytest.raises(spread.GeneratorsFailed) as failed:
+            spread.spread_generators(executor, spread.GENERATOR_STAGES, ["one", "broken", "two"])
+    assert str(failed.value).startswith("broken: train failed: ")
+    assert "table9" in str(failed.value)
+    assert len(str(failed.value).splitlines()) == 1
+    made, wanted = files(tmp_path / "project"), files(plain)
+    assert len(wanted) > 20
+    assert made == wanted
+    assert not (tmp_path / "project" / spread.EXECUTOR_FOLDER).exists()
+
+
+def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint_elsewhere(
+    ray_cluster: Any, project: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    params = copy_of(project, tmp_path / "killed", monkeypatch)
+    shutil.copytree(plain / PIPELINE.data, PIPELINE.data)
+    killed: list[int] = []
+
+    def kill() -> None:
+        while not list(Path(".checkpoints").glob("long-*/training.safetensors")):
+            time.sleep(0.01)
+        for pid in ray_tasks():
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    with spread.project_executor("ray", 1, params) as executor:
+        spread.spread_generators(executor, ["train"], ["long"])
+    killer.join()
+    assert killed
+    store = mlflow.MlflowClient()
+    (run,) = store.search_runs([store.get_experiment_by_name("shale").experiment_id])
+    steps = [metric.step for metric in store.get_metric_history(run.info.run_id, "critic_loss")]
+    assert sorted(steps) == list(range(1, LONG["n_steps"] + 1))
+    weights = (PIPELINE.train("long") / "weights.safetensors").read_bytes()
+    copy_of(project, tmp_path / "whole", monkeypatch)
+    shutil.copytree(plain / PIPELINE.data, PIPELINE.data)
+    train("long", params.generator("long"), params.score)
+    assert (PIPELINE.train("long") / "weights.safetensors").read_bytes() == weights
+    history = pd.read_csv(PIPELINE.train("long") / "history.csv")
+    assert json.loads((PIPELINE.train("long") / "training.json").read_text())["best_step"] in set(history["step"])
+
+
+class Stopped:
+    """A worker that is told to stop at once, in a stage that would go on."""
+
+    def __init__(self) -> None:
+        self.context, self.asked = self, []
+
+    def report(self, message: Any) -> None:
+        raise AssertionError(message)
+
+    def is_stopped(self) -> bool:
+        return bool(self.asked)
+
+    def run(self, stage: str, generator: str) -> None:
+        self.asked.append((stage, generator))
+        while True:
+            time.sleep(0.01)
+
+
+def test_a_stage_ends_when_its_executor_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spread, "_POLL_SECONDS", 0.05)
+    stopped = Stopped()
+    assert spread._run(stopped, ("train", "one")) == "stopped; the same command goes on with it"
+    assert stopped.asked == [("train", "one")]
