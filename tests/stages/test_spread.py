@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ from typing import Any
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pytest
 import tifffile
 import torch
@@ -35,6 +35,8 @@ from rockbank.stages.train import train
 from tests.executors.ray_processes import ray_tasks
 
 pytestmark = pytest.mark.slow
+# What `rockbank` is when it is installed.
+COMMAND = (sys.executable, "-c", "from rockbank.cli.main import main; main()")
 ROOT = Path(__file__).parents[2]
 TINY = {
     "family": "shale", "network": "table1", "latent": [8], "loss": "wgan-gp", "optimiser": "adam", "penalty": 10.0,
@@ -88,14 +90,6 @@ def project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path
     return folder
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
-
-
 def copy_of(project: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
     """A copy of the project, in which this process works from now on, and its parameters."""
     shutil.copytree(project, folder)
@@ -124,6 +118,25 @@ def plain(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     torch.set_num_threads(n_threads)
     yield folder
     mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="module")
+def long_weights(project: Path, plain: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Of a training that nothing stopped, long enough to be."""
+    folder, n_threads = tmp_path_factory.mktemp("long") / "project", torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        params = copy_of(project, folder, patch)
+        shutil.copytree(plain / PIPELINE.data, PIPELINE.data)
+        train("long", params.generator("long"), params.score)
+    torch.set_num_threads(n_threads)
+    return (folder / PIPELINE.train("long") / "weights.safetensors").read_bytes()
+
+
+def runs() -> list[Any]:
+    """Those of the store at hand."""
+    client = mlflow.MlflowClient()
+    return list(client.search_runs([client.get_experiment_by_name("shale").experiment_id]))
 
 
 @pytest.mark.parametrize(("name", "workers"), [("local", 1), ("ray", 2), ("slurm", 2)])
@@ -156,7 +169,12 @@ def test_stages_by_an_executor_make_the_files_of_the_plain_stages_and_a_generato
 
 
 def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint_elsewhere(
-    ray_cluster: Any, project: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+    ray_cluster: Any,
+    project: Path,
+    plain: Path,
+    long_weights: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     params = copy_of(project, tmp_path / "killed", monkeypatch)
     shutil.copytree(plain / PIPELINE.data, PIPELINE.data)
@@ -175,17 +193,39 @@ def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint_elsewhere
         spread.spread_generators(executor, ["train"], ["long"])
     killer.join()
     assert killed
-    store = mlflow.MlflowClient()
-    (run,) = store.search_runs([store.get_experiment_by_name("shale").experiment_id])
-    steps = [metric.step for metric in store.get_metric_history(run.info.run_id, "critic_loss")]
+    (run,) = runs()
+    steps = [metric.step for metric in mlflow.MlflowClient().get_metric_history(run.info.run_id, "critic_loss")]
     assert sorted(steps) == list(range(1, LONG["n_steps"] + 1))
-    weights = (PIPELINE.train("long") / "weights.safetensors").read_bytes()
-    copy_of(project, tmp_path / "whole", monkeypatch)
+    assert (PIPELINE.train("long") / "weights.safetensors").read_bytes() == long_weights
+
+
+def test_ctrl_c_ends_a_training_at_once_and_the_same_command_goes_on_to_the_same_bits(
+    project: Path, plain: Path, long_weights: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_of(project, tmp_path / "stopped", monkeypatch)
     shutil.copytree(plain / PIPELINE.data, PIPELINE.data)
-    train("long", params.generator("long"), params.score)
-    assert (PIPELINE.train("long") / "weights.safetensors").read_bytes() == weights
-    history = pd.read_csv(PIPELINE.train("long") / "history.csv")
-    assert json.loads((PIPELINE.train("long") / "training.json").read_text())["best_step"] in set(history["step"])
+    command = [*COMMAND, "stage", "train", "long", "--workers", "1"]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # What a shell runs in the background ignores Ctrl-C, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not list(Path(".checkpoints").glob("long-*/training.safetensors")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopped; nothing is half written, and the same command takes it up again" in said
+    assert "Traceback" not in said
+    assert not PIPELINE.train("long").exists()
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.endswith("train@long\n")
+    assert (PIPELINE.train("long") / "weights.safetensors").read_bytes() == long_weights
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
 
 
 class Stopped:
