@@ -21,6 +21,7 @@ import torch
 import yaml
 from scipy.ndimage import gaussian_filter
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import sha256
 from rockbank.core.paths import PIPELINE
 from rockbank.data.adding import ScanOptions, add_volumes
@@ -251,3 +252,17 @@ def test_a_stage_ends_when_its_executor_is_stopped(monkeypatch: pytest.MonkeyPat
     stopped = Stopped()
     assert spread._run(stopped, ("train", "one")) == "stopped; the same command goes on with it"
     assert stopped.asked == [("train", "one")]
+
+
+def test_two_commands_do_not_work_on_one_project(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = copy_of(project, tmp_path / "project", monkeypatch)
+    with (
+        spread.project_executor("local", 1, params),
+        pytest.raises(InputError, match="another 'rockbank stage' works on this project"),
+        spread.project_executor("local", 1, params),
+    ):
+        pass
+    with spread.project_executor("local", 1, params):
+        pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import fcntl
 import os
 import threading
 import traceback
@@ -17,8 +18,8 @@ import torch
 from jaxtyping import Float, Float32, Int, UInt8
 from torch import Tensor
 
-from rockbank.core.errors import UserError
-from rockbank.core.paths import DATA, PIPELINE, ProjectPaths
+from rockbank.core.errors import InputError, UserError
+from rockbank.core.paths import CHECKPOINTS, DATA, PIPELINE, ProjectPaths
 from rockbank.core.terminal import progress, terminal
 from rockbank.data.cutting import SliceCrops, crops_of_slice
 from rockbank.data.manifest import load_manifest
@@ -38,7 +39,9 @@ from rockbank.stages.train import train
 # Of one generator, in the order in which one needs another.
 GENERATOR_STAGES = ("train", "score", "export")
 # In the project's folder: what an executor of several machines keeps there meanwhile.
-EXECUTOR_FOLDER = Path(".executor")
+EXECUTOR_FOLDER = CHECKPOINTS / "executor"
+# Held by the command that works on the project.
+LOCK = CHECKPOINTS / "stage.lock"
 # Of one task: slices to read, and batches of crops to embed. Other batches than those of a single process would change
 # the last bits of features.
 N_SLICES, N_CROPS = 32, 8 * 32
@@ -89,12 +92,27 @@ def project_executor(
     """An executor whose processes work in this one's folder, which the machines of a cluster have to share.
 
     Raises:
-        InputError: another name, or what that executor needs is not there.
+        InputError: another name, or what that executor needs is not there; or another command works on the project.
     """
     store = {key: os.environ[key] for key in _STORE if key in os.environ}
     arguments = {"folder": Path.cwd(), "params": params, "paths": paths, "store": store}
-    with open_executor(name, Setup(make=Project, arguments=arguments), workers, EXECUTOR_FOLDER) as executor:
+    setup = Setup(make=Project, arguments=arguments)
+    with _held(), open_executor(name, setup, workers, EXECUTOR_FOLDER) as executor:
         yield executor
+
+
+@contextmanager
+def _held() -> Iterator[None]:
+    """No other command does stages of the project meanwhile; the system lets go of it however this one ends."""
+    LOCK.parent.mkdir(exist_ok=True)
+    with LOCK.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{LOCK.absolute()}: another 'rockbank stage' works on this project; wait for it, or stop it"
+            ) from error
+        yield
 
 
 def spread_prepare(executor: Executor, params: Params, paths: ProjectPaths = PIPELINE) -> None:
