@@ -11,6 +11,12 @@ import pytest
 from tests.tiny_generators import write_generator
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: at the end no process waits for another's."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def generator_folder(tmp_path: Path) -> Callable[..., Path]:
     """Makes a generator's folder; keywords as those of write_generator."""
