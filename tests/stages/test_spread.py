@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from rockbank.core.files import sha256
 from rockbank.core.paths import PIPELINE
 from rockbank.data.adding import ScanOptions, add_volumes
 from rockbank.data.manifest import SegmentationRule
+from rockbank.executors.interface import Outcome, Task, WorkerLost
 from rockbank.params import Params, load_params
 from rockbank.stages import spread
 from rockbank.stages.data import prepare
@@ -252,6 +253,46 @@ def test_a_stage_ends_when_its_executor_is_stopped(monkeypatch: pytest.MonkeyPat
     stopped = Stopped()
     assert spread._run(stopped, ("train", "one")) == "stopped; the same command goes on with it"
     assert stopped.asked == [("train", "one")]
+
+
+class Losing:
+    """An executor that does no task, and loses those of some keys."""
+
+    def __init__(self, *lost: str) -> None:
+        self.lost, self.submitted = lost, []
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        self.submitted += [task.key for task in tasks]
+
+    def results(self, on_message: Callable[[Any], None]) -> Iterator[Outcome]:
+        n_given = 0
+        while n_given < len(self.submitted):
+            key = self.submitted[n_given]
+            n_given += 1
+            yield Outcome(key=key, lost=WorkerLost("its worker died 4 times") if key in self.lost else None)
+
+    def cancel(self) -> None:
+        raise AssertionError
+
+
+def test_a_generator_whose_workers_die_time_and_again_has_failed_and_the_others_are_done() -> None:
+    losing = Losing("train-two", "export-three")
+    with pytest.raises(spread.GeneratorsFailed) as failed:
+        spread.spread_generators(losing, spread.GENERATOR_STAGES, ["one", "two", "three"])
+    assert str(failed.value).splitlines() == [
+        "two: train failed: WorkerLost: its worker died 4 times",
+        "three: export failed: WorkerLost: its worker died 4 times",
+    ]
+    assert losing.submitted == [
+        "train-one", "train-two", "train-three", "score-one", "score-three", "export-one", "export-three",
+    ]  # fmt: skip
+
+
+def test_crops_of_a_lost_task_are_not_made_up(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = copy_of(project, tmp_path / "project", monkeypatch)
+    with pytest.raises(WorkerLost, match="died 4 times"):
+        spread.spread_prepare(Losing("slices-0"), params)
+    assert not PIPELINE.crops("shale").exists()
 
 
 def test_two_commands_do_not_work_on_one_project(
