@@ -16,6 +16,7 @@ from rockbank.flow.eclipse.faults import Faults
 from rockbank.flow.eclipse.fluids.curves import read_curves
 from rockbank.flow.eclipse.fluids.initial import read_initial
 from rockbank.flow.eclipse.fluids.liquids import read_liquids, table_of
+from rockbank.flow.eclipse.grid.aquifers import NumericalAquifers
 from rockbank.flow.eclipse.grid.arrays import DeckArrays
 from rockbank.flow.eclipse.grid.connections import Connections
 from rockbank.flow.eclipse.grid.geometry import Geometry, box_of, read_rock, require_box, require_pinch
@@ -83,6 +84,7 @@ class _Reader:
         self._geometry: dict[str, Record] = {}
         self._scaling: dict[str, Record] = {}
         self._connections = Connections()
+        self._aquifers = NumericalAquifers()
         self._arrays: DeckArrays | None = None
         self._grid: Grid | None = None
         self._wells: DeckWells | None = None
@@ -133,8 +135,10 @@ class _Reader:
             if keyword.section == "SCHEDULE":
                 raise keyword.error("rock does not change with time; say it before SCHEDULE")
             self._need_arrays(keyword).take(keyword)
-        elif name in ("NNC", "EDITNNC"):
-            self._connections.take(keyword.records)
+        elif name in ("NNC", "EDITNNC", "AQUNUM", "AQUCON"):
+            if keyword.section == "SCHEDULE":
+                raise keyword.error("what cells touch does not change with time; say it before SCHEDULE")
+            (self._aquifers if name.startswith("AQU") else self._connections).take(keyword.records)
         elif name in ("TABDIMS", "EQLDIMS"):
             self._take_dimensions(keyword.record)
         elif name in ("ENDSCALE", "SCALECRS"):
@@ -190,7 +194,9 @@ class _Reader:
         if fluid is not None:
             with self._faults.caught():
                 at_rest = replace(fluid, gravity=GRAVITY if own_gravity is None else own_gravity)
-                initial = read_initial(self._tables, self._regions("EQLNUM", ("EQUIL",)), arrays, grid, at_rest)
+                initial = read_initial(self._tables, self._regions("EQLNUM", ("EQUIL",)), arrays, grid, at_rest,
+                                       is_apart=self._aquifers.have_pressure(grid))  # fmt: skip
+                initial = self._aquifers.filled(initial, grid, is_explicit="EQUIL" not in self._tables)
         found = wells.wells(rock) if rock is not None else []
         if fluid is None or rock is None or initial is None or schedule is None or self._faults:
             return None
@@ -206,7 +212,7 @@ class _Reader:
             history=wells.history(),
             regions=arrays.all_regions(grid),
             faults=arrays.faults(rock.grid),
-            notes=(*self._own_notes(), *arrays.notes, *self._connections.notes, *wells.notes),
+            notes=(*self._own_notes(), *arrays.notes, *self._connections.notes, *self._aquifers.notes, *wells.notes),
         )
 
     def _fluid(self, arrays: DeckArrays, grid: Grid, gravity: float) -> Fluid | None:
@@ -269,8 +275,9 @@ class _Reader:
             self._grid = Grid(shape=shape, spacing=(1.0, 1.0, 1.0))
             with self._faults.caught():
                 given = {name.lower(): record for name, record in self._geometry.items()}
-                self._grid = Geometry(**given, has_nnc="NONNC" not in self._seen).grid(arrays)
-                self._grid = self._connections.linked(self._grid)
+                cells = self._aquifers.fill(arrays)
+                self._grid = Geometry(**given, has_nnc="NONNC" not in self._seen, aquifers=cells).grid(arrays)
+                self._grid = self._connections.linked(self._aquifers.joined(self._grid, arrays))
                 arrays.require_values(self._grid.is_active)
             self._wells = DeckWells(self._grid, self._start, self._faults.refuse)
             if "INCLUDE" in self._faults.lost:

@@ -74,8 +74,8 @@ the curves know no way back:
     EHYSTR SATOPTS IMBNUM HYST WAGHYSTR
 analytical aquifers are not computed:
     AQUCT AQUFETP AQUFET AQUANCON AQUTAB AQUFLUX AQUANNC AQUCHWAT AQUCHGAS AQANTRC AQUANTRC AQUALIST
-aquifers of cells of their own are not read:
-    AQUCON AQUNUM AQUNNC
+connections of aquifers of cells are those of AQUCON:
+    AQUNNC
 groups do not control wells:
     GCONPROD GCONINJE GCONSUMP GCONSALE GCONPRI GCONTOL GECON GEFAC GPMAINT WGRUPCON GRUPRIG GSATPROD GSATINJE GTADD
     GTMULT GUIDERAT LINCOM GCONENG GSWINGF PRIORITY WELPRI GDRILPOT
@@ -125,7 +125,7 @@ N_RECORDS: Mapping[str, int | None] = {
     **dict.fromkeys(
         ("TABDIMS", "EQLDIMS", "NUMRES", "SPECGRID", "MINPV", "COORD", "ZCORN", "PINCH", "ENDSCALE", "SCALECRS"), 1
     ),
-    **dict.fromkeys((*OPERATIONS, "FAULTS", "MULTFLT", "NNC", "EDITNNC"), None),
+    **dict.fromkeys((*OPERATIONS, "FAULTS", "MULTFLT", "NNC", "EDITNNC", "AQUNUM", "AQUCON"), None),
     "TUNING": 3,
     **SCHEDULE,
 }

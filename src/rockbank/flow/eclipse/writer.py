@@ -80,7 +80,7 @@ def require_writable(case: Case) -> None:
     require_deck_names([well.name for well in case.wells])
     if case.rock.grid.half_factors is not None:
         raise InputError("the grid has corner points, of which no deck is written; use the deck that they come from")
-    if case.rock.added_transmissibility is not None:
+    if case.rock.grid.aquifers is not None or case.rock.added_transmissibility is not None:
         raise InputError(
             "cells are linked across the grid, of which no deck is written; use the deck that they come from"
         )

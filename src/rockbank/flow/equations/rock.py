@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rockbank.core.errors import InputError
-from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.grid import AquiferCells, Grid
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,7 +139,8 @@ def transmissibility(rock: Rock) -> Float[Tensor, "b f"]:
 
         T = A / (d_l / (2 k_l) + d_r / (2 k_r))
 
-    (Aziz and Settari 1979, sec. 3.6.) Where cells are no boxes, A / (d / 2) of each is the grid's `half_factors`.
+    (Aziz and Settari 1979, sec. 3.6.) Where cells are no boxes, A / (d / 2) of each is the grid's `half_factors`; where
+    an aquifer's cell touches another, that of its `aquifers`.
     """
     grid, parts = rock.grid, []
     for axis in range(3):
@@ -159,11 +160,32 @@ def transmissibility(rock: Rock) -> Float[Tensor, "b f"]:
             of_left, of_right = torch.as_tensor(grid.half_factors[of_axis].T, device=k.device)
             t = 1 / (1 / (of_left * k[:, left]) + 1 / (of_right * k[:, right]))
         parts.append(torch.where(flows[:, left] & flows[:, right], t, torch.zeros_like(t)))
+    parts.append(parts[0].new_zeros(1, 0 if grid.links is None else len(grid.links)))
+    if grid.aquifers is not None:
+        parts.append(_of_aquifers(rock, grid.aquifers))
     n_members = max(map(len, parts))
-    n_links = 0 if grid.links is None else len(grid.links)
-    t = torch.cat([part.expand(n_members, -1) for part in (*parts, parts[0].new_zeros(1, n_links))], dim=1)
+    t = torch.cat([part.expand(n_members, -1) for part in parts], dim=1)
     t = t if rock.face_multiplier is None else t * rock.face_multiplier.to(t)
     return t if rock.added_transmissibility is None else t + rock.added_transmissibility.to(t)
+
+
+def _of_aquifers(rock: Rock, aquifers: AquiferCells) -> Float[Tensor, "b f"]:
+    """Transmissibility of their faces; what touches twice lets through the sum."""
+    along = [rock.along(axis) for axis in range(3)]
+    if rock.net_to_gross is not None:
+        along = [k * rock.net_to_gross.to(k) for k in along]
+    n_members = max(map(len, along))
+    k = torch.stack([of.expand(n_members, -1) for of in along])
+    halves = []
+    for side in range(2):
+        axis, cell, factor = (torch.as_tensor(of[:, side], device=k.device)
+                              for of in (aquifers.axes, aquifers.pairs, aquifers.half_factors))  # fmt: skip
+        halves.append(factor * k[axis, :, cell].T)
+    flows = (halves[0] > 0) & (halves[1] > 0)
+    left, right = (torch.where(flows, half, torch.ones_like(half)) for half in halves)
+    t = torch.where(flows, 1 / (1 / left + 1 / right), torch.zeros_like(left))
+    face = torch.as_tensor(aquifers.face, device=k.device).expand_as(t)
+    return t.new_zeros(n_members, len(aquifers.faces)).scatter_add(1, face, t)
 
 
 def fault_multiplier(rock: Rock, factors: Mapping[str, float | Float[Tensor, "*b"]]) -> Float[Tensor, "*b f"]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from rockbank.core.errors import InputError
 from rockbank.flow.eclipse.fluids.liquids import Tables, table_of
@@ -21,7 +21,15 @@ from rockbank.flow.equations.problem import State
 _SUBDIVISIONS = -5
 
 
-def read_initial(tables: Tables, regions: Int[np.ndarray, " n"], arrays: DeckArrays, grid: Grid, fluid: Fluid) -> State:
+def read_initial(
+    tables: Tables,
+    regions: Int[np.ndarray, " n"],
+    arrays: DeckArrays,
+    grid: Grid,
+    fluid: Fluid,
+    *,
+    is_apart: Bool[np.ndarray, " n"],
+) -> State:
     """The initial state.
 
     Args:
@@ -30,6 +38,7 @@ def read_initial(tables: Tables, regions: Int[np.ndarray, " n"], arrays: DeckArr
         arrays: of which PRESSURE, SWAT and SOIL are taken where they are given.
         grid: of which the cells are.
         fluid: with gravity.
+        is_apart: cells of which this state is not kept; their liquids may be others than those of their region.
 
     Raises:
         InputError: there is none, or two ways to begin.
@@ -44,8 +53,10 @@ def read_initial(tables: Tables, regions: Int[np.ndarray, " n"], arrays: DeckArr
     if "EQUIL" not in tables:
         raise InputError("the deck has no initial state; give EQUIL, or PRESSURE and SWAT")
     used, of_cells = np.unique(regions, return_inverse=True)
-    states = [_equilibrium(tables, int(region), grid, _of_region(tables, fluid, of_cells == i, int(region)))
-              for i, region in enumerate(used)]  # fmt: skip
+    states = []
+    for i, region in enumerate(used):
+        of_region = _of_region(tables, fluid, (of_cells == i) & ~is_apart, int(region))
+        states.append(_equilibrium(tables, int(region), grid, of_region))
     at = np.zeros(grid.is_active.size, dtype=int)
     at[grid.cells] = of_cells
     places = torch.as_tensor(at)[None]
@@ -64,7 +75,7 @@ def _of_region(tables: Tables, fluid: Fluid, is_within: np.ndarray, region: int)
     if len(liquids) > 1:
         why = f"cells of region {region + 1} of EQLNUM are of several regions of PVTNUM; give each its own"
         raise table_of(tables, "EQUIL", region).error(why)
-    water, oil = fluid.liquids[int(liquids[0])]
+    water, oil = fluid.liquids[int(liquids[0]) if len(liquids) else 0]
     return replace(fluid, water=water, oil=oil, regions=None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,7 @@ class Geometry:
         minpv: MINPV, the least pore volume of an active cell.
         pinch: PINCH.
         has_nnc: no NONNC is given.
+        aquifers: cells that MINPV does not switch off, (i, j, k) from 0.
     """
 
     coord: Record | None = None
@@ -39,6 +41,7 @@ class Geometry:
     minpv: Record | None = None
     pinch: Record | None = None
     has_nnc: bool = True
+    aquifers: Sequence[tuple[int, int, int]] = ()
 
     def grid(self, arrays: DeckArrays) -> Grid:
         """The grid; layers where there is more than one. A cell without pores is not active, as in Eclipse."""
@@ -109,7 +112,10 @@ class Geometry:
         if self.minpv is None:
             return is_active
         least = self.minpv.number(1, "volume", 1e-6 * self.minpv.units.scale("volume"))
-        return np.asarray(is_active & ~((pores * bulk < least) & (pores > 0)))
+        is_small = (pores * bulk < least) & (pores > 0)
+        for cell in self.aquifers:
+            is_small[cell] = False
+        return np.asarray(is_active & ~is_small)
 
     def _corners(self, arrays: DeckArrays) -> Float[np.ndarray, "nx ny nz 2 2 2 3"]:
         (nx, ny, nz), coord, zcorn = arrays.box, self.coord, self.zcorn
