@@ -33,7 +33,7 @@ PASSED_OVER: Mapping[str, int | None] = {
     **dict.fromkeys(
         ("UDTDIMS", "DISPDIMS", "SCDPDIMS", "PINTDIMS", "BPIDIMS", "PEDIMS", "HMDIMS", "RIVRDIMS", "LGR"), 1
     ),
-    **dict.fromkeys(("VAPPARS", "DATUMR", "MULTREGD", "WARNFLT", "TSTEPMIN", "ROCKOPTS"), 1),
+    **dict.fromkeys(("VAPPARS", "DATUMR", "MULTREGD", "WARNFLT", "TSTEPMIN"), 1),
     **dict.fromkeys(("PATHS", "GRUPTREE", "WRFT", "WRFTPLT", "COMPORD", "WLIST", "WPAVEDEP", "GRUPSIG"), None),
 }
 # The same, whose records are passed over without a count: a table that nothing refers to, names of output.
@@ -123,7 +123,20 @@ N_RECORDS: Mapping[str, int | None] = {
     **dict.fromkeys((*SECTIONS, "OIL", "WATER", "METRIC", "FIELD", "LAB", "ENDBOX", "NONNC"), 0),
     **dict.fromkeys((*ARRAYS, *VECTORS, *TABLES, "DIMENS", "START", "BOX"), 1),
     **dict.fromkeys(
-        ("TABDIMS", "EQLDIMS", "NUMRES", "SPECGRID", "MINPV", "COORD", "ZCORN", "PINCH", "ENDSCALE", "SCALECRS"), 1
+        (
+            "TABDIMS",
+            "EQLDIMS",
+            "ROCKOPTS",
+            "NUMRES",
+            "SPECGRID",
+            "MINPV",
+            "COORD",
+            "ZCORN",
+            "PINCH",
+            "ENDSCALE",
+            "SCALECRS",
+        ),
+        1,
     ),
     **dict.fromkeys((*OPERATIONS, "FAULTS", "MULTFLT", "NNC", "EDITNNC", "AQUNUM", "AQUCON"), None),
     "TUNING": 3,

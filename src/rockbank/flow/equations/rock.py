@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +13,9 @@ from torch import Tensor
 from rockbank.core.errors import InputError
 from rockbank.flow.equations.grid import AquiferCells, Grid
 
+# Pa, of a rock of which none is given.
+REFERENCE_PRESSURE = 1.0e5
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rock:
@@ -24,8 +26,9 @@ class Rock:
         permeability: m^2, of the grid's shape, after one axis of members where there are several; or three of
             them, along x, y, z.
         porosity: in (0, 1], of the grid's shape likewise.
-        compressibility: of the pores, 1/Pa: pore volume = volume * porosity * exp(c (p - reference)).
-        reference_pressure: Pa, at which the porosity is what it is.
+        compressibility: of the pores, 1/Pa: pore volume = volume * porosity * exp(c (p - reference)); a number, or one
+            for each active cell.
+        reference_pressure: Pa, at which the porosity is what it is; likewise.
         net_to_gross: part of each active cell that is rock of that porosity and, along x and y, permeability; this and
             the two that follow may have an axis of members, and require grad.
         pore_multiplier: of the pore volume of each active cell.
@@ -37,8 +40,8 @@ class Rock:
     grid: Grid
     permeability: Float[Tensor, "*b *shape"] | Sequence[Float[Tensor, "*b *shape"]]
     porosity: Float[Tensor, "*b *shape"]
-    compressibility: float = 0.0
-    reference_pressure: float = 1.0e5
+    compressibility: float | Float[np.ndarray, " n"] = 0.0
+    reference_pressure: float | Float[np.ndarray, " n"] = REFERENCE_PRESSURE
     net_to_gross: Float[Tensor, "*b n"] | None = None
     pore_multiplier: Float[Tensor, "*b n"] | None = None
     face_multiplier: Float[Tensor, "*b f"] | None = None
@@ -75,10 +78,20 @@ class Rock:
                                  "of members at most")  # fmt: skip
             holds = ((factor > 0) if least else (factor >= 0)) & factor.isfinite()
             require(f"rock: {name}", factor, holds, f"; it must be {'positive' if least else '0 or more'}")
-        if not 0 <= self.compressibility < 1e-6:
-            raise InputError(f"rock: got compressibility {self.compressibility} 1/Pa; give 0 or some 1e-10 1/Pa")
-        if not math.isfinite(self.reference_pressure):
-            raise InputError(f"rock: got reference pressure {self.reference_pressure} Pa; give that of the porosity")
+        compressibility, reference = (self._of_cells(name) for name in ("compressibility", "reference_pressure"))
+        wrong = compressibility[~((compressibility >= 0) & (compressibility < 1e-6))]
+        if wrong.size:
+            raise InputError(f"rock: got compressibility {wrong[0]} 1/Pa; give 0 or some 1e-10 1/Pa")
+        wrong = reference[~np.isfinite(reference)]
+        if wrong.size:
+            raise InputError(f"rock: got reference pressure {wrong[0]} Pa; give that of the porosity")
+
+    def _of_cells(self, name: str) -> Float[np.ndarray, " n"]:
+        values = np.asarray(getattr(self, name), dtype=float)
+        if values.ndim and values.shape != (self.grid.n_cells,):
+            raise InputError(f"rock: got {name} of shape {values.shape}; give one number, or {self.grid.n_cells}, one "
+                             "for each active cell")  # fmt: skip
+        return np.atleast_1d(values)
 
     def _members(self, name: str, field: Tensor) -> int:
         if not isinstance(field, Tensor) or not field.is_floating_point():

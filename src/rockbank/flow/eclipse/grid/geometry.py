@@ -19,6 +19,8 @@ from rockbank.flow.equations.corner_point import CornerPointGrid, corners_of, vo
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock
 
+# A number, or one for each active cell.
+OfCells = float | Float[np.ndarray, " n"]
 # Cell sizes and depths are what the deck's text says to this part of them.
 _SAME = 1e-6
 
@@ -158,16 +160,16 @@ def multipliers(grid: Grid, arrays: DeckArrays) -> dict[str, torch.Tensor]:
     return found
 
 
-def read_rock(grid: Grid, arrays: DeckArrays, table: Record | None) -> Rock:
-    """Porosity, permeability and multipliers of a deck, and ROCK's compressibility."""
+def read_rock(grid: Grid, arrays: DeckArrays, *, compressibility: OfCells, reference_pressure: OfCells) -> Rock:
+    """Porosity, permeability and multipliers of a deck, and how its pores give way."""
     k = [_tensor(field, grid) for field in arrays.permeability(grid.is_active)]
     is_isotropic = all(torch.equal(k[0].nan_to_num(), each.nan_to_num()) for each in k[1:])
     return Rock(
         grid=grid,
         permeability=k[0] if is_isotropic else k,
         porosity=_tensor(arrays.complete("PORO", grid.is_active), grid),
-        reference_pressure=Rock.reference_pressure if table is None else table.number(1, "pressure"),
-        compressibility=0.0 if table is None else table.number(2, "compressibility", 0.0),
+        compressibility=compressibility,
+        reference_pressure=reference_pressure,
         faults=arrays.faults(grid),
         **multipliers(grid, arrays),
     )
