@@ -179,7 +179,7 @@ def test_opm_flow_agrees_closely_where_no_bore_stands_between(flow: str, tmp_pat
         *("multipliers", "faulted", "pinch_out", "two_contacts", "work_over", "horizontal", "numerical_aquifer"),
         *("aquifer_chain", "scaled_ends", "scaled_crossing", "scaled_rocks", "two_rocks", "two_liquids", "joined"),
         *("by_regions", "operations", "arithmetic", "dead_oil", "viscosibility", "other_family"),
-        *("two_compactions", "rock_regions"),
+        *("two_compactions", "rock_regions", "given_water", "end_points", "close_ends"),
     ],
 )
 def test_opm_flow_agrees_on_decks_of_each_kind(flow: str, tmp_path: Path, name: str) -> None:

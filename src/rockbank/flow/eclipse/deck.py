@@ -197,8 +197,9 @@ class _Reader:
         if fluid is not None:
             with self._faults.caught():
                 at_rest = replace(fluid, gravity=GRAVITY if own_gravity is None else own_gravity)
-                initial = read_initial(self._tables, self._regions("EQLNUM", ("EQUIL",)), arrays, grid, at_rest,
-                                       is_apart=self._aquifers.have_pressure(grid))  # fmt: skip
+                initial, curves = read_initial(self._tables, self._regions("EQLNUM", ("EQUIL",)), arrays, grid, at_rest,
+                                               is_apart=self._aquifers.have_pressure(grid))  # fmt: skip
+                fluid = replace(fluid, curves=curves)
                 initial = self._aquifers.filled(initial, grid, is_explicit="EQUIL" not in self._tables)
         found = wells.wells(rock) if rock is not None else []
         if fluid is None or rock is None or initial is None or schedule is None or self._faults:

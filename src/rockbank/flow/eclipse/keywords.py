@@ -69,7 +69,7 @@ end points are those of all directions, as numbers of cells:
     LSOWCR TZONE SWLPC ISWL ISWCR ISWU ISOWCR IKRW IKRO IPCW IKRWR IKRORW KRNUM KRNUMX KRNUMY KRNUMZ KRNUMMF KRWX KRWY
     KRWZ KROX KROY KROZ
 capillary pressures are those of the curves, whatever water or permeability is given:
-    SWATINIT PPCWMAX JFUNC JFUNCR
+    PPCWMAX JFUNC JFUNCR
 the curves know no way back:
     EHYSTR SATOPTS IMBNUM HYST WAGHYSTR
 analytical aquifers are not computed:
