@@ -9,6 +9,7 @@ import torch
 
 from rockbank.core.errors import InputError
 from rockbank.flow import CellStates, Control, Options, State, jacobian
+from rockbank.flow.adjoint import observables
 from rockbank.flow.simulate import InterruptedRunError
 
 CUTTING = Options(method="newton", solver="direct", cnv=1e-9, mb=1e-11, max_iterations=4)
@@ -155,6 +156,17 @@ def test_one_sweep_for_wells_and_states_gives_the_gradient_of_each(reservoir, ti
     for whole, rows in zip(jacobian(outputs, at), zip(*for_each, strict=True), strict=True):
         # The iterated multipliers of one right-hand side are within 1e-10 of the eliminated ones of many.
         torch.testing.assert_close(whole, torch.stack(rows), rtol=1e-7, atol=1e-9)
+
+
+def test_a_jacobian_in_several_sweeps_is_that_of_one(reservoir, tight, monkeypatch):
+    of = Shown(reservoir, tight)
+    at = [each.requires_grad_() for each in of.at.values()]
+    outputs = of(*at)
+    whole = jacobian(outputs, at)
+    monkeypatch.setattr(observables, "MOST_AT_ONCE", 5)
+    for one, several in zip(whole, jacobian(outputs, at), strict=True):
+        assert one.shape[0] == len(outputs) == 13
+        torch.testing.assert_close(several, one, rtol=1e-9, atol=1e-12)  # round-off of the solves
 
 
 @pytest.mark.parametrize("solver", ["slabs", "cpr", "block", "auto"])

@@ -15,6 +15,8 @@ from rockbank.flow.equations.problem import Parameters
 from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.trajectory import Trajectory
 
+# Right-hand sides of one sweep: each takes the memory of a few states of the cells.
+MOST_AT_ONCE = 512
 # Of `observe`.
 _N_OUTPUTS = 4
 
@@ -33,6 +35,8 @@ def observe(
 def jacobian(outputs: Float[Tensor, "*o"], inputs: Sequence[Float[Tensor, "..."]]) -> tuple[Tensor, ...]:
     """Derivatives of every output in every input, by one backward sweep with all outputs as right-hand sides.
 
+    Of more than MOST_AT_ONCE outputs, such as a map's, so many go at a time.
+
     Args:
         outputs: of `simulate`, or computed from its observables.
         inputs: that require grad.
@@ -40,9 +44,13 @@ def jacobian(outputs: Float[Tensor, "*o"], inputs: Sequence[Float[Tensor, "..."]
     Returns:
         For each input a tensor of the shape of the outputs, then its own.
     """
-    one_each = torch.eye(outputs.numel(), dtype=outputs.dtype, device=outputs.device).reshape(-1, *outputs.shape)
-    rows = torch.vmap(lambda one: torch.autograd.grad(outputs, list(inputs), one, retain_graph=True))(one_each)
-    return tuple(of.reshape(*outputs.shape, *of.shape[1:]) for of in rows)
+    n, rows = outputs.numel(), []
+    for at in range(0, max(n, 1), MOST_AT_ONCE):
+        one_each = outputs.new_zeros(min(MOST_AT_ONCE, n - at), n)
+        one_each.diagonal(at).fill_(1.0)
+        each = one_each.reshape(-1, *outputs.shape)
+        rows.append(torch.vmap(lambda one: torch.autograd.grad(outputs, list(inputs), one, retain_graph=True))(each))
+    return tuple(torch.cat(of).reshape(*outputs.shape, *of[0].shape[1:]) for of in zip(*rows, strict=True))
 
 
 class _Observables(torch.autograd.Function):
