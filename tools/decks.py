@@ -64,6 +64,7 @@ REMARKS = {
     "of water beyond ours falls in each step as a tank of that size would have it, by 1 / (1 + q dt / V) = 0.237.",
     "MINPV_ALONE": "this OPM Flow (2022.10) joins cells across those that MINPV switches off, as with PINCH; by "
     "Eclipse's manual, and by OPM's own later tests, nothing flows there without PINCH.",
+    "VISCOUS_OIL": "one of our steps does not converge and is halved, which OPM Flow takes at once.",
 }
 
 
