@@ -12,6 +12,7 @@ ENV := .venv/.made
 BACKENDS := .venv-backends
 # Files of tests at a time, each on one thread: what a file sets up for all of its tests is set up once.
 JOBS ?= $(shell nproc)
+AT_ONCE := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: run serve test test-integration quick-test env lint format types audit release layers pulled ui bench pictures docs help
 
@@ -30,7 +31,7 @@ serve: env
 
 test: env
 	@echo "every test, as many files at a time as there are cores, a line for each 72 tests; make quick-test leaves out those of over 5 s"
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest $(AT_ONCE)
 
 test-integration: env $(BACKENDS)/.made
 	ROCKBANK_BACKENDS=$(CURDIR)/$(BACKENDS)/bin/python OMP_NUM_THREADS=1 pytest tests/integration
@@ -44,7 +45,7 @@ $(BACKENDS)/.made: deploy/backends.txt $(ENV)
 	@touch $@
 
 quick-test: env
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest --numprocesses $(JOBS) --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest $(AT_ONCE) -m "not slow"
 
 env: $(ENV)
 

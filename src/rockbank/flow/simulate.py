@@ -249,13 +249,14 @@ def _has_members(rock: Rock, fluid: Fluid, wells: Sequence[Well], schedule: Sche
 def _require_pressure_level(problem: Problem, parameters: Parameters) -> None:
     """InputError where the level of the pressure is undetermined: nothing is compressible, no well holds a pressure."""
     fluid, grid = problem.fluid, problem.grid
-    if problem.rock_compressibility or any(phase.is_compressible for pair in fluid.liquids for phase in pair):
+    gives_way = np.broadcast_to(np.asarray(problem.rock_compressibility) > 0, grid.n_cells)
+    if gives_way.all() or any(phase.is_compressible for pair in fluid.liquids for phase in pair):
         return
     left, right = grid.faces[(parameters.transmissibility > 0).all(dim=0).cpu().numpy()].T
     n_parts, part = connected_components(coo_array((np.ones(len(left)), (left, right)), shape=(grid.n_cells,) * 2))
     for report, kinds in enumerate(problem.kinds):
         holds = (kinds == BHP)[problem.perforation_well]
-        alone = np.setdiff1d(np.arange(n_parts), part[problem.perforation_cell[holds]])
+        alone = np.setdiff1d(np.arange(n_parts), np.union1d(part[problem.perforation_cell[holds]], part[gives_way]))
         if alone.size:
             place = grid.place(int(np.flatnonzero(part == alone[0])[0]))
             raise InputError(

@@ -112,7 +112,7 @@ class TimeStepper:
         self.immobile = connate if mobility_at(connate, self.curves)[0] == 0 else -1.0
         self.p, self.s = (of[0].numpy()[ordering.cell] for of in (parameters.pressure, parameters.saturation))
         self.wells = WellState(problem, parameters, ordering, self.p)
-        self.accumulation = Accumulation(problem, parameters.pore_volume[0].numpy()[ordering.cell])
+        self.accumulation = Accumulation(problem, parameters.pore_volume[0].numpy()[ordering.cell], ordering.cell)
         self.pressure = Pressure(ordering, self.transmissibility, self.wells)
         n, n_faces = len(self.p), len(ordering.face)
         self.m_w, self.m_o, self.water_part, self.injected, self.produced, self.scale = np.zeros((6, n))
