@@ -1,4 +1,4 @@
-"""Matches to maps: derivatives through the objective, every method, the results, and what a map is worth."""
+"""Matches to maps and pressures at depths: derivatives, every method, the results, and what they are worth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 import yaml
 
 from rockbank.core.files import sha256
@@ -17,6 +18,8 @@ from rockbank.matching.io.fingerprint import fingerprints
 from rockbank.matching.methods.workers import advance
 from rockbank.matching.problem.parameterisation import Model
 from rockbank.matching.results.compact import compact
+from rockbank.matching.results.plots.pressures import draw_pressures
+from rockbank.matching.results.plots.saturation import draw_saturation_maps
 from rockbank.matching.results.posterior import posterior, read_posterior, write_posterior
 from rockbank.matching.results.report import to_html
 from rockbank.matching.results.summary import summary, table
@@ -50,7 +53,9 @@ matching:
   seed: 5
 """)
 RATES = {"INJ": {"bhp": 2e5}, "PROD": {"water_rate": 2 / DAY, "oil_rate": 2 / DAY}}
-SURVEY, SIGMA = 120.0, 0.03
+SURVEY, SIGMA, SIGMA_RFT = 120.0, 0.03, 2e4
+ZONES = np.array([0.5, 2.0])  # multipliers of the truth's permeability
+OBSERVERS = {"O1": {"i": 1, "j": 3}, "O2": {"i": 3, "j": 1}, "O3": {"i": 4, "j": 3}}
 
 
 def truth() -> np.ndarray:
@@ -59,26 +64,49 @@ def truth() -> np.ndarray:
     return np.asarray(1e-13 * np.exp(1.2 * np.exp(-((y - 3) ** 2)) - 0.8 * np.exp(-((x - 3) ** 2 + y**2) / 2)))
 
 
-def written(folder: Path, *, has_map: bool, **keys: Any) -> Path:
-    """A case file, and observations of its truth with noise: rates and pressures, and with them a map."""
+def written(folder: Path, *, kind: str, **keys: Any) -> Path:
+    """A case file, and observations of its truth with noise: rates and pressures, and with them a map or an RFT.
+
+    The RFT is of three wells that are shut.
+    """
     np.save(folder / "k.npy", truth())
+    text = {key: of for key, of in CASE.items() if key != "matching"}
+    if kind == "rft":
+        shut = {name: {"kind": "producer", "cells": place} for name, place in OBSERVERS.items()}
+        controls = text["schedule"]["controls"] | {name: {"shut": True} for name in OBSERVERS}
+        text |= {"wells": text["wells"] | shut, "schedule": text["schedule"] | {"controls": controls}}
     path = folder / "case.yaml"
-    path.write_text(yaml.safe_dump({key: of for key, of in CASE.items() if key != "matching"}))
+    path.write_text(yaml.safe_dump(text))
     case = load_case(path)
     result = simulate(case.rock, case.fluid, case.wells, case.schedule, initial=case.initial, options=case.options)
     rng, rows = np.random.default_rng(2), ["time,time_unit,well,quantity,value,sigma,unit"]
-    for i, (well, of_well) in enumerate(RATES.items()):
+    names = [well.name for well in case.wells]
+    for well, of_well in RATES.items():
         for quantity, sigma in of_well.items():
             unit = "Pa" if quantity == "bhp" else "m3/s"
-            for time, value in zip(result.time, getattr(result, quantity)[:, i].tolist(), strict=True):
+            for time, value in zip(result.time, getattr(result, quantity)[:, names.index(well)].tolist(), strict=True):
                 rows.append(f"{time},s,{well},{quantity},{value + sigma * rng.standard_normal()},{sigma},{unit}")
     (folder / "curves.csv").write_text("\n".join(rows))
     trajectory = result.trajectories[0]
-    saturation = trajectory.saturation[trajectory.ends[3] + 1].numpy().reshape(SHAPE)
+    pressure, saturation = (
+        getattr(trajectory, name)[trajectory.ends[3] + 1].numpy().reshape(SHAPE) for name in ("pressure", "saturation")
+    )
     np.save(folder / "s.npy", saturation + SIGMA * rng.standard_normal(SHAPE))
-    maps = {"map": [{"time": f"{SURVEY} day", "file": "s.npy", "sigma": SIGMA}]} if has_map else {}
-    matching = CASE["matching"] | {"observations": {"file": "curves.csv"} | maps} | keys
-    path.write_text(yaml.safe_dump(CASE | {"matching": matching}))
+    observed: dict[str, Any] = {"file": "curves.csv"}
+    if kind == "map":
+        observed["map"] = [{"time": f"{SURVEY} day", "file": "s.npy", "sigma": SIGMA}]
+    elif kind == "rft":
+        observed["rft"] = [
+            {
+                "well": name,
+                "time": f"{SURVEY} day",
+                "depth": 5.0,
+                "pressure": float(pressure[place["i"], place["j"]] + SIGMA_RFT * rng.standard_normal()),
+                "sigma": SIGMA_RFT,
+            }
+            for name, place in OBSERVERS.items()
+        ]
+    path.write_text(yaml.safe_dump(text | {"matching": CASE["matching"] | {"observations": observed} | keys}))
     return path
 
 
@@ -105,7 +133,7 @@ def ended(run: Run) -> Run:
 
 
 def test_the_taylor_remainder_of_the_objective_is_of_second_order(tmp_path: Path) -> None:
-    objective = opened(tmp_path / "run", written(tmp_path, has_map=True)).objective
+    objective = opened(tmp_path / "run", written(tmp_path, kind="map")).objective
     rng = np.random.default_rng(1)
     z, direction = rng.standard_normal((2, objective.n_latent))
     target, tolerance = objective.target(), 1e-11
@@ -122,7 +150,7 @@ def test_the_taylor_remainder_of_the_objective_is_of_second_order(tmp_path: Path
 
 
 def test_a_map_is_simulated_at_its_time_and_in_its_cells(tmp_path: Path) -> None:
-    run = opened(tmp_path / "run", written(tmp_path, has_map=True))
+    run = opened(tmp_path / "run", written(tmp_path, kind="map"))
     objective, case = run.objective, run.case.case
     z = np.random.default_rng(4).standard_normal(objective.n_latent)
     point = objective.at(z, objective.target(), 1e-9)
@@ -141,7 +169,7 @@ def test_a_map_is_simulated_at_its_time_and_in_its_cells(tmp_path: Path) -> None
 def test_every_method_lowers_the_misfit_of_a_map(method: str, tmp_path: Path) -> None:
     many = method.startswith("es-mda")
     limits = {"adam": 12, "gauss-newton": 3, "rml": 3, "pcn": 12, "mala": 30}
-    case = written(tmp_path, has_map=True)
+    case = written(tmp_path, kind="map")
     run = ended(
         opened(tmp_path / "run", case, method=method, members=12 if many else 1, iterations=limits.get(method, 2))
     )
@@ -156,7 +184,7 @@ def test_every_method_lowers_the_misfit_of_a_map(method: str, tmp_path: Path) ->
 @pytest.mark.slow
 def test_results_status_and_dry_run_know_the_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    path = written(tmp_path, has_map=True)
+    path = written(tmp_path, kind="map")
     run = ended(opened(tmp_path / "run", path, iterations=2))
     dataset = posterior(run, each(run))
     write_posterior(tmp_path, dataset)
@@ -174,25 +202,96 @@ def test_results_status_and_dry_run_know_the_map(tmp_path: Path, monkeypatch: py
     assert facts["observations"] == "48: 6 bhp of INJ, 6 oil_rate of PROD, 6 water_rate of PROD, 30 saturation on 1 map"
 
 
+@pytest.mark.slow
 def test_without_a_map_the_results_have_none(tmp_path: Path) -> None:
-    run = ended(opened(tmp_path / "run", written(tmp_path, has_map=False), iterations=1))
+    run = ended(opened(tmp_path / "run", written(tmp_path, kind="curves"), iterations=1))
     dataset = posterior(run, each(run))
     assert not [name for name in dataset if str(name).startswith("cell_observation")]
     with rough_pictures():
         assert 'id="saturation"' not in to_html(dataset)
 
 
-def test_a_map_recovers_the_truth_better_than_rates_alone(tmp_path: Path) -> None:
-    """A twin experiment: what both matches have not seen is the truth's own permeability and saturation."""
-    errors = {}
-    for has_map in (False, True):
-        folder = tmp_path / str(has_map)
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, xr.Dataset]:
+    """Posteriors of matches to the same truth, by what was observed."""
+    found = {}
+    for kind in ("curves", "map", "rft"):
+        folder = tmp_path_factory.mktemp(kind)
+        run = ended(opened(folder / "run", written(folder, kind=kind), members=4, method="rml"))
+        found[kind] = posterior(run, each(run))
+    return found
+
+
+def log_permeability(dataset: xr.Dataset) -> np.ndarray:
+    """Of the posterior's members."""
+    return np.asarray(np.log(dataset.permeability.sel(ensemble="posterior").transpose("member", "x", "y").values))
+
+
+@pytest.mark.slow
+def test_a_map_recovers_the_truth_better_than_rates_alone(twins: dict[str, xr.Dataset]) -> None:
+    """A twin experiment: what neither match has seen is the truth's own permeability."""
+    k = {name: log_permeability(twins[name]) for name in ("curves", "map")}
+    error = {name: np.sqrt(np.mean((of.mean(axis=0) - np.log(truth())) ** 2)) for name, of in k.items()}
+    assert error["map"] < 0.8 * error["curves"]
+    assert k["map"].std(axis=0).mean() < k["curves"].std(axis=0).mean()
+
+
+def zones(folder: Path, *, has_rft: bool) -> Path:
+    """Two zones between injector and producer; one pressure of the injector tells both their resistances together."""
+    grid = {"shape": [12, 1], "spacing": [30, 30, 10]}
+    wells = {
+        "INJ": {"kind": "injector", "cells": {"i": 0, "j": 0}},
+        "OBS": {"kind": "producer", "cells": {"i": 5, "j": 0}},
+        "PROD": {"kind": "producer", "cells": {"i": 11, "j": 0}},
+    }
+    controls = {"INJ": {"rate": "20 m3/day"}, "OBS": {"shut": True}, "PROD": {"bhp": "150 bar"}}
+    schedule = {"unit": "day", "steps": ["10 x 3"], "controls": controls}
+    np.save(folder / "zones.npy", np.repeat([1, 2], 6)[:, None])
+    np.save(folder / "k.npy", 1e-13 * np.repeat(ZONES, 6)[:, None])
+    text = {key: of for key, of in CASE.items() if key != "matching"}
+    text |= {"grid": grid, "wells": wells, "schedule": schedule}
+    path = folder / "case.yaml"
+    path.write_text(yaml.safe_dump(text))
+    case = load_case(path)
+    result = simulate(case.rock, case.fluid, case.wells, case.schedule, initial=case.initial, options=case.options)
+    rows = ["time,time_unit,well,quantity,value,sigma,unit", f"30,day,INJ,bhp,{result.bhp[-1, 0].item()},1e5,Pa"]
+    (folder / "curves.csv").write_text("\n".join(rows))
+    pressure = result.trajectories[0].pressure[-1, 5].item()
+    rft = {"well": "OBS", "time": "30 day", "depth": 5.0, "pressure": pressure, "sigma": 2e4}
+    observed: dict[str, Any] = {"file": "curves.csv"} | ({"rft": [rft]} if has_rft else {})
+    prior = {"median": 1, "log_deviation": 0.7}
+    multiplier = {"of": "permeability", "regions": {"file": "zones.npy"}, "prior": prior}
+    matching = {"parameters": {"zones": {"multiplier": multiplier}}, "observations": observed, "seed": 5}
+    rock = {"permeability": 1e-13, "porosity": 0.2, "compressibility": 1e-9}
+    path.write_text(yaml.safe_dump(text | {"rock": rock, "matching": matching}))
+    return path
+
+
+@pytest.mark.slow
+def test_a_pressure_between_wells_recovers_the_truth_better_than_one_of_a_well_alone(tmp_path: Path) -> None:
+    """A twin experiment: the pressure in the middle tells the two zones apart."""
+    error, spread = {}, {}
+    for has_rft in (False, True):
+        folder = tmp_path / str(has_rft)
         folder.mkdir()
-        run = ended(opened(folder / "run", written(folder, has_map=has_map), members=4, method="rml"))
-        dataset = posterior(run, each(run)).sel(ensemble="posterior")
-        k = np.log(dataset.permeability.transpose("member", "x", "y").values)
-        errors[has_map] = float(np.sqrt(np.mean((k.mean(axis=0) - np.log(truth())) ** 2)))
-        spread = float(k.std(axis=0).mean())
-        errors[f"{has_map} spread"] = spread
-    assert errors[True] < 0.8 * errors[False]
-    assert errors["True spread"] < errors["False spread"]
+        run = ended(opened(folder / "run", zones(folder, has_rft=has_rft), members=4, method="rml"))
+        found = np.log(posterior(run, each(run)).parameters.sel(ensemble="posterior").values)
+        error[has_rft] = np.sqrt(np.mean((found - np.log(ZONES)) ** 2))
+        spread[has_rft] = found.std(axis=0).max()
+    assert error[True] < 0.3 * error[False]
+    assert spread[True] < 0.3 * spread[False]
+
+
+@pytest.mark.parametrize("kind", ["map", "rft"])
+def test_a_match_meets_observations_of_cells_within_their_noise(twins: dict[str, xr.Dataset], kind: str) -> None:
+    of = twins[kind].isel(observation=twins[kind].cell_observation.values)
+    misfit = (((of.simulated - of.observed) / of.sigma) ** 2).mean(["member", "observation"])
+    assert float(misfit.sel(ensemble="posterior")) < 2 < float(misfit.sel(ensemble="prior"))
+
+
+def test_the_report_shows_pressures_at_depths(twins: dict[str, xr.Dataset]) -> None:
+    assert draw_pressures(twins["rft"]) is not None
+    assert draw_pressures(twins["map"]) is None
+    assert draw_saturation_maps(twins["map"]) is not None
+    assert draw_saturation_maps(twins["rft"]) is None
+    assert twins["rft"].observation_well.values[-3:].tolist() == ["O1", "O2", "O3"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from rockbank.core.errors import InputError
-from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.grid import AquiferCells, Grid
 from rockbank.flow.equations.wells import Well
 from rockbank.matching.io.case_file import MatchCase, load_match_case
 from rockbank.matching.io.rft import cell_at
@@ -125,6 +126,19 @@ def test_a_depth_is_in_the_cell_of_the_well_that_holds_it(
     cells: list[tuple[int, ...]], depth: float, place: tuple[int, ...]
 ) -> None:
     assert GRID.place(cell_at(GRID, Well(name="W", kind="producer", cells=cells), depth)) == place
+
+
+def test_an_aquifers_cell_in_the_wells_column_holds_no_depth() -> None:
+    number = GRID.cell((2, 1, 3))
+    none = np.zeros((0, 2), dtype=int)
+    aquifer = AquiferCells(cells=np.array([number]), volume=np.array([1e6]), depth=np.array([2003.0]), pairs=none,
+                           axes=none, half_factors=np.zeros((0, 2)))  # fmt: skip
+    well = Well(name="W", kind="producer", cells=[(2, 1, 1)])
+    assert GRID.place(cell_at(replace(GRID, aquifers=aquifer), well, 2003.0)) == (2, 1, 0)
+    with pytest.raises(
+        InputError, match=r"got 2022 m, which lies in no cell of W, whose cells reach from 2000 to 2020"
+    ):
+        cell_at(replace(GRID, aquifers=aquifer), well, 2022.0)
 
 
 @pytest.mark.parametrize(

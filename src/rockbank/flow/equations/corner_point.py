@@ -75,7 +75,7 @@ class CornerPointGrid(Grid):
         axis = np.array([of for _, _, of, _ in found], dtype=int)
         area = np.array([of for _, _, _, of in found], dtype=float).reshape(-1, 3)
         factors = np.stack([self._half(pairs[:, 0], axis, 1, area), self._half(pairs[:, 1], axis, 0, area)], axis=1)
-        is_kept = (factors > 0).all(axis=1) & self._has_place[self.number.ravel()[pairs]].all(axis=1)
+        is_kept = (factors > 0).all(axis=1) & self.has_place[self.number.ravel()[pairs]].all(axis=1)
         if not self.has_nnc:
             is_kept &= self._is_neighbour(pairs, axis)
         return self.number.ravel()[pairs[is_kept]], axis[is_kept], factors[is_kept]

@@ -145,7 +145,7 @@ class Grid:
         return self.links is None and self.aquifers is None
 
     @cached_property
-    def _has_place(self) -> Bool[np.ndarray, " n"]:
+    def has_place(self) -> Bool[np.ndarray, " n"]:
         """Which active cells lie where the box has them."""
         has_place = np.ones(self.n_cells, dtype=bool)
         if self.aquifers is not None:
@@ -155,7 +155,7 @@ class Grid:
     @cached_property
     def _own_faces(self) -> tuple[Int[np.ndarray, "f 2"], Int[np.ndarray, " f"]]:
         """Those of the geometry, and their axes."""
-        found, number = [], np.where(np.append(self._has_place, False)[self.number], self.number, -1)
+        found, number = [], np.where(np.append(self.has_place, False)[self.number], self.number, -1)
         for axis in range(3):
             left = np.moveaxis(number, axis, 0)[:-1].ravel()
             right = np.moveaxis(number, axis, 0)[1:].ravel()

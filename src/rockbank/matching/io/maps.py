@@ -82,13 +82,14 @@ class MapSection:
             raise InputError("select: is for a NetCDF variable; leave it out")
 
     def read(self, case: Case, folder: Path) -> Observations:
-        """The observations of a case; cells that are not active are left out.
+        """The observations of a case; of an array, cells that are not active, or an aquifer's, are left out.
 
         Raises:
             InputError: with a line for each key, or place in a file, of what does not fit the case.
         """
         grid, problems = case.rock.grid, Problems()
         layered = self._layered(grid)
+        is_there = self._is_there(grid)
         shape, name = layered.shape, str(folder / self.file) if self.file else "values"
         sigma, kept = np.full(shape, np.nan), np.ones(shape, dtype=bool)
         if self.sigma is not None:
@@ -100,13 +101,13 @@ class MapSection:
         value = np.full(shape, np.nan)
         with problems.at(""):
             if self.file.lower().endswith(".csv"):
-                value, of_rows, is_measured = self._of_table(folder / self.file, shape)
+                value, of_rows, is_measured = self._of_table(folder / self.file, is_there)
                 sigma, kept = sigma if self.sigma is not None else of_rows, kept & is_measured
             else:
                 value, is_measured = self._of_array(layered, folder)
                 kept = kept & is_measured
         problems.require_none()
-        kept &= self._on_layer(grid.is_active.reshape(grid.shape))
+        kept &= is_there
         self._require(name, value, sigma, kept)
         return self._observations(grid, value[kept], sigma[kept], np.argwhere(kept))
 
@@ -119,8 +120,12 @@ class MapSection:
             raise InputError(f"layer: got {self.layer}; the grid has {has}")
         return Grid(shape=grid.shape[:2], spacing=(1.0, 1.0, 1.0))
 
-    def _on_layer(self, of: Bool[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*layer"]:
-        return of if self.layer is None else of[..., self.layer]
+    def _is_there(self, grid: Grid) -> Bool[np.ndarray, "*layer"]:
+        """Which cells are active, and lie where the box has them."""
+        found = np.zeros(grid.is_active.size, dtype=bool)
+        found[grid.cells[grid.has_place]] = True
+        found = found.reshape(grid.shape)
+        return found if self.layer is None else found[..., self.layer]
 
     def _of_array(self, grid: Grid, folder: Path) -> tuple[Float[np.ndarray, "*shape"], Bool[np.ndarray, "*shape"]]:
         """Values, and which of them are not declared to be none."""
@@ -136,9 +141,10 @@ class MapSection:
         )
 
     def _of_table(
-        self, path: Path, shape: tuple[int, ...]
+        self, path: Path, is_there: Bool[np.ndarray, "*shape"]
     ) -> tuple[Float[np.ndarray, "*shape"], Float[np.ndarray, "*shape"], Bool[np.ndarray, "*shape"]]:
         """Values, standard deviations where the table has them, and which cells it has a measurement of."""
+        shape = is_there.shape
         axes, problems = "ijk"[: len(shape)], Problems()
         value, sigma = np.full(shape, np.nan), np.full(shape, np.nan)
         line_of: dict[tuple[int, ...], int] = {}
@@ -148,6 +154,8 @@ class MapSection:
                     place = tuple(_place(cells[axis], axis, n) for axis, n in zip(axes, shape, strict=True))
                     if place in line_of:
                         raise InputError(f"cell {place} is in line {line_of[place]} too; keep one")
+                    if not is_there[place]:
+                        raise InputError(f"cell {place} is not active, or stands for an aquifer; leave the row out")
                 line_of[place] = line
                 with at(path, line, "saturation"):
                     value[place] = number(cells["saturation"], is_finite=False)

@@ -263,7 +263,7 @@ def cell_at(grid: Grid, well: Well, depth: float) -> int:
     """
     perforated = np.array([grid.cell(place) for place in well.cells])
     i, j, _ = np.unravel_index(grid.cells, grid.box)
-    is_crossed = np.isin(i * grid.box[1] + j, (i * grid.box[1] + j)[perforated])
+    is_crossed = np.isin(i * grid.box[1] + j, (i * grid.box[1] + j)[perforated]) & grid.has_place
     half = grid.cell_sizes[2] / 2 * (1 + _SAME_DEPTH)
     for numbers in (perforated, np.flatnonzero(is_crossed)):
         held = numbers[np.abs(grid.depth[numbers] - depth) <= half[numbers]]
