@@ -24,7 +24,7 @@ Send = Callable[[socket.socket], None]
 _POST = "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
 _MANY = _POST + 'Content-Length: 27\r\n\r\n{{"n": 256, "format": "npy"}}'
 MALFORMED = {
-    "no JSON": _POST + "Content-Length: 9\r\n\r\n{{'n': 4}}",
+    "a body cut short": _POST + "Content-Length: 9\r\n\r\n{{'n': 4}}",
     "a number that is none": _POST + 'Content-Length: 13\r\n\r\n{{"n": "four"}}',
     "JSON cut short": _POST + 'Content-Length: 4\r\n\r\n{{"n"',
     "two lengths": _POST + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}",

@@ -1,8 +1,10 @@
 """A small generator's folder, and a registry of one's own."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,3 +51,28 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path) ->
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     yield folder
     mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[Any]:
+    """Ray on two nodes of one core each, on this machine; and the second node."""
+    pytest.importorskip("ray", reason="the extra 'ray' is not installed")
+    from benchmarks.executors import two_nodes
+
+    with two_nodes() as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def slurm_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Slurm, which takes jobs by sbatch."""
+    from tests.executors.slurm_cluster import absent, slurm
+
+    if (reason := absent()) is not None:
+        pytest.skip(reason)
+    # Not in pytest's folder, which is closed to others.
+    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("SLURM_CONF", f"{folder}/slurm.conf")
+        with slurm(Path(folder)):
+            yield

@@ -31,7 +31,7 @@ def sparkline(history: Sequence[float | None]) -> Markup:
         else:
             runs[-1].append(f"{i * step:.1f},{_SPARK_HEIGHT - 2 - value / top * (_SPARK_HEIGHT - 4):.1f}")
     lines = "".join(f'<polyline points="{" ".join(run)}"/>' for run in runs if len(run) > 1)
-    return Markup(  # nosec B704: numbers alone
+    return Markup(  # nosec B704  # numbers alone
         f'<svg class="spark" viewBox="0 0 {_SPARK_WIDTH} {_SPARK_HEIGHT}" preserveAspectRatio="none" '
         f'aria-hidden="true">{lines}</svg>'
     )
@@ -86,7 +86,7 @@ def correlation_chart(correlation: CorrelationStatus, title: str) -> Markup:
             f'y1="{y(max(0.0, value - std)):.1f}" y2="{y(value + std):.1f}"/>'
         )
         parts.append(f'<circle class="served" cx="{x(lag):.1f}" cy="{y(value):.1f}" r="3.5"/>')
-    return Markup("".join([*parts, "</svg>"]))  # nosec B704: numbers alone
+    return Markup("".join([*parts, "</svg>"]))  # nosec B704  # numbers alone
 
 
 def _ceiling(value: float) -> float:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from executor_tasks import fail, run, setup
-from slurm_cluster import absent, slurm
 
 from rockbank.core.errors import InputError
 from rockbank.executors import choose
@@ -22,7 +23,19 @@ from rockbank.executors.choose import check_executor, open_executor
 from rockbank.executors.interface import Executor, Task
 from rockbank.executors.local import local_executor
 from rockbank.executors.mailbox import Mailbox
+from rockbank.matching.methods.status import RUNNING
+from rockbank.matching.methods.workers import EXECUTOR_FOLDER
+from rockbank.matching.results.posterior import read_posterior
+from rockbank.matching.run import Run
+from rockbank.workflows import match
+from rockbank.workflows.match_request import MatchRequest
+from tests.executors.ray_processes import ray_tasks
+from tests.matching.quick import pool_here, rough_pictures
+from tests.matching.tiny import checkpoints, register, write_case
+from tests.workflows.mlflow_runs import children
 
+# What `rockbank` is when it is installed.
+COMMAND = (sys.executable, "-c", "from rockbank.cli.main import main; main()")
 NAMES = dict.fromkeys("abcde", "never")
 
 
@@ -67,28 +80,6 @@ def test_messages_come_once_in_their_order_and_results_stay(tmp_path: Path) -> N
     assert Mailbox(tmp_path).is_stopped()
 
 
-@pytest.fixture(scope="module")
-def ray_cluster() -> Iterator[Any]:
-    """Two nodes of one core each, on this machine; and the second node."""
-    from benchmarks.executors import two_nodes
-
-    with two_nodes() as nodes:
-        yield nodes
-
-
-@pytest.fixture
-def slurm_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Slurm, which takes jobs by sbatch."""
-    if (reason := absent()) is not None:
-        pytest.skip(reason)
-    # Not in pytest's folder, which is closed to others.
-    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as folder:
-        Path(folder).chmod(0o755)
-        monkeypatch.setenv("SLURM_CONF", f"{folder}/slurm.conf")
-        with slurm(Path(folder)):
-            yield
-
-
 def opened(name: str, folder: Path) -> AbstractContextManager[Executor]:
     """Two tasks at a time."""
     if name == "local":
@@ -124,6 +115,38 @@ def test_results_come_once_and_a_task_goes_on_from_its_checkpoint(
         # Its first number was not counted again by the process after the one that was killed.
         assert len(list(tmp_path.glob("once.0.*"))) == 1
         assert len(list(tmp_path.glob("once.1.*"))) == 2
+
+
+@pytest.mark.slow
+def test_a_match_whose_command_is_killed_goes_on_by_the_same_command_to_the_bits_of_local(
+    ray_cluster: Any, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(store / "generator")
+    case = write_case(store)
+    monkeypatch.setattr(match, "pool", pool_here)
+    request = MatchRequest(method="adam", iterations=25, name="killed")
+    killed, whole = (match.begin(case, replace(request, name=name)) for name in ("killed", "whole"))
+    command = [*COMMAND, "match", "resume", str(killed), "--executor", "ray", "--workers", "2"]
+    environment = {**os.environ, "RAY_ADDRESS": ray_cluster[0].address}
+    before = ray_tasks()
+    driver = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    while len(checkpoints(killed)) < 2:
+        assert driver.poll() is None
+        time.sleep(0.02)
+    at_work = ray_tasks() - before
+    driver.kill()
+    driver.wait()
+    assert at_work
+    assert any(state is None or state.status == RUNNING for state in Run(killed).states())
+    with rough_pictures():
+        subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=True)
+        match.go_on(whole, 1)
+    assert not at_work & ray_tasks()
+    assert checkpoints(killed) == checkpoints(whole)
+    assert read_posterior(killed).identical(read_posterior(whole))
+    recorded = children(json.loads((killed / "mlflow.json").read_text())["run_id"])
+    assert len(recorded) == Run(killed).settings.members
+    assert not (killed / EXECUTOR_FOLDER).exists()
 
 
 @pytest.mark.slow

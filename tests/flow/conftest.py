@@ -11,6 +11,7 @@ import torch
 
 from rockbank.flow import (
     GRAVITY,
+    CellStates,
     Control,
     Fluid,
     Grid,
@@ -70,6 +71,7 @@ class Reservoir:
         index: Mapping[str, torch.Tensor | None] | None = None,
         controls: Mapping[str, Control | Sequence[Control]] | None = None,
         initial: State | None = None,
+        states: CellStates | None = None,
         options: Options = TIGHT,
         workers: int = 1,
         progress: Callable[[int], None] | None = None,
@@ -83,6 +85,7 @@ class Reservoir:
             self.wells(index),
             schedule,
             initial=initial,
+            states=states,
             options=options,
             workers=workers,
             progress=progress,

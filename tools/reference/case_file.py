@@ -85,7 +85,8 @@ def _about(source: Any) -> dict[str, str]:
 def _words(hint: Any, at: str) -> str:
     """What a key takes; `at` is its path in the file."""
     if next(_dataclasses(hint), None) is not None or at == "matching":
-        several = "a mapping of " if any(get_origin(each) is dict for each in (hint, *get_args(hint))) else ""
+        kinds = {get_origin(each) for each in (hint, *get_args(hint))}
+        several = "a mapping of " if dict in kinds else "a list of " if tuple in kinds else ""
         return f"{several}[{'sections' if several else 'a section'}](#{at.replace('.', '')})"
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:

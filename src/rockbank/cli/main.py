@@ -15,6 +15,7 @@ from rockbank.cli.match import match_app
 from rockbank.cli.models import import_, models, promote, register, rollback, show
 from rockbank.cli.sample import sample
 from rockbank.cli.serve import serve
+from rockbank.cli.stage import stage
 from rockbank.core.terminal import report_user_errors, show_tracebacks
 
 _SCANS, _GENERATORS, _FLOW = "Scans", "Generators", "Flow"
@@ -53,7 +54,7 @@ def rockbank(
 
 app.add_typer(data_app, name="data", rich_help_panel=_SCANS)
 app.command(rich_help_panel=_SCANS)(drift)
-for command in (models, show, register, promote, rollback, sample, serve):
+for command in (stage, models, show, register, promote, rollback, sample, serve):
     app.command(rich_help_panel=_GENERATORS)(command)
 app.command("import", rich_help_panel=_GENERATORS)(import_)
 app.add_typer(export_app, name="export", rich_help_panel=_GENERATORS)

@@ -193,8 +193,9 @@ def _convert_section(raw: Any, kind: type, where: str) -> Any:
     try:
         return kind(**values)
     except InputError as error:
-        said = str(error)
-        raise InputError(said if said.startswith(f"{where}:") else f"{where}.{said}".lstrip(".")) from error
+        said = [line if line.startswith(f"{where}:") else f"{where}.{line}".lstrip(".")
+                for line in str(error).splitlines()]  # fmt: skip
+        raise InputError("\n".join(said)) from error
 
 
 def _named(where: str, read: Callable[[Any], Any], raw: Any) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,42 @@ Given = Mapping[str, Volume] | Mapping[str, UInt8[np.ndarray, "slices rows colum
 Regions = Mapping[str, Sequence[Region]]
 
 
-def cut_crops(volumes: Given, manifest: Manifest, params: PrepareParams, family: str = "shale") -> CropSet:
+@dataclass(frozen=True, kw_only=True)
+class SliceCrops:
+    """Crops of one slice of a volume.
+
+    Attributes:
+        volume: its name.
+        i_slice: of the slice.
+        rows, columns: of the crops' first pixels.
+        size: of a crop, pixels a side.
+    """
+
+    volume: str
+    i_slice: int
+    rows: Int[np.ndarray, " n"]
+    columns: Int[np.ndarray, " n"]
+    size: int
+
+
+# The crops of each, in their order.
+CropsOf = Callable[[Sequence[SliceCrops]], Iterable[UInt8[np.ndarray, "n size size"]]]
+
+
+def crops_of_slice(volumes: Volumes, asked: SliceCrops) -> UInt8[np.ndarray, "n size size"]:
+    """The crops of one slice, which is read once."""
+    grey = volumes[asked.volume].read(asked.i_slice)
+    windows = np.lib.stride_tricks.sliding_window_view(grey, (asked.size, asked.size))
+    return np.asarray(windows[asked.rows, asked.columns])
+
+
+def cut_crops(
+    volumes: Given,
+    manifest: Manifest,
+    params: PrepareParams,
+    family: str = "shale",
+    crops_of: CropsOf | None = None,
+) -> CropSet:
     """Random crops for training, validation and test, from regions that share no pixel in any slice.
 
     A crop lies wholly within one block or strip, and is rock all over where the volume has a mask. Each position is
@@ -34,6 +71,7 @@ def cut_crops(volumes: Given, manifest: Manifest, params: PrepareParams, family:
         manifest: of these volumes.
         params: size, counts, regions and seed.
         family: of the crop set.
+        crops_of: who reads the slices; None reads them here, one after another.
 
     Raises:
         VolumeError: naming the volume that is too small for its regions, or where the positions run out.
@@ -51,7 +89,7 @@ def cut_crops(volumes: Given, manifest: Manifest, params: PrepareParams, family:
         table = _draw_positions(rng, opened, of_split, counts[split], params.size, split)
         tables.append(table.assign(seed=params.seed))
     learnt = {name: regions["train"] for name, regions in found.items()}
-    return _cut(opened, manifest, pd.concat(tables, ignore_index=True), learnt, params.size, family)
+    return _cut(opened, manifest, pd.concat(tables, ignore_index=True), learnt, params.size, family, crops_of)
 
 
 def cut_whole(volumes: Given, manifest: Manifest, *, size: int, n: int, seed: int, family: str = "shale") -> CropSet:
@@ -78,10 +116,19 @@ def resolve_whole(volume: Volume, rule: SegmentationRule) -> Segmentation:
     return _resolve({"": volume}, rule, {"": [whole(volume.shape[1:])]})
 
 
-def _cut(volumes: Volumes, manifest: Manifest, table: pd.DataFrame, learnt: Regions, size: int, family: str) -> CropSet:
+def _cut(
+    volumes: Volumes,
+    manifest: Manifest,
+    table: pd.DataFrame,
+    learnt: Regions,
+    size: int,
+    family: str,
+    crops_of: CropsOf | None = None,
+) -> CropSet:
+    here: CropsOf = partial(map, partial(crops_of_slice, volumes))
     return CropSet(
         family=family,
-        crops=_gather(volumes, table, size)[:, None],
+        crops=_gather(table, size, crops_of or here)[:, None],
         table=table,
         voxel_size=manifest.voxel_size,
         segmentation=_resolve(volumes, manifest.segmentation, learnt),
@@ -131,13 +178,15 @@ def _corners(
     return np.stack([at.row + chosen // n_columns, at.column + chosen % n_columns], axis=1)
 
 
-def _gather(volumes: Volumes, table: pd.DataFrame, size: int) -> UInt8[np.ndarray, "n size size"]:
+def _gather(table: pd.DataFrame, size: int, crops_of: CropsOf) -> UInt8[np.ndarray, "n size size"]:
     crops = np.empty((len(table), size, size), np.uint8)
-    for name, of_volume in table.groupby("volume"):
-        for i_slice in of_volume["slice"].unique():
-            rows = of_volume[of_volume["slice"] == i_slice]
-            windows = np.lib.stride_tricks.sliding_window_view(volumes[str(name)].read(i_slice), (size, size))
-            crops[rows.index] = windows[rows["row"], rows["column"]]
+    asked, places = [], []
+    for _, rows in table.groupby(["volume", "slice"]):
+        first, corners = rows.iloc[0], {"rows": rows["row"].to_numpy(), "columns": rows["column"].to_numpy()}
+        asked.append(SliceCrops(volume=str(first["volume"]), i_slice=int(first["slice"]), size=size, **corners))
+        places.append(rows.index)
+    for place, found in zip(places, crops_of(asked), strict=True):
+        crops[place] = found
     return crops
 
 

@@ -7,11 +7,12 @@ from rockbank.flow.equations.problem import State
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.trajectory import NewtonError, StepReport, Trajectory
 from rockbank.flow.equations.wells import Control, Schedule, Well
-from rockbank.flow.simulate import Options, Result, jacobian, simulate
+from rockbank.flow.simulate import CellStates, Options, Result, jacobian, simulate
 
 __all__ = [
     "GRAVITY",
     "BrooksCorey",
+    "CellStates",
     "Control",
     "Corey",
     "Fluid",

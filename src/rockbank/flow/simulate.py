@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from rockbank.core.errors import InputError
+from rockbank.flow.adjoint.cell_states import CellStates, no_states
 from rockbank.flow.adjoint.observables import jacobian, observe
 from rockbank.flow.adjoint.sweep import Run
 from rockbank.flow.equations.fluid import Fluid, tensor_fields
@@ -27,7 +28,7 @@ from rockbank.flow.members import each_member
 from rockbank.flow.steppers import newton
 from rockbank.flow.steppers.step_sizes import by_report, refined
 
-__all__ = ["Options", "Result", "check", "jacobian", "simulate"]
+__all__ = ["CellStates", "Options", "Result", "check", "jacobian", "simulate"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +42,7 @@ class Result:
         water_rate: m^3/s.
         oil_rate: m^3/s.
         time: at the end of each report step, s.
+        states: pressures (Pa) and saturations of cells, in the order in which they were asked for.
         trajectories: of each member, the steps taken and their states.
     """
 
@@ -48,6 +50,7 @@ class Result:
     water_rate: Float[Tensor, "*b t w"]
     oil_rate: Float[Tensor, "*b t w"]
     time: Float[np.ndarray, " t"]
+    states: Float[Tensor, "*b n"]
     trajectories: tuple[Trajectory, ...]
 
     @property
@@ -75,6 +78,7 @@ def simulate(
     schedule: Schedule,
     *,
     initial: State,
+    states: CellStates | None = None,
     options: Options | None = None,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
@@ -92,18 +96,22 @@ def simulate(
         wells: with names that differ.
         schedule: controls of them all.
         initial: what the cells hold at first.
+        states: pressures and saturations of cells that are observables too; None is of no cell.
         options: method and tolerances; None is `Options()`.
         workers: threads that share the members out among them, of the run and of its gradients.
         progress: called with the number of report steps done since its last call, of all members together.
         says: called as often as there is something new, with time and iterations in words.
 
     Raises:
-        InterruptedRunError: Ctrl-C during a run of one member, with the result so far.
+        InterruptedRunError: Ctrl-C during a run of one member, with the result so far; states of later report steps are
+            left out.
         InputError: the input does not fit together, or no pressure is given where nothing is compressible.
         NewtonError: a step does not converge.
     """
     options = options or Options()
     whole, parameters = check(rock, fluid, wells, schedule, initial=initial, options=options)
+    states = no_states() if states is None else states
+    states.check(len(whole.steps), whole.grid.n_cells)
     problem, parameters = refined(whole, parameters, options)
     if progress is not None:
         progress = _of_reports(progress, len(whole.steps) / len(problem.steps))
@@ -117,24 +125,37 @@ def simulate(
             raise
         problem, parameters = first_steps(problem, parameters, n)
         whole = replace(whole, steps=whole.steps[:n])
-        run = Run(problem=problem, trajectories=[stopped.trajectory.first(len(problem.steps))], options=options,
-                  workers=workers)  # fmt: skip
-        raise InterruptedRunError(_result(whole, run, parameters, has_members=has_members)) from stopped
-    run = Run(problem=problem, trajectories=trajectories, options=options, workers=workers)
-    return _result(whole, run, parameters, has_members=has_members)
+        trajectories, states = [stopped.trajectory.first(len(problem.steps))], states.before(n)
+        result = _result(whole, problem, parameters, trajectories, states, options, workers, has_members=has_members)
+        raise InterruptedRunError(result) from stopped
+    return _result(whole, problem, parameters, trajectories, states, options, workers, has_members=has_members)
 
 
-def _result(whole: Problem, run: Run, parameters: Parameters, *, has_members: bool) -> Result:
-    """Of a run of the problem `whole` or of one with its report steps cut."""
-    report = run.problem.report
-    ends = torch.as_tensor(np.flatnonzero(np.diff(report, append=len(whole.steps))))
-    seen = (of[:, ends.to(of.device)] for of in observe(run, parameters))
-    bhp, water_rate, oil_rate = (of if has_members else of[0] for of in seen)
+def _result(
+    whole: Problem,
+    problem: Problem,
+    parameters: Parameters,
+    trajectories: Sequence[Trajectory],
+    states: CellStates,
+    options: Options,
+    workers: int,
+    *,
+    has_members: bool,
+) -> Result:
+    """Of a run of the problem `whole`, or of `problem`, which is the same with its report steps cut."""
+    report = problem.report
+    ends = np.flatnonzero(np.diff(report, append=len(whole.steps)))
+    run = Run(problem=problem, trajectories=trajectories, options=options, workers=workers,
+              states=states.at_steps(ends))  # fmt: skip
+    *of_wells, of_cells = observe(run, parameters)
+    seen = (*(of[:, torch.as_tensor(ends, device=of.device)] for of in of_wells), of_cells)
+    bhp, water_rate, oil_rate, shown = (of if has_members else of[0] for of in seen)
     return Result(
         bhp=bhp,
         water_rate=water_rate,
         oil_rate=oil_rate,
         time=np.cumsum(whole.steps),
+        states=shown,
         trajectories=tuple(with_notes(whole, by_report(trajectory, report)) for trajectory in run.trajectories),
     )
 
@@ -232,13 +253,14 @@ def _has_members(rock: Rock, fluid: Fluid, wells: Sequence[Well], schedule: Sche
 def _require_pressure_level(problem: Problem, parameters: Parameters) -> None:
     """InputError where the level of the pressure is undetermined: nothing is compressible, no well holds a pressure."""
     fluid, grid = problem.fluid, problem.grid
-    if problem.rock_compressibility or any(phase.is_compressible for pair in fluid.liquids for phase in pair):
+    gives_way = np.broadcast_to(np.asarray(problem.rock_compressibility) > 0, grid.n_cells)
+    if gives_way.all() or any(phase.is_compressible for pair in fluid.liquids for phase in pair):
         return
     left, right = grid.faces[(parameters.transmissibility > 0).all(dim=0).cpu().numpy()].T
     n_parts, part = connected_components(coo_array((np.ones(len(left)), (left, right)), shape=(grid.n_cells,) * 2))
     for report, kinds in enumerate(problem.kinds):
         holds = (kinds == BHP)[problem.perforation_well]
-        alone = np.setdiff1d(np.arange(n_parts), part[problem.perforation_cell[holds]])
+        alone = np.setdiff1d(np.arange(n_parts), np.union1d(part[problem.perforation_cell[holds]], part[gives_way]))
         if alone.size:
             place = grid.place(int(np.flatnonzero(part == alone[0])[0]))
             raise InputError(

@@ -120,11 +120,15 @@ def embed_real(
     *, train: Rock, test: Rock, extractor: Extractor, n_large: int, seed: int, progress: bool = True
 ) -> dict[str, Float[Tensor, "n d"]]:
     """Features of the real crops that `score` chooses by the same seed, so that many generators share them."""
-    rng = np.random.default_rng(seed)
-    sets = {
-        name: _intensity(rock[_choose(len(rock), n_large, rng)]) for name, rock in (("training", train), ("test", test))
-    }
+    chosen = choose_real(len(train), len(test), n_large, seed)
+    sets = {"training": _intensity(train[chosen["training"]]), "test": _intensity(test[chosen["test"]])}
     return _embed(sets, extractor, {}, progress)
+
+
+def choose_real(n_train: int, n_test: int, n_large: int, seed: int) -> dict[str, Int[np.ndarray, " n"]]:
+    """Which of the real crops `embed_real` embeds, in their order."""
+    rng = np.random.default_rng(seed)
+    return {name: _choose(n, n_large, rng) for name, n in (("training", n_train), ("test", n_test))}
 
 
 def progress_evaluator(

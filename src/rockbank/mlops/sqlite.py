@@ -134,7 +134,7 @@ def _correct_places(path: Path, connection: sqlite3.Connection) -> None:
         ):  # fmt: skip
             connection.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                f"WHERE experiment_id = ? AND substr({column}, 1, ?) = ?",  # nosec B608: of the names above
+                f"WHERE experiment_id = ? AND substr({column}, 1, ?) = ?",  # nosec B608  # of the names above
                 (now, len(written) + 1, experiment, len(written), written),
             )
         connection.execute(

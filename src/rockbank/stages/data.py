@@ -9,7 +9,7 @@ from rockbank.core.files import write_json
 from rockbank.core.paths import DATA, PIPELINE, SCANNED, ProjectPaths
 from rockbank.core.terminal import terminal
 from rockbank.data.checks.suite import check_crops, write_report
-from rockbank.data.cutting import cut_crops
+from rockbank.data.cutting import CropsOf, cut_crops
 from rockbank.data.manifest import load_manifest
 from rockbank.data.stored import open_volumes
 from rockbank.data.synthetic.channels import channel_crops
@@ -21,11 +21,11 @@ class CheckFailed(UserError, RuntimeError):
     """A data set has a critical fault."""
 
 
-def prepare(params: PrepareParams, paths: ProjectPaths = PIPELINE) -> None:
-    """Cut the crops of data/ and write them with the split, seed and source of each."""
+def prepare(params: PrepareParams, paths: ProjectPaths = PIPELINE, crops_of: CropsOf | None = None) -> None:
+    """Cut the crops of data/ and write them with the split, seed and source of each; `crops_of` as of cut_crops."""
     manifest = load_manifest(DATA)
     with open_volumes(DATA, manifest) as volumes:
-        _save(cut_crops(volumes, manifest, params, SCANNED), paths)
+        _save(cut_crops(volumes, manifest, params, SCANNED, crops_of), paths)
 
 
 def prepare_channels(params: ChannelsParams, paths: ProjectPaths = PIPELINE) -> None:

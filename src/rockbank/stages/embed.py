@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from rockbank.core.terminal import terminal
 from rockbank.metrics.features import Extractor, make_extractor
 from rockbank.metrics.score import embed_real
 from rockbank.params import ScoreParams
-from rockbank.rock.crops import load_crops
+from rockbank.rock.crops import CropSet, load_crops
 
 # What scoring waits for. It is the same on every machine, which features are not: their last bits depend on the
 # processor, and would have a clone score again every generator that it pulled.
 EMBEDDED = "embedded.json"
 FILES = {"training": "train.npy", "test": "test.npy"}
+# Of a crop set by an extractor, by the set's name.
+RealFeatures = Callable[[CropSet, Extractor, ScoreParams], Mapping[str, Float[Tensor, "n d"]]]
 
 
 def extractors(params: ScoreParams) -> tuple[Extractor, Extractor | None]:
@@ -32,10 +35,22 @@ def extractors(params: ScoreParams) -> tuple[Extractor, Extractor | None]:
     return first, None if second is None else make_extractor(second, params.inception_weights)
 
 
-def embed(family: str, params: ScoreParams, paths: ProjectPaths = PIPELINE) -> None:
+def _features_here(crop_set: CropSet, extractor: Extractor, params: ScoreParams) -> dict[str, Float[Tensor, "n d"]]:
+    return embed_real(
+        train=crop_set.train, test=crop_set.test, extractor=extractor, n_large=params.n_large, seed=params.seed
+    )
+
+
+def embed(
+    family: str,
+    params: ScoreParams,
+    paths: ProjectPaths = PIPELINE,
+    features_of: RealFeatures = _features_here,
+) -> None:
     """Write the features of the crops that `score` chooses, and what they are features of.
 
-    They are kept as float16, since every clone pulls them: KID moves by 1e-7, FID by 1e-4.
+    They are what `features_of` gives, as metrics.score.embed_real does. They are kept as float16, since every clone
+    pulls them: KID moves by 1e-7, FID by 1e-4.
     """
     crop_set = load_crops(paths.crops(family))
     folder = paths.embedded(family)
@@ -44,13 +59,7 @@ def embed(family: str, params: ScoreParams, paths: ProjectPaths = PIPELINE) -> N
     for extractor in extractors(params):
         if extractor is None:
             continue
-        found = embed_real(
-            train=crop_set.train,
-            test=crop_set.test,
-            extractor=extractor,
-            n_large=params.n_large,
-            seed=params.seed,
-        )
+        found = features_of(crop_set, extractor, params)
         for name, values in found.items():
             with replacing(_file(folder, extractor.name, name)) as beside, beside.open("wb") as file:
                 np.save(file, values.half().numpy(), allow_pickle=False)

@@ -140,7 +140,11 @@ def _in_words(
 def _about_case(case: MatchCase) -> dict[str, str]:
     of, seen = case.case, case.observations
     counts = Counter(zip(seen.well, seen.quantity, strict=True))
-    observed = ", ".join(f"{n} {quantity} of {well}" for (well, quantity), n in counts.items())
+    n_maps = len({time for time, of in zip(seen.time, seen.quantity, strict=True) if of == "saturation"})
+    on_maps = f"on {n_maps} map{'' if n_maps == 1 else 's'}"
+    observed = ", ".join(
+        f"{n} {quantity} {f'of {well}' if well else on_maps}" for (well, quantity), n in counts.items()
+    )
     n_sand = int(case.facies.is_sand.sum())
     ahead = f", then {sum(case.forecast) / DAY:g} of forecast" if case.forecast else ""
     return {

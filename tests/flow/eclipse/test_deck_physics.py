@@ -14,6 +14,7 @@ import torch
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.lines import DeckError
+from rockbank.flow.eclipse.writer import require_writable
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import discretise
 from rockbank.flow.equations.rock import fault_multiplier, pore_volume, transmissibility
@@ -294,3 +295,55 @@ def test_what_cannot_be_asked_of_a_well_is_refused(read: Callable[..., Case], li
 def test_saying_a_thing_again_changes_nothing(read: Callable[..., Case]) -> None:
     again = PARTS["SCHEDULE"].partition("SCHEDULE\n")[2] + PARTS["COMPDAT"]
     assert_same(read(TSTEP="TSTEP\n 10 /\n" + again + "TSTEP\n 4*10 /\n"), read())
+
+
+def rocks(options: str) -> dict[str, str]:
+    """Two records of each liquid, which are the same, and of ROCK, which are not."""
+    twice = ("PVTW\n 200 1 4e-5 0.5 0 /\n", "PVCDO\n 200 1 1e-4 2 0 /\n", "DENSITY\n 850 1000 1 /\n")
+    text = PARTS["PROPS"].replace("ROCK\n 200 1e-5 /\n", "ROCK\n 200 1e-5 /\n 150 4e-5 /\n")
+    for each in twice:
+        text = text.replace(each, each + each.partition("\n")[2])
+    return {"PROPS": text.replace("PROPS\n", f"PROPS\n{options}", 1)}
+
+
+@pytest.mark.parametrize(
+    ("options", "of_second"),
+    [("", [1, 3, 5, 7]), ("ROCKOPTS\n 2* PVTNUM /\n", [1, 3, 5, 7]), ("ROCKOPTS\n 2* ROCKNUM /\n", [0])],
+)
+def test_rock_gives_way_by_the_regions_of_rockopts(
+    read: Callable[..., Case], options: str, of_second: list[int]
+) -> None:
+    after = {"RUNSPEC": "TABDIMS\n 1 2 /\n", "PROPS": "REGIONS\nPVTNUM\n 4*1 4*2 /\nROCKNUM\n 2 7*1 /\n"}
+    case = read(after=after, **rocks(options))
+    second = np.isin(np.arange(8), of_second)
+    np.testing.assert_allclose(case.rock.compressibility, np.where(second, 4e-5, 1e-5) / BAR)
+    np.testing.assert_allclose(case.rock.reference_pressure, np.where(second, 150, 200) * BAR)
+    told = [note for note in case.notes if "ROCK goes by PVTNUM; item 3 of ROCKOPTS would say otherwise" in note]
+    assert bool(told) == ("ROCKNUM" not in options)
+    with pytest.raises(InputError, match="the rock's compressibility differs from cell to cell, of which no deck is"):
+        require_writable(case)
+    # Pores of one region alone are one number.
+    one = read(after=after | {"PROPS": "REGIONS\nPVTNUM\n 8*2 /\nROCKNUM\n 8*2 /\n"}, **rocks(options))
+    assert (one.rock.compressibility, one.rock.reference_pressure) == pytest.approx((4e-5 / BAR, 150 * BAR))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("ROCKOPTS\n STRESS /\n", "ROCKOPTS: item 1: got 'STRESS'; rock gives way to pressure, say PRESSURE"),
+        ("ROCKOPTS\n 1* STORE /\n", "ROCKOPTS: item 2: got 'STORE'; reference pressures are those of ROCK"),
+        ("ROCKOPTS\n 2* EQLNUM /\n", "ROCKOPTS: item 3: got 'EQLNUM'; use PVTNUM, SATNUM or ROCKNUM"),
+    ],
+)
+def test_rockopts_that_ask_for_more_are_refused(read: Callable[..., Case], options: str, says: str) -> None:
+    with pytest.raises(DeckError, match=says):
+        read(PROPS=PARTS["PROPS"].replace("PROPS\n", f"PROPS\n{options}"))
+
+
+def test_rockopts_come_before_the_rock_that_they_concern(read: Callable[..., Case]) -> None:
+    with pytest.raises(DeckError, match=r"ROCKOPTS: item 3: comes after ROCK in .*:\d+, which it concerns"):
+        read(after={"PROPS": "ROCKOPTS\n 2* ROCKNUM /\n"})
+    assert_same(read(after={"PROPS": "ROCKOPTS\n 2* PVTNUM /\n"}), read())
+    counted = {"RUNSPEC": "TABDIMS\n 1 1 10* 2 /\n", "PROPS": "REGIONS\nROCKNUM\n 8*2 /\n"}
+    text = PARTS["PROPS"].replace("ROCK\n", "ROCKOPTS\n 2* ROCKNUM /\nROCK\n 300 2e-5 /\n")
+    assert read(after=counted, PROPS=text).rock.reference_pressure == 200 * BAR

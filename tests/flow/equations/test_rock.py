@@ -188,3 +188,13 @@ def test_nothing_flows_through_rock_without_permeability_nor_is_its_gradient_los
     t.sum().backward()
     assert k.grad is not None
     assert k.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["compressibility", "reference_pressure"])
+def test_what_the_pores_do_is_one_number_or_one_for_each_cell(name):
+    values = {"compressibility": np.array([1e-10, 0, 0, 0, 0, 2e-10]), "reference_pressure": 1e7 * np.arange(6.0)}[name]
+    assert getattr(rock(**{name: values}), name) is values
+    with pytest.raises(ValueError, match=rf"rock: got {name} of shape \(5,\); give one number, or 6, one for each"):
+        rock(**{name: values[:5]})
+    with pytest.raises(ValueError, match=f"rock: got {name.replace('_', ' ')} nan"):
+        rock(**{name: np.where(np.arange(6) == 3, np.nan, values)})

@@ -71,7 +71,8 @@ class Twice:
             grid=Grid(shape=SHAPE, spacing=(20.0, 15.0, (4.0, 10.0, 6.0)), active=active),
             permeability=torch.as_tensor(1e-14 * 100 ** rng.uniform(size=SHAPE)),
             porosity=torch.as_tensor(rng.uniform(0.1, 0.4, SHAPE)),
-            compressibility=c / 2,
+            compressibility=c * rng.uniform(size=active.sum()),
+            reference_pressure=1e7 * rng.uniform(size=active.sum()),
         )
         of_phases = Fluid(
             water=Phase(viscosity=5e-4, density=1000.0, compressibility=c, reference_pressure=1.1e7),
@@ -88,7 +89,9 @@ class Twice:
         self.ordering = ordering = order_cells(self.problem.grid)
         self.p, self.s = p[ordering.cell], s[ordering.cell]
         self.transmissibility = self.parameters.transmissibility[0].numpy()[ordering.face]
-        self.accumulation = Accumulation(self.problem, self.parameters.pore_volume[0].numpy()[ordering.cell])
+        self.accumulation = Accumulation(
+            self.problem, self.parameters.pore_volume[0].numpy()[ordering.cell], ordering.cell
+        )
         self.accumulation.begin(dt, before_p[ordering.cell], before_s[ordering.cell])
         self.accumulation.update_pressure(self.p)
         self.m_w, self.m_o = np.empty((2, n))

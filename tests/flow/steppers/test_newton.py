@@ -253,3 +253,16 @@ def test_a_pressure_at_which_no_well_flows_at_first_moves_the_cells_own(reservoi
     result, same = model.run(options=tight), model.run(options=tight, initial=flowing)
     torch.testing.assert_close(result.bhp, same.bhp, rtol=1e-9, atol=0)
     assert all(report.iterations < 10 for report in result.reports[0])
+
+
+def test_a_step_that_fails_from_the_last_change_begins_at_the_last_state(reservoir, tight, monkeypatch):
+    model = reservoir(**VARIANTS["gravity"])
+
+    def run(begin):
+        monkeypatch.setattr(newton, "_extrapolated", lambda _, now, __: begin(now))
+        return model.run(options=tight)
+
+    wrong = run(lambda now: replace(now, pressure=now.pressure * torch.nan))
+    right = run(lambda now: now)
+    assert torch.equal(wrong.bhp, right.bhp)
+    assert [report.n_steps for report in wrong.reports[0]] == [1, 1, 1]

@@ -151,7 +151,7 @@ def test_the_truths_well_indices_hold_in_every_rock(load: Callable[..., MatchCas
         ({"members": 0}, "case.yaml: matching.members: got 0; give 1 or more"),
         ({"members": "many"}, "case.yaml: matching.members: expected a whole number, got 'many'"),
         ({"seed": -1}, "case.yaml: matching.seed: got -1; give 0 or more"),
-        ({"observations": {}}, "case.yaml: missing key 'file' in section 'matching.observations'"),
+        ({"observations": {}}, "case.yaml: matching.observations.file: nothing is observed"),
         ({"observations": {"file": "no.csv"}}, "no.csv: no such file; the path is relative to the case file"),
         (
             {"observations": {"file": "data/obs.csv", "sigma": {"bhp": 0}}},

@@ -20,7 +20,9 @@ from tests.matching.synthetic import DAY, matched
 EVIL = "<b onload='x'>&\"W$1"
 # Of runs that match other parameters than a generator's section (tests/matching/problem/test_parameterisations.py).
 OF_PARAMETERS = {"permeability", "members", "parameters"}
-OWN = [picture for picture in PICTURES if picture.name not in OF_PARAMETERS]
+# Of runs with observations of cells (tests/matching/test_cell_observations.py).
+OF_CELLS = {"pressures", "saturation"}
+OWN = [picture for picture in PICTURES if picture.name not in OF_PARAMETERS | OF_CELLS]
 ALL = {picture.name for picture in OWN}
 # Which pictures a run that lacks something cannot have.
 LOST: dict[str, tuple[dict[str, Any], set[str]]] = {

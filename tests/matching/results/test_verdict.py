@@ -112,6 +112,11 @@ def test_a_smoother_of_few_members_is_warned_of_and_one_of_many_is_not() -> None
     assert warnings(many) == ()
 
 
+def test_of_no_member_that_has_ended_nothing_is_said() -> None:
+    begun = Evidence(n_members=0, n_latent=0, n_data=0, spread=0.5, misfit=None, is_smoother=True)
+    assert warnings(begun) == ()
+
+
 def test_report_and_table_warn_of_members_that_collapsed() -> None:
     dataset = matched(n_members=6)
     assert warnings_of(dataset) == ()

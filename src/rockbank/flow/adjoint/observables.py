@@ -15,11 +15,16 @@ from rockbank.flow.equations.problem import Parameters
 from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.trajectory import Trajectory
 
+# Right-hand sides of one sweep: each takes the memory of a few states of the cells.
+MOST_AT_ONCE = 512
+# Of `observe`.
+_N_OUTPUTS = 4
+
 
 def observe(
     run: Run, parameters: Parameters
-) -> tuple[Float[Tensor, "b t w"], Float[Tensor, "b t w"], Float[Tensor, "b t w"]]:
-    """Bottom-hole pressure (Pa), water and oil rate (m^3/s, into the reservoir) after each report step.
+) -> tuple[Float[Tensor, "b t w"], Float[Tensor, "b t w"], Float[Tensor, "b t w"], Float[Tensor, "b n"]]:
+    """Bottom-hole pressure (Pa), water and oil rate (m^3/s, into the reservoir) after each report step, and the states.
 
     They are differentiable in the parameters; each costs a solve with the transposed Jacobian a step taken, all
     those asked for together one factorisation a step.
@@ -30,6 +35,8 @@ def observe(
 def jacobian(outputs: Float[Tensor, "*o"], inputs: Sequence[Float[Tensor, "..."]]) -> tuple[Tensor, ...]:
     """Derivatives of every output in every input, by one backward sweep with all outputs as right-hand sides.
 
+    Of more than MOST_AT_ONCE outputs, such as a map's, so many go at a time.
+
     Args:
         outputs: of `simulate`, or computed from its observables.
         inputs: that require grad.
@@ -37,20 +44,25 @@ def jacobian(outputs: Float[Tensor, "*o"], inputs: Sequence[Float[Tensor, "..."]
     Returns:
         For each input a tensor of the shape of the outputs, then its own.
     """
-    one_each = torch.eye(outputs.numel(), dtype=outputs.dtype, device=outputs.device).reshape(-1, *outputs.shape)
-    rows = torch.vmap(lambda one: torch.autograd.grad(outputs, list(inputs), one, retain_graph=True))(one_each)
-    return tuple(of.reshape(*outputs.shape, *of.shape[1:]) for of in rows)
+    n, rows = outputs.numel(), []
+    for at in range(0, max(n, 1), MOST_AT_ONCE):
+        one_each = outputs.new_zeros(min(MOST_AT_ONCE, n - at), n)
+        one_each.diagonal(at).fill_(1.0)
+        each = one_each.reshape(-1, *outputs.shape)
+        rows.append(torch.vmap(lambda one: torch.autograd.grad(outputs, list(inputs), one, retain_graph=True))(each))
+    return tuple(torch.cat(of).reshape(*outputs.shape, *of[0].shape[1:]) for of in zip(*rows, strict=True))
 
 
 class _Observables(torch.autograd.Function):
     """The observables of a run that has been, with the adjoint as their derivative."""
 
     @staticmethod
-    def forward(run: Run, *parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(run: Run, *parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         equations = Equations(run.problem, Parameters(*parameters))
         each = [_observed(equations.take([i]), trajectory) for i, trajectory in enumerate(run.trajectories)]
         bhp, rates = (torch.stack(of) for of in zip(*each, strict=True))
-        return bhp, rates[..., 0].clone(), rates[..., 1].clone()
+        states = torch.stack([run.states.of(trajectory) for trajectory in run.trajectories])
+        return bhp, rates[..., 0].clone(), rates[..., 1].clone(), states
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -63,11 +75,11 @@ class _Observables(torch.autograd.Function):
 
 
 class _Adjoint(torch.autograd.Function):
-    """The gradients from the cotangents of bottom-hole pressures, water and oil rates: vmap makes one sweep of many."""
+    """The gradients from the cotangents of pressures of wells, rates and states: vmap makes one sweep of many."""
 
     @staticmethod
     def forward(run: Run, *given: Tensor) -> Gradients:
-        gradients = swept_back(run, [of[..., None] for of in given[:3]], Parameters(*given[3:]))
+        gradients = swept_back(run, [of[..., None] for of in given[:_N_OUTPUTS]], Parameters(*given[_N_OUTPUTS:]))
         return tuple(of[..., 0] for of in gradients)
 
     @staticmethod
@@ -81,8 +93,8 @@ class _Adjoint(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], run: Run, *given: Tensor) -> tuple[Gradients, tuple[int, ...]]:
         cotangents = [of[..., None].expand(*of.shape, info.batch_size) if dim is None else of.movedim(dim, -1)
-                      for of, dim in zip(given[:3], in_dims[1:4], strict=True)]  # fmt: skip
-        gradients = swept_back(run, cotangents, Parameters(*given[3:]))
+                      for of, dim in zip(given[:_N_OUTPUTS], in_dims[1 : 1 + _N_OUTPUTS], strict=True)]  # fmt: skip
+        gradients = swept_back(run, cotangents, Parameters(*given[_N_OUTPUTS:]))
         return tuple(of.movedim(-1, 0) for of in gradients), (0,) * len(gradients)
 
 

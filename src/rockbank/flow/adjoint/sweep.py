@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from rockbank.flow.adjoint.cell_states import CellStates, no_states
 from rockbank.flow.adjoint.pullbacks import in_fluid, pulled_through_head, pulled_through_start
 from rockbank.flow.equations.linearised import Jacobian, Step, Unknowns
 from rockbank.flow.equations.options import Options
@@ -33,32 +34,35 @@ class Run:
         trajectories: one a member.
         options: of which the adjoint takes the linear solver.
         workers: members at work at a time.
+        states: of the cells that are observed, at the ends of the problem's steps.
     """
 
     problem: Problem
     trajectories: Sequence[Trajectory]
     options: Options
     workers: int
+    states: CellStates = field(default_factory=no_states)
 
 
-def swept_back(run: Run, cotangents: Sequence[Float[Tensor, "b t w m"]], parameters: Parameters) -> Gradients:
+def swept_back(run: Run, cotangents: Sequence[Float[Tensor, "b *n m"]], parameters: Parameters) -> Gradients:
     """Derivatives of m functions of the observables in all parameters.
 
     All members together where the linear solver takes them so, else each by itself.
 
     Args:
         run: that has been.
-        cotangents: derivatives of each function in bottom-hole pressure (Pa), water and oil rate (m^3/s).
+        cotangents: derivatives of each function in bottom-hole pressure (Pa), water and oil rate (m^3/s), and in the
+            states of cells.
         parameters: with which it was run.
     """
-    bhp, *rates = cotangents
+    bhp, *rates, of_states = cotangents
     seeds = torch.stack([*rates, bhp], dim=3)
     if takes_all_members(run.problem, run.options.solver, bhp.device):
-        return _Sweep(run.problem, parameters, run.trajectories, run.options, seeds).gradients()
+        return _Sweep(run, parameters, run.trajectories, seeds, of_states).gradients()
 
     def of_member(i: int) -> Gradients:
-        return _Sweep(run.problem, parameters.member(i), run.trajectories[i : i + 1], run.options,
-                      seeds[i : i + 1]).gradients()  # fmt: skip
+        only = slice(i, i + 1)
+        return _Sweep(run, parameters.member(i), run.trajectories[only], seeds[only], of_states[only]).gradients()
 
     each = each_member(of_member, len(bhp), run.workers)
     return tuple(torch.cat(of) for of in zip(*each, strict=True))
@@ -135,28 +139,34 @@ class _Sweep:
     of them on average in a full Jacobian.
 
     Args:
-        problem: of a batch of members.
-        parameters: likewise.
+        run: whose problem, linear solver and observed states are used.
+        parameters: of a batch of members.
         trajectories: what they did.
-        options: of which the linear solver is used.
         seeds: derivatives of each J in water rate, oil rate and bottom-hole pressure.
+        of_states: likewise in the observed states of cells.
     """
 
     def __init__(
         self,
-        problem: Problem,
+        run: Run,
         parameters: Parameters,
         trajectories: Sequence[Trajectory],
-        options: Options,
         seeds: Float[Tensor, "b t w 3 m"],
+        of_states: Float[Tensor, "b n m"],
     ) -> None:
+        problem = run.problem
         self.equations, self.trajectories = equations_for(problem, parameters), trajectories
-        self.solver = solver_for(problem, options.solver, seeds.device)
+        self.solver = solver_for(problem, run.options.solver, seeds.device)
+        self.states = run.states
         reports = torch.arange(1, seeds.shape[1] + 1, device=seeds.device)
         latest = ((seeds != 0).flatten(2, 3).any(dim=2) * reports[:, None]).amax(dim=1)
+        if len(self.states):
+            of_state = torch.as_tensor(self.states.report + 1, device=seeds.device)
+            latest = torch.maximum(latest, ((of_states != 0) * of_state[:, None]).amax(dim=1))
         self.order = latest.argsort(dim=-1, descending=True)
         self.n_seen = (latest[:, None] >= reports[:, None]).sum(dim=-1).cpu().numpy()
         self.seeds = seeds.gather(-1, self.order[:, None, None, None].expand_as(seeds))
+        self.of_states = of_states.gather(-1, self.order[:, None].expand_as(of_states))
         n = int(self.n_seen.max())
         self.sums = Parameters(*(seeds.new_zeros(*of.shape, n) for of in parameters.tensors()))
         self.carried_cells = seeds.new_zeros(*parameters.pressure.shape, 2, n)
@@ -190,6 +200,7 @@ class _Sweep:
             g_w, of_heads = g_w + state.bhp, state.head
             self.sums.well_index[rows, :, :n] += well_index
             self.sums.fluid[rows, :, :n] += fluid
+        self._add_states(g, stage, n)
         factor = self.solver.factor(equations.problem, here.jacobian)
         lam, lam_w = factor.solve_transposed(g - carried, g_w - carried_w)
 
@@ -211,6 +222,17 @@ class _Sweep:
         holds = torch.where(stage.step.kinds == BHP, 1.0, equations.sign) * (stage.step.kinds != SHUT)
         for total, those in ((self.sums.targets, stage.by_control), (self.sums.limits, ~stage.by_control)):
             total[stage.members, stage.reports, :, :n] += (holds * those)[..., None] * lam_w
+
+    def _add_states(self, g: Float[Tensor, "b n 2 m"], stage: _Stage, n: int) -> None:
+        """dJ / dx of the cells whose states are observed at the end of this step, each where it is."""
+        is_observed = stage.is_end.cpu().numpy()[:, None] & (self.states.report == stage.reports[:, None])
+        if not is_observed.any():
+            return
+        row, at = (torch.as_tensor(of, device=g.device) for of in np.nonzero(is_observed))
+        member, cell, unknown = (
+            torch.as_tensor(of, device=g.device) for of in (stage.members, self.states.cell, self.states.unknown)
+        )
+        g.index_put_((row, cell[at], unknown[at]), self.of_states[member[row], at, :n], accumulate=True)
 
     def _end_at_start(self) -> None:
         """What the first steps see of the initial state, which is a parameter."""

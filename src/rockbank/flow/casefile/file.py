@@ -149,5 +149,6 @@ def error_context(path: Path, section: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        said = str(error)
-        raise InputError(f"{path}: {said if said.startswith(section) else f'{section}: {said}'}") from error
+        lines = str(error).splitlines()
+        said = [line if line.startswith(section) else f"{section}: {line}" for line in lines]
+        raise InputError("\n".join(f"{path}: {line}" for line in said)) from error

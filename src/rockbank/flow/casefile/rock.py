@@ -19,7 +19,7 @@ from rockbank.flow.equations.equilibrium import equilibrium
 from rockbank.flow.equations.fluid import GRAVITY, Fluid, Phase
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.problem import State
-from rockbank.flow.equations.rock import Rock, require
+from rockbank.flow.equations.rock import REFERENCE_PRESSURE, Rock, require
 from rockbank.flow.units import Quantity
 
 Length = Annotated[float, Quantity("length")]
@@ -100,8 +100,8 @@ class RockSection:
     porosity: Annotated[FieldSource, FieldOf("fraction")] | None = None
     channels: ChannelsSection | None = None
     layers: LayersSection | None = None
-    compressibility: Compressibility = Rock.compressibility
-    reference_pressure: Pressure = Rock.reference_pressure
+    compressibility: Compressibility = 0.0
+    reference_pressure: Pressure = REFERENCE_PRESSURE
 
     def __post_init__(self) -> None:
         given = [name for name in ("permeability", "porosity", "channels", "layers") if getattr(self, name) is not None]

@@ -12,10 +12,13 @@ from jaxtyping import Int
 
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
+from rockbank.flow.eclipse.dimensions import Dimensions
 from rockbank.flow.eclipse.faults import Faults
+from rockbank.flow.eclipse.fluids.compaction import Compaction, read_compaction
 from rockbank.flow.eclipse.fluids.curves import read_curves
 from rockbank.flow.eclipse.fluids.initial import read_initial
-from rockbank.flow.eclipse.fluids.liquids import read_liquids, table_of
+from rockbank.flow.eclipse.fluids.liquids import read_liquids
+from rockbank.flow.eclipse.grid.aquifers import NumericalAquifers
 from rockbank.flow.eclipse.grid.arrays import DeckArrays
 from rockbank.flow.eclipse.grid.connections import Connections
 from rockbank.flow.eclipse.grid.geometry import Geometry, box_of, read_rock, require_box, require_pinch
@@ -43,7 +46,6 @@ from rockbank.flow.units import DECK_UNITS
 
 # Eclipse's date where a deck has no START.
 _START = datetime(1983, 1, 1)
-_MOST_REGIONS = 10_000
 _KNOWN = frozenset((*REFUSED, *PASSED_OVER_WHOLE))
 _GEOMETRY = ("COORD", "ZCORN", "MINPV", "PINCH")
 
@@ -82,7 +84,9 @@ class _Reader:
         self._tables: dict[str, list[Record]] = {}
         self._geometry: dict[str, Record] = {}
         self._scaling: dict[str, Record] = {}
+        self._dimensions = Dimensions()
         self._connections = Connections()
+        self._aquifers = NumericalAquifers()
         self._arrays: DeckArrays | None = None
         self._grid: Grid | None = None
         self._wells: DeckWells | None = None
@@ -133,10 +137,13 @@ class _Reader:
             if keyword.section == "SCHEDULE":
                 raise keyword.error("rock does not change with time; say it before SCHEDULE")
             self._need_arrays(keyword).take(keyword)
-        elif name in ("NNC", "EDITNNC"):
-            self._connections.take(keyword.records)
-        elif name in ("TABDIMS", "EQLDIMS"):
-            self._take_dimensions(keyword.record)
+        elif name in ("NNC", "EDITNNC", "AQUNUM", "AQUCON"):
+            if keyword.section == "SCHEDULE":
+                raise keyword.error("what cells touch does not change with time; say it before SCHEDULE")
+            (self._aquifers if name.startswith("AQU") else self._connections).take(keyword.records)
+        elif name in ("TABDIMS", "EQLDIMS", "ROCKOPTS"):
+            rock = self._tables.get("ROCK", [None])[0]
+            self._n_records.update(self._dimensions.take(keyword, rock))
         elif name in ("ENDSCALE", "SCALECRS"):
             self._scaling[name] = keyword.record
             if name == "ENDSCALE" and keyword.record.text(1, "NODIR").upper() != "NODIR":
@@ -182,15 +189,18 @@ class _Reader:
         with self._faults.caught():
             fluid = self._fluid(arrays, grid, gravity)
         with self._faults.caught():
-            table = self._rock_table()
+            compaction = self._compaction()
             if not self._faults.are_told:
-                rock = self._connections.joined(read_rock(grid, arrays, table))
+                rock = self._connections.joined(read_rock(grid, arrays, **vars(compaction)))
         with self._faults.caught():
             schedule = wells.schedule()
         if fluid is not None:
             with self._faults.caught():
                 at_rest = replace(fluid, gravity=GRAVITY if own_gravity is None else own_gravity)
-                initial = read_initial(self._tables, self._regions("EQLNUM", ("EQUIL",)), arrays, grid, at_rest)
+                initial, curves = read_initial(self._tables, self._regions("EQLNUM", ("EQUIL",)), arrays, grid, at_rest,
+                                               is_apart=self._aquifers.have_pressure(grid))  # fmt: skip
+                fluid = replace(fluid, curves=curves)
+                initial = self._aquifers.filled(initial, grid, is_explicit="EQUIL" not in self._tables)
         found = wells.wells(rock) if rock is not None else []
         if fluid is None or rock is None or initial is None or schedule is None or self._faults:
             return None
@@ -206,7 +216,7 @@ class _Reader:
             history=wells.history(),
             regions=arrays.all_regions(grid),
             faults=arrays.faults(rock.grid),
-            notes=(*self._own_notes(), *arrays.notes, *self._connections.notes, *wells.notes),
+            notes=(*self._own_notes(), *arrays.notes, *self._connections.notes, *self._aquifers.notes, *wells.notes),
         )
 
     def _fluid(self, arrays: DeckArrays, grid: Grid, gravity: float) -> Fluid | None:
@@ -243,15 +253,6 @@ class _Reader:
                                "last one counts")  # fmt: skip
         self._tables[keyword.name] = keyword.records
 
-    def _take_dimensions(self, record: Record) -> None:
-        """TABDIMS and EQLDIMS: how many tables there are of each kind, of which 0 is the default."""
-        of = {"TABDIMS": (SATURATION_TABLES, FLUID_TABLES), "EQLDIMS": (("EQUIL",),)}[record.keyword]
-        for i, names in enumerate(of, start=1):
-            n = max(record.whole(i, 1), 1)
-            if n > _MOST_REGIONS:
-                raise record.error(f"item {i}: got {n}; give {_MOST_REGIONS} regions at most")
-            self._n_records.update(dict.fromkeys(names, n))
-
     def _need_arrays(self, keyword: Keyword) -> DeckArrays:
         if self._arrays is None:
             raise keyword.error("comes before DIMENS")
@@ -269,8 +270,9 @@ class _Reader:
             self._grid = Grid(shape=shape, spacing=(1.0, 1.0, 1.0))
             with self._faults.caught():
                 given = {name.lower(): record for name, record in self._geometry.items()}
-                self._grid = Geometry(**given, has_nnc="NONNC" not in self._seen).grid(arrays)
-                self._grid = self._connections.linked(self._grid)
+                cells = self._aquifers.fill(arrays)
+                self._grid = Geometry(**given, has_nnc="NONNC" not in self._seen, aquifers=cells).grid(arrays)
+                self._grid = self._connections.linked(self._aquifers.joined(self._grid, arrays))
                 arrays.require_values(self._grid.is_active)
             self._wells = DeckWells(self._grid, self._start, self._faults.refuse)
             if "INCLUDE" in self._faults.lost:
@@ -284,15 +286,10 @@ class _Reader:
         n = max([len(self._tables[each]) for each in tables if each in self._tables], default=1)
         return np.asarray(self._arrays.regions(name, self._grid.is_active, n).ravel()[self._grid.cells])
 
-    def _rock_table(self) -> Record | None:
-        """ROCK of all active cells; DeckError where they are of regions whose records differ."""
+    def _compaction(self) -> Compaction:
         assert self._arrays is not None
-        if "ROCK" not in self._tables:
-            return None
-        name = "ROCKNUM" if "ROCKNUM" in self._arrays else "PVTNUM"
-        used = sorted(set(self._regions(name, ("ROCK",)).tolist()))
-        found = [table_of(self._tables, "ROCK", region) for region in used]
-        if any(record.items.runs != found[0].items.runs for record in found):
-            raise found[0].error(f"active cells are of regions {[region + 1 for region in used]} of {name}, whose "
-                                 "compressibilities differ; one is supported")  # fmt: skip
-        return found[0]
+        name = self._dimensions.rock_regions
+        if name != "ROCKNUM" and "ROCKNUM" in self._arrays:
+            self._notes.append(f"{self._arrays.place('ROCKNUM')}: ROCKNUM: ROCK goes by {name}; item 3 of ROCKOPTS "
+                               "would say otherwise")  # fmt: skip
+        return read_compaction(self._tables, self._regions(name, ("ROCK",)))

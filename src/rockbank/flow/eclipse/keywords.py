@@ -33,7 +33,7 @@ PASSED_OVER: Mapping[str, int | None] = {
     **dict.fromkeys(
         ("UDTDIMS", "DISPDIMS", "SCDPDIMS", "PINTDIMS", "BPIDIMS", "PEDIMS", "HMDIMS", "RIVRDIMS", "LGR"), 1
     ),
-    **dict.fromkeys(("VAPPARS", "DATUMR", "MULTREGD", "WARNFLT", "TSTEPMIN", "ROCKOPTS"), 1),
+    **dict.fromkeys(("VAPPARS", "DATUMR", "MULTREGD", "WARNFLT", "TSTEPMIN"), 1),
     **dict.fromkeys(("PATHS", "GRUPTREE", "WRFT", "WRFTPLT", "COMPORD", "WLIST", "WPAVEDEP", "GRUPSIG"), None),
 }
 # The same, whose records are passed over without a count: a table that nothing refers to, names of output.
@@ -69,13 +69,13 @@ end points are those of all directions, as numbers of cells:
     LSOWCR TZONE SWLPC ISWL ISWCR ISWU ISOWCR IKRW IKRO IPCW IKRWR IKRORW KRNUM KRNUMX KRNUMY KRNUMZ KRNUMMF KRWX KRWY
     KRWZ KROX KROY KROZ
 capillary pressures are those of the curves, whatever water or permeability is given:
-    SWATINIT PPCWMAX JFUNC JFUNCR
+    PPCWMAX JFUNC JFUNCR
 the curves know no way back:
     EHYSTR SATOPTS IMBNUM HYST WAGHYSTR
 analytical aquifers are not computed:
     AQUCT AQUFETP AQUFET AQUANCON AQUTAB AQUFLUX AQUANNC AQUCHWAT AQUCHGAS AQANTRC AQUANTRC AQUALIST
-aquifers of cells of their own are not read:
-    AQUCON AQUNUM AQUNNC
+connections of aquifers of cells are those of AQUCON:
+    AQUNNC
 groups do not control wells:
     GCONPROD GCONINJE GCONSUMP GCONSALE GCONPRI GCONTOL GECON GEFAC GPMAINT WGRUPCON GRUPRIG GSATPROD GSATINJE GTADD
     GTMULT GUIDERAT LINCOM GCONENG GSWINGF PRIORITY WELPRI GDRILPOT
@@ -123,9 +123,22 @@ N_RECORDS: Mapping[str, int | None] = {
     **dict.fromkeys((*SECTIONS, "OIL", "WATER", "METRIC", "FIELD", "LAB", "ENDBOX", "NONNC"), 0),
     **dict.fromkeys((*ARRAYS, *VECTORS, *TABLES, "DIMENS", "START", "BOX"), 1),
     **dict.fromkeys(
-        ("TABDIMS", "EQLDIMS", "NUMRES", "SPECGRID", "MINPV", "COORD", "ZCORN", "PINCH", "ENDSCALE", "SCALECRS"), 1
+        (
+            "TABDIMS",
+            "EQLDIMS",
+            "ROCKOPTS",
+            "NUMRES",
+            "SPECGRID",
+            "MINPV",
+            "COORD",
+            "ZCORN",
+            "PINCH",
+            "ENDSCALE",
+            "SCALECRS",
+        ),
+        1,
     ),
-    **dict.fromkeys((*OPERATIONS, "FAULTS", "MULTFLT", "NNC", "EDITNNC"), None),
+    **dict.fromkeys((*OPERATIONS, "FAULTS", "MULTFLT", "NNC", "EDITNNC", "AQUNUM", "AQUCON"), None),
     "TUNING": 3,
     **SCHEDULE,
 }

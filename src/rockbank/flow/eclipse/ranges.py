@@ -71,7 +71,7 @@ ARRAYS: Mapping[str, Values] = {
     **dict.fromkeys(("NTG", "MULTPV", *sum(MULTIPLIERS, ())), Values("fraction", 0.0, default=1.0)),
     **dict.fromkeys(REGIONS, _REGION),
     "ENDNUM": ONE,
-    **dict.fromkeys(("SWL", "SWCR", "SWU", "SOWCR"), _FRACTION),
+    **dict.fromkeys(("SWL", "SWCR", "SWU", "SOWCR", "SWATINIT"), _FRACTION),
     **dict.fromkeys(("KRW", "KRWR", "KRO", "KRORW"), Values("fraction", 0.0)),
     "PCW": Values("pressure"),
     # Of gas, which there is none of.

@@ -80,10 +80,13 @@ def require_writable(case: Case) -> None:
     require_deck_names([well.name for well in case.wells])
     if case.rock.grid.half_factors is not None:
         raise InputError("the grid has corner points, of which no deck is written; use the deck that they come from")
-    if case.rock.added_transmissibility is not None:
+    if case.rock.grid.aquifers is not None or case.rock.added_transmissibility is not None:
         raise InputError(
             "cells are linked across the grid, of which no deck is written; use the deck that they come from"
         )
+    if isinstance(case.rock.compressibility, np.ndarray) or isinstance(case.rock.reference_pressure, np.ndarray):
+        raise InputError("the rock's compressibility differs from cell to cell, of which no deck is written; use the "
+                         "deck that it comes from")  # fmt: skip
     if case.fluid.regions is not None or isinstance(case.fluid.curves, CellCurves):
         raise InputError("liquids or curves differ from cell to cell, of which no deck is written; use the deck that "
                          "they come from")  # fmt: skip
@@ -96,7 +99,7 @@ def at_first_instant(case: Case) -> Case:
     compressible, would meet a shock that shuts producers or shows in the curves.
     """
     fluid = case.fluid
-    if case.rock.compressibility or fluid.water.is_compressible or fluid.oil.is_compressible:
+    if np.any(case.rock.compressibility) or fluid.water.is_compressible or fluid.oil.is_compressible:
         return case
     controls = {well.name: case.schedule.of(well.name)[0] for well in case.wells}
     first = {name: replace(control, target=_first(control.target)) for name, control in controls.items()}
@@ -190,8 +193,12 @@ def _props(case: Case, least_compressibility: float) -> Iterator[str]:
     oil, water = (exact_text(float(phase.density), METRIC.scale("density")) for phase in (fluid.oil, fluid.water))
     # The third is gas, which there is none of.
     yield from ("DENSITY", f"  {oil} {water} 1 /")
-    reference = exact_text(rock.reference_pressure, METRIC.scale("pressure"))
-    yield from ("ROCK", f"  {reference} {exact_text(rock.compressibility, METRIC.scale('compressibility'))} /", "")
+    reference = exact_text(float(rock.reference_pressure), METRIC.scale("pressure"))
+    yield from (
+        "ROCK",
+        f"  {reference} {exact_text(float(rock.compressibility), METRIC.scale('compressibility'))} /",
+        "",
+    )
 
 
 def _liquid(phase: Phase, least_compressibility: float) -> str:

@@ -49,18 +49,16 @@ class CornerPointGrid(Grid):
     def _volumes(self) -> Float[np.ndarray, "nx ny nz"]:
         return volumes(self.corners)
 
-    @cached_property
-    def volume(self) -> Float[np.ndarray, " n"]:
-        """Bulk volume of each active cell, m^3."""
+    @property
+    def _volume_in_place(self) -> Float[np.ndarray, " n"]:
         return np.asarray(self._volumes.ravel()[self.cells])
 
     @cached_property
     def _centres(self) -> Float[np.ndarray, "nx ny nz 3"]:
         return np.asarray(self.corners.mean(axis=(3, 4, 5)))
 
-    @cached_property
-    def depth(self) -> Float[np.ndarray, " n"]:
-        """Depth of the centre of each active cell, m."""
+    @property
+    def _depth_in_place(self) -> Float[np.ndarray, " n"]:
         return np.asarray(self._centres[..., 2].ravel()[self.cells])
 
     @cached_property
@@ -77,7 +75,7 @@ class CornerPointGrid(Grid):
         axis = np.array([of for _, _, of, _ in found], dtype=int)
         area = np.array([of for _, _, _, of in found], dtype=float).reshape(-1, 3)
         factors = np.stack([self._half(pairs[:, 0], axis, 1, area), self._half(pairs[:, 1], axis, 0, area)], axis=1)
-        is_kept = (factors > 0).all(axis=1)
+        is_kept = (factors > 0).all(axis=1) & self.has_place[self.number.ravel()[pairs]].all(axis=1)
         if not self.has_nnc:
             is_kept &= self._is_neighbour(pairs, axis)
         return self.number.ravel()[pairs[is_kept]], axis[is_kept], factors[is_kept]
@@ -95,7 +93,7 @@ class CornerPointGrid(Grid):
     def is_structured(self) -> bool:
         """Whether only neighbours in the box touch."""
         faces, axis = self._own_faces
-        return self.links is None and bool(self._is_neighbour(self.cells[faces], axis).all())
+        return super().is_structured and bool(self._is_neighbour(self.cells[faces], axis).all())
 
     def _is_neighbour(self, pairs: Int[np.ndarray, "f 2"], axis: Int[np.ndarray, " f"]) -> Bool[np.ndarray, " f"]:
         _, ny, nz = self.box

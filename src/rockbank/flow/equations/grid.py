@@ -14,6 +14,38 @@ from rockbank.core.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class AquiferCells:
+    """Active cells that stand for water outside the box (Eclipse's AQUNUM); their neighbours in the box miss them.
+
+    Attributes:
+        cells: their numbers, increasing.
+        volume: bulk volume of each, m^3.
+        depth: of the centre of each, m.
+        pairs: numbers of cells that touch, an aquifer's cell among them, the lesser first; those that touch twice come
+            twice.
+        axes: along which the permeability of the first and of the second cell counts: 0, 1 or 2.
+        half_factors: A / (d / 2) of each in both cells, m, 0 for a seal: half-transmissibilities by k.
+    """
+
+    cells: Int[np.ndarray, " a"]
+    volume: Float[np.ndarray, " a"]
+    depth: Float[np.ndarray, " a"]
+    pairs: Int[np.ndarray, "m 2"]
+    axes: Int[np.ndarray, "m 2"]
+    half_factors: Float[np.ndarray, "m 2"]
+
+    @cached_property
+    def faces(self) -> Int[np.ndarray, "f 2"]:
+        """The pairs, each once."""
+        return np.asarray(np.unique(self.pairs, axis=0))
+
+    @cached_property
+    def face(self) -> Int[np.ndarray, " m"]:
+        """Of which of these faces each pair is a part."""
+        return np.asarray(np.unique(self.pairs, axis=0, return_inverse=True)[1]).ravel()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
     """A box of cells (i, j) or (i, j, k), i along x, j along y, k downwards.
 
@@ -26,6 +58,7 @@ class Grid:
         top: depth of the top of the first layer, in metres.
         links: numbers of active cells that touch beside those that the geometry has touch, the lesser first; none of
             them has a face already (Eclipse's NNC). None is nowhere.
+        aquifers: cells that stand for water outside the box, and what they touch. None is nowhere.
     """
 
     shape: tuple[int, ...]
@@ -33,6 +66,7 @@ class Grid:
     active: Bool[np.ndarray, "*shape"] | None = None
     top: float = 0.0
     links: Int[np.ndarray, "m 2"] | None = None
+    aquifers: AquiferCells | None = None
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (2, 3) or min(self.shape) < 1:
@@ -86,15 +120,19 @@ class Grid:
 
     @cached_property
     def faces(self) -> Int[np.ndarray, "f 2"]:
-        """Active cells on either side of each inner face, the left (lesser) one first; by axis x, y, z, then links."""
-        own = self._own_faces[0]
-        return own if self.links is None else np.concatenate([own, self.links])
+        """Active cells on either side of each inner face, the left (lesser) one first.
+
+        By axis x, y, z, then links, then those of aquifers.
+        """
+        others = [] if self.links is None else [self.links]
+        others += [] if self.aquifers is None else [self.aquifers.faces]
+        return np.concatenate([self._own_faces[0], *others]) if others else self._own_faces[0]
 
     @cached_property
     def face_axis(self) -> Int[np.ndarray, " f"]:
-        """0, 1 or 2: along which axis a face is crossed; 3 for a link."""
+        """0, 1 or 2: along which axis a face is crossed; 3 for a link, or of an aquifer."""
         own = self._own_faces[1]
-        return own if self.links is None else np.concatenate([own, np.full(len(self.links), 3)])
+        return np.concatenate([own, np.full(len(self.faces) - len(own), 3)])
 
     @property
     def half_factors(self) -> Float[np.ndarray, "f 2"] | None:
@@ -104,15 +142,23 @@ class Grid:
     @property
     def is_structured(self) -> bool:
         """Whether only neighbours in the box touch."""
-        return self.links is None
+        return self.links is None and self.aquifers is None
+
+    @cached_property
+    def has_place(self) -> Bool[np.ndarray, " n"]:
+        """Which active cells lie where the box has them."""
+        has_place = np.ones(self.n_cells, dtype=bool)
+        if self.aquifers is not None:
+            has_place[self.aquifers.cells] = False
+        return has_place
 
     @cached_property
     def _own_faces(self) -> tuple[Int[np.ndarray, "f 2"], Int[np.ndarray, " f"]]:
         """Those of the geometry, and their axes."""
-        found = []
+        found, number = [], np.where(np.append(self.has_place, False)[self.number], self.number, -1)
         for axis in range(3):
-            left = np.moveaxis(self.number, axis, 0)[:-1].ravel()
-            right = np.moveaxis(self.number, axis, 0)[1:].ravel()
+            left = np.moveaxis(number, axis, 0)[:-1].ravel()
+            right = np.moveaxis(number, axis, 0)[1:].ravel()
             both = (left >= 0) & (right >= 0)
             found.append(np.stack([left[both], right[both]], axis=1))
         return np.concatenate(found), np.repeat(np.arange(3), [len(pairs) for pairs in found])
@@ -126,11 +172,29 @@ class Grid:
     @cached_property
     def volume(self) -> Float[np.ndarray, " n"]:
         """Bulk volume of each active cell, m^3."""
-        return np.asarray(self.cell_sizes.prod(axis=0))
+        if self.aquifers is None:
+            return self._volume_in_place
+        volume = self._volume_in_place.copy()
+        volume[self.aquifers.cells] = self.aquifers.volume
+        return volume
 
     @cached_property
     def depth(self) -> Float[np.ndarray, " n"]:
         """Depth of the centre of each active cell, m."""
+        if self.aquifers is None:
+            return self._depth_in_place
+        depth = self._depth_in_place.copy()
+        depth[self.aquifers.cells] = self.aquifers.depth
+        return depth
+
+    @property
+    def _volume_in_place(self) -> Float[np.ndarray, " n"]:
+        """By the geometry alone."""
+        return np.asarray(self.cell_sizes.prod(axis=0))
+
+    @property
+    def _depth_in_place(self) -> Float[np.ndarray, " n"]:
+        """By the geometry alone."""
         dz = self.sizes[2]
         centres = self.top + np.cumsum(dz) - dz / 2
         return np.asarray(np.broadcast_to(centres, self.box).ravel()[self.cells])

@@ -89,8 +89,8 @@ class Problem:
         grid: its `faces` are the rows of `Parameters.transmissibility`.
         fluid: water and oil; where a number of it is a tensor, the first member's.
         fluid_fields: those numbers by name, the columns of `Parameters.fluid`.
-        rock_compressibility: 1/Pa.
-        rock_reference: Pa.
+        rock_compressibility: 1/Pa; a number, or one for each cell.
+        rock_reference: Pa; likewise.
         wells: in the order of every axis of wells.
         perforation_cell: the cell of each perforation.
         perforation_well: its well.
@@ -105,8 +105,8 @@ class Problem:
     grid: Grid
     fluid: Fluid
     fluid_fields: tuple[str, ...]
-    rock_compressibility: float
-    rock_reference: float
+    rock_compressibility: float | Float[np.ndarray, " n"]
+    rock_reference: float | Float[np.ndarray, " n"]
     wells: tuple[Well, ...]
     perforation_cell: Int[np.ndarray, " p"]
     perforation_well: Int[np.ndarray, " p"]

@@ -44,6 +44,9 @@ class Equations:
         self.crosses = tensor(problem.crosses)
         self.bores = Wellbores.of(problem, device)
         depth = tensor(problem.grid.depth)
+        self.c_r, self.p_r = (of if isinstance(of, float | int) else tensor(of)
+                              for of in (problem.rock_compressibility, problem.rock_reference))  # fmt: skip
+        self.has_soft_rock = bool(np.any(problem.rock_compressibility))
         self.g_dz = problem.fluid.gravity * (depth[self.left] - depth[self.right])
         self._set_fluid()
 
@@ -52,7 +55,7 @@ class Equations:
         device = self.parameters.pore_volume.device
         self.in_cells = Properties(self.fluid, device)
         self.in_perforations = Properties(self.fluid, device, self.problem.perforation_cell)
-        self.has_free_level = not (self.in_cells.is_compressible or self.problem.rock_compressibility)
+        self.has_free_level = not (self.in_cells.is_compressible or self.has_soft_rock)
 
     def take(self, members: Members) -> Equations:
         """Those of some members."""
@@ -158,11 +161,10 @@ class Equations:
 
     def _stored(self, now: Unknowns) -> tuple[Float[Tensor, "2 b n"], Float[Tensor, "2 2 b n"]]:
         """See stored; and derivatives in pressure and saturation."""
-        c_r = self.problem.rock_compressibility
         filled, filled_p = self.in_cells.volumes(now.pressure)
-        if c_r:
-            pores = (c_r * (now.pressure - self.problem.rock_reference)).exp()
-            filled, filled_p = filled * pores, (filled_p + c_r * filled) * pores
+        if self.has_soft_rock:
+            pores = (self.c_r * (now.pressure - self.p_r)).exp()
+            filled, filled_p = filled * pores, (filled_p + self.c_r * filled) * pores
         part = torch.stack([now.saturation, 1 - now.saturation])
         by_s = filled * filled.new_tensor([[[1.0]], [[-1.0]]])
         return filled * part, torch.stack([filled_p * part, by_s], dim=1)

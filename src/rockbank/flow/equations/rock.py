@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rockbank.core.errors import InputError
-from rockbank.flow.equations.grid import Grid
+from rockbank.flow.equations.grid import AquiferCells, Grid
+
+# Pa, of a rock of which none is given.
+REFERENCE_PRESSURE = 1.0e5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,8 +26,9 @@ class Rock:
         permeability: m^2, of the grid's shape, after one axis of members where there are several; or three of
             them, along x, y, z.
         porosity: in (0, 1], of the grid's shape likewise.
-        compressibility: of the pores, 1/Pa: pore volume = volume * porosity * exp(c (p - reference)).
-        reference_pressure: Pa, at which the porosity is what it is.
+        compressibility: of the pores, 1/Pa: pore volume = volume * porosity * exp(c (p - reference)); a number, or one
+            for each active cell.
+        reference_pressure: Pa, at which the porosity is what it is; likewise.
         net_to_gross: part of each active cell that is rock of that porosity and, along x and y, permeability; this and
             the two that follow may have an axis of members, and require grad.
         pore_multiplier: of the pore volume of each active cell.
@@ -37,8 +40,8 @@ class Rock:
     grid: Grid
     permeability: Float[Tensor, "*b *shape"] | Sequence[Float[Tensor, "*b *shape"]]
     porosity: Float[Tensor, "*b *shape"]
-    compressibility: float = 0.0
-    reference_pressure: float = 1.0e5
+    compressibility: float | Float[np.ndarray, " n"] = 0.0
+    reference_pressure: float | Float[np.ndarray, " n"] = REFERENCE_PRESSURE
     net_to_gross: Float[Tensor, "*b n"] | None = None
     pore_multiplier: Float[Tensor, "*b n"] | None = None
     face_multiplier: Float[Tensor, "*b f"] | None = None
@@ -75,10 +78,20 @@ class Rock:
                                  "of members at most")  # fmt: skip
             holds = ((factor > 0) if least else (factor >= 0)) & factor.isfinite()
             require(f"rock: {name}", factor, holds, f"; it must be {'positive' if least else '0 or more'}")
-        if not 0 <= self.compressibility < 1e-6:
-            raise InputError(f"rock: got compressibility {self.compressibility} 1/Pa; give 0 or some 1e-10 1/Pa")
-        if not math.isfinite(self.reference_pressure):
-            raise InputError(f"rock: got reference pressure {self.reference_pressure} Pa; give that of the porosity")
+        compressibility, reference = (self._of_cells(name) for name in ("compressibility", "reference_pressure"))
+        wrong = compressibility[~((compressibility >= 0) & (compressibility < 1e-6))]
+        if wrong.size:
+            raise InputError(f"rock: got compressibility {wrong[0]} 1/Pa; give 0 or some 1e-10 1/Pa")
+        wrong = reference[~np.isfinite(reference)]
+        if wrong.size:
+            raise InputError(f"rock: got reference pressure {wrong[0]} Pa; give that of the porosity")
+
+    def _of_cells(self, name: str) -> Float[np.ndarray, " n"]:
+        values = np.asarray(getattr(self, name), dtype=float)
+        if values.ndim and values.shape != (self.grid.n_cells,):
+            raise InputError(f"rock: got {name} of shape {values.shape}; give one number, or {self.grid.n_cells}, one "
+                             "for each active cell")  # fmt: skip
+        return np.atleast_1d(values)
 
     def _members(self, name: str, field: Tensor) -> int:
         if not isinstance(field, Tensor) or not field.is_floating_point():
@@ -139,7 +152,8 @@ def transmissibility(rock: Rock) -> Float[Tensor, "b f"]:
 
         T = A / (d_l / (2 k_l) + d_r / (2 k_r))
 
-    (Aziz and Settari 1979, sec. 3.6.) Where cells are no boxes, A / (d / 2) of each is the grid's `half_factors`.
+    (Aziz and Settari 1979, sec. 3.6.) Where cells are no boxes, A / (d / 2) of each is the grid's `half_factors`; where
+    an aquifer's cell touches another, that of its `aquifers`.
     """
     grid, parts = rock.grid, []
     for axis in range(3):
@@ -159,11 +173,32 @@ def transmissibility(rock: Rock) -> Float[Tensor, "b f"]:
             of_left, of_right = torch.as_tensor(grid.half_factors[of_axis].T, device=k.device)
             t = 1 / (1 / (of_left * k[:, left]) + 1 / (of_right * k[:, right]))
         parts.append(torch.where(flows[:, left] & flows[:, right], t, torch.zeros_like(t)))
+    parts.append(parts[0].new_zeros(1, 0 if grid.links is None else len(grid.links)))
+    if grid.aquifers is not None:
+        parts.append(_of_aquifers(rock, grid.aquifers))
     n_members = max(map(len, parts))
-    n_links = 0 if grid.links is None else len(grid.links)
-    t = torch.cat([part.expand(n_members, -1) for part in (*parts, parts[0].new_zeros(1, n_links))], dim=1)
+    t = torch.cat([part.expand(n_members, -1) for part in parts], dim=1)
     t = t if rock.face_multiplier is None else t * rock.face_multiplier.to(t)
     return t if rock.added_transmissibility is None else t + rock.added_transmissibility.to(t)
+
+
+def _of_aquifers(rock: Rock, aquifers: AquiferCells) -> Float[Tensor, "b f"]:
+    """Transmissibility of their faces; what touches twice lets through the sum."""
+    along = [rock.along(axis) for axis in range(3)]
+    if rock.net_to_gross is not None:
+        along = [k * rock.net_to_gross.to(k) for k in along]
+    n_members = max(map(len, along))
+    k = torch.stack([of.expand(n_members, -1) for of in along])
+    halves = []
+    for side in range(2):
+        axis, cell, factor = (torch.as_tensor(of[:, side], device=k.device)
+                              for of in (aquifers.axes, aquifers.pairs, aquifers.half_factors))  # fmt: skip
+        halves.append(factor * k[axis, :, cell].T)
+    flows = (halves[0] > 0) & (halves[1] > 0)
+    left, right = (torch.where(flows, half, torch.ones_like(half)) for half in halves)
+    t = torch.where(flows, 1 / (1 / left + 1 / right), torch.zeros_like(left))
+    face = torch.as_tensor(aquifers.face, device=k.device).expand_as(t)
+    return t.new_zeros(n_members, len(aquifers.faces)).scatter_add(1, face, t)
 
 
 def fault_multiplier(rock: Rock, factors: Mapping[str, float | Float[Tensor, "*b"]]) -> Float[Tensor, "*b f"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Int
 
 from rockbank.flow.equations.problem import Problem
 from rockbank.flow.kernels.compiled import Cells
@@ -29,11 +30,14 @@ class Accumulation:
     held_water: Cells
     held_oil: Cells
 
-    def __init__(self, problem: Problem, pore_volume: Cells) -> None:
-        phases = (problem.fluid.water, problem.fluid.oil)
+    def __init__(self, problem: Problem, pore_volume: Cells, cell: Int[np.ndarray, " n"]) -> None:
+        """With pore volumes in the order of the cells whose numbers on the grid are `cell`."""
+        phases, n = (problem.fluid.water, problem.fluid.oil), len(pore_volume)
         self.problem, self.pore_volume = problem, pore_volume
-        self.c_w, self.c_o = (problem.rock_compressibility + phase.compressibility for phase in phases)
-        self.is_rigid = self.c_w == self.c_o == 0
+        self.c_r, self.p_r = (np.broadcast_to(np.asarray(of, dtype=float), n)[cell]
+                              for of in (problem.rock_compressibility, problem.rock_reference))  # fmt: skip
+        self.c_w, self.c_o = (self.c_r + phase.compressibility for phase in phases)
+        self.is_rigid = not (self.c_w.any() or self.c_o.any())
         self.b_w = self.b_o = self.fvf_ratio = np.ones_like(pore_volume)
 
     def begin(self, dt: float, p: Cells, s: Cells) -> None:
@@ -47,10 +51,10 @@ class Accumulation:
         """Goes on to other pressures."""
         if self.is_rigid:
             return
-        problem, phases = self.problem, (self.problem.fluid.water, self.problem.fluid.oil)
+        phases = (self.problem.fluid.water, self.problem.fluid.oil)
         self.b_w, self.b_o = (np.exp(phase.compressibility * (p - phase.reference_pressure)) for phase in phases)
         self.fvf_ratio = self.b_w / self.b_o
-        pores = self.pore_volume / self.dt * np.exp(problem.rock_compressibility * (p - problem.rock_reference))
+        pores = self.pore_volume / self.dt * np.exp(self.c_r * (p - self.p_r))
         self.water, self.oil = pores * self.b_w, pores * self.b_o
 
     def excess(self, s: Cells) -> Cells:

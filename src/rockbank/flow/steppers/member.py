@@ -50,7 +50,7 @@ class MemberStepper(ABC):
         self.p, self.s = (of[0].numpy()[ordering.cell] for of in (parameters.pressure, parameters.saturation))
         self.wells = WellState(problem, parameters, ordering, self.p)
         self.head = torch.zeros(1, len(self.wells.cell), dtype=torch.float64)
-        self.accumulation = Accumulation(problem, parameters.pore_volume[0].numpy()[ordering.cell])
+        self.accumulation = Accumulation(problem, parameters.pore_volume[0].numpy()[ordering.cell], ordering.cell)
         self.pressure = Pressure(ordering, self.transmissibility, self.wells)
         self.m_w, self.m_o, self.injected, self.produced = np.zeros((4, len(self.p)))
         self.taken: list[Trajectory] = []

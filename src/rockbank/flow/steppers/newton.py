@@ -118,6 +118,7 @@ class _MemberState:
         self.whole, self.report = whole, report
         self.parts = self.left = whole
         self.n_iterations = 0  # in this report step, those of failed tries included
+        self.is_extrapolated = False  # where this try began
         self.taken: list[_Taken] = []
         self.reports: list[StepReport] = []
         self.try_step(held)
@@ -278,6 +279,7 @@ class TimeStepper:
             self.head = self.head.index_copy(0, torch.as_tensor([i], device=self.head.device),
                                              self.equations.take([i]).next_head(state, step))  # fmt: skip
         last, self.before = self.before.take([i]), self.before.put([i], state)
+        member.is_extrapolated = False
         member.left -= member.parts
         if (
             member.iteration <= self.options.max_iterations // 2
@@ -294,13 +296,17 @@ class TimeStepper:
         if not problem.fluid.is_cocurrent and len(member.taken) > 1 and member.report < self.reports.stop:
             following = problem.steps[member.report] * member.parts / member.whole
             if (problem.kinds[member.report] == problem.kinds[member.taken[-1].report]).all():
+                member.is_extrapolated = True
                 self.now = self.now.put([i], _extrapolated(last, state, min(following / length, 1.0)))
 
     def _cut(self, i: int, error: _Error) -> None:
         member = self.states[i]
-        if member.parts == 1:
+        if member.is_extrapolated:  # the last state may be a better beginning
+            member.is_extrapolated = False
+        elif member.parts == 1:
             raise NewtonError(self._failure(i, error))
-        member.parts //= 2
+        else:
+            member.parts //= 2
         self.now = self.now.put([i], self.before.take([i]))
         member.try_step(member.first_held)
 

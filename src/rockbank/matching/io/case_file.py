@@ -191,7 +191,7 @@ def load_match_case(path: Path) -> MatchCase:
     try:
         section: MatchingSection = convert(file.matching, MatchingSection, "matching")
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
     case, folder = build_case(file, path), path.parent
     if not section.parameters and len(case.rock.grid.shape) != 2:
         raise InputError(f"{path}: grid: got shape {list(case.rock.grid.shape)}; generators make sections of two axes: "

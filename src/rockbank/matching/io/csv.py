@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from jaxtyping import Float
 
 from rockbank.core.errors import InputError
 from rockbank.core.files import write_text
@@ -18,7 +17,7 @@ from rockbank.flow.units import UNITS, exact_text
 from rockbank.flow.units import Quantity as Unit
 from rockbank.matching.io.nodata import is_declared, is_suspicious, refusal
 from rockbank.matching.io.table import at, number, one_of, read_rows
-from rockbank.matching.problem.observations import QUANTITIES, Observations, Quantity
+from rockbank.matching.problem.observations import QUANTITIES, Observations, Quantity, joined
 from rockbank.matching.problem.times import SAME_TIME
 
 COLUMNS = ("time", "time_unit", "well", "quantity", "value", "sigma", "unit")
@@ -50,9 +49,9 @@ def read_table(path: Path, case: Case, nodata: Sequence[float] = ()) -> Observat
         with at(path, line, "quantity"):
             quantity = cast(Quantity, one_of(cells["quantity"], QUANTITIES))
         with at(path, line, "time_unit"):
-            unit_of_time = _unit(cells["time_unit"], "time")
+            unit_of_time = unit_scale(cells["time_unit"], "time")
         with at(path, line, "unit"):
-            unit = _unit(cells["unit"], DIMENSIONS[quantity])
+            unit = unit_scale(cells["unit"], DIMENSIONS[quantity])
         with at(path, line, "time"):
             time = number(cells["time"]) * unit_of_time
         with at(path, line, "value"):
@@ -84,7 +83,7 @@ def read_table(path: Path, case: Case, nodata: Sequence[float] = ()) -> Observat
         line, name, time, value, unit_of_value = suspicious[0]
         with at(path, line, "value"):
             raise refusal(name, time, value, unit_of_value, len(suspicious), n_values)
-    return concatenated(measured)
+    return joined(measured)
 
 
 def write_observations(path: Path, observations: Observations) -> None:
@@ -99,22 +98,8 @@ def write_observations(path: Path, observations: Observations) -> None:
     write_text(path, text.getvalue())
 
 
-def concatenated(parts: Sequence[Observations]) -> Observations:
-    """All of them as one."""
-
-    def joined(name: str) -> Float[np.ndarray, " n"]:
-        return np.concatenate([np.zeros(0), *(getattr(part, name) for part in parts)])
-
-    return Observations(
-        time=joined("time"),
-        well=tuple(name for part in parts for name in part.well),
-        quantity=tuple(name for part in parts for name in part.quantity),
-        value=joined("value"),
-        sigma=joined("sigma"),
-    )
-
-
-def _unit(cell: str, dimension: str) -> float:
+def unit_scale(cell: str, dimension: str) -> float:
+    """How much of SI the unit in a cell is; InputError where it is none."""
     if not cell:
         raise InputError(f"missing; give the unit of the {dimension}, one of {list(UNITS[dimension])}")
     return Unit(dimension).scale(cell)

@@ -13,9 +13,8 @@ from jaxtyping import Float
 
 from rockbank.core.errors import InputError
 from rockbank.flow.casefile.wells import Pressure, Rate
-from rockbank.matching.io.csv import concatenated
 from rockbank.matching.io.nodata import read_nodata
-from rockbank.matching.problem.observations import Observations, Quantity
+from rockbank.matching.problem.observations import Observations, Quantity, joined
 
 # Of one quantity of one well: times (s), values (SI), and their standard deviations where the file tells them.
 Curve = tuple[Float[np.ndarray, " t"], Float[np.ndarray, " t"], Float[np.ndarray, " t"] | None]
@@ -107,7 +106,7 @@ def from_curves(curves: Mapping[tuple[str, Quantity], Curve], sigma: Mapping[Qua
                 sigma=deviation[measured],
             )
         )
-    return concatenated(parts)
+    return joined(parts)
 
 
 def require_start(path: Path, found: datetime | None, start: datetime | None) -> None:

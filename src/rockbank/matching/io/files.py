@@ -11,9 +11,12 @@ from rockbank.flow.casefile.file import DECK_SUFFIXES
 from rockbank.matching.io.csv import read_table
 from rockbank.matching.io.curves import CurvesSection, SigmaSection, UnitsSection, from_curves
 from rockbank.matching.io.deck import curves_of_deck
+from rockbank.matching.io.maps import MapSection
 from rockbank.matching.io.netcdf import curves_of_netcdf
+from rockbank.matching.io.problems import Problems
+from rockbank.matching.io.rft import RFTSection
 from rockbank.matching.io.summary import curves_of_summary
-from rockbank.matching.problem.observations import QUANTITIES, Observations
+from rockbank.matching.problem.observations import QUANTITIES, Observations, joined
 
 # A producer that injects at more than this many standard deviations has the wrong sign rather than noise.
 _WRONG_SIGN = 6.0
@@ -21,26 +24,53 @@ _WRONG_SIGN = 6.0
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationsSection(CurvesSection):
-    """Where the observations are.
+    """Where the observations are: of wells' curves in a file, of pressures at depths, of maps.
 
     Attributes:
         file: relative to the case file: a .csv, which says all by itself; a .nc, or .nc:VARIABLE where one variable
             holds all quantities; an Eclipse summary's .SMSPEC; or a deck, of which WCONHIST and WCONINJH are read.
+        rft: pressures at depths.
+        map: saturations in the cells.
     """
 
-    file: str
+    file: str | None = None
+    rft: tuple[RFTSection, ...] = ()
+    map: tuple[MapSection, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.file is not None:
+            return
+        if not (self.rft or self.map):
+            raise InputError("file: nothing is observed; give a 'file' of wells' curves, an 'rft' or a 'map'")
+        for name, plain in vars(CurvesSection()).items():
+            if getattr(self, name) != plain:
+                raise InputError(f"{name}: is of a 'file' of wells' curves; give one, or leave it out")
 
     def read(self, case: Case, folder: Path) -> Observations:
         """The observations of a case.
 
         Raises:
-            InputError: naming the file or the key, and what does not fit the case.
+            InputError: naming the file or the key, and what does not fit the case, a line each.
         """
-        name, _, variable = self.file.partition(":")
+        problems, parts = Problems(), []
+        if self.file is not None:
+            with problems.at(""):
+                parts.append(self._of_wells(self.file, case, folder))
+        sections = {f"rft[{i}]": each for i, each in enumerate(self.rft)}
+        for name, section in (sections | {f"map[{i}]": each for i, each in enumerate(self.map)}).items():
+            with problems.at(name):
+                of_cells = section.read(case, folder)
+                of_cells.require_within(case.schedule.steps, [well.name for well in case.wells])
+                parts.append(of_cells)
+        problems.require_none()
+        return parts[0] if len(parts) == 1 else joined(parts)
+
+    def _of_wells(self, file: str, case: Case, folder: Path) -> Observations:
+        name, _, variable = file.partition(":")
         path = folder / name
         suffix = path.suffix.lower()
         if suffix not in (".csv", ".nc", ".smspec", *DECK_SUFFIXES) or (variable and suffix != ".nc"):
-            raise InputError(f"file: got '{self.file}'; give a .csv, a .nc, a .nc:VARIABLE, a .SMSPEC or a deck")
+            raise InputError(f"file: got '{file}'; give a .csv, a .nc, a .nc:VARIABLE, a .SMSPEC or a deck")
         if self.history and suffix in (".csv", ".nc"):
             raise InputError(f"history: is for a summary or a deck; {path} has what it has, leave it out")
         if not path.is_file():

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from rockbank.matching.io.case_file import MatchCase
+from rockbank.matching.problem.observations import Observations
 
 
 def fingerprints(case: MatchCase) -> dict[str, str]:
@@ -23,7 +24,7 @@ def fingerprints(case: MatchCase) -> dict[str, str]:
         "schedule": of.schedule,
         "initial state": of.initial,
         "options": of.options,
-        "observations": case.observations,
+        "observations": _observations(case.observations),
         "wells' facies": case.facies,
         "geology": case.geology,
         "parameters": [(each.name, each.section, each.arrays) for each in case.unknowns],
@@ -35,6 +36,12 @@ def fingerprints(case: MatchCase) -> dict[str, str]:
         _feed(digest.update, value)
         found[name] = digest.hexdigest()
     return found
+
+
+def _observations(of: Observations) -> Mapping[str, Any]:
+    """Their columns; those of cells change nothing where there are none."""
+    columns = {each.name: getattr(of, each.name) for each in fields(of)}
+    return columns if of.cells is not None else {name: value for name, value in columns.items() if name != "cells"}
 
 
 def _feed(update: Callable[[bytes], None], value: Any) -> None:

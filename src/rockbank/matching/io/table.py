@@ -34,6 +34,15 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Mapping
         raise InputError(f"{path}: no CSV: {error}; save it as comma-separated UTF-8") from error
 
 
+def head(path: Path) -> list[str]:
+    """The names of the columns of a CSV file; none of one that is absent or no such table, as `read_rows` tells."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [name.strip() for name in next(csv.reader(file, strict=True), [])]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
 def _rows(path: Path, lines: CSVReader, columns: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
     head = [name.strip() for name in next(lines, [])]
     if sorted(head) != sorted(columns):

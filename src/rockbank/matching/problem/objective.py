@@ -61,6 +61,7 @@ class Objective:
         self.rock, self.case, self.observations, self.facies = rock, case, observations, facies
         steps = np.asarray(case.schedule.steps)
         self._places = observations.places(steps, [well.name for well in case.wells])
+        self._states = observations.states(self._places)
         share = steps[self._places[1]] / (4 * steps.sum())
         published = scaling == "published"
         self._terms = Terms(
@@ -138,7 +139,8 @@ class Objective:
         if self.has_flow or with_run:
             case, options = self.case, replace(self.case.options, tolerance=tolerance)
             model = self.rock.model(variables, Model(rock=case.rock, fluid=case.fluid))
-            result = simulate(model.rock, model.fluid, case.wells, case.schedule, initial=case.initial, options=options)
+            result = simulate(model.rock, model.fluid, case.wells, case.schedule, initial=case.initial,
+                              states=self._states, options=options)  # fmt: skip
             simulated = observables(result, self._places)
         return Evaluation(
             at=at,

@@ -103,6 +103,8 @@ def with_forecast(case: MatchCase) -> Case:
 
 
 def _simulated(case: Case, run: Run) -> dict[str, Float[np.ndarray, "..."]]:
+    observations = run.case.observations
+    places = observations.places(run.case.case.schedule.steps, [well.name for well in case.wells])
     with torch.no_grad():
         result = simulate(
             case.rock,
@@ -110,9 +112,9 @@ def _simulated(case: Case, run: Run) -> dict[str, Float[np.ndarray, "..."]]:
             case.wells,
             case.schedule,
             initial=case.initial,
+            states=observations.states(places),
             options=replace(case.options, tolerance=_TOLERANCE),
         )
-    places = run.case.observations.places(run.case.case.schedule.steps, [well.name for well in case.wells])
     curves = {name: getattr(result, name).numpy() for name in QUANTITIES}
     return curves | {"simulated": observables(result, places).numpy()}
 

@@ -24,7 +24,7 @@ from rockbank.matching.io.case_file import MatchCase
 from rockbank.matching.methods.interface import ParallelMap
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.status import FAILED, RUNNING
-from rockbank.matching.problem.observations import QUANTITIES
+from rockbank.matching.problem.observations import QUANTITIES, InCells
 from rockbank.matching.problem.point import Vector
 from rockbank.matching.results.forecast import Prediction, predict, predict_truth, with_forecast
 from rockbank.matching.results.histories import OF_PARTS, evolution, histories
@@ -195,7 +195,7 @@ _MEMBERS = {
     "bhp": (("time", "well"), "Pa", "bottom-hole pressure"),
     "water_rate": (("time", "well"), "m3 s-1", "surface rate of water into the reservoir; a producer's is negative"),
     "oil_rate": (("time", "well"), "m3 s-1", "surface rate of oil into the reservoir; a producer's is negative"),
-    "simulated": (("observation",), "", "simulated values of the observations, Pa or m3 s-1"),
+    "simulated": (("observation",), "", "simulated values of the observations, Pa, m3 s-1 or 1"),
 }
 
 
@@ -246,15 +246,32 @@ def _of_observations(case: MatchCase) -> dict[str, Variable]:
     of = case.observations
     if not len(of):
         return {}
-    note = {"comment": "Pa or m3 s-1, as observation_quantity says"}
+    note = {"comment": "Pa, m3 s-1 or 1, as observation_quantity says"}
     columns: dict[str, tuple[Any, Mapping[str, str]]] = {
         "observation_time": (of.time, {"units": "s", "long_name": "time since the start"}),
         "observation_well": (list(of.well), {"long_name": "name of the well"}),
-        "observation_quantity": (list(of.quantity), {"long_name": "bhp, water_rate or oil_rate"}),
+        "observation_quantity": (
+            list(of.quantity),
+            {"long_name": "bhp, water_rate or oil_rate of a well, or pressure or saturation of a cell"},
+        ),
         "observed": (of.value, {"long_name": "measured value", **note}),
         "sigma": (of.sigma, {"long_name": "standard deviation of the measured value", **note}),
     }
-    return {name: (("observation",), values, attributes) for name, (values, attributes) in columns.items()}
+    found: dict[str, Variable] = {
+        name: (("observation",), values, attributes) for name, (values, attributes) in columns.items()
+    }
+    return found if of.cells is None else found | _of_observed_cells(of.cells, of.n_of_wells)
+
+
+def _of_observed_cells(cells: InCells, first: int) -> dict[str, Variable]:
+    """Where the observations of cells, which are the last, were made."""
+    columns = {
+        "cell_observation": (first + np.arange(len(cells)), {"long_name": "its place along 'observation', from 0"}),
+        "cell_observation_depth": (cells.depth, {"units": "m", "long_name": "depth"}),
+    }
+    for axis, along, at in zip("ijk", ("x", "y", "layer"), cells.place.T, strict=False):
+        columns[f"cell_observation_{axis}"] = (at, {"long_name": f"place of its cell along '{along}', from 0"})
+    return {name: (("observed_cell",), *column) for name, column in columns.items()}
 
 
 def _of_wells(case: MatchCase) -> dict[str, Variable]:

@@ -74,7 +74,12 @@ def misfit_most(n_members: int) -> float:
 
 
 def warnings(of: Evidence) -> tuple[str, ...]:
-    """Why the members are worth nothing as an ensemble, a line each; () where nothing speaks against them."""
+    """Why the members are worth nothing as an ensemble, a line each; () where nothing speaks against them.
+
+    Of no member there is nothing to say.
+    """
+    if not of.n_members:
+        return ()
     found = []
     n_directions = min(of.n_latent, of.n_data)
     is_small = of.is_smoother and DIRECTIONS_MOST * (of.n_members - 1) < n_directions

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree  # nosec B405: expat bounds what entities grow to
+from xml.etree import ElementTree  # nosec B405  # expat bounds what entities grow to
 
 from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.declared import AGAIN
@@ -46,7 +46,7 @@ def read_ome(path: Path, xml: str) -> OmePixels:
             planes are not each stored once, naming these.
     """
     try:
-        root = ElementTree.fromstring(xml)  # nosec B314: as above
+        root = ElementTree.fromstring(xml)  # nosec B314  # as above
     except ElementTree.ParseError as error:
         raise VolumeError(f"{path}: its OME-XML is broken ({error}); {AGAIN}") from error
     elsewhere = root.find("{*}BinaryOnly")

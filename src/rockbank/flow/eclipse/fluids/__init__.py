@@ -1,1 +1,1 @@
-"""A deck's liquids, its saturation functions, and how they lie at first."""
+"""A deck's liquids, its saturation functions, how they lie at first, and how pores give way to them."""

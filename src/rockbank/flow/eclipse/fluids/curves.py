@@ -41,7 +41,7 @@ def read_curves(
     each = [_table(tables, int(region)) for region in used]
     distinct = list(dict.fromkeys(each))
     region = np.array([distinct.index(table) for table in each], dtype=int)[of_cells]
-    given = [name for name in END_POINTS if name in arrays]
+    given = [name for name in (*END_POINTS, "SWATINIT") if name in arrays]
     if given and "ENDSCALE" not in scaling:
         raise DeckError(f"{arrays.place(given[0])}: {given[0]}: end points of cells need ENDSCALE in RUNSPEC; give it")
     if not given:

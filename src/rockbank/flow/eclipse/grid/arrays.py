@@ -18,8 +18,8 @@ from rockbank.flow.eclipse.text import Keyword
 from rockbank.flow.equations.grid import Grid
 
 _REGION_SETS = {"M": "MULTNUM", "F": "FLUXNUM", "O": "OPERNUM"}
-# What FAULTS calls the faces of a cell: axis, and whether before it.
-_FACES = {
+# What FAULTS and AQUCON call the faces of a cell: axis, and whether before it.
+FACES = {
     f"{letter}{end}": (axis, end == "-")
     for letters in ("XYZ", "IJK")
     for axis, letter in enumerate(letters)
@@ -78,7 +78,7 @@ class DeckArrays:
     def _act(self, name: str, record: Record, within: Box) -> Box:
         if name == "FAULTS":
             self._faults.setdefault(record.text(1), []).append((self._box(record, 2, self._whole()), record.text(8)))
-            if record.text(8).upper() not in _FACES:
+            if record.text(8).upper() not in FACES:
                 raise record.error(f"item 8: got '{record.text(8)}'; use X, Y, Z, or X-, Y-, Z-")
         elif name == "MULTFLT":
             self._seal(record)
@@ -119,6 +119,18 @@ class DeckArrays:
     def lose(self, name: str) -> None:
         """Remember that an array could not be read."""
         self._lost.add(name)
+
+    def hold(
+        self, name: str, cell: tuple[int, int, int], value: float, record: Record, *, is_new: bool = False
+    ) -> None:
+        """Set an array's value in a cell, where it has values already or `is_new`, as a record has it."""
+        if name in self or is_new:
+            self._field(name)[cell] = value
+            self._last.setdefault(name, record)
+
+    def within(self, record: Record, first: int) -> Box:
+        """The box of a record's six items from `first` on."""
+        return self._box(record, first, self._whole())
 
     def values(self, name: str) -> Float[np.ndarray, "nx ny nz"]:
         """An array that has a default, which stands where nothing is given."""
@@ -307,7 +319,7 @@ class DeckArrays:
         if record.text(1) not in self._faults:
             raise record.error(f"no fault '{record.text(1)}'; known are {list(self._faults)}")
         for within, face in self._faults[record.text(1)]:
-            axis, is_before = _FACES[face.upper()]
+            axis, is_before = FACES[face.upper()]
             name = MULTIPLIERS[axis][is_before]
             self._fields[name] = self.values(name)
             self._fields[name][within] *= record.number(2, default=1.0)
@@ -323,7 +335,7 @@ class DeckArrays:
         for name, parts in self._faults.items():
             is_face = np.zeros(len(grid.faces), dtype=bool)
             for within, letter in parts:
-                axis, is_before = _FACES[letter.upper()]
+                axis, is_before = FACES[letter.upper()]
                 is_cell = np.zeros(self.box, dtype=bool)
                 is_cell[within] = True
                 is_face |= (grid.face_axis == axis) & is_cell.ravel()[grid.cells[grid.faces[:, int(is_before)]]]

@@ -61,7 +61,7 @@ class Connections:
         if not (self._joined or self._edited):
             return rock
         place = {tuple(sorted(pair)): i for i, pair in enumerate(rock.grid.faces.tolist())}
-        added, factor = np.zeros(len(place)), np.ones(len(place))
+        added, factor = np.zeros(len(rock.grid.faces)), np.ones(len(rock.grid.faces))
         for record in self._joined:
             at = self._place(record, rock.grid, place)
             if at is not None:
@@ -70,7 +70,7 @@ class Connections:
             at = self._place(record, rock.grid, place)
             if at is not None:
                 factor[at] *= _positive(record, "fraction")
-        own = np.ones(len(place)) if rock.face_multiplier is None else rock.face_multiplier.numpy()
+        own = np.ones(len(factor)) if rock.face_multiplier is None else rock.face_multiplier.numpy()
         return replace(rock, face_multiplier=_tensor(own * factor), added_transmissibility=_tensor(added * factor))
 
     def _place(self, record: Record, grid: Grid, place: dict[Pair, int]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from rockbank.flow.equations.corner_point import CornerPointGrid, corners_of, vo
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock
 
+# A number, or one for each active cell.
+OfCells = float | Float[np.ndarray, " n"]
 # Cell sizes and depths are what the deck's text says to this part of them.
 _SAME = 1e-6
 
@@ -32,6 +35,7 @@ class Geometry:
         minpv: MINPV, the least pore volume of an active cell.
         pinch: PINCH.
         has_nnc: no NONNC is given.
+        aquifers: cells that MINPV does not switch off, (i, j, k) from 0.
     """
 
     coord: Record | None = None
@@ -39,6 +43,7 @@ class Geometry:
     minpv: Record | None = None
     pinch: Record | None = None
     has_nnc: bool = True
+    aquifers: Sequence[tuple[int, int, int]] = ()
 
     def grid(self, arrays: DeckArrays) -> Grid:
         """The grid; layers where there is more than one. A cell without pores is not active, as in Eclipse."""
@@ -109,7 +114,10 @@ class Geometry:
         if self.minpv is None:
             return is_active
         least = self.minpv.number(1, "volume", 1e-6 * self.minpv.units.scale("volume"))
-        return np.asarray(is_active & ~((pores * bulk < least) & (pores > 0)))
+        is_small = (pores * bulk < least) & (pores > 0)
+        for cell in self.aquifers:
+            is_small[cell] = False
+        return np.asarray(is_active & ~is_small)
 
     def _corners(self, arrays: DeckArrays) -> Float[np.ndarray, "nx ny nz 2 2 2 3"]:
         (nx, ny, nz), coord, zcorn = arrays.box, self.coord, self.zcorn
@@ -152,16 +160,16 @@ def multipliers(grid: Grid, arrays: DeckArrays) -> dict[str, torch.Tensor]:
     return found
 
 
-def read_rock(grid: Grid, arrays: DeckArrays, table: Record | None) -> Rock:
-    """Porosity, permeability and multipliers of a deck, and ROCK's compressibility."""
+def read_rock(grid: Grid, arrays: DeckArrays, *, compressibility: OfCells, reference_pressure: OfCells) -> Rock:
+    """Porosity, permeability and multipliers of a deck, and how its pores give way."""
     k = [_tensor(field, grid) for field in arrays.permeability(grid.is_active)]
     is_isotropic = all(torch.equal(k[0].nan_to_num(), each.nan_to_num()) for each in k[1:])
     return Rock(
         grid=grid,
         permeability=k[0] if is_isotropic else k,
         porosity=_tensor(arrays.complete("PORO", grid.is_active), grid),
-        reference_pressure=Rock.reference_pressure if table is None else table.number(1, "pressure"),
-        compressibility=0.0 if table is None else table.number(2, "compressibility", 0.0),
+        compressibility=compressibility,
+        reference_pressure=reference_pressure,
         faults=arrays.faults(grid),
         **multipliers(grid, arrays),
     )

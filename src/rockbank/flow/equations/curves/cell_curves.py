@@ -122,6 +122,11 @@ class CellCurves:
         return any(table.has_capillary_pressure for table in self.tables)
 
     @property
+    def is_flat(self) -> Bool[np.ndarray, " n"]:
+        """Of which cells the capillary pressure is the same at all saturations."""
+        return np.asarray(np.array([np.ptp(table.p_capillary) == 0 for table in self.tables])[self.region])
+
+    @property
     def connate(self) -> Float[np.ndarray, " n"]:
         """The least water saturation of each cell."""
         return self._of_tables("connate") if self.ends is None else self.ends.connate
@@ -202,16 +207,18 @@ class CellCurves:
     ) -> Curve:
         """The saturation of the tables for each cell's own, and its derivative."""
         (x0, x1, x2), (y0, y1, y2) = ([s.new_tensor(of) for of in each] for each in (own, table))
-        has_middle = (y0 < y1) & (y1 < y2) & (x0 < x1) & (x1 < x2)
         if not (self.three_points if three_points is None else three_points):
-            has_middle = torch.zeros_like(has_middle)
-        whole = (y2 - y0) / (x2 - x0)
-        one = torch.ones_like(x0)
-        lower = torch.where(has_middle, (y1 - y0) / torch.where(has_middle, x1 - x0, one), whole)
-        upper = torch.where(has_middle, (y2 - y1) / torch.where(has_middle, x2 - x1, one), whole)
-        is_lower = ~has_middle | (s < x1)
+            slope = (y2 - y0) / (x2 - x0)
+            return y0 + slope * (s - x0), slope.expand_as(s)
+        lower, upper = (y1 - y0) / _span(x1 - x0), (y2 - y1) / _span(x2 - x1)
+        is_lower = s < x1
         slope = torch.where(is_lower, lower, upper)
         return torch.where(is_lower, y0 + lower * (s - x0), y1 + upper * (s - x1)), slope
+
+
+def _span(length: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Of two points; 1 where they are one, between which there is no saturation."""
+    return torch.where(length > 0, length, torch.ones_like(length))
 
 
 def _scaled(

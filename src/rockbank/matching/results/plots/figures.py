@@ -17,6 +17,8 @@ from rockbank.matching.results.plots.maps import (
     draw_sections,
     draw_wells,
 )
+from rockbank.matching.results.plots.pressures import draw_pressures
+from rockbank.matching.results.plots.saturation import draw_saturation_maps
 from rockbank.matching.results.plots.spread import draw_calibration, draw_loss_histograms, draw_norms
 
 if TYPE_CHECKING:
@@ -48,6 +50,20 @@ PICTURES = (
         "dotted line, and widen beyond it around the black truth, where that is known; grey is the prior, which the "
         "axis may cut.",
         draw=draw_fans,
+    ),
+    Picture(
+        name="pressures",
+        title="Pressures at depths of wells",
+        caption="The blue lines (posterior) should cross the orange observations within their errors; grey is the "
+        "prior. A pressure that was measured away from the middle of its cell is shown as at the cell's centre.",
+        draw=draw_pressures,
+    ),
+    Picture(
+        name="saturation",
+        title="Observed maps, and what the members show there",
+        caption="A good match has the posterior's mean look like the observed map, noise apart; where the prior's mean "
+        "does so too the survey says nothing new, and blank cells were not observed.",
+        draw=draw_saturation_maps,
     ),
     Picture(
         name="facies",
