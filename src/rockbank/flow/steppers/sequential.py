@@ -49,7 +49,7 @@ def is_slower(problem: Problem) -> str | None:
     """Why Newton's method is faster on a problem that the iteration takes too, or None.
 
     With gravity, on 20 x 1 x 20 to 20 x 20 x 5 cells, smooth and rough, the iteration takes 0.3 to 0.6 of Newton's CPU
-    time. Where the pressure needs multigrid it takes 0.6 to 0.8 on smooth rocks of 40 x 40 x 5 and 20 x 20 x 20 cells,
+    time. Where the pressure needs multigrid it takes 0.5 to 0.8 on smooth rocks of 40 x 40 x 5 and 20 x 20 x 20 cells,
     but 1.3 to 1.6 on a rough one of 30 x 30 x 10 and 1.3 on the Egg model.
     """
     if problem.fluid.is_cocurrent or order_cells(problem.grid).width <= WIDEST_BAND:
