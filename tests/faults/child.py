@@ -68,6 +68,8 @@ def _in_child(work: Callable[[], object], writing: int, kill_at: int | None, roo
 
     store._require = counted
     sys.addaudithook(step)
+    # Without room Python would leave a module's bytecode cut short, for every later process to find.
+    sys.dont_write_bytecode = True
     if room is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
     status = 0
