@@ -104,7 +104,7 @@ def test_a_case_that_cannot_be_run_is_one_line_of_error(
             "few.yaml: well 'INJ': radius 99.0 m and skin 0.0 leave",
         ),
         (
-            [("{i: 0, j: 0}}", "{i: 0, j: 0}, cross_flow: true}")],
+            [("{i: 0, j: 0}}", "{i: 0, j: 0..1}, cross_flow: true}")],
             ("--method", "sequential"),
             "method 'sequential' does not apply",
         ),
