@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +20,7 @@ from tests.docs.blocks import ROOT
 from tools.browser import CHROMEDRIVER, CHROMIUM, Pages, pages
 
 WIDE, NARROW, HEIGHT = 1280, 400, 900
+INDEX = "search/search_index.json"
 # What a page has loaded, what of it is no picture, and how far it sticks out of the window.
 LOADED = "return performance.getEntriesByType('resource').map(entry => entry.name)"
 BROKEN = "return [...document.images].filter(each => !each.complete || !each.naturalWidth).map(each => each.src)"
@@ -38,7 +42,32 @@ pytestmark = pytest.mark.slow
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Files of a folder, without a log."""
+    """Files of a folder, without a log.
+
+    The index of the search, which is the same file for all, comes whole to the first page that loads it and without
+    entries to the others: what a page's script makes of it takes longer than the page.
+    """
+
+    def __init__(self, *arguments: Any, whole: list[str], **keywords: Any) -> None:
+        self._whole = whole
+        super().__init__(*arguments, **keywords)
+
+    def do_GET(self) -> None:
+        """The file, or that index."""
+        if not self.path.endswith(INDEX):
+            return super().do_GET()
+        index = json.loads((Path(self.directory) / INDEX).read_bytes())
+        if self._whole:
+            index["docs"] = []
+        else:
+            self._whole.append(self.path)
+        body = json.dumps(index).encode()
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        return None
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Says nothing."""
@@ -55,8 +84,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def address(site: Path) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+def whole() -> list[str]:
+    """The requests that the whole index of the search answered."""
+    return []
+
+
+@pytest.fixture
+def address(site: Path, whole: list[str]) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site), whole=whole)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -71,7 +106,7 @@ def test_every_kind_of_page_is_there(site: Path) -> None:
     assert {f"reference/{name}.html" for name in ("cli", "params", "case", "settings", "http")} <= found
     assert {f"reports/{path.stem}.html" for path in (ROOT / "reports").glob("*.md")} <= found
     assert {"index.html", "contributing.html", "reference/python/rockbank.flow.html"} <= found
-    assert (site / "search" / "search_index.json").is_file()
+    assert (site / INDEX).is_file()
 
 
 def test_no_page_names_another_host_in_what_it_loads(site: Path) -> None:
@@ -104,7 +139,10 @@ def faults(window: Pages, name: str) -> list[str]:
     CHROMIUM is None or CHROMEDRIVER is None,
     reason="no Chromium with its driver here; apt install chromium chromium-driver",
 )
-def test_every_page_fits_and_is_silent_and_loads_from_its_own_host_alone(site: Path, address: str) -> None:
+def test_every_page_fits_and_is_silent_and_loads_from_its_own_host_alone(
+    site: Path, address: str, whole: list[str]
+) -> None:
     with pages(address, (WIDE, HEIGHT)) as window:
         window.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": STILL})
         assert [fault for name in names(site) for fault in faults(window, name)] == []
+    assert len(whole) == 1
