@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from rockbank.matching.methods.interface import Progress, WorkerContext
 from rockbank.matching.methods.workers import advance
-from rockbank.plot import figures
 
 
 class Here:
@@ -53,7 +54,10 @@ def rough_pictures() -> Iterator[None]:
     def to_png(figure: Figure) -> bytes:
         figure.set_layout_engine("none")
         figure.set_dpi(20)
-        return figures.to_png(figure)
+        file = BytesIO()
+        # savefig would draw twice, the first time for the layout.
+        FigureCanvasAgg(figure).print_png(file)
+        return file.getvalue()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rockbank.matching.results.report.to_png", to_png)

@@ -17,6 +17,7 @@ from rockbank.core.files import sha256
 from rockbank.core.paths import ProjectPaths
 from rockbank.rock.crops import CropSet, save_crops
 from rockbank.rock.segmentation import Segmentation
+from tests.warm import Process, environment
 
 pytestmark = pytest.mark.slow
 PATHS = ProjectPaths()
@@ -41,24 +42,34 @@ train(
 """
 
 
-def start(folder: Path, n_ranks: int = 1) -> subprocess.Popen[bytes]:
-    """A training in a process of its own, or by torchrun in several, in `folder`."""
-    bare = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    env = bare | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+def prepared(folder: Path) -> dict[str, str]:
+    """The environment of a training in `folder`, whose script is then there."""
     (folder / "training.py").write_text(TRAIN)
-    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}"] if n_ranks > 1 else []
-    return subprocess.Popen([sys.executable, *several, "training.py"], cwd=folder, env=env, stderr=subprocess.PIPE)
+    bare = {key: value for key, value in environment().items() if not key.startswith("MLFLOW_")}
+    return bare | {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
 
 
-def finish(process: subprocess.Popen[bytes]) -> None:
+def start(folder: Path) -> Process:
+    """A training in a process of its own, in `folder`."""
+    return Process(["training.py"], folder, prepared(folder))
+
+
+def start_ranks(folder: Path, n_ranks: int) -> subprocess.Popen[str]:
+    """The same by torchrun, in several."""
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_ranks}"]
+    command = [sys.executable, *several, "training.py"]
+    return subprocess.Popen(command, cwd=folder, env=prepared(folder), stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: Process) -> None:
     _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said.decode()
+    assert process.returncode == 0, said
 
 
-def wait_for_checkpoint(folder: Path, process: subprocess.Popen[bytes]) -> None:
+def wait_for_checkpoint(folder: Path, process: Process | subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while not list(folder.glob(".checkpoints/*/training.safetensors")):
-        assert process.poll() is None, process.communicate()[1].decode()
+        assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline, "no checkpoint in two minutes"
         time.sleep(0.01)
 
@@ -117,7 +128,7 @@ def test_a_training_killed_by_sigkill_goes_on_bit_for_bit_in_the_same_run(whole:
 
 def test_a_killed_rank_stops_all_and_one_process_goes_on_in_the_same_run(tmp_path: Path) -> None:
     folder = with_crops(tmp_path / "project")
-    process = start(folder, n_ranks=2)
+    process = start_ranks(folder, 2)
     wait_for_checkpoint(folder, process)
     ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     ranks = [pid for pid in ranks if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"training.py\0")]

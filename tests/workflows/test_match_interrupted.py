@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,14 +17,26 @@ from rockbank.matching.run import Run
 from rockbank.workflows import match
 from rockbank.workflows.match_request import MatchRequest
 from tests.matching.tiny import checkpoints
+from tests.warm import Process, environment
 from tests.workflows.mlflow_runs import children
 
-# What `rockbank` is when it is installed.
-COMMAND = (sys.executable, "-c", "from rockbank.cli.main import main; main()")
+# What `rockbank` is when it is installed; what a shell runs in the background ignores Ctrl-C, and so would this.
+COMMAND = """
+import signal
+from rockbank.cli.main import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
 pytestmark = [pytest.mark.usefixtures("quick"), pytest.mark.slow]
 
 
-def wait_for(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def resume(run: Path) -> Process:
+    """`rockbank match resume` on two workers, in a group of processes of its own."""
+    return Process(["-c", COMMAND, "match", "resume", str(run), "--workers", "2"], Path.cwd(), environment())
+
+
+def wait_for(is_so: Callable[[], bool], process: Process) -> None:
     while not is_so():
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -51,12 +61,12 @@ def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(case: Path, asked
     match.go_on(whole, 1)
     for _ in range(n_kills):
         before = checkpoints(begun)
-        process = subprocess.Popen([*COMMAND, "match", "resume", str(begun), "--workers", "2"], text=True)
+        process = resume(begun)
         wait_for(lambda before=before: checkpoints(begun) != before, process)  # type: ignore[misc]
         time.sleep(0.3)
         process.kill()
-        process.wait()
-        time.sleep(1.0)
+        # Its two processes hold the same streams, which are at their ends once all have ended.
+        process.communicate(timeout=120)
     assert any(state is None or state.status == "running" for state in Run(begun).states())
     match.go_on(begun, 2)
     assert checkpoints(begun) == checkpoints(whole)
@@ -66,14 +76,7 @@ def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(case: Path, asked
 
 
 def test_ctrl_c_ends_a_match_cleanly_and_says_how_to_go_on(case: Path, begun: Path) -> None:
-    process = subprocess.Popen(
-        [*COMMAND, "match", "resume", str(begun), "--workers", "2"],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # What a shell runs in the background ignores Ctrl-C, and so would what it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = resume(begun)
     wait_for(lambda: len(checkpoints(begun)) >= 2, process)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=120)
