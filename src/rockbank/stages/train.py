@@ -139,13 +139,15 @@ def _fitted(
 
 def _description(generator: str, params: GeneratorParams, crop_set: CropSet, n_validation: int) -> str:
     size = " x ".join(map(str, crop_set.crops.shape[1:]))
-    return (
+    kept = (
         f"**{generator}**: {params.network} by {params.loss} on {len(crop_set.train)} crops of {size}.\n\n"
         f"`kid` and `s2_distance` are measured on {n_validation} validation crops as training goes, the less the "
         "better; the weights of the least `kid` are kept. Under *Model metrics* are their curves, and samples of the "
         "same latents at every evaluation (move the slider); `final/...` are the final scores, on test crops, those "
         "that the gate weighs."
     )
+    fitted = f" Then the noise of these weights was fitted to the crops' spectrum, in {params.spectral_steps} steps."
+    return kept + (fitted if params.spectral_steps else "")
 
 
 def _write(
