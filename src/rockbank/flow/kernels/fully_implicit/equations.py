@@ -28,9 +28,15 @@ class CompiledEquations(Equations):
             self.parameters.pore_volume, self.parameters.transmissibility))  # fmt: skip
         filled, filled_p = self._filled(now.pressure, phases.b, phases.b_p)
         filled_before, _ = self._filled(before.pressure, *self.in_cells.volumes(before.pressure))
-        n_faces = len(self.left)
-        of = OfReservoir(*(torch.empty(*axes[:-1], n_members, axes[-1], dtype=density.dtype) for axes in (
-            (2, n_cells), (2, 2, n_cells), (2, n_faces), (2, 2, n_faces), (2, 2, n_faces), (2, n_cells))))  # fmt: skip
+        of = OfReservoir(
+            gain=density.new_empty(2, n_members, n_cells),
+            gain_x=density.new_empty(2, 2, n_members, n_cells),
+            flux=density.new_empty(2, n_members, len(self.left)),
+            # Face by face, as the iterative solver goes through them.
+            left=density.new_empty(n_members, len(self.left), 2, 2).movedim((2, 3), (0, 1)),
+            right=density.new_empty(n_members, len(self.left), 2, 2).movedim((2, 3), (0, 1)),
+            residual=density.new_empty(2, n_members, n_cells),
+        )
         given = [each.numpy() for each in (phases.p, phases.p_s, density * phases.b, density * phases.b_p, phases.m,
                                            phases.m_p, phases.m_s)]  # fmt: skip
         half_g_dz = (self.g_dz / 2).numpy()
