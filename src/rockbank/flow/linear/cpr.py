@@ -164,7 +164,7 @@ class _Preconditioned:
         fill(pattern.faces, pattern.face, diagonal, left, right, perforation, rates, self.weight, self.scale,
              self.matrix)  # fmt: skip
         self.inverse = np.empty((problem.grid.n_cells, 2, 2))
-        eliminate(self.matrix, self.inverse)
+        eliminate(self.matrix, pattern.mirror, self.inverse)
         self.transposed: tuple[Matrix, np.ndarray] | None = None
 
     def solve(

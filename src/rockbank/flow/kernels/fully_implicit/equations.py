@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.properties import Phases, Properties
@@ -50,10 +51,16 @@ class CompiledEquations(Equations):
                          transmissibility[i], flux, left, right, residual)  # fmt: skip
         return of
 
+    def _inflow(self, now: Unknowns, step: Step) -> Float[Tensor, "2 b p"]:
+        phases = self._in_perforations(now.pressure, now.saturation)
+        if self._is_traced(phases, now, step):
+            return super()._inflow(now, step)
+        return self._perforations(phases, now, step).inflow
+
     def _perforations(self, phases: Phases, now: Unknowns, step: Step) -> OfPerforations:
-        index = self.parameters.well_index.expand_as(step.head)
-        if any(of.requires_grad for of in (phases.b, phases.m, now.bhp, step.head, index)):
+        if self._is_traced(phases, now, step):
             return super()._perforations(phases, now, step)
+        index = self.parameters.well_index.expand_as(step.head)
         drop, is_open, shape = self.drawdown(now, step.head), self.is_open(now, step), index.shape
         of = OfPerforations(*(torch.empty(*axes, *shape, dtype=index.dtype) for axes in ((2,), (2, 3), (2,), (4,))))
         well, is_injector, crosses = (each.numpy() for each in (self.well, self.is_injector, self.crosses))
@@ -70,3 +77,8 @@ class CompiledEquations(Equations):
             inflow_at_mixtures(well, is_injector, crosses, opens, by, part, b, b_p, m, m_p, m_s, inflow, inflow_x,
                                by_mixture)  # fmt: skip
         return of
+
+    def _is_traced(self, phases: Phases, now: Unknowns, step: Step) -> bool:
+        """Whether torch is to differentiate what flows through the perforations."""
+        given = (phases.b, phases.m, now.pressure, now.bhp, step.head, self.parameters.well_index)
+        return any(of.requires_grad for of in given)

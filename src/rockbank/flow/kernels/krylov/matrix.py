@@ -65,17 +65,20 @@ def fill(
             if k == at:
                 continue
             f = face[k]
-            is_left = faces[f, 0] == i
-            here, there = (of_left[f], of_right[f]) if is_left else (of_right[f], of_left[f])
-            sign = 1.0 if is_left else -1.0
-            water_p += sign * here[0, 0]
-            water_s += sign * here[0, 1]
-            oil_p += sign * here[1, 0]
-            oil_s += sign * here[1, 1]
-            blocks[k, 0, 0] = sign * scale * (there[0, 0] + by * there[1, 0])
-            blocks[k, 0, 1] = sign * (there[0, 1] + by * there[1, 1])
-            blocks[k, 1, 0] = sign * scale * there[0, 0]
-            blocks[k, 1, 1] = sign * there[0, 1]
+            if faces[f, 0] == i:
+                water_p += of_left[f, 0, 0]
+                water_s += of_left[f, 0, 1]
+                oil_p += of_left[f, 1, 0]
+                oil_s += of_left[f, 1, 1]
+                w_p, w_s, o_p, o_s = of_right[f, 0, 0], of_right[f, 0, 1], of_right[f, 1, 0], of_right[f, 1, 1]
+            else:
+                water_p -= of_right[f, 0, 0]
+                water_s -= of_right[f, 0, 1]
+                oil_p -= of_right[f, 1, 0]
+                oil_s -= of_right[f, 1, 1]
+                w_p, w_s, o_p, o_s = -of_left[f, 0, 0], -of_left[f, 0, 1], -of_left[f, 1, 0], -of_left[f, 1, 1]
+            blocks[k, 0, 0], blocks[k, 0, 1] = scale * (w_p + by * o_p), w_s + by * o_s
+            blocks[k, 1, 0], blocks[k, 1, 1] = scale * w_p, w_s
         blocks[at, 0, 0], blocks[at, 0, 1] = scale * (water_p + by * oil_p), water_s + by * oil_s
         blocks[at, 1, 0], blocks[at, 1, 1] = scale * water_p, water_s
     for k in range(len(matrix.place)):

@@ -11,16 +11,18 @@ from rockbank.flow.kernels.multigrid import Hierarchy, cycle
 
 
 @compiled
-def eliminate(matrix: Matrix, inverse: Float[np.ndarray, "n 2 2"]) -> None:
-    """The inverted pivots of ILU(0).
+def eliminate(matrix: Matrix, mirror: Int[np.ndarray, " nnz"], inverse: Float[np.ndarray, "n 2 2"]) -> None:
+    """The inverted pivots of ILU(0); `mirror` is the place of each block's opposite.
 
     No two neighbours of a cell are neighbours of each other on these grids, so that nothing but the diagonal changes:
 
         D_i = A_ii - sum_(j < i) A_ij D_j^-1 A_ji
     """
-    blocks, start, column = matrix.blocks, matrix.start, matrix.column
+    blocks, start, column, diagonal = matrix.blocks, matrix.start, matrix.column, matrix.diagonal
     for i in range(len(inverse)):
-        inverse[i] = blocks[matrix.diagonal[i]]
+        for r in range(2):
+            for c in range(2):
+                inverse[i, r, c] = blocks[diagonal[i], r, c]
     for k in range(len(matrix.place)):
         i, pivot = matrix.place[k], matrix.pivot[matrix.well[k]]
         for r in range(2):
@@ -28,18 +30,17 @@ def eliminate(matrix: Matrix, inverse: Float[np.ndarray, "n 2 2"]) -> None:
                 inverse[i, r, c] -= matrix.well_column[k, r] * matrix.well_row[k, c] / pivot
     for i in range(len(inverse)):
         d00, d01, d10, d11 = inverse[i, 0, 0], inverse[i, 0, 1], inverse[i, 1, 0], inverse[i, 1, 1]
-        for k in range(start[i], matrix.diagonal[i]):
-            j = column[k]
-            for back in range(start[j + 1] - 1, matrix.diagonal[j], -1):
-                if column[back] == i:
-                    a, b, m = blocks[k], blocks[back], inverse[j]
-                    l00, l01 = a[0, 0] * m[0, 0] + a[0, 1] * m[1, 0], a[0, 0] * m[0, 1] + a[0, 1] * m[1, 1]
-                    l10, l11 = a[1, 0] * m[0, 0] + a[1, 1] * m[1, 0], a[1, 0] * m[0, 1] + a[1, 1] * m[1, 1]
-                    d00 -= l00 * b[0, 0] + l01 * b[1, 0]
-                    d01 -= l00 * b[0, 1] + l01 * b[1, 1]
-                    d10 -= l10 * b[0, 0] + l11 * b[1, 0]
-                    d11 -= l10 * b[0, 1] + l11 * b[1, 1]
-                    break
+        for k in range(start[i], diagonal[i]):
+            j, back = column[k], mirror[k]
+            a00, a01, a10, a11 = blocks[k, 0, 0], blocks[k, 0, 1], blocks[k, 1, 0], blocks[k, 1, 1]
+            b00, b01, b10, b11 = blocks[back, 0, 0], blocks[back, 0, 1], blocks[back, 1, 0], blocks[back, 1, 1]
+            m00, m01, m10, m11 = inverse[j, 0, 0], inverse[j, 0, 1], inverse[j, 1, 0], inverse[j, 1, 1]
+            l00, l01 = a00 * m00 + a01 * m10, a00 * m01 + a01 * m11
+            l10, l11 = a10 * m00 + a11 * m10, a10 * m01 + a11 * m11
+            d00 -= l00 * b00 + l01 * b10
+            d01 -= l00 * b01 + l01 * b11
+            d10 -= l10 * b00 + l11 * b10
+            d11 -= l10 * b01 + l11 * b11
         determinant = d00 * d11 - d01 * d10
         inverse[i, 0, 0], inverse[i, 0, 1] = d11 / determinant, -d01 / determinant
         inverse[i, 1, 0], inverse[i, 1, 1] = -d10 / determinant, d00 / determinant
@@ -50,12 +51,14 @@ def transpose(mirror: Int[np.ndarray, " nnz"], of: Matrix, inverse: Float[np.nda
               inverse_into: Float[np.ndarray, "n 2 2"]) -> None:  # fmt: skip
     """A^T, and the pivots of its ILU(0); `mirror` is the place of each block's opposite."""
     for k in range(len(mirror)):
-        block = of.blocks[mirror[k]]
-        into.blocks[k, 0, 0], into.blocks[k, 0, 1] = block[0, 0], block[1, 0]
-        into.blocks[k, 1, 0], into.blocks[k, 1, 1] = block[0, 1], block[1, 1]
+        other = mirror[k]
+        for r in range(2):
+            for c in range(2):
+                into.blocks[k, r, c] = of.blocks[other, c, r]
     for i in range(len(inverse)):
-        inverse_into[i, 0, 0], inverse_into[i, 0, 1] = inverse[i, 0, 0], inverse[i, 1, 0]
-        inverse_into[i, 1, 0], inverse_into[i, 1, 1] = inverse[i, 0, 1], inverse[i, 1, 1]
+        for r in range(2):
+            for c in range(2):
+                inverse_into[i, r, c] = inverse[i, c, r]
     into.well_column[:], into.well_row[:], into.pivot[:] = of.well_row, of.well_column, of.pivot
 
 
