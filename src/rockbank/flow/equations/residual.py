@@ -3,54 +3,26 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rockbank.flow.equations.linearised import Jacobian, Linearised, Members, Step, Unknowns
+from rockbank.flow.equations.linearised import (
+    Jacobian,
+    Linearised,
+    Members,
+    OfPerforations,
+    OfReservoir,
+    Step,
+    Unknowns,
+)
+from rockbank.flow.equations.places import added, at, last
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem
 from rockbank.flow.equations.properties import Phases, Properties
 from rockbank.flow.equations.wellbore.cross_flow import water_part
 from rockbank.flow.equations.wellbore.heads import Wellbores, heads
-
-
-class OfReservoir(NamedTuple):
-    """Of both phases in the cells and through the faces, without wells.
-
-    Attributes:
-        gain: of the cells, by pore volume, 1/s.
-        gain_x: derivatives in pressure and saturation, times pore volume.
-        flux: through the faces from left to right, by T, 1/s.
-        left: derivatives in (p, s) of the left cell, times T.
-        right: likewise in those of the right one.
-        residual: what the cells gain and what leaves them through their faces, m^3/s.
-    """
-
-    gain: Float[Tensor, "2 b n"]
-    gain_x: Float[Tensor, "2 2 b n"]
-    flux: Float[Tensor, "2 b f"]
-    left: Float[Tensor, "2 2 b f"]
-    right: Float[Tensor, "2 2 b f"]
-    residual: Float[Tensor, "2 b n"]
-
-
-class OfPerforations(NamedTuple):
-    """Of both phases through the perforations, by WI, and what it depends on.
-
-    Attributes:
-        inflow: into the reservoir, 1/s.
-        inflow_x: derivatives in pressure and saturation of the cell and in bhp, at given mixtures in the bores.
-        by_mixture: that in the part of water in the bore, of wells with cross-flow.
-        mixture: of that part, in p, s, bhp and WI of the perforations.
-    """
-
-    inflow: Float[Tensor, "2 b p"]
-    inflow_x: Float[Tensor, "2 3 b p"]
-    by_mixture: Float[Tensor, "2 b p"]
-    mixture: Float[Tensor, "4 b p"]
 
 
 class Equations:
@@ -115,12 +87,12 @@ class Equations:
         reservoir = self._reservoir(phases, now, before, step)
         inflow, inflow_x, inflow_mix, mix_x = self._perforations(phases.at(self.cell), now, step)
         jacobian = Jacobian(
-            diagonal=_last(reservoir.gain_x),
-            left=_last(reservoir.left),
-            right=_last(reservoir.right),
-            perforation=_last(wi * inflow_x),
-            by_mixture=_last(wi * inflow_mix),
-            mixture=_last(mix_x),
+            diagonal=last(reservoir.gain_x),
+            left=last(reservoir.left),
+            right=last(reservoir.right),
+            perforation=last(wi * inflow_x),
+            by_mixture=last(wi * inflow_mix),
+            mixture=last(mix_x),
             control_bhp=((step.kinds == BHP) | (step.kinds == SHUT)).double(),
             control_rates=held_phases(step.kinds),
         )
@@ -129,12 +101,12 @@ class Equations:
         held = torch.where(step.kinds == BHP, step.targets, self.sign * step.targets)
         held = torch.where(step.kinds == SHUT, before.bhp, held)
         return Linearised(
-            cells=_last(added(reservoir.residual, self.cell, -into)),
+            cells=last(added(reservoir.residual, self.cell, -into)),
             wells=jacobian.control_bhp * now.bhp + (jacobian.control_rates * rates).sum(dim=-1) - held,
             rates=rates,
-            gain=_last(reservoir.gain),
-            flux=_last(reservoir.flux),
-            inflow=_last(inflow),
+            gain=last(reservoir.gain),
+            flux=last(reservoir.flux),
+            inflow=last(inflow),
             jacobian=jacobian,
         )
 
@@ -142,14 +114,14 @@ class Equations:
         """dR / d(unknowns before the step): of what the cells held, and of the pressure that a shut well keeps."""
         per_time = self.parameters.pore_volume / step.length[:, None]
         filled, filled_p = self._filled(before.pressure, *self.in_cells.volumes(before.pressure))
-        return _last(-per_time * _stored(before, filled, filled_p)[1]), -(step.kinds == SHUT).double()
+        return last(-per_time * _stored(before, filled, filled_p)[1]), -(step.kinds == SHUT).double()
 
     def rates(self, now: Unknowns, step: Step) -> Float[Tensor, "b w 2"]:
         """Water and oil through each well, into the reservoir, m^3/s."""
         return self._rates(self.parameters.well_index * self._inflow(now, step))
 
     def _rates(self, inflow: Float[Tensor, "2 b p"]) -> Float[Tensor, "b w 2"]:
-        return _last(added(inflow.new_zeros(*inflow.shape[:-1], len(self.sign)), self.well, inflow))
+        return last(added(inflow.new_zeros(*inflow.shape[:-1], len(self.sign)), self.well, inflow))
 
     def first_head(self, pressure: Float[Tensor, "b n"], saturation: Float[Tensor, "b n"]) -> Float[Tensor, "b p"]:
         """Of the bores before anything flows, at the pressures of the cells, Pa."""
@@ -330,20 +302,3 @@ def _stored(
 def held_phases(kinds: Int[Tensor, "b w"]) -> Float[Tensor, "b w 2"]:
     """1 for the phases (water, oil) whose rates make up what holds the well, 0 for the others."""
     return torch.stack([(kinds == RATE) | (kinds == a) for a in (WATER, OIL)], dim=-1).double()
-
-
-def at(field: Shaped[Tensor, "*b n"], places: Int[Tensor, " f"]) -> Shaped[Tensor, "*b f"]:
-    """The field in some places, which may come several times."""
-    return field.gather(-1, places.expand(*field.shape[:-1], -1))
-
-
-def added(
-    field: Float[Tensor, "*b n"], places: Int[Tensor, " f"], values: Float[Tensor, "*b f"]
-) -> Float[Tensor, "*b n"]:
-    """The field with values added in some places, which may come several times; five times faster than index_add."""
-    return field.scatter_add(-1, places.expand_as(values), values)
-
-
-def _last(values: Float[Tensor, "*block b n"]) -> Float[Tensor, "b n *block"]:
-    """The axes of a block behind those of members and places, where its users look for them."""
-    return values.movedim((-2, -1), (0, 1))

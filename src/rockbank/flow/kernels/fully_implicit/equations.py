@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rockbank.flow.equations.linearised import Step, Unknowns
+from rockbank.flow.equations.linearised import OfPerforations, OfReservoir, Step, Unknowns
 from rockbank.flow.equations.properties import Phases, Properties
-from rockbank.flow.equations.residual import Equations, OfPerforations, OfReservoir
+from rockbank.flow.equations.residual import Equations
 from rockbank.flow.kernels.fully_implicit.perforations import inflow_at_mixtures, mixtures
 from rockbank.flow.kernels.fully_implicit.reservoir import gains, phase_fluxes
 from rockbank.flow.kernels.fully_implicit.saturation_table import CompiledProperties
