@@ -22,6 +22,7 @@ def given(value: float, dimension: str) -> str:
 
 
 def boxed(grid: Grid, field: torch.Tensor) -> Float[np.ndarray, " m"]:
+    """A field of the whole box; cells that are switched off hold 0."""
     return natural(np.where(grid.is_active, field.detach().double().cpu().numpy().reshape(grid.box), 0.0))
 
 

@@ -15,6 +15,7 @@ from rockbank.flow.units import METRIC, exact_text
 
 
 def schedule_section(problem: Problem, parameters: Parameters, options: Options) -> Iterator[str]:
+    """SCHEDULE, line by line."""
     yield from ("SCHEDULE", *tuning_of(options, problem.steps), "RPTRST", "  BASIC=2 /", "WELSPECS")
     places = [_place(problem, i) for i in range(len(problem.perforation_cell))]
     for i_well, well in enumerate(problem.wells):
