@@ -1,4 +1,4 @@
-"""Compiled loops on disk: dropped when any file of their folder changes, kept otherwise."""
+"""Compiled loops on disk: dropped when any file of the folder, or of one in it, changes, kept otherwise."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def of_numba(x):
 CALLER = """
 from numba import njit
 from compiled import compiled
-from callee import of, of_numba
+from called.callee import of, of_numba
 
 @compiled
 def one_more(x):
@@ -55,10 +55,12 @@ def called(folder: Path) -> list[float]:
 def test_a_loop_is_compiled_anew_where_one_that_it_calls_has_changed(tmp_path: Path) -> None:
     shutil.copy(module.__file__, tmp_path / "compiled.py")
     (tmp_path / "caller.py").write_text(CALLER)
-    (tmp_path / "callee.py").write_text(CALLEE.format(factor=2.0))
+    callee = tmp_path / "called" / "callee.py"
+    callee.parent.mkdir()
+    callee.write_text(CALLEE.format(factor=2.0))
     assert called(tmp_path) == [3.0, 3.0, 0]
     assert called(tmp_path) == [3.0, 3.0, 1]
-    (tmp_path / "callee.py").write_text(CALLEE.format(factor=5.0))
+    callee.write_text(CALLEE.format(factor=5.0))
     # Where numba alone gives 6 too, it has mended this itself, and `folder_stamp` can go.
     assert called(tmp_path) == [6.0, 3.0, 0]
 

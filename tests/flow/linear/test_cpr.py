@@ -10,12 +10,13 @@ from scipy.sparse import csr_array
 from rockbank.flow import Control, Options
 from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import BHP, OIL, RATE
-from rockbank.flow.kernels.krylov import multiply, precondition, precondition_transposed
+from rockbank.flow.kernels.krylov.matrix import multiply
+from rockbank.flow.kernels.krylov.preconditioner import precondition, precondition_transposed
 from rockbank.flow.linear.choose import FEW_CELLS, solver_for
 from rockbank.flow.linear.cpr import CPRSolver
 from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.linear.interface import TIGHT
-from rockbank.flow.linear.multigrid import SingularError, hierarchy, once
+from rockbank.flow.linear.multigrid import SETUP, KeptHierarchy, SingularError, hierarchy, once
 from tests.flow.equations.test_residual import VARIANTS
 from tests.flow.equations.test_residual import flowing_case as case
 
@@ -103,6 +104,24 @@ def test_a_cycle_is_symmetric_and_close_to_the_inverse():
     # Of the whole space, a cycle leaves less than this in the norm of the energy: a few cycles give a digit.
     left = np.abs(np.linalg.eigvals(np.eye(n * n) - rows @ matrix.toarray())).max()
     assert left < 0.5
+
+
+def test_a_hierarchy_is_kept_until_it_has_taken_as_many_iterations_more_as_a_setup_does():
+    kept = KeptHierarchy()
+    first = kept.of(lambda: csr_array(np.eye(3)))
+    assert np.isinf(kept.max_iterations(TIGHT))
+    kept.judge(10, 1e-10)
+    assert SETUP + 10 <= kept.max_iterations(1e-10) <= SETUP + 12
+    for _ in range(100):  # as at first, and for half the digits half as many
+        kept.judge(10, 1e-10)
+        kept.judge(5, 1e-5)
+    assert kept.levels is first
+    n_slow = 0
+    while kept.levels is not None:
+        kept.judge(20, 1e-10)
+        n_slow += 1
+    assert SETUP / 10 <= n_slow <= SETUP / 10 + 2
+    assert kept.of(lambda: csr_array(np.eye(3))) is not first
 
 
 @pytest.mark.parametrize("entry", [0.0, np.nan])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -118,3 +118,39 @@ class Linearised:
     flux: Float[Tensor, "b f 2"]
     inflow: Float[Tensor, "b p 2"]
     jacobian: Jacobian
+
+
+class OfReservoir(NamedTuple):
+    """Of both phases in the cells and through the faces, without wells.
+
+    Attributes:
+        gain: of the cells, by pore volume, 1/s.
+        gain_x: derivatives in pressure and saturation, times pore volume.
+        flux: through the faces from left to right, by T, 1/s.
+        left: derivatives in (p, s) of the left cell, times T.
+        right: likewise in those of the right one.
+        residual: what the cells gain and what leaves them through their faces, m^3/s.
+    """
+
+    gain: Float[Tensor, "2 b n"]
+    gain_x: Float[Tensor, "2 2 b n"]
+    flux: Float[Tensor, "2 b f"]
+    left: Float[Tensor, "2 2 b f"]
+    right: Float[Tensor, "2 2 b f"]
+    residual: Float[Tensor, "2 b n"]
+
+
+class OfPerforations(NamedTuple):
+    """Of both phases through the perforations, by WI, and what it depends on.
+
+    Attributes:
+        inflow: into the reservoir, 1/s.
+        inflow_x: derivatives in pressure and saturation of the cell and in bhp, at given mixtures in the bores.
+        by_mixture: that in the part of water in the bore, of wells with cross-flow.
+        mixture: of that part, in p, s, bhp and WI of the perforations.
+    """
+
+    inflow: Float[Tensor, "2 b p"]
+    inflow_x: Float[Tensor, "2 3 b p"]
+    by_mixture: Float[Tensor, "2 b p"]
+    mixture: Float[Tensor, "4 b p"]

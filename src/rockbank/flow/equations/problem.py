@@ -70,6 +70,8 @@ class Parameters:
     def take(self, members: Sequence[int]) -> Parameters:
         """Those of some members."""
         at = list(members)
+        if at == list(range(self.n_members)):
+            return self
         return Parameters(**{name: tensor[at] for name, tensor in vars(self).items()})
 
     def detach(self) -> Parameters:

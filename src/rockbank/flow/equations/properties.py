@@ -30,6 +30,10 @@ class Phases:
     m_p: OfPhases
     m_s: OfPhases
 
+    def at(self, places: Int[Tensor, " f"]) -> Phases:
+        """In some of the places."""
+        return Phases(**{name: of[..., places] for name, of in vars(self).items()})
+
 
 class Properties:
     """What the fluids are like in some places.
@@ -76,9 +80,7 @@ class Properties:
 
     def phases(self, p: Float[Tensor, "b n"], s: Float[Tensor, "b n"]) -> Phases:
         """All of it."""
-        curves, none = self.curves, torch.zeros_like(p)
-        p_c, p_cs = curves.capillary(s) if curves.has_capillary_pressure else (none, none)
-        k, k_s = map(torch.stack, zip(curves.water(s), curves.oil(s), strict=True))
+        none, (k, k_s, p_c, p_cs) = torch.zeros_like(p), self._of_saturation(s)
         if self.fluid.is_plain:
             b, b_p = self.volumes(p)
             per_mu = b / self._viscosity
@@ -89,6 +91,12 @@ class Properties:
             m, m_p = per_mu * k, per_mu_p * k
         return Phases(p=torch.stack([p - p_c, p]), p_s=torch.stack([-p_cs, none]), b=b, b_p=b_p, m=m, m_p=m_p,
                       m_s=per_mu * k_s)  # fmt: skip
+
+    def _of_saturation(self, s: Float[Tensor, "b n"]) -> tuple[OfPhases, OfPhases, Tensor, Tensor]:
+        """Relative permeabilities and the capillary pressure, each before its slopes."""
+        curves, none = self.curves, torch.zeros_like(s)
+        k, k_s = map(torch.stack, zip(curves.water(s), curves.oil(s), strict=True))
+        return k, k_s, *(curves.capillary(s) if curves.has_capillary_pressure else (none, none))
 
     def _at(self, p: Float[Tensor, "b n"]) -> tuple[OfPhases, ...]:
         """See Phase.at: of each place by the liquids of its region."""

@@ -6,10 +6,19 @@ from copy import copy
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rockbank.flow.equations.linearised import Jacobian, Linearised, Members, Step, Unknowns
+from rockbank.flow.equations.linearised import (
+    Jacobian,
+    Linearised,
+    Members,
+    OfPerforations,
+    OfReservoir,
+    Step,
+    Unknowns,
+)
+from rockbank.flow.equations.places import added, at, last
 from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem
 from rockbank.flow.equations.properties import Phases, Properties
 from rockbank.flow.equations.wellbore.cross_flow import water_part
@@ -52,14 +61,17 @@ class Equations:
 
     def _set_fluid(self) -> None:
         self.fluid = self.problem.fluid_of(self.parameters)
-        device = self.parameters.pore_volume.device
-        self.in_cells = Properties(self.fluid, device)
-        self.in_perforations = Properties(self.fluid, device, self.problem.perforation_cell)
+        self.in_cells, self.in_perforations = self._properties(), self._properties(self.problem.perforation_cell)
         self.has_free_level = not (self.in_cells.is_compressible or self.has_soft_rock)
+
+    def _properties(self, cells: Int[np.ndarray, " n"] | None = None) -> Properties:
+        """In those cells, or in all."""
+        return Properties(self.fluid, self.parameters.pore_volume.device, cells)
 
     def take(self, members: Members) -> Equations:
         """Those of some members."""
-        return self.with_parameters(self.parameters.take(members))
+        parameters = self.parameters.take(members)
+        return self if parameters is self.parameters else self.with_parameters(parameters)
 
     def with_parameters(self, parameters: Parameters) -> Equations:
         """The same with other parameters."""
@@ -71,49 +83,45 @@ class Equations:
 
     def linearise(self, now: Unknowns, before: Unknowns, step: Step) -> Linearised:
         """The residual at `now` and all its derivatives, in one pass."""
-        pv, t_f, wi = self.parameters.pore_volume, self.parameters.transmissibility, self.parameters.well_index
-        dt = step.length[:, None]
-        stored, stored_x = self._stored(now)
-        gain = (stored - self._stored(before)[0]) / dt
-        flux, left, right = self._flux(now)
-        inflow, inflow_x = self._inflow(now, step)
-        inflow_mix, mix_x = self._mixture(now, step)
+        wi, phases = self.parameters.well_index, self.in_cells.phases(now.pressure, now.saturation)
+        reservoir = self._reservoir(phases, now, before, step)
+        inflow, inflow_x, inflow_mix, mix_x = self._perforations(phases.at(self.cell), now, step)
         jacobian = Jacobian(
-            diagonal=_last(pv / dt * stored_x),
-            left=_last(t_f * left),
-            right=_last(t_f * right),
-            perforation=_last(wi * inflow_x),
-            by_mixture=_last(wi * inflow_mix),
-            mixture=_last(mix_x),
+            diagonal=last(reservoir.gain_x),
+            left=last(reservoir.left),
+            right=last(reservoir.right),
+            perforation=last(wi * inflow_x),
+            by_mixture=last(wi * inflow_mix),
+            mixture=last(mix_x),
             control_bhp=((step.kinds == BHP) | (step.kinds == SHUT)).double(),
             control_rates=held_phases(step.kinds),
         )
-        through, into = t_f * flux, wi * inflow
-        cells = added(added(pv * gain, self.left, through), self.right, -through)
+        into = wi * inflow
         rates = self._rates(into)
         held = torch.where(step.kinds == BHP, step.targets, self.sign * step.targets)
         held = torch.where(step.kinds == SHUT, before.bhp, held)
         return Linearised(
-            cells=_last(added(cells, self.cell, -into)),
+            cells=last(added(reservoir.residual, self.cell, -into)),
             wells=jacobian.control_bhp * now.bhp + (jacobian.control_rates * rates).sum(dim=-1) - held,
             rates=rates,
-            gain=_last(gain),
-            flux=_last(flux),
-            inflow=_last(inflow),
+            gain=last(reservoir.gain),
+            flux=last(reservoir.flux),
+            inflow=last(inflow),
             jacobian=jacobian,
         )
 
     def before(self, before: Unknowns, step: Step) -> tuple[Float[Tensor, "b n 2 2"], Float[Tensor, "b w"]]:
         """dR / d(unknowns before the step): of what the cells held, and of the pressure that a shut well keeps."""
         per_time = self.parameters.pore_volume / step.length[:, None]
-        return _last(-per_time * self._stored(before)[1]), -(step.kinds == SHUT).double()
+        filled, filled_p = self._filled(before.pressure, *self.in_cells.volumes(before.pressure))
+        return last(-per_time * _stored(before, filled, filled_p)[1]), -(step.kinds == SHUT).double()
 
     def rates(self, now: Unknowns, step: Step) -> Float[Tensor, "b w 2"]:
         """Water and oil through each well, into the reservoir, m^3/s."""
-        return self._rates(self.parameters.well_index * self._inflow(now, step)[0])
+        return self._rates(self.parameters.well_index * self._inflow(now, step))
 
     def _rates(self, inflow: Float[Tensor, "2 b p"]) -> Float[Tensor, "b w 2"]:
-        return _last(added(inflow.new_zeros(*inflow.shape[:-1], len(self.sign)), self.well, inflow))
+        return last(added(inflow.new_zeros(*inflow.shape[:-1], len(self.sign)), self.well, inflow))
 
     def first_head(self, pressure: Float[Tensor, "b n"], saturation: Float[Tensor, "b n"]) -> Float[Tensor, "b p"]:
         """Of the bores before anything flows, at the pressures of the cells, Pa."""
@@ -123,7 +131,7 @@ class Equations:
     def next_head(self, now: Unknowns, step: Step) -> Float[Tensor, "b p"]:
         """Of the bores during the step after this one, which ended at `now`, from what flowed then, Pa."""
         datum = at(now.bhp, self.well)
-        outflow = -self.parameters.well_index * self._inflow(now, step)[0]
+        outflow = -self.parameters.well_index * self._inflow(now, step)
         return self._head(datum + step.head, datum, outflow, now.pressure, now.saturation)
 
     def _head(
@@ -137,7 +145,7 @@ class Equations:
         if not self.fluid.gravity:
             return torch.zeros_like(bore)
         # A producer that has not flowed yet is filled with what its cells would give.
-        m = self.in_perforations.phases(at(pressure, self.cell), at(saturation, self.cell)).m
+        m = self._in_perforations(pressure, saturation).m
         m = self.parameters.well_index * m / m.sum(dim=0)
         is_still = ~added((outflow != 0).any(dim=0).double().new_zeros(len(bore), len(self.sign)), self.well,
                           (outflow != 0).any(dim=0).double()).bool()  # fmt: skip
@@ -157,21 +165,32 @@ class Equations:
 
     def stored(self, now: Unknowns) -> Float[Tensor, "2 b n"]:
         """What a cell holds of each phase, at the reference pressures, by its pore volume at the rock's."""
-        return self._stored(now)[0]
+        filled, filled_p = self._filled(now.pressure, *self.in_cells.volumes(now.pressure))
+        return _stored(now, filled, filled_p)[0]
 
-    def _stored(self, now: Unknowns) -> tuple[Float[Tensor, "2 b n"], Float[Tensor, "2 2 b n"]]:
-        """See stored; and derivatives in pressure and saturation."""
-        filled, filled_p = self.in_cells.volumes(now.pressure)
-        if self.has_soft_rock:
-            pores = (self.c_r * (now.pressure - self.p_r)).exp()
-            filled, filled_p = filled * pores, (filled_p + self.c_r * filled) * pores
-        part = torch.stack([now.saturation, 1 - now.saturation])
-        by_s = filled * filled.new_tensor([[[1.0]], [[-1.0]]])
-        return filled * part, torch.stack([filled_p * part, by_s], dim=1)
+    def _filled(
+        self, p: Float[Tensor, "b n"], b: Float[Tensor, "2 b n"], b_p: Float[Tensor, "2 b n"]
+    ) -> tuple[Float[Tensor, "2 b n"], Float[Tensor, "2 b n"]]:
+        """What pores full of one phase hold of it, by their volume at the rock's reference; derivative in pressure."""
+        if not self.has_soft_rock:
+            return b, b_p
+        pores = (self.c_r * (p - self.p_r)).exp()
+        return b * pores, (b_p + self.c_r * b) * pores
 
-    def _flux(self, now: Unknowns) -> tuple[Float[Tensor, "2 b f"], Float[Tensor, "2 2 b f"], Float[Tensor, "2 2 b f"]]:
+    def _reservoir(self, phases: Phases, now: Unknowns, before: Unknowns, step: Step) -> OfReservoir:
+        """What cells gain and faces let through."""
+        pv, t_f, dt = self.parameters.pore_volume, self.parameters.transmissibility, step.length[:, None]
+        stored, stored_x = _stored(now, *self._filled(now.pressure, phases.b, phases.b_p))
+        gain = (stored - self.stored(before)) / dt
+        flux, left, right = self._flux(phases)
+        through = t_f * flux
+        residual = added(added(pv * gain, self.left, through), self.right, -through)
+        return OfReservoir(gain, pv / dt * stored_x, flux, t_f * left, t_f * right, residual)
+
+    def _flux(
+        self, phases: Phases
+    ) -> tuple[Float[Tensor, "2 b f"], Float[Tensor, "2 2 b f"], Float[Tensor, "2 2 b f"]]:
         """Of both phases through the faces, by T, and derivatives in (p, s) of the left and of the right cell."""
-        phases = self.in_cells.phases(now.pressure, now.saturation)
         drop, drop_l, drop_r = self._drop(phases)
         is_left = drop >= 0
         up = torch.where(is_left, self.left, self.right).expand(2, -1, -1)
@@ -200,7 +219,7 @@ class Equations:
 
     def strength(self, now: Unknowns) -> Float[Tensor, "2 b p"]:
         """Of both phases through the perforations for 1 Pa, without cross-flow, m^3/s."""
-        phases = self.in_perforations.phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
+        phases = self._in_perforations(now.pressure, now.saturation)
         injects = self.is_injector[self.well].expand_as(phases.b[0])
         return self.parameters.well_index * self._mobile(phases, injects, torch.ones_like(phases.b[0]))[0]
 
@@ -225,14 +244,26 @@ class Equations:
             torch.where(enters, (lam_p + lam * swells) * mixed, phases.m_p),
         )
 
-    def _inflow(self, now: Unknowns, step: Step) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "2 3 b p"]]:
-        """Of both phases through the perforations, by WI, and derivatives in (p, s, bhp) at given mixtures."""
-        (m, m_s, _, m_p), drop = self._through(now, step)
-        return m * drop, torch.stack([m_p * drop - m, m_s * drop, m], dim=1)
+    def _in_perforations(self, pressure: Float[Tensor, "b n"], saturation: Float[Tensor, "b n"]) -> Phases:
+        return self.in_perforations.phases(at(pressure, self.cell), at(saturation, self.cell))
 
-    def _through(self, now: Unknowns, step: Step) -> tuple[tuple[Tensor, ...], Float[Tensor, "b p"]]:
+    def _inflow(self, now: Unknowns, step: Step) -> Float[Tensor, "2 b p"]:
+        """Of both phases through the perforations, by WI."""
+        (m, _, _, _), drop = self._through(self._in_perforations(now.pressure, now.saturation), now, step)
+        return m * drop
+
+    def _perforations(self, phases: Phases, now: Unknowns, step: Step) -> OfPerforations:
+        """What flows through the perforations, in whose cells the phases are such."""
+        (m, m_s, by_part, m_p), drop = self._through(phases, now, step)
+        inflow_x = torch.stack([m_p * drop - m, m_s * drop, m], dim=1)
+        if not self.problem.has_cross_flow:
+            none = torch.zeros_like(drop)
+            return OfPerforations(m * drop, inflow_x, none.expand(2, -1, -1), none.expand(4, -1, -1))
+        by_mixture = by_part * drop * self.crosses[self.well]
+        return OfPerforations(m * drop, inflow_x, by_mixture, self._mixture(now, step))
+
+    def _through(self, phases: Phases, now: Unknowns, step: Step) -> tuple[tuple[Tensor, ...], Float[Tensor, "b p"]]:
         """What `_mobile` gives in the open perforations, and the drop of pressure that drives it."""
-        phases = self.in_perforations.phases(at(now.pressure, self.cell), at(now.saturation, self.cell))
         drop, is_open = self.drawdown(now, step.head), self.is_open(now, step)
         enters, part = self.is_injector[self.well].expand_as(drop), torch.ones_like(drop)
         if self.problem.has_cross_flow:
@@ -247,12 +278,8 @@ class Equations:
     ) -> Float[Tensor, "b w"]:
         return water_part(well=self.well, is_injector=self.is_injector, drop=drop, index=index, m=phases.m, b=phases.b)
 
-    def _mixture(self, now: Unknowns, step: Step) -> tuple[Float[Tensor, "2 b p"], Float[Tensor, "4 b p"]]:
-        """Of the inflow, by WI, in the mixtures of the bores; and of those in p, s, bhp and WI of the perforations."""
-        none = torch.zeros_like(step.head)
-        if not self.problem.has_cross_flow:
-            return none.expand(2, -1, -1), none.expand(4, -1, -1)
-        (_, _, by_part, _), drop = self._through(now, step)
+    def _mixture(self, now: Unknowns, step: Step) -> Float[Tensor, "4 b p"]:
+        """Derivatives of the part of water in the bores in p, s, bhp and WI of the perforations."""
         is_open = self.is_open(now, step)
         leaves = [of.detach().requires_grad_() for of in (
             at(now.pressure, self.cell), at(now.saturation, self.cell), at(now.bhp, self.well),
@@ -260,27 +287,18 @@ class Equations:
         with torch.enable_grad():
             p, s, bhp, index = leaves
             mixture = self._water_part(self.in_perforations.phases(p, s), (bhp + step.head - p) * is_open, index)
-            slopes = torch.autograd.grad((mixture * self.crosses).sum(), leaves)
-        return by_part * drop * self.crosses[self.well], torch.stack(slopes)
+            return torch.stack(torch.autograd.grad((mixture * self.crosses).sum(), leaves))
+
+
+def _stored(
+    now: Unknowns, filled: Float[Tensor, "2 b n"], filled_p: Float[Tensor, "2 b n"]
+) -> tuple[Float[Tensor, "2 b n"], Float[Tensor, "2 2 b n"]]:
+    """What the cells hold of both phases, and derivatives in pressure and saturation."""
+    part = torch.stack([now.saturation, 1 - now.saturation])
+    by_s = filled * filled.new_tensor([[[1.0]], [[-1.0]]])
+    return filled * part, torch.stack([filled_p * part, by_s], dim=1)
 
 
 def held_phases(kinds: Int[Tensor, "b w"]) -> Float[Tensor, "b w 2"]:
     """1 for the phases (water, oil) whose rates make up what holds the well, 0 for the others."""
     return torch.stack([(kinds == RATE) | (kinds == a) for a in (WATER, OIL)], dim=-1).double()
-
-
-def at(field: Shaped[Tensor, "*b n"], places: Int[Tensor, " f"]) -> Shaped[Tensor, "*b f"]:
-    """The field in some places, which may come several times."""
-    return field.gather(-1, places.expand(*field.shape[:-1], -1))
-
-
-def added(
-    field: Float[Tensor, "*b n"], places: Int[Tensor, " f"], values: Float[Tensor, "*b f"]
-) -> Float[Tensor, "*b n"]:
-    """The field with values added in some places, which may come several times; five times faster than index_add."""
-    return field.scatter_add(-1, places.expand_as(values), values)
-
-
-def _last(values: Float[Tensor, "*block b n"]) -> Float[Tensor, "b n *block"]:
-    """The axes of a block behind those of members and places, where its users look for them."""
-    return values.movedim((-2, -1), (0, 1))

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rockbank.flow.equations.linearised import Step, Unknowns
+from rockbank.flow.equations.places import added, at
 from rockbank.flow.equations.problem import BHP, RATE, SHUT, Problem
-from rockbank.flow.equations.residual import Equations, added, at, held_phases
+from rockbank.flow.equations.residual import Equations, held_phases
 
 # By how much a bound must be passed, in parts of it, before it counts: round-off is no reason to switch.
 SLACK = 1e-9

@@ -31,19 +31,19 @@ def compiled(kernel: Kernel) -> Kernel:
     """For the machine, kept on disk; sums may be reordered, but NaN and infinity stay what they are.
 
     What numba keeps of a loop has the loops that it calls in it, and numba drops it only where the loop's own file
-    changes. Here it is dropped wherever a file beside that one does. That needs a part of numba that is not public:
-    under a version that has another one, nothing is kept on disk.
+    changes. Here it is dropped wherever a file of this folder or of one in it does. That needs a part of numba that is
+    not public: under a version that has another one, nothing is kept on disk.
     """
     fast = {"contract", "reassoc", "nsz", "arcp"}
     loop: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath=fast)(kernel)
     file: Any = getattr(getattr(loop, "_cache", None), "_cache_file", None)
     if not hasattr(file, "_source_stamp"):
         return cast(Kernel, njit(nogil=True, error_model="numpy", fastmath=fast)(kernel))
-    file._source_stamp = folder_stamp(Path(kernel.__code__.co_filename).parent)
+    file._source_stamp = file._source_stamp, folder_stamp(Path(__file__).parent)
     return cast(Kernel, loop)
 
 
 @cache
 def folder_stamp(folder: Path) -> str:
-    """SHA-256 of the modules of a folder."""
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(folder.glob("*.py")))).hexdigest()
+    """SHA-256 of the modules of a folder and of those in it."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(folder.rglob("*.py")))).hexdigest()

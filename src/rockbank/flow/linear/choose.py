@@ -52,7 +52,7 @@ def equations_for(problem: Problem, parameters: Parameters) -> Equations:
     is_large = problem.grid.n_cells > FEW_CELLS and not problem.fluid.is_cocurrent
     if not is_large or parameters.pore_volume.device.type != "cpu":
         return Equations(problem, parameters)
-    from rockbank.flow.kernels.phase_fluxes import CompiledEquations
+    from rockbank.flow.kernels.fully_implicit.equations import CompiledEquations
 
     return CompiledEquations(problem, parameters)
 

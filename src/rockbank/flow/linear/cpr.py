@@ -13,16 +13,15 @@ from torch import Tensor
 
 from rockbank.flow.equations.linearised import Jacobian
 from rockbank.flow.equations.problem import Problem
-from rockbank.flow.kernels.krylov import Matrix, eliminate, fill, gmres, transpose
-from rockbank.flow.kernels.multigrid import Hierarchy
+from rockbank.flow.kernels.krylov.gmres import gmres
+from rockbank.flow.kernels.krylov.matrix import Matrix, Vector, fill
+from rockbank.flow.kernels.krylov.preconditioner import eliminate, transpose
 from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.linear.interface import TIGHT, Factor, LinearSolver
-from rockbank.flow.linear.multigrid import SingularError, hierarchy
+from rockbank.flow.linear.multigrid import KeptHierarchy, SingularError
 
 # Iterations after which the solution is given to the direct solver, and vectors that GMRES keeps.
 MAX_ITERATIONS, RESTART = 200, 30
-# A hierarchy is that of an older matrix until a solution takes so much more than with its own, by digit gained.
-SLOWER = 6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +32,7 @@ class _Pattern:
         faces: left and right cell of each.
         start, column: of the blocks by rows, in the order of the columns.
         diagonal: the block of each cell.
-        off_diagonal: of each face, the blocks of its left cell's row and of its right one's.
+        face: of each block off the diagonal.
         mirror: of each block, that of its row and column exchanged.
         pairs: of perforations of the same well, by their places among all.
     """
@@ -42,7 +41,7 @@ class _Pattern:
     start: Int[np.ndarray, " n+1"]
     column: Int[np.ndarray, " nnz"]
     diagonal: Int[np.ndarray, " n"]
-    off_diagonal: Int[np.ndarray, "f 2"]
+    face: Int[np.ndarray, " nnz"]
     mirror: Int[np.ndarray, " nnz"]
     pairs: Int[np.ndarray, "2 q"]
 
@@ -57,12 +56,14 @@ def _pattern(problem: Problem) -> _Pattern:
     of_cells, of_left, of_right = np.split(place, [n, n + len(faces)])
     mirror = np.empty_like(place)
     mirror[of_cells], mirror[of_left], mirror[of_right] = of_cells, of_right, of_left
+    face = np.zeros_like(place)
+    face[of_left] = face[of_right] = np.arange(len(faces))
     return _Pattern(
         faces=faces,
         start=np.searchsorted(rows[order], np.arange(n + 1)).astype(np.uint32),
         column=columns[order].astype(np.uint32),
         diagonal=of_cells.astype(np.uint32),
-        off_diagonal=np.stack([of_left, of_right], axis=1).astype(np.uint32),
+        face=face.astype(np.uint32),
         mirror=mirror.astype(np.uint32),
         pairs=np.stack(np.nonzero(problem.perforation_well[:, None] == problem.perforation_well)),
     )
@@ -86,14 +87,21 @@ class CPRSolver:
         self.other = other or DirectSolver()
         self.n_iterations = 0
         self._known: tuple[Problem, _Pattern] | None = None
-        self.pressure = _KeptHierarchy()
+        self._space: tuple[np.ndarray, np.ndarray] | None = None
+        self.pressure = KeptHierarchy()
 
     def factor(self, problem: Problem, jacobian: Jacobian) -> CPRFactor:
         """The preconditioner of each member."""
         if self._known is None or self._known[0] is not problem:
-            self._known, self.pressure = (problem, _pattern(problem)), _KeptHierarchy()
+            self._known, self.pressure = (problem, _pattern(problem)), KeptHierarchy()
         members = [_Preconditioned(self, problem, self._known[1], jacobian, i) for i in range(len(jacobian.diagonal))]
         return CPRFactor(members, lambda: self.other.factor(problem, jacobian))
+
+    def working_space(self, like: Vector) -> tuple[np.ndarray, np.ndarray]:
+        """For the basis and the directions of GMRES, the same at each call: fresh memory takes as long as iterating."""
+        if self._space is None or self._space[0].shape[1:] != like.shape:
+            self._space = np.empty((RESTART + 1, *like.shape)), np.empty((RESTART, *like.shape))
+        return self._space
 
 
 class CPRFactor:
@@ -138,48 +146,25 @@ class CPRFactor:
         return x, x_w
 
 
-class _KeptHierarchy:
-    """The hierarchy of the last matrix for which one was set up, and how fast it was there."""
-
-    def __init__(self) -> None:
-        self.levels: Hierarchy | None = None
-        self.best = np.inf
-
-    def of(self, matrix: Callable[[], csr_array]) -> Hierarchy:
-        """That which is kept, or that of the matrix."""
-        if self.levels is None:
-            self.levels, self.best = hierarchy(matrix()), np.inf
-        return self.levels
-
-    def judge(self, iterations: int, left: float) -> None:
-        """Drops it where it has grown slow."""
-        if not 0 < left < 1:
-            return
-        digits = -np.log10(left)
-        if iterations > SLOWER * self.best * digits + 2:
-            self.levels = None
-        self.best = min(self.best, iterations / digits)
-
-
 class _Preconditioned:
     """One member's matrix and the pivots of its ILU(0)."""
 
     def __init__(self, solver: CPRSolver, problem: Problem, pattern: _Pattern, jacobian: Jacobian, i: int) -> None:
         self.solver, self.pattern = solver, pattern
-        diagonal, left, right, perforation = (
-            np.ascontiguousarray(of[i].movedim(0, -1).numpy())
-            for of in (jacobian.diagonal, jacobian.left, jacobian.right, jacobian.perforation)
+        diagonal, perforation = (
+            np.ascontiguousarray(of[i].movedim(0, -1).numpy()) for of in (jacobian.diagonal, jacobian.perforation)
         )
+        left, right = (np.ascontiguousarray(of[i].numpy()) for of in (jacobian.left, jacobian.right))
         with np.errstate(all="ignore"):
             self.weight = -diagonal[0, 1] / diagonal[1, 1]  # what a saturation adds to water it takes from oil
-            self.scale = float(np.abs(diagonal[0, 1]).sum() / np.abs(left[:, 0]).sum()) if left.size else 1.0
+            self.scale = float(np.abs(diagonal[0, 1]).sum() / np.abs(left[..., 0]).sum()) if left.size else 1.0
         self.matrix = _matrix(pattern, problem)
         self.matrix.pivot[:] = jacobian.control_bhp[i].numpy()
         rates = np.ascontiguousarray(jacobian.control_rates[i].numpy())
-        fill(pattern.off_diagonal, pattern.faces, diagonal, left, right, perforation, rates, self.weight, self.scale,
+        fill(pattern.faces, pattern.face, diagonal, left, right, perforation, rates, self.weight, self.scale,
              self.matrix)  # fmt: skip
         self.inverse = np.empty((problem.grid.n_cells, 2, 2))
-        eliminate(self.matrix, self.inverse)
+        eliminate(self.matrix, pattern.mirror, self.inverse)
         self.transposed: tuple[Matrix, np.ndarray] | None = None
 
     def solve(
@@ -220,16 +205,15 @@ class _Preconditioned:
     ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " w"]] | None:
         """The solution of [[A, column], [row, pivot]] by the Schur complement in the cells."""
         np.subtract.at(right, matrix.place, matrix.well_column * (wells / matrix.pivot)[matrix.well][:, None])
-        x, basis, directions = (np.empty((*more, *right.shape)) for more in ((), (RESTART + 1,), (RESTART,)))
-        kept = self.solver.pressure
+        x, (basis, directions), kept = np.empty_like(right), self.solver.working_space(right), self.solver.pressure
         for is_again in (False, True):
             is_new = kept.levels is None
             try:
                 levels = kept.of(self._pressure_matrix)
             except SingularError:
                 return None
-            n, left = gmres(matrix, inverse, levels, is_transposed, right, tolerance, MAX_ITERATIONS, basis,
-                            directions, x)  # fmt: skip
+            limit = int(min(kept.max_iterations(tolerance), MAX_ITERATIONS))
+            n, left = gmres(matrix, inverse, levels, is_transposed, right, tolerance, limit, basis, directions, x)
             self.solver.n_iterations += n
             kept.judge(n, left)
             if left <= tolerance:
@@ -237,7 +221,7 @@ class _Preconditioned:
                 return x, (wells - np.bincount(matrix.well, through, minlength=len(wells))) / matrix.pivot
             if is_new or is_again:
                 break
-            kept.levels = None
+            kept.drop()
         return None
 
     def _pressure_matrix(self) -> csr_array:

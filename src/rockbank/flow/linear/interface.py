@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rockbank.flow.equations.linearised import Jacobian
+from rockbank.flow.equations.places import added, at
 from rockbank.flow.equations.problem import Problem
-from rockbank.flow.equations.residual import added, at
 
 # What is left of a right-hand side, by its norm, where a solution is to be as good as a direct one.
 TIGHT = 1e-10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -37,28 +38,33 @@ class MixtureFactor:
     """The factors of J, and A and C as columns."""
 
     def __init__(self, factor: Factor, problem: Problem, jacobian: Jacobian) -> None:
+        well, crosses = (np.asarray(of) for of in (problem.perforation_well, problem.crosses))
+        flows = [_some(of, well, len(crosses)) for of in (jacobian.by_mixture, jacobian.mixture)]
+        self.factor, self._n_mixed = factor, int((crosses & flows[0] & flows[1]).sum())
+        if not self._n_mixed:
+            return
+        # What is added to the column of a well, of those that mix.
+        kept = np.flatnonzero(crosses & flows[0] & flows[1])
+        mixed = np.flatnonzero(np.isin(well, kept))
         device = jacobian.mixture.device
-        cell, well, crosses = (
-            torch.as_tensor(of, device=device)
-            for of in (problem.perforation_cell, problem.perforation_well, problem.crosses)
+        of, cell, at, column = (
+            torch.as_tensor(each, device=device)
+            for each in (mixed, problem.perforation_cell[mixed], well[mixed], np.searchsorted(kept, well[mixed]))
         )
-        n_wells = len(problem.wells)
-        flows = [_some(of, well, n_wells) for of in (jacobian.by_mixture, jacobian.mixture)]
-        kept = torch.nonzero(crosses & flows[0] & flows[1])[:, 0]
         n_members, n_cells = jacobian.diagonal.shape[:2]
-        cells = jacobian.diagonal.new_zeros(n_members, n_cells, 2, len(crosses))
-        wells = jacobian.diagonal.new_zeros(n_members, len(crosses), len(crosses))
         rows = torch.arange(n_members, device=device)[:, None]
 
-        def columns(of_cells: Float[Tensor, "b p 2"], of_wells: Float[Tensor, "b p"]) -> Columns:
-            by_cell = cells.index_put((rows, cell, torch.tensor(0, device=device), well), of_cells[..., 0], True)
-            by_cell = by_cell.index_put((rows, cell, torch.tensor(1, device=device), well), of_cells[..., 1], True)
-            return by_cell[..., kept], wells.index_put((rows, well, well), of_wells, True)[..., kept]
+        def columns(of_cells: Float[Tensor, "b q 2"], of_wells: Float[Tensor, "b q"]) -> Columns:
+            cells = jacobian.diagonal.new_zeros(n_members, n_cells, len(kept), 2)
+            wells = jacobian.diagonal.new_zeros(n_members, len(crosses), len(kept))
+            cells.index_put_((rows, cell, column), of_cells, accumulate=True)
+            wells.index_put_((rows, at, column), of_wells, accumulate=True)
+            return cells.mT, wells
 
-        rates = (jacobian.control_rates[:, well] * jacobian.by_mixture).sum(dim=-1)
-        self.factor, self.a = factor, columns(-jacobian.by_mixture, rates)
-        self.c = columns(jacobian.mixture[..., :2], jacobian.mixture[..., 2])
-        self._n_mixed = len(kept)
+        by_mixture, mixture = jacobian.by_mixture[:, of], jacobian.mixture[:, of]
+        rates = (jacobian.control_rates[:, at] * by_mixture).sum(dim=-1)
+        self.a = columns(-by_mixture, rates)
+        self.c = columns(mixture[..., :2], mixture[..., 2])
 
     def solve(self, cells: Tensor, wells: Tensor, tolerance: float = TIGHT) -> tuple[Tensor, Tensor]:
         """x = (J + A C)^-1 b."""
@@ -79,10 +85,10 @@ class MixtureFactor:
         return self.factor.solve_transposed(*self.c)
 
 
-def _some(of: Float[Tensor, "b p a"], well: Int[Tensor, " p"], n_wells: int) -> Bool[Tensor, " w"]:
+def _some(of: Float[Tensor, "b p a"], well: Int[np.ndarray, " p"], n_wells: int) -> Bool[np.ndarray, " w"]:
     """Whether a well has a perforation, in any member, where something is not 0."""
-    is_some = (of != 0).any(dim=-1).any(dim=0)
-    return torch.bincount(well[is_some], minlength=n_wells) > 0
+    is_some = (of != 0).any(dim=-1).any(dim=0).cpu().numpy()
+    return np.bincount(well[is_some], minlength=n_wells) > 0
 
 
 def _corrected(x: Columns, solved: Columns, rows: Columns) -> Columns:

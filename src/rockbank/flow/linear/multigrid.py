@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 from pyamg import smoothed_aggregation_solver
@@ -13,6 +16,9 @@ from rockbank.flow.kernels.multigrid import Hierarchy, Rows, cycle
 STRENGTH = 0.05
 # Unknowns of a level that is inverted instead of coarsened.
 COARSEST = 60
+# Iterations that take as long as setting up a hierarchy, on the Egg model; and by which factor those of a solution
+# with the matrix's own differ from one solution to the next.
+SETUP, SLACK = 40, 1.1
 
 
 class SingularError(RuntimeError):
@@ -54,6 +60,44 @@ def hierarchy(matrix: csr_array) -> Hierarchy:
         x=np.zeros(begin[-1]),
         b=np.zeros(begin[-1]),
     )
+
+
+class KeptHierarchy:
+    """The hierarchy of an older matrix, as long as what it takes more is less than setting up a new one.
+
+    What counts is how many iterations more than with its own matrix, by digit gained, the solutions have taken since:
+    together they may take as many as a setup does, and so may any one of them.
+    """
+
+    def __init__(self) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        """Forgets it."""
+        self.levels: Hierarchy | None = None
+        self._by_digit, self._more = math.inf, 0.0
+
+    def of(self, matrix: Callable[[], csr_array]) -> Hierarchy:
+        """That which is kept, or that of the matrix."""
+        if self.levels is None:
+            self.levels = hierarchy(matrix())
+        return self.levels
+
+    def max_iterations(self, tolerance: float) -> float:
+        """Of a solution that leaves so much; one with the matrix's own hierarchy may take any number."""
+        usual = -math.log10(tolerance) * self._by_digit
+        return usual if math.isinf(usual) else math.ceil(usual) + SETUP
+
+    def judge(self, iterations: int, left: float) -> None:
+        """Takes note of a solution that left so much, and drops the hierarchy where it has grown slow."""
+        if not 0 < left < 1:
+            return
+        digits = -math.log10(left)
+        if math.isinf(self._by_digit):
+            self._by_digit = SLACK * iterations / digits
+        self._more = max(self._more + iterations - self._by_digit * digits, 0.0)
+        if self._more > SETUP:
+            self.drop()
 
 
 def once(of: Hierarchy, right: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

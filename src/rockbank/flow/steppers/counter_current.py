@@ -12,15 +12,9 @@ from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import Parameters, Problem
 from rockbank.flow.equations.trajectory import NotConvergedError, Trajectory
 from rockbank.flow.equations.well_controls import first_state
+from rockbank.flow.kernels.capillary import capillary_pressures, compiled_capillary
 from rockbank.flow.kernels.compiled import Cells
-from rockbank.flow.kernels.counter_current import (
-    add_flux,
-    add_phase_fluxes,
-    capillary_pressures,
-    compiled_capillary,
-    find_due,
-    transport_both_ways,
-)
+from rockbank.flow.kernels.counter_current import add_flux, add_phase_fluxes, find_due, transport_both_ways
 from rockbank.flow.kernels.curves import mobilities
 from rockbank.flow.linear.choose import equations_for
 from rockbank.flow.steppers.member import MemberStepper

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rockbank.flow.equations.linearised import Linearised, Step, Unknowns
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import BHP, SHUT, Parameters, Problem
 from rockbank.flow.equations.residual import Equations
-from rockbank.flow.equations.trajectory import NewtonError, StepReport, StoppedError, Trajectory
+from rockbank.flow.equations.trajectory import NewtonError, StoppedError, Trajectory
 from rockbank.flow.equations.well_controls import (
     MAX_SWITCHES,
     first_state,
@@ -26,13 +24,11 @@ from rockbank.flow.equations.well_controls import (
     set_wells,
 )
 from rockbank.flow.linear.choose import equations_for, solver_for
+from rockbank.flow.steppers.member_state import MemberState, StepError, StepTaken
 from rockbank.flow.units import DAY
 
 # Of a well's rate at cnv = 1e-3: MRST's 1 m^3/day, and which part of a small target.
 WELL_RATE, WELL_PART = 1 / DAY, 0.01
-# Of what an iterative linear solver may leave: the factor of the square of the last gain, and the most, which is what
-# the first iteration of a step asks for.
-FORCING, LOOSEST = 0.5, 0.01
 
 
 def run(
@@ -86,90 +82,6 @@ def run(
     return [member.trajectory(start.take([i])) for i, member in enumerate(stepper.states)]
 
 
-class _Error(NamedTuple):
-    """What is left of the residual: by what may be left; in the worst cell, by its pore volume; of the worst well."""
-
-    allowed: float
-    cnv: float
-    cell: int
-    of_well: float
-    well: int
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Taken:
-    """A step that converged."""
-
-    length: float
-    report: int
-    state: Unknowns
-    head: Float[Tensor, "1 p"]
-    kinds: Int[np.ndarray, " w"]
-    held: Bool[np.ndarray, " w"]
-
-
-class _MemberState:
-    """Where one member stands: the step that it tries, and those that it has taken.
-
-    A report step has `whole` parts, of which `left` are still to be taken; a step takes a power of two of them.
-    """
-
-    def __init__(self, whole: int, report: int, held: Bool[np.ndarray, " w"]) -> None:
-        self.whole, self.report = whole, report
-        self.parts = self.left = whole
-        self.n_iterations = 0  # in this report step, those of failed tries included
-        self.is_extrapolated = False  # where this try began
-        self.taken: list[_Taken] = []
-        self.reports: list[StepReport] = []
-        self.try_step(held)
-
-    def try_step(self, held: Bool[np.ndarray, " w"]) -> None:
-        """Starts anew, with the wells that their limits hold at first."""
-        self.first_held = self.held = held
-        self.switches = np.zeros(len(held), dtype=int)
-        self.iteration, self.allowed = 0, math.inf
-
-    def switch(self, wells: Bool[np.ndarray, " w"]) -> None:
-        """Gives wells from control to limit or back, which makes the step another problem."""
-        self.held = self.held ^ wells
-        self.switches = self.switches + wells
-        self.iteration, self.allowed = 0, math.inf
-
-    def forcing(self, allowed: float) -> float:
-        """What the linear solver may leave of the residual (Eisenstat and Walker 1996, choice 2, and Kelley 1995)."""
-        gained, self.allowed = 1.0 if math.isinf(self.allowed) else min(allowed / self.allowed, 1.0), allowed
-        return min(max(FORCING * gained**2, FORCING / allowed), LOOSEST)
-
-    def end_report(self, residual: float, note: str) -> None:
-        """Goes on to the next report step, at its full length."""
-        n_steps = sum(step.report == self.report for step in self.taken)
-        if n_steps > 1:
-            note = "; ".join(filter(None, [note, f"cut into {n_steps} steps"]))
-        report = StepReport(
-            method="newton", iterations=self.n_iterations, n_steps=n_steps, residual=residual, note=note
-        )
-        self.reports.append(report)
-        self.report += 1
-        self.parts = self.left = self.whole
-        self.n_iterations = 0
-
-    def trajectory(self, start: Unknowns) -> Trajectory:
-        """What this member did, in whole report steps."""
-        taken = [step for step in self.taken if step.report < self.report]
-        states = [start, *(step.state for step in taken)]
-        return Trajectory(
-            steps=np.array([step.length for step in taken]),
-            report=np.array([step.report for step in taken]),
-            pressure=torch.cat([state.pressure for state in states]),
-            saturation=torch.cat([state.saturation for state in states]),
-            bhp=torch.cat([state.bhp for state in states[1:]]),
-            head=torch.cat([step.head for step in taken]),
-            kinds=np.array([step.kinds for step in taken]),
-            held_by_limit=np.array([step.held for step in taken]),
-            reports=tuple(self.reports),
-        )
-
-
 class TimeStepper:
     """Where the members stand, the unknowns of all of them, and the iteration that moves them on."""
 
@@ -186,7 +98,7 @@ class TimeStepper:
         self.solver = solver_for(equations.problem, options.solver, start.pressure.device)
         self.before, self.now, self.head = start, start, head
         self.n_iterations = 0
-        self.states = [_MemberState(2**options.max_cuts, reports.start, of) for of in held]
+        self.states = [MemberState(2**options.max_cuts, reports.start, of) for of in held]
 
     def standing(self) -> str:
         """Time of the slowest member, s, and the iterations of all, in words."""
@@ -239,7 +151,7 @@ class TimeStepper:
         return held_step(equations, lengths, reports, np.array([member.held ^ is_other for member in states]),
                          self.head[members])  # fmt: skip
 
-    def _errors(self, equations: Equations, here: Linearised, step: Step) -> list[_Error]:
+    def _errors(self, equations: Equations, here: Linearised, step: Step) -> list[StepError]:
         """MRST's criteria: every cell's error, that of all cells together, and the wells' rates."""
         options, pv = self.options, equations.parameters.pore_volume
         in_cells = (here.cells.abs() * step.length[:, None, None] / pv[..., None]).amax(dim=-1)
@@ -249,7 +161,7 @@ class TimeStepper:
         cnv, cell = in_cells.max(dim=-1)
         allowed = torch.stack([cnv / options.cnv, together / options.mb, of_well]).amax(dim=0)
         each = zip(*(of.tolist() for of in (allowed, cnv, cell, of_well, well)), strict=True)
-        return [_Error(*of) for of in each]
+        return [StepError(*of) for of in each]
 
     def _move(self, members: list[int], now: Unknowns, here: Linearised, places: list[int], tolerance: float) -> None:
         """Newton's update, each saturation by max_ds at most."""
@@ -268,12 +180,12 @@ class TimeStepper:
             self.states[i].iteration += 1
             self.states[i].n_iterations += 1
 
-    def _accept(self, i: int, state: Unknowns, step: Step, error: _Error, broken: Bool[np.ndarray, " w"]) -> None:
+    def _accept(self, i: int, state: Unknowns, step: Step, error: StepError, broken: Bool[np.ndarray, " w"]) -> None:
         member, problem = self.states[i], self.equations.problem
         length = problem.steps[member.report] * member.parts / member.whole
         kinds = step.kinds[0].cpu().numpy()
         member.taken.append(
-            _Taken(length=length, report=member.report, state=state, head=step.head, kinds=kinds, held=member.held)
+            StepTaken(length=length, report=member.report, state=state, head=step.head, kinds=kinds, held=member.held)
         )
         if problem.fluid.gravity:
             self.head = self.head.index_copy(0, torch.as_tensor([i], device=self.head.device),
@@ -299,7 +211,7 @@ class TimeStepper:
                 member.is_extrapolated = True
                 self.now = self.now.put([i], _extrapolated(last, state, min(following / length, 1.0)))
 
-    def _cut(self, i: int, error: _Error) -> None:
+    def _cut(self, i: int, error: StepError) -> None:
         member = self.states[i]
         if member.is_extrapolated:  # the last state may be a better beginning
             member.is_extrapolated = False
@@ -310,7 +222,7 @@ class TimeStepper:
         self.now = self.now.put([i], self.before.take([i]))
         member.try_step(member.first_held)
 
-    def _failure(self, i: int, error: _Error) -> str:
+    def _failure(self, i: int, error: StepError) -> str:
         member, problem = self.states[i], self.equations.problem
         begin, end = (problem.steps[:n].sum() / DAY for n in (member.report, member.report + 1))
         place = np.unravel_index(problem.grid.cells[error.cell], problem.grid.box)[: len(problem.grid.shape)]

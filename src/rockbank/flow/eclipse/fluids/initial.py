@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from rockbank.core.errors import InputError
 from rockbank.flow.eclipse.fluids.liquids import Tables, table_of
-from rockbank.flow.eclipse.grid.arrays import DeckArrays
+from rockbank.flow.eclipse.grid.arrays import DeckArrays, places
 from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.record import Record
 from rockbank.flow.equations.curves.cell_curves import CellCurves
@@ -22,6 +22,8 @@ from rockbank.flow.equations.problem import State
 
 # Of EQUIL's item 9.
 _SUBDIVISIONS = -5
+# Saturations of a deck are rounded.
+_FULL = 1e-4
 
 
 def read_initial(
@@ -55,7 +57,7 @@ def read_initial(
             )
         state = State(
             pressure=_tensor(arrays.complete("PRESSURE", grid.is_active), grid),
-            saturation=_tensor(arrays.water_saturation(grid.is_active), grid),
+            saturation=_tensor(_water_saturation(arrays, grid.is_active), grid),
         )
         return state, fluid.curves
     if "EQUIL" not in tables:
@@ -123,6 +125,22 @@ def _equilibrium(
 def _slices(record: Record) -> int:
     """EQUIL's item 9: 0 is a cell's centre, N in size a mean over 2 N slices, which lie flat in cells that do."""
     return max(2 * abs(record.whole(9, _SUBDIVISIONS)), 1)
+
+
+def _water_saturation(arrays: DeckArrays, where: Bool[np.ndarray, "nx ny nz"]) -> Float[np.ndarray, "nx ny nz"]:
+    """SWAT, or what SOIL leaves; DeckError where both are given and do not fill the pores."""
+    if "SOIL" not in arrays:
+        return arrays.complete("SWAT", where)
+    rest = 1.0 - arrays.complete("SOIL", where)
+    if "SWAT" not in arrays:
+        return rest
+    water = arrays.complete("SWAT", where)
+    wrong = places(where & (np.abs(water - rest) > _FULL))
+    if len(wrong):
+        (i, j, k), at = wrong[0] + 1, tuple(wrong[0])
+        raise DeckError(f"{arrays.place('SOIL')}: SOIL: got {1 - rest[at]:g} beside SWAT {water[at]:g} in cell "
+                        f"({i}, {j}, {k}); together they must be 1")  # fmt: skip
+    return water
 
 
 def _tensor(field: np.ndarray, grid: Grid) -> torch.Tensor:

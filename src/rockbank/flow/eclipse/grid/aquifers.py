@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from rockbank.flow.eclipse.grid.arrays import FACES, DeckArrays
+from rockbank.flow.eclipse.grid.arrays import DeckArrays
+from rockbank.flow.eclipse.grid.fault_faces import FACES
 from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.ranges import MULTIPLIERS
 from rockbank.flow.eclipse.record import Record

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from rockbank.core.errors import InputError
+from rockbank.flow.eclipse.grid.fault_faces import Box, FaultFaces
 from rockbank.flow.eclipse.grid.operate import ACTS
 from rockbank.flow.eclipse.keywords import REFUSED
 from rockbank.flow.eclipse.lines import DeckError
@@ -18,19 +19,7 @@ from rockbank.flow.eclipse.text import Keyword
 from rockbank.flow.equations.grid import Grid
 
 _REGION_SETS = {"M": "MULTNUM", "F": "FLUXNUM", "O": "OPERNUM"}
-# What FAULTS and AQUCON call the faces of a cell: axis, and whether before it.
-FACES = {
-    f"{letter}{end}": (axis, end == "-")
-    for letters in ("XYZ", "IJK")
-    for axis, letter in enumerate(letters)
-    for end in ("", "+", "-")
-}
-# Saturations of a deck are rounded.
-_FULL = 1e-4
-
 _SIZES = ("DX", "DY", "DZ")
-
-Box = tuple[slice, slice, slice]
 
 
 class DeckArrays:
@@ -51,7 +40,7 @@ class DeckArrays:
         self._fields: dict[str, Float[np.ndarray, "nx ny nz"]] = {}
         self._last: dict[str, Record] = {}
         self._lost: set[str] = set()
-        self._faults: dict[str, list[tuple[Box, str]]] = {}
+        self._faults = FaultFaces()
         self._within = self._whole()
 
     def take(self, keyword: Keyword) -> None:
@@ -77,9 +66,7 @@ class DeckArrays:
 
     def _act(self, name: str, record: Record, within: Box) -> Box:
         if name == "FAULTS":
-            self._faults.setdefault(record.text(1), []).append((self._box(record, 2, self._whole()), record.text(8)))
-            if record.text(8).upper() not in FACES:
-                raise record.error(f"item 8: got '{record.text(8)}'; use X, Y, Z, or X-, Y-, Z-")
+            self._faults.add(record, self._box(record, 2, self._whole()))
         elif name == "MULTFLT":
             self._seal(record)
         elif name == "OPERATER":
@@ -146,14 +133,14 @@ class DeckArrays:
         field = self._fields[name]
         missing = np.isnan(field) if where is None else np.isnan(field) & where
         if missing.any():
-            i, j, k = _places(missing)[0] + 1
+            i, j, k = places(missing)[0] + 1
             raise InputError(f"{name} has no value in cell ({i}, {j}, {k}); give one for every cell")
         return field
 
     def require_values(self, where: Bool[np.ndarray, "nx ny nz"]) -> None:
         """Refuses each array that holds what it cannot hold in a cell of `where`."""
         for name, field in self._fields.items():
-            wrong = _places(where & ~np.isnan(field) & ~ARRAYS[name].hold(field))
+            wrong = places(where & ~np.isnan(field) & ~ARRAYS[name].hold(field))
             if len(wrong):
                 remedy = ", or ACTNUM has to switch the cell off" if ARRAYS[name] != ONE else ""
                 self._refuse(self._wrong(name, wrong, f"{ARRAYS[name]}{remedy}"))
@@ -161,7 +148,7 @@ class DeckArrays:
     def regions(self, name: str, where: Bool[np.ndarray, "nx ny nz"], n: int) -> Int[np.ndarray, "nx ny nz"]:
         """Regions counted from 0; refuses those of which there is no table."""
         field = self.values(name)
-        wrong = _places(where & ((field > n) | (field % 1 != 0)))
+        wrong = places(where & ((field > n) | (field % 1 != 0)))
         if len(wrong):
             self._refuse(self._wrong(name, wrong, f"the deck has tables for 1 to {n}"))
         return np.where(where, np.clip(field, 1, n) - 1, 0).astype(int)
@@ -171,35 +158,6 @@ class DeckArrays:
         got = self._fields[name][tuple(wrong[0])] / record.units.scale(ARRAYS[name].dimension)
         rest = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         return DeckError(f"{record.place}: {name}: got {got:g} in cell ({i}, {j}, {k}){rest}; {why}")
-
-    def water_saturation(self, where: Bool[np.ndarray, "nx ny nz"]) -> Float[np.ndarray, "nx ny nz"]:
-        """SWAT, or what SOIL leaves; DeckError where both are given and do not fill the pores."""
-        if "SOIL" not in self:
-            return self.complete("SWAT", where)
-        rest = 1.0 - self.complete("SOIL", where)
-        if "SWAT" not in self:
-            return rest
-        water = self.complete("SWAT", where)
-        wrong = _places(where & (np.abs(water - rest) > _FULL))
-        if len(wrong):
-            (i, j, k), at = wrong[0] + 1, tuple(wrong[0])
-            raise DeckError(f"{self._last['SOIL'].place}: SOIL: got {1 - rest[at]:g} beside SWAT {water[at]:g} in cell "
-                            f"({i}, {j}, {k}); together they must be 1")  # fmt: skip
-        return water
-
-    def permeability(self, where: Bool[np.ndarray, "nx ny nz"]) -> list[Float[np.ndarray, "nx ny nz"]]:
-        """Along x, y and z; InputError where a direction is missing in which the grid has more than one cell."""
-        found = []
-        for axis, n in zip("XYZ", self.box, strict=True):
-            name = f"PERM{axis}"
-            if name not in self and n > 1:
-                raise InputError(f"the deck has no {name}; give it, or copy another direction: COPY, PERMX {name} /")
-            if name not in self:
-                other = next((each for each in ("PERMX", "PERMY", "PERMZ") if each in self), "PERMX")
-                self.notes.append(f"the deck has no {name}, along which there is one cell: {other} is taken")
-                name = other
-            found.append(self.complete(name, where))
-        return found
 
     def _whole(self) -> Box:
         nx, ny, nz = self.box
@@ -254,10 +212,7 @@ class DeckArrays:
     def _operate(self, record: Record, act: str, within: Box | Bool[np.ndarray, "nx ny nz"]) -> None:
         name = record.text(1).upper()
         target = record.text(2).upper() if act == "COPY" else name
-        for each in (name, target):
-            if each not in ARRAYS:
-                self._lost.add(target)
-                raise record.error(f"array {each} is not supported; {REFUSED.get(each) or f'known are {list(ARRAYS)}'}")
+        self._require_known(record, (name, target), target)
         if ARRAYS[name].dimension != ARRAYS[target].dimension:
             raise record.error(f"{name} is a {ARRAYS[name].dimension}, {target} a {ARRAYS[target].dimension}")
         if act != "EQUALS" and name not in self and ARRAYS[name].default is None:
@@ -295,10 +250,7 @@ class DeckArrays:
     ) -> None:
         """OPERATE: an array by what `act` makes of another one, in the deck's units, with two numbers."""
         target, source = record.text(1).upper(), of.upper()
-        for each in (target, source):
-            if each not in ARRAYS:
-                self._lost.add(target)
-                raise record.error(f"array {each} is not supported; {REFUSED.get(each) or f'known are {list(ARRAYS)}'}")
+        self._require_known(record, (target, source), target)
         if act.upper() not in ACTS:
             raise record.error(f"got '{act}'; use one of {', '.join(ACTS)}")
         given = self._fields.get(source)
@@ -314,12 +266,15 @@ class DeckArrays:
             field[within] = scale * ACTS[act.upper()](x, field[within] / scale, alpha, beta)
         self._last[target] = record
 
+    def _require_known(self, record: Record, names: tuple[str, str], target: str) -> None:
+        for name in names:
+            if name not in ARRAYS:
+                self._lost.add(target)
+                raise record.error(f"array {name} is not supported; {REFUSED.get(name) or f'known are {list(ARRAYS)}'}")
+
     def _seal(self, record: Record) -> None:
         """MULTFLT: multiplies the transmissibility of a fault's faces."""
-        if record.text(1) not in self._faults:
-            raise record.error(f"no fault '{record.text(1)}'; known are {list(self._faults)}")
-        for within, face in self._faults[record.text(1)]:
-            axis, is_before = FACES[face.upper()]
+        for within, axis, is_before in self._faults.of(record):
             name = MULTIPLIERS[axis][is_before]
             self._fields[name] = self.values(name)
             self._fields[name][within] *= record.number(2, default=1.0)
@@ -331,18 +286,9 @@ class DeckArrays:
 
     def faults(self, grid: Grid) -> dict[str, Int[np.ndarray, " k"]]:
         """The faces of each fault."""
-        found = {}
-        for name, parts in self._faults.items():
-            is_face = np.zeros(len(grid.faces), dtype=bool)
-            for within, letter in parts:
-                axis, is_before = FACES[letter.upper()]
-                is_cell = np.zeros(self.box, dtype=bool)
-                is_cell[within] = True
-                is_face |= (grid.face_axis == axis) & is_cell.ravel()[grid.cells[grid.faces[:, int(is_before)]]]
-            found[name] = np.flatnonzero(is_face)
-        return found
+        return self._faults.on(grid)
 
 
-def _places(where: Bool[np.ndarray, "nx ny nz"]) -> Int[np.ndarray, "n 3"]:
+def places(where: Bool[np.ndarray, "nx ny nz"]) -> Int[np.ndarray, "n 3"]:
     """The cells of a mask in Eclipse's order, i fastest, from 0."""
     return np.argwhere(where.T)[:, ::-1]

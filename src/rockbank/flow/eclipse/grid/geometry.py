@@ -162,7 +162,7 @@ def multipliers(grid: Grid, arrays: DeckArrays) -> dict[str, torch.Tensor]:
 
 def read_rock(grid: Grid, arrays: DeckArrays, *, compressibility: OfCells, reference_pressure: OfCells) -> Rock:
     """Porosity, permeability and multipliers of a deck, and how its pores give way."""
-    k = [_tensor(field, grid) for field in arrays.permeability(grid.is_active)]
+    k = [_tensor(field, grid) for field in _permeability(arrays, grid.is_active)]
     is_isotropic = all(torch.equal(k[0].nan_to_num(), each.nan_to_num()) for each in k[1:])
     return Rock(
         grid=grid,
@@ -173,6 +173,21 @@ def read_rock(grid: Grid, arrays: DeckArrays, *, compressibility: OfCells, refer
         faults=arrays.faults(grid),
         **multipliers(grid, arrays),
     )
+
+
+def _permeability(arrays: DeckArrays, where: Bool[np.ndarray, "nx ny nz"]) -> list[Float[np.ndarray, "nx ny nz"]]:
+    """Along x, y and z; InputError where a direction is missing in which the grid has more than one cell."""
+    found = []
+    for axis, n in zip("XYZ", arrays.box, strict=True):
+        name = f"PERM{axis}"
+        if name not in arrays and n > 1:
+            raise InputError(f"the deck has no {name}; give it, or copy another direction: COPY, PERMX {name} /")
+        if name not in arrays:
+            other = next((each for each in ("PERMX", "PERMY", "PERMZ") if each in arrays), "PERMX")
+            arrays.notes.append(f"the deck has no {name}, along which there is one cell: {other} is taken")
+            name = other
+        found.append(arrays.complete(name, where))
+    return found
 
 
 def _tensor(field: np.ndarray, grid: Grid) -> torch.Tensor:

@@ -57,7 +57,9 @@ def water_part(
         oil = torch.zeros_like(none)
         for _ in range(_ITERATIONS):
             left, slope = excess(oil)
-            oil = (oil - left / torch.where(slope > 0, slope, 1.0)).clamp(0.0, 1.0)
+            last, oil = oil, (oil - left / torch.where(slope > 0, slope, 1.0)).clamp(0.0, 1.0)
+            if torch.equal(oil, last):  # at once where no oil enters an injector
+                break
         _, slope = excess(oil)
         gives = is_injector & (of_wells(leaving / ((1 - oil[:, well]) / b[0] + oil[:, well] / b[1])) > all_in)
     left, _ = excess(oil)

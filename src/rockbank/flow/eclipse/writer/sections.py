@@ -1,14 +1,12 @@
-"""Writes a case as an Eclipse deck, which OPM Flow runs and `rockbank.flow.eclipse.deck` reads."""
+"""The deck as a whole, and its sections but SCHEDULE."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
-from textwrap import wrap
 
 import numpy as np
 import torch
@@ -20,13 +18,12 @@ from rockbank.flow.case import Case
 from rockbank.flow.eclipse.schedule.dates import MONTHS
 from rockbank.flow.eclipse.tables import as_table
 from rockbank.flow.eclipse.text import require_deck_names
-from rockbank.flow.eclipse.tuning import tuning_of
+from rockbank.flow.eclipse.writer.arrays import AXES, array, boxed, natural, scattered
+from rockbank.flow.eclipse.writer.schedule import schedule_section
 from rockbank.flow.equations.curves.cell_curves import CellCurves
 from rockbank.flow.equations.curves.pressure_table import PressureTable
 from rockbank.flow.equations.fluid import Phase
-from rockbank.flow.equations.grid import Grid
-from rockbank.flow.equations.options import Options
-from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem, discretise
+from rockbank.flow.equations.problem import Parameters, Problem, discretise
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Schedule
 from rockbank.flow.simulate import simulate
@@ -38,7 +35,6 @@ LEAST_COMPRESSIBILITY = 1e-9 / BAR
 _INSTANT = 1.0
 _VECTORS = ("WBHP", "WWPR", "WOPR", "WLPR", "WWCT", "WWIR", "WWPT", "WOPT", "WWIT")
 _FIELD_VECTORS = ("FOPR", "FWPR", "FLPR", "FWIR", "FOPT", "FWPT", "FLPT", "FWIT", "FWCT", "FPR", "FOE")
-_AXES = "XYZ"
 
 
 def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_COMPRESSIBILITY) -> None:
@@ -70,7 +66,7 @@ def write_deck(path: Path, case: Case, *, least_compressibility: float = LEAST_C
         *_props(case, least_compressibility),
         *_solution(problem, parameters),
         *_summary(),
-        *_schedule(problem, parameters, case.options),
+        *schedule_section(problem, parameters, case.options),
     ]
     write_text(path, "\n".join(parts) + "\n")
 
@@ -145,17 +141,17 @@ def _grid(rock: Rock) -> Iterator[str]:
     grid = rock.grid
     nx, ny, _ = grid.box
     yield from ("GRID", "INIT")
-    for axis, sizes in zip(_AXES, grid.sizes, strict=True):
-        yield from _array(f"D{axis}V", sizes, METRIC.scale("length"))
+    for axis, sizes in zip(AXES, grid.sizes, strict=True):
+        yield from array(f"D{axis}V", sizes, METRIC.scale("length"))
     yield from ("TOPS", f"  {nx * ny}*{exact_text(grid.top, METRIC.scale('length'))} /")
     if not grid.is_active.all():
-        yield from _array("ACTNUM", _natural(grid.is_active.astype(float)), 1.0)
+        yield from array("ACTNUM", natural(grid.is_active.astype(float)), 1.0)
     k = list(rock.components)
-    for axis, component in zip(_AXES, k * 3 if len(k) == 1 else k, strict=True):
-        yield from _array(f"PERM{axis}", _boxed(grid, component), METRIC.scale("permeability"))
-    yield from _array("PORO", _boxed(grid, rock.porosity), 1.0)
+    for axis, component in zip(AXES, k * 3 if len(k) == 1 else k, strict=True):
+        yield from array(f"PERM{axis}", boxed(grid, component), METRIC.scale("permeability"))
+    yield from array("PORO", boxed(grid, rock.porosity), 1.0)
     for name, values in _multipliers(rock):
-        yield from _array(name, _natural(values.reshape(grid.box)), 1.0)
+        yield from array(name, natural(values.reshape(grid.box)), 1.0)
     yield ""
 
 
@@ -173,7 +169,7 @@ def _multipliers(rock: Rock) -> Iterator[tuple[str, Float[np.ndarray, " m"]]]:
             of_axis = grid.face_axis == axis
             values = np.ones(grid.is_active.size)
             values[grid.cells[grid.faces[of_axis, 0]]] = factors[of_axis]
-            yield f"MULT{_AXES[axis]}", values
+            yield f"MULT{AXES[axis]}", values
 
 
 def _props(case: Case, least_compressibility: float) -> Iterator[str]:
@@ -222,8 +218,8 @@ def _dead_oil(table: PressureTable) -> Iterator[str]:
 def _solution(problem: Problem, parameters: Parameters) -> Iterator[str]:
     grid = problem.grid
     yield "SOLUTION"
-    yield from _array("PRESSURE", _scattered(grid, parameters.pressure[0]), METRIC.scale("pressure"))
-    yield from (*_array("SWAT", _scattered(grid, parameters.saturation[0]), 1.0), "")
+    yield from array("PRESSURE", scattered(grid, parameters.pressure[0]), METRIC.scale("pressure"))
+    yield from (*array("SWAT", scattered(grid, parameters.saturation[0]), 1.0), "")
 
 
 def _summary() -> Iterator[str]:
@@ -232,100 +228,3 @@ def _summary() -> Iterator[str]:
     for name in _VECTORS:
         yield from (name, "/")
     yield ""
-
-
-def _schedule(problem: Problem, parameters: Parameters, options: Options) -> Iterator[str]:
-    yield from ("SCHEDULE", *tuning_of(options, problem.steps), "RPTRST", "  BASIC=2 /", "WELSPECS")
-    places = [_place(problem, i) for i in range(len(problem.perforation_cell))]
-    for i_well, well in enumerate(problem.wells):
-        first = int(np.flatnonzero(problem.perforation_well == i_well)[0])
-        i, j, _ = places[first]
-        depth = float(problem.grid.depth[problem.perforation_cell[first]]) if well.datum is None else well.datum
-        phase = "WATER" if well.kind == "injector" else "OIL"
-        crosses = "YES" if well.cross_flow else "NO"
-        datum = exact_text(depth, METRIC.scale("length"))
-        yield f"  '{well.name}' 'ALL' {i} {j} {datum} {phase} 1* STD SHUT {crosses} /"
-    yield from ("/", "COMPDAT")
-    indices = parameters.well_index[0].tolist()
-    for (i, j, k), i_well, index in zip(places, problem.perforation_well, indices, strict=True):
-        well = problem.wells[i_well]
-        factor = exact_text(index, METRIC.scale("conductance"))
-        yield (f"  '{well.name}' {i} {j} {k} {k} OPEN 1* {factor} "
-               f"{exact_text(2 * well.radius, METRIC.scale('length'))} 3* {_AXES[well.axis]} /")  # fmt: skip
-    yield "/"
-    steps = zip(problem.steps, _controls(problem, parameters), strict=True)
-    for controls, run in groupby(steps, key=lambda step: step[1]):
-        yield from controls
-        yield from _array("TSTEP", (length for length, _ in run), METRIC.scale("time"))
-    yield "END"
-
-
-def _place(problem: Problem, i: int) -> tuple[int, ...]:
-    at = np.unravel_index(problem.grid.cells[problem.perforation_cell[i]], problem.grid.box)
-    return tuple(int(index) + 1 for index in at)
-
-
-def _controls(problem: Problem, parameters: Parameters) -> Iterator[list[str]]:
-    """What holds the wells in each report step, as keywords."""
-    targets, bounds = (of[0].detach().numpy() for of in (parameters.targets, parameters.limits))
-    for kinds, limits, aims in zip(problem.kinds, bounds, targets, strict=True):
-        lines = []
-        for name, is_injector in (("WCONINJE", True), ("WCONPROD", False)):
-            those = [w for w in range(len(problem.wells)) if problem.is_injector[w] == is_injector]
-            record = _injection if is_injector else _production
-            records = [f"  '{problem.wells[w].name}' {record(int(kinds[w]), aims[w], limits[w])} /" for w in those]
-            lines += [name, *records, "/"] if those else []
-        yield lines
-
-
-def _injection(kind: int, target: float, limit: float) -> str:
-    if kind == SHUT:
-        return "WATER SHUT RATE 0"
-    rate, bhp = (target, limit) if kind == RATE else (limit, target)
-    return f"WATER OPEN {'RATE' if kind == RATE else 'BHP'} {_given(rate, 'rate')} 1* {_given(bhp, 'pressure')}"
-
-
-def _production(kind: int, target: float, limit: float) -> str:
-    if kind == SHUT:
-        return "SHUT"
-    if kind == BHP:
-        return f"OPEN BHP 3* {_given(limit, 'rate')} 1* {_given(target, 'pressure')}"
-    rate, bhp = _given(target, "rate"), _given(limit, "pressure")
-    return {
-        OIL: f"OPEN ORAT {rate} 4* {bhp}",
-        WATER: f"OPEN WRAT 1* {rate} 3* {bhp}",
-        RATE: f"OPEN LRAT 3* {rate} 1* {bhp}",
-    }[kind]
-
-
-def _given(value: float, dimension: str) -> str:
-    """A number, or Eclipse's default where nothing limits."""
-    return exact_text(float(value), METRIC.scale(dimension)) if np.isfinite(value) else "1*"
-
-
-def _boxed(grid: Grid, field: torch.Tensor) -> Float[np.ndarray, " m"]:
-    return _natural(np.where(grid.is_active, field.detach().double().cpu().numpy().reshape(grid.box), 0.0))
-
-
-def _scattered(grid: Grid, values: torch.Tensor) -> Float[np.ndarray, " m"]:
-    """A field of the active cells; the others hold the first cell's, so that OPM's checks of ranges pass."""
-    box = np.full(grid.is_active.size, float(values[0]))
-    box[grid.cells] = values.numpy()
-    return _natural(box.reshape(grid.box))
-
-
-def _natural(box: Float[np.ndarray, "nx ny nz"]) -> Float[np.ndarray, " m"]:
-    """In Eclipse's order, i fastest."""
-    return np.asarray(box.transpose(2, 1, 0).ravel())
-
-
-def _array(name: str, values: Iterable[float], scale: float) -> Iterator[str]:
-    """A keyword of numbers; runs of the same one are repeat counts."""
-    parts = []
-    for value, run in groupby(float(value) for value in values):
-        n, text = len(list(run)), exact_text(value, scale)
-        parts.append(f"{n}*{text}" if n > 1 else text)
-    yield name
-    # Eclipse reads 128 characters a line.
-    yield from (f"  {line}" for line in wrap(" ".join(parts), 118, break_on_hyphens=False))
-    yield "/"

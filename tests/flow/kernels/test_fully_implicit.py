@@ -1,13 +1,20 @@
-"""The compiled fluxes against the equations that they are those of."""
+"""The compiled equations against those that they are."""
+
+import math
 
 import pytest
 import torch
+from torch.testing import assert_close
 
+from rockbank.flow import Fluid, Phase
 from rockbank.flow.equations.problem import BHP, RATE
+from rockbank.flow.equations.properties import Properties
 from rockbank.flow.equations.residual import Equations
-from rockbank.flow.kernels.phase_fluxes import CompiledEquations
+from rockbank.flow.kernels.fully_implicit.equations import CompiledEquations
+from rockbank.flow.kernels.fully_implicit.saturation_table import CompiledProperties
 from rockbank.flow.linear.choose import equations_for
 from tests.flow.equations.test_residual import VARIANTS, case
+from tests.flow.saturation_functions import SCALED
 
 
 @pytest.mark.parametrize("variant", [of for of in VARIANTS if of.get("gravity") or of.get("curves") == "capillary"])
@@ -18,7 +25,7 @@ def test_the_compiled_equations_are_the_equations(reservoir, variant):
     for plain, fast in ((vars(one), vars(other)), (vars(one.jacobian), vars(other.jacobian))):
         for name in plain.keys() - {"jacobian"}:
             # Differences of potentials: round-off of pressures, a hundred times as large.
-            torch.testing.assert_close(fast[name], plain[name], rtol=1e-10, atol=1e-13 * plain[name].abs().max().item())
+            assert_close(fast[name], plain[name], rtol=1e-10, atol=1e-13 * plain[name].abs().max().item())
 
 
 @pytest.mark.parametrize(("shape", "gravity", "kind"), [((11, 10, 10), True, CompiledEquations),
@@ -27,3 +34,12 @@ def test_the_compiled_equations_are_the_equations(reservoir, variant):
 def test_large_grids_take_them_where_phases_may_flow_against_each_other(reservoir, shape, gravity, kind):
     equations = case(reservoir(shape=shape, gravity=gravity), (RATE, BHP), members=1)[0]
     assert type(equations_for(equations.problem, equations.parameters)) is kind
+
+
+def test_a_table_is_read_alike_at_its_points_between_and_beyond_them():
+    s = torch.cat([torch.tensor(SCALED.saturation), torch.rand(200, generator=torch.Generator().manual_seed(3))])
+    s = torch.cat([s.double(), torch.tensor([-0.1, 0.0, 1.0, 1.1, math.nan], dtype=torch.float64)])[None]
+    fluid = Fluid(water=Phase(viscosity=1e-3, density=1e3), oil=Phase(viscosity=1e-3, density=8e2), curves=SCALED)
+    plain, fast = (kind(fluid, s.device)._of_saturation(s) for kind in (Properties, CompiledProperties))
+    for expected, got in zip(plain, fast, strict=True):
+        assert_close(got, expected, rtol=1e-12, atol=0, equal_nan=True)

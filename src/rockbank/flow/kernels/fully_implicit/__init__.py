@@ -1,0 +1,1 @@
+"""The fully implicit equations and their derivatives, in compiled loops."""

@@ -1,0 +1,1 @@
+"""Iterating on the Jacobian, in compiled loops."""
