@@ -16,8 +16,8 @@ from serving.protocol.schemas import Tensor, TensorMetadata
 from serving.protocol.wire import MAX_ABOUT_BYTES
 
 _N_DIMS = 8
-# The second asks that an empty message close an answer of many; ours is one message, which is the last. Triton's C++ client,
-# with which perf_analyzer asks, sends it with every call.
+# The second asks that an empty message close an answer of many; ours is one message, which is the last. Triton's C++
+# client, with which perf_analyzer asks, sends it with every call.
 _PARAMETERS = ("timeout", "triton_enable_empty_final_response")
 
 

@@ -23,8 +23,8 @@ class Duration:
 class InferenceStatistics:
     """Of one version, since it was loaded.
 
-    Each answered request counts once in `success`, `queue`, `infer` and `output`, with the whole time of the computations
-    that it was in, as Triton's clients expect: they refuse counts that differ.
+    Each answered request counts once in `success`, `queue`, `infer` and `output`, with the whole time of the
+    computations that it was in, as Triton's clients expect: they refuse counts that differ.
 
     Attributes:
         success: requests answered, from their arrival in the queue on.

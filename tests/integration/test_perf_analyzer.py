@@ -1,4 +1,4 @@
-"""Triton's perf_analyzer, as it comes, against the real service: it ends well only where it reads all that it asks for."""
+"""Triton's perf_analyzer, as it comes, at the real service: it ends well only where it reads all that it asks for."""
 
 from __future__ import annotations
 
