@@ -224,7 +224,7 @@ def report(killed: Mapping[str, Any], rounds: Sequence[Mapping[str, tuple[Timing
     plain, of_ray = (statistics.median(_ratio(timings[name]) for timings in rounds) for name in (LOCAL, RAY))
     by_cpu = [statistics.median(_allowed(timings[name]) for timings in rounds) for name in (LOCAL, RAY)]
     verdict = "reached" if of_ray >= LEAST else "not reached"
-    if plain < AT_PLAIN:
+    if of_ray < LEAST and plain < AT_PLAIN:
         verdict += f", nor can it be told here, where two plain processes reached less than {AT_PLAIN}"
     same = "the same bytes as" if killed["is_same"] else "NOT WHAT"
     return f"""# Members on a Ray cluster

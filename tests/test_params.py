@@ -30,6 +30,8 @@ def test_the_files_in_the_repository_load(name: str) -> None:
         ({"generators.shale-dcgan.loss": "lsgan"}, "generators.shale-dcgan.loss: got 'lsgan'; known are"),
         ({"generators.shale-dcgan.penalty": 10}, "the loss 'dcgan' has no gradient penalty"),
         ({"generators.shale-wgan-gp.penalty": 0}, "the loss 'wgan-gp' needs a positive weight"),
+        ({"generators.shale-wgan-gp.spectral_steps": 9}, "the network 'table1' has no noise to fit: set it to 0"),
+        ({"generators.shale-texture.spectral_steps": -1}, "use 0 or a positive number"),
         ({"generators.shale-wgan-gp.batch": 1}, "batch norm needs at least 2"),
         ({"generators.shale-wgan-gp.family": "coal"}, "'coal' has no section in 'check'"),
         ({"score.extractor": "vgg"}, "score.extractor: got 'vgg'"),

@@ -14,6 +14,8 @@ LOSSES = ("wgan-gp", "wgan-lp", "dcgan", "hinge")
 # Those whose critic is held by something else than a penalty of its gradient.
 WITHOUT_PENALTY = ("dcgan", "hinge")
 OPTIMISERS = ("rmsprop", "adam")
+# Networks that noise enters at each scale.
+WITH_NOISE = ("texture",)
 REGIONS = ("blocks", "strips")
 # Not Lite1: the projected critic compares its features, so a generator is trained to match them.
 EXTRACTORS = ("efficientnet-lite0", "efficientnet-lite2", "inception")
@@ -105,6 +107,7 @@ class GeneratorParams:
     batch: int
     turns: bool
     n_steps: int
+    spectral_steps: int
     critic_width: int
     dropout: float
     ema: float
@@ -120,6 +123,15 @@ class GeneratorParams:
         )
         _require(
             self.energy >= 0, "energy", self.energy, "use a weight of at least 0; 0 leaves the energy distance out"
+        )
+        can_fit = self.network in WITH_NOISE
+        _require(
+            self.spectral_steps == 0 or (can_fit and self.spectral_steps > 0),
+            "spectral_steps",
+            self.spectral_steps,
+            "use 0 or a positive number"
+            if can_fit
+            else f"the network '{self.network}' has no noise to fit: set it to 0",
         )
         _require(self.batch > 1, "batch", self.batch, "batch norm needs at least 2")
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "use a fraction in [0, 1)")

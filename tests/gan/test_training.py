@@ -37,6 +37,7 @@ PARAMS = GeneratorParams(
     batch=8,
     turns=False,
     n_steps=12,
+    spectral_steps=0,
     critic_width=4,
     dropout=0.25,
     ema=0.9,

@@ -42,9 +42,9 @@ COMMAND = (sys.executable, "-c", "from rockbank.cli.main import main; main()")
 ROOT = Path(__file__).parents[2]
 TINY = {
     "family": "shale", "network": "table1", "latent": [8], "loss": "wgan-gp", "optimiser": "adam", "penalty": 10.0,
-    "energy": 0.0, "shares_batch": False, "batch": 4, "turns": False, "n_steps": 8, "critic_width": 4, "ema": 0.9,
-    "bf16": False, "evaluate_every": 4, "seed": 1, "anneal_from": 1.0, "clip": 0.0, "n_critic": 1,
-    "rate_generator": 1e-3, "rate_critic": 1e-3, "dropout": 0.2,
+    "energy": 0.0, "shares_batch": False, "batch": 4, "turns": False, "n_steps": 8, "critic_width": 4,
+    "spectral_steps": 0, "ema": 0.9, "bf16": False, "evaluate_every": 4, "seed": 1, "anneal_from": 1.0, "clip": 0.0,
+    "n_critic": 1, "rate_generator": 1e-3, "rate_critic": 1e-3, "dropout": 0.2,
 }  # fmt: skip
 # The third's network is none.
 GENERATORS = {"one": TINY, "two": TINY | {"seed": 2}, "broken": TINY | {"network": "table9"}}

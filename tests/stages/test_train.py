@@ -30,7 +30,7 @@ train(
     GeneratorParams(
         family="shale", network="table1", latent=(8,), loss="wgan-gp", optimiser="adam", rate_generator=1e-3,
         rate_critic=1e-3, anneal_from=1.0, clip=0.0, penalty=10.0, energy=0.0, n_critic=1, shares_batch=False,
-        batch=4, turns=False, n_steps={STEPS}, critic_width=4, dropout=0.2, ema=0.9,
+        batch=4, turns=False, n_steps={STEPS}, spectral_steps=0, critic_width=4, dropout=0.2, ema=0.9,
         bf16=False, evaluate_every=4, seed=1,
     ),
     ScoreParams(

@@ -10,7 +10,7 @@ from rockbank.params import GeneratorParams
 from rockbank.rock.crops import to_intensity
 
 # What a seed's independent streams are for.
-WEIGHTS, ORDER, STEP, TURN = range(4)
+WEIGHTS, ORDER, STEP, TURN, SPECTRUM = range(5)
 
 
 def real_batch(

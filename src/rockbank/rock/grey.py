@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy import fft
 
 from rockbank.rock.crops import to_bytes
@@ -43,24 +43,18 @@ def power_spectrum(images: Float[np.ndarray, "n h w"], batch: int = 256) -> Floa
     Returns:
         P at the frequencies of scipy's rfft2, 1/pixel.
     """
-    window = _window(images.shape[1:])
+    hann = window(images.shape[1:])
     parts = []
     for start in range(0, len(images), batch):
         part = images[start : start + batch].astype(np.float64)
-        mean = (window * part).sum(axis=(1, 2), keepdims=True) / window.sum()
-        parts.append(np.abs(fft.rfft2(window * (part - mean))) ** 2)
-    return np.asarray(np.concatenate(parts) / (window**2).sum())
+        mean = (hann * part).sum(axis=(1, 2), keepdims=True) / hann.sum()
+        parts.append(np.abs(fft.rfft2(hann * (part - mean))) ** 2)
+    return np.asarray(np.concatenate(parts) / (hann**2).sum())
 
 
 def radial_spectrum(images: Float[np.ndarray, "n h w"]) -> Float[np.ndarray, "n k"]:
     """power_spectrum averaged over rings of frequencies, at the `frequencies` of the images' shape."""
-    ring, weight = _rings(images.shape[1:])
-    n_rings = int(ring.max()) + 1
-    power = power_spectrum(images).reshape(len(images), -1)
-    weights = np.zeros((power.shape[1], n_rings))
-    weights[np.arange(power.shape[1]), ring] = weight
-    averaged = power @ (weights / weights.sum(axis=0))
-    return np.asarray(averaged[:, 1 : min(images.shape[1:]) // 2 + 1])
+    return np.asarray(power_spectrum(images).reshape(len(images), -1) @ ring_weights(images.shape[1:]))
 
 
 def frequencies(shape: tuple[int, int]) -> Float[np.ndarray, " k"]:
@@ -77,19 +71,22 @@ def spectrum_distance(real: Float[np.ndarray, "n k"], other: Float[np.ndarray, "
     return float(np.sqrt(np.mean(((other.mean(axis=0) - mean) / (mean + ROUNDING)) ** 2)))
 
 
-def _window(shape: tuple[int, ...]) -> Float[np.ndarray, "h w"]:
-    # Without the zero at the left end a periodic Hann window is symmetric about the image's middle.
+def window(shape: tuple[int, ...]) -> Float[np.ndarray, "h w"]:
+    """The Hann window of power_spectrum, symmetric about the image's middle: a periodic one without its zero."""
     sides = [0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(size) + 0.5) / size) for size in shape]
     return np.multiply.outer(*sides)
 
 
 @lru_cache(maxsize=8)
-def _rings(shape: tuple[int, int]) -> tuple[Int[np.ndarray, " hk"], Float[np.ndarray, " hk"]]:
-    """The ring of each frequency of rfft2, and how often it stands in the whole transform."""
+def ring_weights(shape: tuple[int, int]) -> Float[np.ndarray, "hf k"]:
+    """What takes power_spectrum at its h x f frequencies to the means over radial_spectrum's rings, by `@`."""
     rows, columns = fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :]
     ring = np.rint(np.hypot(rows, columns) * min(shape)).astype(np.intp)
+    # How often a frequency of rfft2 stands in the whole transform.
     twice = np.full(columns.shape, 2.0)
     twice[0, 0] = 1.0
     if shape[1] % 2 == 0:
         twice[0, -1] = 1.0
-    return ring.ravel(), np.broadcast_to(twice, ring.shape).ravel()
+    weights = np.zeros((ring.size, int(ring.max()) + 1))
+    weights[np.arange(ring.size), ring.ravel()] = np.broadcast_to(twice, ring.shape).ravel()
+    return np.asarray((weights / weights.sum(axis=0))[:, 1 : min(shape) // 2 + 1])

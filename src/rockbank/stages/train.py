@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float32, UInt8
 from PIL import Image
+from torch import Tensor
 
 from rockbank.core.files import read_json, replacing, replacing_folder, sha256, write_json
 from rockbank.core.heap import keep_freed_memory
@@ -21,6 +23,7 @@ from rockbank.core.paths import CHECKPOINTS, HISTORY, PIPELINE, TRAINING_PICTURE
 from rockbank.core.provenance import git_commit
 from rockbank.core.terminal import progress
 from rockbank.gan.ranks import Ranks, torchrun_ranks
+from rockbank.gan.spectrum import fit_spectrum
 from rockbank.gan.training import fit, pick_device
 from rockbank.gan.training_state import Record
 from rockbank.gan.weights import save_weights
@@ -100,7 +103,8 @@ def _train(generator: str, params: GeneratorParams, score: ScoreParams, paths: P
                 run.picture("samples", tiled, record.step)
                 _save_png(samples_file(checkpoint, record.step), tiled)
         run.tag({"best_step": str(record.best_step)})
-        _write(generator, params, crop_set, record, history, paths)
+        weights = _fitted(generator, params, crop_set, record.best, device)
+        _write(generator, params, crop_set, weights, history, paths)
         about = TrainingAbout(
             params=settings, git_commit=commit, data_md5=md5, best_step=record.best_step, description=description
         )
@@ -123,28 +127,40 @@ def _shown(generator: str, n_steps: int, records: Iterable[Record]) -> Iterator[
             yield record
 
 
+def _fitted(
+    generator: str, params: GeneratorParams, crop_set: CropSet, best: Mapping[str, Tensor], device: torch.device
+) -> Mapping[str, Tensor]:
+    """The weights that were kept, with their noise fitted to the rock's spectrum where the params ask for it."""
+    if params.spectral_steps == 0:
+        return best
+    with progress(f"fitting the spectrum of {generator}", params.spectral_steps) as advance:
+        return fit_spectrum(best, crop_set.train, params, device, advance)
+
+
 def _description(generator: str, params: GeneratorParams, crop_set: CropSet, n_validation: int) -> str:
     size = " x ".join(map(str, crop_set.crops.shape[1:]))
-    return (
+    kept = (
         f"**{generator}**: {params.network} by {params.loss} on {len(crop_set.train)} crops of {size}.\n\n"
         f"`kid` and `s2_distance` are measured on {n_validation} validation crops as training goes, the less the "
         "better; the weights of the least `kid` are kept. Under *Model metrics* are their curves, and samples of the "
         "same latents at every evaluation (move the slider); `final/...` are the final scores, on test crops, those "
         "that the gate weighs."
     )
+    fitted = f" Then the noise of these weights was fitted to the crops' spectrum, in {params.spectral_steps} steps."
+    return kept + (fitted if params.spectral_steps else "")
 
 
 def _write(
     generator: str,
     params: GeneratorParams,
     crop_set: CropSet,
-    last: Record,
+    weights: Mapping[str, Tensor],
     history: list[dict[str, float]],
     paths: ProjectPaths,
 ) -> None:
     folder = paths.train(generator)
     _, n_channels, height, width = crop_set.crops.shape
-    save_weights(last.best, folder / WEIGHTS)
+    save_weights(weights, folder / WEIGHTS)
     Blueprint(
         generator=generator,
         family=params.family,
