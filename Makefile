@@ -33,8 +33,9 @@ test: env
 	@echo "every test, as many files at a time as there are cores: 18 minutes on two, a line for each 72 tests; make quick-test leaves out those of over 5 s"
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest $(AT_ONCE)
 
-test-integration: env $(BACKENDS)/.made
-	ROCKBANK_BACKENDS=$(CURDIR)/$(BACKENDS)/bin/python OMP_NUM_THREADS=1 pytest tests/integration
+test-integration: env $(BACKENDS)/.made $(BACKENDS)/.perf_analyzer
+	ROCKBANK_BACKENDS=$(CURDIR)/$(BACKENDS)/bin/python ROCKBANK_PERF_ANALYZER=$(CURDIR)/$(BACKENDS)/triton/bin/perf_analyzer \
+		OMP_NUM_THREADS=1 pytest tests/integration
 
 # On top of the pinned environment, of which it takes everything else.
 $(BACKENDS)/.made: deploy/backends.txt $(ENV)
@@ -42,6 +43,12 @@ $(BACKENDS)/.made: deploy/backends.txt $(ENV)
 	@.venv/bin/pip --python $(BACKENDS)/bin/python install --quiet --disable-pip-version-check --no-deps -r deploy/backends.txt
 	@.venv/bin/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
 		> $$($(BACKENDS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/pinned.pth
+	@touch $@
+
+# Beside the environment: its tritonclient is an older one.
+$(BACKENDS)/.perf_analyzer: deploy/perf_analyzer.txt $(BACKENDS)/.made
+	@rm -rf $(BACKENDS)/triton
+	@.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target $(BACKENDS)/triton -r deploy/perf_analyzer.txt
 	@touch $@
 
 quick-test: env
@@ -116,7 +123,7 @@ help:
 	@echo "make release                           a wheel with its SBOM and SHA-256, in dist/"
 	@echo "make lint | types | layers | audit | pulled | format    what .ci/run checks"
 	@echo "make ui                                the MLflow UI on http://localhost:5000"
-	@echo "make test-integration                  the main job on PostgreSQL, S3 and a tracking server, started and stopped here"
+	@echo "make test-integration                  the main job on PostgreSQL, S3 and a tracking server, started and stopped here; perf_analyzer"
 	@echo "make bench                             speed, as ratios"
 	@echo "make docs                              the site, in build/site"
 	@echo "make pictures                          the pictures of the docs, from the last run"

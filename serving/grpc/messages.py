@@ -16,6 +16,9 @@ from serving.protocol.schemas import Tensor, TensorMetadata
 from serving.protocol.wire import MAX_ABOUT_BYTES
 
 _N_DIMS = 8
+# The second asks that an empty message close an answer of many; ours is one message, which is the last. Triton's C++
+# client, with which perf_analyzer asks, sends it with every call.
+_PARAMETERS = ("timeout", "triton_enable_empty_final_response")
 
 
 def parsed(kind: Any, message: bytes, most: int = MAX_ABOUT_BYTES) -> Any:
@@ -41,7 +44,7 @@ def read_input(request: Any, raw: Sequence[memoryview]) -> tuple[Tensor, memoryv
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
         raise BadRequest(f"inputs: got {[each.name[:40] for each in request.inputs[:5]]}; send one tensor, '{INPUT}'")
     (given,) = request.inputs
-    refuse_unknown(_given(request.parameters), "parameters", ("timeout",))
+    refuse_unknown(_given(request.parameters), "parameters", _PARAMETERS)
     refuse_unknown(_given(given.parameters), f"parameters of '{INPUT}'", ())
     if len(given.shape) > _N_DIMS or any(size < 0 for size in given.shape):
         raise BadRequest(f"'{INPUT}' has the shape {list(given.shape)[: _N_DIMS + 1]}; send [n, ..], n at least 1")

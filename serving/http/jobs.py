@@ -6,17 +6,19 @@ import asyncio
 import secrets
 import shutil
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from rockbank.core.files import read_json, write_json
 from serving.base.budget import Share
 from serving.base.clients import CLIENT, Client
 from serving.base.errors import BadRequest, Busy, Conflict, NotFound, QueueFull, ServingError, TooLarge
 from serving.base.logs import REQUEST_ID, log
-from serving.dataplane.encode import WHOLE
+from serving.dataplane.encode import WHOLE, Chunk
 from serving.dataplane.sampling import encoded
 from serving.http.samples import Prepared, draw_seed, entity_tag, prepare
 from serving.inference.models import CURRENT, Served
@@ -47,6 +49,7 @@ class Job:
         fraction: of its values that are computed.
         error: why it failed.
         headers: of the result.
+        sha256: of the result, in hexadecimal; None until it is done.
     """
 
     id: str
@@ -60,6 +63,7 @@ class Job:
     fraction: float = 0.0
     error: str | None = None
     headers: dict[str, str]
+    sha256: str | None = None
 
 
 class Jobs:
@@ -78,7 +82,7 @@ class Jobs:
         for path in sorted(self._folder.glob(f"*/{_ABOUT}")):
             try:
                 raw = read_json(path)
-                job = Job(**{field.name: raw[field.name] for field in fields(Job)})
+                job = Job(**{field.name: raw[field.name] for field in fields(Job) if field.name in raw})
             except (OSError, ValueError, TypeError, KeyError) as error:
                 log.warning("%s: not a job of ours, and left alone: %s", path, error)
                 continue
@@ -234,16 +238,24 @@ class Jobs:
 
     async def _fill(self, job: Job, path: Path, served: Served, prepared: Prepared) -> None:
         most, n_bytes, n_written = self._service.settings.max_job_bytes, prepared.encoder.size, 0
+        digest = sha256()
         pieces = encoded(self._service.sampling, served, prepared.encoder, prepared.blocks)
         try:
             with path.open("wb") as file:
                 async for chunks, _ in pieces:
                     if job.id not in self._jobs:
                         raise Conflict("the job was removed")
-                    await asyncio.to_thread(file.writelines, chunks)
+                    await asyncio.to_thread(_append, file, digest, chunks)
                     n_written += sum(map(len, chunks))
                     if n_written > most:
                         raise TooLarge(f"more than {most} bytes; ask for fewer samples, or for npy")
                     job.fraction = n_written / n_bytes if n_bytes else 0.0
+            job.sha256 = digest.hexdigest()
         finally:
             await pieces.aclose()
+
+
+def _append(file: IO[bytes], digest: Any, chunks: Iterable[Chunk]) -> None:
+    for chunk in chunks:
+        file.write(chunk)
+        digest.update(chunk)

@@ -37,6 +37,8 @@ class _Item:
     finish: Finish | None
     context: Any = None
     begun: float = 0.0
+    infer_seconds: float = 0.0
+    finish_seconds: float = 0.0
     taken: int = 0
     parts: list[Images] = field(default_factory=list)
 
@@ -232,7 +234,6 @@ class Batcher:
             self._turns.serve(item.turn)
             if item.taken == 0:
                 self._metrics.queue_seconds.observe(now - item.arrived)
-                self.statistics.queue.add(now - item.arrived)
                 item.begun = now
                 self._metrics.spans.add("queue", item.arrived, now, item.context)
             pieces.append(item.latents[item.taken : item.taken + n])
@@ -277,9 +278,16 @@ class Batcher:
         self._metrics.batch_samples.observe(n_samples)
         self.statistics.computed(n_samples, seconds, finish_seconds)
         for (item, _), part in zip(batch, parts, strict=True):
+            item.infer_seconds += seconds
+            item.finish_seconds += finish_seconds
             if item.add(part):
                 now = time.monotonic()
-                self.statistics.success.add(now - item.arrived)
+                self.statistics.answered(
+                    now - item.arrived,
+                    queue=item.begun - item.arrived,
+                    infer=item.infer_seconds,
+                    output=item.finish_seconds,
+                )
                 self._metrics.spans.add("compute", item.begun, now, item.context, samples=len(item.latents))
 
 

@@ -23,6 +23,9 @@ class Duration:
 class InferenceStatistics:
     """Of one version, since it was loaded.
 
+    Each answered request counts once in `success`, `queue`, `infer` and `output`, with the whole time of the
+    computations that it was in, as Triton's clients expect: they refuse counts that differ.
+
     Attributes:
         success: requests answered, from their arrival in the queue on.
         fail: requests that were not, for whatever reason.
@@ -30,8 +33,9 @@ class InferenceStatistics:
         infer: computations.
         output: what was done to their images afterwards, in the same thread.
         n_samples: computed.
+        n_batches: computations.
         last: end of the last computation, milliseconds since 1970; 0 before.
-        batches: computations by their samples.
+        batches: computations by their samples, and what was done to their images.
     """
 
     success: Duration = field(default_factory=Duration)
@@ -40,16 +44,22 @@ class InferenceStatistics:
     infer: Duration = field(default_factory=Duration)
     output: Duration = field(default_factory=Duration)
     n_samples: int = 0
+    n_batches: int = 0
     last: int = 0
     batches: dict[int, tuple[Duration, Duration]] = field(default_factory=dict)
 
     def computed(self, n: int, infer_seconds: float, output_seconds: float) -> None:
         """Count a batch of `n` samples."""
         self.n_samples += n
+        self.n_batches += 1
         self.last = time.time_ns() // 1_000_000
-        of_size = self.batches.setdefault(n, (Duration(), Duration()))
-        for duration, seconds in (
-            (self.infer, infer_seconds), (self.output, output_seconds),
-            (of_size[0], infer_seconds), (of_size[1], output_seconds),
-        ):  # fmt: skip
-            duration.add(seconds)
+        infer, output = self.batches.setdefault(n, (Duration(), Duration()))
+        infer.add(infer_seconds)
+        output.add(output_seconds)
+
+    def answered(self, seconds: float, *, queue: float, infer: float, output: float) -> None:
+        """Count a request; `seconds` since its arrival, and those of its parts."""
+        self.success.add(seconds)
+        self.queue.add(queue)
+        self.infer.add(infer)
+        self.output.add(output)

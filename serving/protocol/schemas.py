@@ -237,6 +237,7 @@ class JobAbout(BaseModel):
     state: Literal["queued", "running", "done", "failed"]
     fraction: Annotated[float, Field(description="of the samples that are computed; 0 to the end where not known")]
     error: str | None
+    sha256: Annotated[str | None, Field(description="of the result, in hexadecimal; null until the job is done")]
     result: Annotated[str, Field(description="path of the samples, once the job is done")]
 
 

@@ -15,7 +15,7 @@ class Duration(BaseModel):
 
 
 class InferStatistics(BaseModel):
-    """Of requests, and of the computations that answered them; what is not measured apart is 0."""
+    """Of requests, and of the computations that answered them; what is not measured apart has 0 ns."""
 
     success: Duration
     fail: Duration

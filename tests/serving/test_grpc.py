@@ -87,6 +87,7 @@ def test_the_protocol_is_that_of_tritonclient(shale: Path, start_process: Start)
         server = client.get_server_metadata()
         assert server.name == "rockbank"
         assert server.version
+        assert {"model_configuration", "statistics"} <= set(server.extensions)
         model = client.get_model_metadata("shale")
         assert (model.name, list(model.versions), model.platform) == ("shale", ["1"], "onnx_onnxv1")
         ((inputs,), (outputs,)) = model.inputs, model.outputs

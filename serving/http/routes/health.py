@@ -33,7 +33,7 @@ async def ready(request: Request) -> dict[str, bool]:
 @router.get("/v2", responses=errors(401, 429))
 async def server(request: Request) -> ServerMetadata:
     """The server's name, version and extensions."""
-    return server_metadata("binary_tensor_data", "generate", "model_configuration", "statistics")
+    return server_metadata("binary_tensor_data", "generate")
 
 
 @router.get("/v2/models", responses=errors(401, 429))
@@ -69,8 +69,9 @@ async def version_ready(request: Request, name: Name, version: Version) -> dict[
 
 
 def server_metadata(*extensions: str) -> ServerMetadata:
-    """What the server is, with what it knows beyond the protocol."""
-    return ServerMetadata(name="rockbank", version=version_of("rockbank"), extensions=list(extensions))
+    """What the server is, with what it knows beyond the protocol: what both transports do, and `extensions` of one."""
+    known = [*extensions, "model_configuration", "statistics"]
+    return ServerMetadata(name="rockbank", version=version_of("rockbank"), extensions=known)
 
 
 def metadata_of(models: Models, name: str, version: str | None) -> ModelMetadata:

@@ -89,5 +89,6 @@ def _about(job: Job) -> JobAbout:
         state=job.state,
         fraction=job.fraction,
         error=job.error,
+        sha256=job.sha256,
         result=f"/v2/jobs/{job.id}/result",
     )

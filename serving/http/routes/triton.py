@@ -117,16 +117,22 @@ def _of_version(served: Served) -> ModelStatistics:
         version=served.version,
         last_inference=counted.last,
         inference_count=counted.n_samples,
-        execution_count=counted.infer.count,
+        execution_count=counted.n_batches,
         inference_stats=InferStatistics(
             success=_duration(counted.success),
             fail=_duration(counted.fail),
             queue=_duration(counted.queue),
+            compute_input=Duration(count=counted.success.count),
             compute_infer=_duration(counted.infer),
             compute_output=_duration(counted.output),
         ),
         batch_stats=[
-            BatchStatistics(batch_size=n, compute_infer=_duration(infer), compute_output=_duration(output))
+            BatchStatistics(
+                batch_size=n,
+                compute_input=Duration(count=infer.count),
+                compute_infer=_duration(infer),
+                compute_output=_duration(output),
+            )
             for n, (infer, output) in sorted(counted.batches.items())
         ],
     )

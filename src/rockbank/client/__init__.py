@@ -12,10 +12,11 @@ from typing import Any
 from rockbank.client.asynchronous import AsyncClient
 from rockbank.client.blocking import Client
 from rockbank.client.errors import ClientError, Unreachable
+from rockbank.client.jobs import Job
 from rockbank.client.retry import RetryPolicy
 from rockbank.client.samples import Origin, Samples
 
-__all__ = ["AsyncClient", "Client", "ClientError", "Origin", "RetryPolicy", "Samples", "Unreachable"]
+__all__ = ["AsyncClient", "Client", "ClientError", "Job", "Origin", "RetryPolicy", "Samples", "Unreachable"]
 
 
 def __getattr__(name: str) -> Any:

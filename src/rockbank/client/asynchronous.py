@@ -13,7 +13,9 @@ import httpx
 import numpy as np
 from jaxtyping import Float32
 
-from rockbank.client import exchange
+from rockbank.client import exchange, jobs
+from rockbank.client.errors import ClientError
+from rockbank.client.jobs import Download, Job
 from rockbank.client.retry import RetryPolicy, choose_policy
 from rockbank.client.samples import Blocks, Body, Origin, Progress, Samples, read_origin, read_samples
 from rockbank.core.files import replacing
@@ -172,6 +174,71 @@ class AsyncClient:
             headers = await self._fetch(call, Body(file, progress, part.row_bytes(format_)))
         return read_origin(headers)
 
+    async def submit(
+        self,
+        name: str,
+        n: int,
+        seed: int | None = None,
+        truncation: float | None = None,
+        *,
+        format: str = "npy",
+    ) -> Job:
+        """Have a large number of samples computed behind the requests of others; `wait` and `download` follow.
+
+        Args:
+            name: of the model, such as shale.
+            n: how many.
+            seed: None lets the server draw one, which the job names.
+            truncation: scale of the latent; below 1, more typical.
+            format: of the file, npy or tiff.
+
+        Raises:
+            ClientError: with the server's own words; Unreachable where it does not answer.
+        """
+        return await self._job(jobs.submit_call(name, n, seed, truncation, format))
+
+    async def wait(self, job: Job, progress: jobs.Followed | None = None) -> Job:
+        """The job when it is done.
+
+        Args:
+            job: that `submit` gave.
+            progress: called with the fraction that is computed, whenever it has grown.
+
+        Raises:
+            ClientError: where it failed, or is no longer there.
+        """
+        seen = 0.0
+        while True:
+            job = await self._job(jobs.status_call(job), exchange.Replicas(job.url))
+            if progress is not None and job.fraction > seen:
+                seen = job.fraction
+                progress(seen)
+            if job.is_done:
+                return job
+            await asyncio.sleep(jobs.POLL_SECONDS)
+
+    async def download(self, job: Job, path: Path, progress: Progress | None = None) -> Origin:
+        """Write the samples of a job that is done to a file, whole or not at all, and hold it against its SHA-256.
+
+        After a broken connection the download goes on where it broke off.
+
+        Args:
+            job: that `wait` gave.
+            path: of the file.
+            progress: called with the count of bytes that have come.
+
+        Raises:
+            ClientError: with the server's own words, or where the bytes are not the server's; Unreachable where it does
+                not answer.
+        """
+        if not job.is_done:
+            raise ClientError(f"the job {job.id} is {job.state}; wait for it first")
+        with replacing(path) as beside, beside.open("wb") as file:
+            body = Download(file, progress)
+            headers = await self._fetch(jobs.result_call(job), body, exchange.Replicas(job.url))
+            body.check(job)
+        return read_origin(headers)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
@@ -191,16 +258,25 @@ class AsyncClient:
         headers = await self._fetch(call, Body(file, progress, row_bytes))
         return file.getbuffer(), headers
 
-    async def _fetch(self, call: exchange.Call, body: Body) -> httpx.Headers:
+    async def _job(self, call: exchange.Call, replicas: exchange.Replicas | None = None) -> Job:
+        file = BytesIO()
+        body = Body(file)
+        await self._fetch(call, body, replicas)
+        return jobs.read_job(file.getbuffer(), body.address)
+
+    async def _fetch(
+        self, call: exchange.Call, body: Body | Download, replicas: exchange.Replicas | None = None
+    ) -> httpx.Headers:
         """Make the call until it is answered; the answer's headers, when its body is whole."""
-        tries = exchange.Tries(call, self._replicas, self._retry)
+        tries = exchange.Tries(call, replicas or self._replicas, self._retry)
         while True:
+            address = tries.begin()
             try:
                 async with self._http.stream(
-                    call.method, tries.begin() + call.path, content=call.content, headers=call.headers
+                    call.method, address + call.path, content=call.content, headers={**call.headers, **body.asked()}
                 ) as response:
                     if response.is_success:
-                        body.begin()
+                        body.begin(address, response)
                         async for chunk in response.aiter_bytes():
                             body.write(chunk)
                         return response.headers

@@ -194,7 +194,7 @@ def generate_call(
     body = {"n": n, "seed": seed, "truncation": truncation, "format": format_, **asdict(part)}
     return Call(
         method="POST",
-        path=f"{_model(name, version)}/generate",
+        path=f"{model_path(name, version)}/generate",
         content=json.dumps({key: value for key, value in body.items() if value is not None}).encode(),
         headers={"content-type": "application/json"},
     )
@@ -213,7 +213,7 @@ def infer_call(name: str, latents: Float32[np.ndarray, "n *latent"], version: st
     about = json.dumps({"inputs": [tensor], "outputs": [wanted]}).encode()
     return Call(
         method="POST",
-        path=f"{_model(name, version)}/infer",
+        path=f"{model_path(name, version)}/infer",
         content=about + values.tobytes(),
         headers={"content-type": "application/octet-stream", _JSON_LENGTH: str(len(about))},
     )
@@ -260,7 +260,8 @@ def format_of(path: Path) -> str:
         raise InputError(f"{path}: cannot write '{path.suffix}'; use one of {sorted(FORMATS)}") from None
 
 
-def _model(name: str, version: str | None) -> str:
+def model_path(name: str, version: str | None = None) -> str:
+    """Where a model, or a version of it, is asked."""
     return f"/v2/models/{quote(name, safe='')}" + ("" if version is None else f"/versions/{quote(version, safe='')}")
 
 

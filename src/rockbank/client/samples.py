@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from io import BytesIO
 from typing import IO, Any
 
+import httpx
 import numpy as np
 from jaxtyping import Float32
 
@@ -92,7 +93,11 @@ def _places(header: str | None) -> tuple[int, ...] | None:
 
 
 class Body:
-    """A response's body on its way into a file; an array's samples, or an image's rows, are counted as they come."""
+    """A response's body on its way into a file; an array's samples, or an image's rows, are counted as they come.
+
+    Attributes:
+        address: of the server that answered.
+    """
 
     def __init__(self, file: IO[bytes], progress: Progress | None = None, row_bytes: int | None = None) -> None:
         """Write to `file`; call `progress` with what has come so far.
@@ -108,9 +113,15 @@ class Body:
         self._start = 0
         self._sample_bytes = 0
         self._n_counted = 0
+        self.address = ""
 
-    def begin(self) -> None:
+    def asked(self) -> dict[str, str]:
+        """No header: all of it is asked for each time."""
+        return {}
+
+    def begin(self, address: str, response: httpx.Response) -> None:
         """Throw away what an earlier try has written."""
+        self.address = address
         self._file.seek(0)
         self._file.truncate()
         self._sample_bytes = self._n_counted = 0

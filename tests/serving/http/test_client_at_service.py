@@ -129,6 +129,19 @@ def test_the_awaited_client_gives_the_same_among_others(shale: Path, start_proce
             np.testing.assert_array_equal(client.generate("shale", 3, seed).array, samples.array)
 
 
+def test_a_job_gives_the_samples_of_its_seed(shale: Path, start_process: Start, tmp_path: Path) -> None:
+    running = start_process()
+    with Client(running.url) as client:
+        job = client.wait(client.submit("shale", 100, 7))
+        assert client.download(job, tmp_path / "many.npy").seed == 7
+        np.testing.assert_array_equal(
+            np.load(tmp_path / "many.npy", allow_pickle=False), client.generate("shale", 100, 7).array
+        )
+        client.download(client.wait(client.submit("shale", 3, 7, format="tiff")), tmp_path / "few.tif")
+    with tifffile.TiffFile(tmp_path / "few.tif") as pages:
+        assert len(pages.pages) == 3
+
+
 def test_a_used_up_rate_is_waited_out(shale: Path, start_process: Start) -> None:
     # A bucket of 30 requests that fills by one in two seconds.
     running = start_process(rate_per_minute=30)

@@ -1,6 +1,7 @@
 """Samples in large numbers, behind the requests of others."""
 
 import asyncio
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ async def test_a_job_gives_the_samples_of_its_seed_also_in_parts_and_after_a_res
         assert (about["state"], about["fraction"], about["version"], about["seed"]) == ("done", 1.0, "1", 7)
         answer = await running.client.get(about["result"])
         assert answer.content == whole
+        assert about["sha256"] == hashlib.sha256(whole).hexdigest()
         assert answer.headers["X-Rockbank-Seed"] == "7"
         tag = answer.headers["ETag"]
         part = await running.client.get(about["result"], headers={"Range": "bytes=1000-", "If-Range": tag})
