@@ -8,7 +8,6 @@ published reference where ../shared/data has it, else our own of cases/deepflow.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import platform
 import resource
@@ -19,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +26,7 @@ import torch
 
 from benchmarks.flow import large
 from benchmarks.flow.linear_solvers import THREADS
+from benchmarks.flow.members import LOOSE, apart_per_second, members_per_second, random, run
 from rockbank.core.files import replacing, write_text
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
@@ -37,12 +36,11 @@ from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.problem import State
 from rockbank.flow.equations.rock import Rock
 from rockbank.flow.equations.wells import Well
-from rockbank.flow.simulate import Result, jacobian, simulate
+from rockbank.flow.simulate import jacobian
 
 PUBLISHED, OWN = Path("cases/deepflow_published.yaml"), Path("cases/deepflow.yaml")
 ROCK = Path("../shared/data/deepflow/reference_vertcase3.nc")
 REPORT, PICTURE = Path("reports/flow_speed.md"), Path("docs/pictures/flow_scaling.png")
-LOOSE = Options(tolerance=1e-4)
 SIDES = (16, 32, 64, 128, 256)
 # From here on a call's fixed costs count for little.
 LARGE = 64
@@ -127,7 +125,7 @@ def cpu(call: Callable[[], object], repeats: int) -> float:
 def speed(case: Case, repeats: int) -> dict[str, float]:
     """CPU seconds of Flow and of ours, on one deck."""
     directions = [
-        torch.randn(*case.rock.grid.shape, N_DIRECTIONS, dtype=torch.float64, generator=_random(0)) for _ in "kp"
+        torch.randn(*case.rock.grid.shape, N_DIRECTIONS, dtype=torch.float64, generator=random(0)) for _ in "kp"
     ]
 
     def times_directions() -> list[torch.Tensor]:
@@ -157,12 +155,6 @@ def flow_cpu(case: Case, repeats: int) -> float:
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return statistics.median(times)
-
-
-def run(case: Case, options: Options = LOOSE, workers: int = 1) -> Result:
-    """The case, forwards."""
-    return simulate(case.rock, case.fluid, case.wells, case.schedule, initial=case.initial, options=options,
-                    workers=workers)  # fmt: skip
 
 
 def observed(case: Case, options: Options = LOOSE) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -200,26 +192,6 @@ def _memory(name: str) -> float:
     return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(name))
 
 
-def members_per_second(case: Case, n_members: int, workers: int) -> float:
-    """Forward and gradient of an ensemble about the case's rock, by the wall's clock."""
-    noise = torch.randn(n_members, *case.rock.grid.shape, dtype=torch.float64, generator=_random(1))
-    permeability = (case.rock.permeability * (0.3 * noise).exp()).requires_grad_()
-    several = replace(case, rock=replace(case.rock, permeability=permeability))
-    start = time.perf_counter()
-    result = run(several, workers=workers)
-    torch.autograd.grad(result.water_rate.square().sum(), [permeability])
-    return n_members / (time.perf_counter() - start)
-
-
-def apart_per_second(case: Case, n_members: int) -> float:
-    """Members a second of two processes of one worker each, side by side: what the machine has to give."""
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        for n in (1, n_members):  # the first round loads the libraries and compiled kernels
-            rates = [pool.submit(members_per_second, case, n, 1) for _ in range(2)]
-            together = sum(rate.result() for rate in rates)
-    return together
-
-
 def block_of(side: int) -> Case:
     """DeepFlow's case on side x side cells of a smooth log-normal rock, with the wells in the outer columns."""
     case = load_case(OWN)
@@ -234,10 +206,6 @@ def block_of(side: int) -> Case:
         for well, i in zip(case.wells, (0, side - 1), strict=True)
     )
     return replace(case, rock=rock, wells=wells, initial=State(pressure=200e5))
-
-
-def _random(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def cost(side: int) -> float:
