@@ -147,15 +147,23 @@ class Process:
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """What it wrote to either stream, once it has ended."""
-        said: list[str] = []
-        reader = threading.Thread(target=lambda: said.append(self.stderr.read()), daemon=True)
-        reader.start()
-        out = self.stdout.read()
-        reader.join(timeout)
+        streams, said = (self.stdout, self.stderr), ["", ""]
+
+        def read(i: int) -> None:
+            said[i] = streams[i].read()
+
+        readers = [threading.Thread(target=read, args=(i,), daemon=True) for i in range(2)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(timeout)
+            # A process that it left behind may hold the stream.
+            if reader.is_alive():
+                raise subprocess.TimeoutExpired("python", timeout or 0.0, said[0], said[1])
         self.wait(timeout)
-        self.stdout.close()
-        self.stderr.close()
-        return out, said[0]
+        for stream in streams:
+            stream.close()
+        return said[0], said[1]
 
     def send_signal(self, number: int) -> None:
         """To it, where it has not ended."""

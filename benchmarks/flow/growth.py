@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.flow.linear_solvers import box_of
+from rockbank.flow.equations.options import Options
 from rockbank.flow.simulate import simulate
 
 N_STEPS = 5
@@ -58,11 +59,12 @@ def measured() -> dict[tuple[str, str], list[Cost]]:
 
 
 def cost(method: str, shape: tuple[int, int, int]) -> Cost:
-    """One run and its gradient, by the solvers that "auto" takes."""
+    """One run and its gradient, by the linear solvers that "auto" takes."""
     case, permeability = box_of(shape, N_STEPS)
     fluid = replace(case.fluid, gravity=METHODS[method])
     start = time.process_time()
-    result = simulate(case.rock, fluid, case.wells, case.schedule, initial=case.initial)
+    options = Options(method=method)
+    result = simulate(case.rock, fluid, case.wells, case.schedule, initial=case.initial, options=options)
     forward = time.process_time()
     torch.autograd.grad(result.oil_rate.square().sum(), permeability)
     assert {report.method for report in result.reports[0]} == {method}
