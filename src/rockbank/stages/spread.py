@@ -6,7 +6,6 @@ import _thread
 import fcntl
 import os
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -154,6 +153,7 @@ def spread_generators(executor: Executor, stages: Sequence[str], generators: Seq
     Raises:
         GeneratorsFailed: naming those that failed, each with the reason, when the others are done.
         WorkerLost: a process of this machine died.
+        Exception: what else a stage raised, at once.
     """
     following = dict(zip(stages, [*stages[1:], None], strict=True))
     asked = {f"{stage}-{name}": (stage, name) for stage in stages for name in generators}
@@ -208,7 +208,7 @@ def _embed(worker: Worker, asked: tuple[str, str, str, Int[np.ndarray, " n"]]) -
 
 
 def _run(worker: Worker, asked: tuple[str, str]) -> str | None:
-    """Why the stage failed; None where it did not. What one generator raises is no reason to end the others."""
+    """Why the stage failed; None where it did not. What a user can mend of one generator does not end the others."""
     stage, generator = asked
     try:
         with _interrupted_when_stopped(worker):
@@ -217,9 +217,6 @@ def _run(worker: Worker, asked: tuple[str, str]) -> str | None:
         return "stopped; the same command goes on with it"
     except (UserError, OSError) as error:
         return str(error)
-    except Exception:
-        # A bug: its traceback would else be lost with the process.
-        return traceback.format_exc()
     return None
 
 
