@@ -16,6 +16,29 @@ _ITERATIONS = 8
 
 
 @compiled
+def _leaving(
+    k: int, water: float, b: OfPhases, b_p: OfPhases, m: OfPhases, m_p: OfPhases, m_s: OfPhases
+) -> tuple[float, float, float, float, float]:
+    """What a bore drives into the cell of perforation k, in volumes in place.
+
+    Args: as those of `inflow_at_mixtures`; `water`, the part of water in the bore by surface volume.
+
+    Returns:
+        lam, the total mobility of the cell, and its derivatives in (p, s); the volume that one volume at the surface
+        of what is in the bore takes, and its derivative in p.
+    """
+    lam, lam_p, lam_s, volume, volume_p = 0.0, 0.0, 0.0, 0.0, 0.0
+    for a in range(2):
+        share, per = water if a == 0 else 1.0 - water, 1.0 / b[a, k]
+        lam += m[a, k] * per
+        lam_p += (m_p[a, k] - m[a, k] * b_p[a, k] * per) * per
+        lam_s += m_s[a, k] * per
+        volume += share * per
+        volume_p -= share * b_p[a, k] * per * per
+    return lam, lam_p, lam_s, volume, volume_p
+
+
+@compiled
 def inflow_at_mixtures(
     well: Int[np.ndarray, " p"],
     is_injector: Bool[np.ndarray, " w"],
@@ -65,20 +88,13 @@ def inflow_at_mixtures(
                 inflow_x[a, 2, k] = m[a, k]
             continue
         water = part[w] if crosses[w] else 1.0
-        volume, swells, lam, lam_p, lam_s = 0.0, 0.0, 0.0, 0.0, 0.0
-        for a in range(2):
-            share, per = water if a == 0 else 1.0 - water, 1.0 / b[a, k]
-            volume += share * per
-            swells += share * b_p[a, k] * per * per
-            lam += m[a, k] * per
-            lam_p += (m_p[a, k] - m[a, k] * b_p[a, k] * per) * per
-            lam_s += m_s[a, k] * per
+        lam, lam_p, lam_s, volume, volume_p = _leaving(k, water, b, b_p, m, m_p, m_s)
         by_part = 1.0 / b[0, k] - 1.0 / b[1, k]
         for a in range(2):
             mixed = (water if a == 0 else 1.0 - water) / volume
             through = lam * mixed
             inflow[a, k] = through * drop[k]
-            inflow_x[a, 0, k] = (lam_p + lam * swells / volume) * mixed * drop[k] - through
+            inflow_x[a, 0, k] = (lam_p - lam * volume_p / volume) * mixed * drop[k] - through
             inflow_x[a, 1, k] = lam_s * mixed * drop[k]
             inflow_x[a, 2, k] = through
             if crosses[w]:
@@ -160,14 +176,7 @@ def mixtures(
             slopes[2, k] += per * index[k] * of_m
             slopes[3, k] += per * of_m * drop[k]
         if drop[k] > 0.0 and gives[w]:  # what leaves it
-            lam, lam_p, lam_s, volume, volume_p = 0.0, 0.0, 0.0, 0.0, 0.0
-            for a in range(2):
-                share, per = oil[w] if a == 1 else 1.0 - oil[w], 1.0 / b[a, k]
-                lam += m[a, k] * per
-                lam_p += (m_p[a, k] - m[a, k] * b_p[a, k] * per) * per
-                lam_s += m_s[a, k] * per
-                volume += share * per
-                volume_p -= share * b_p[a, k] * per * per
+            lam, lam_p, lam_s, volume, volume_p = _leaving(k, 1.0 - oil[w], b, b_p, m, m_p, m_s)
             per = oil[w] / (slope[w] * volume)
             slopes[0, k] += per * index[k] * (lam_p * drop[k] - lam - lam * drop[k] * volume_p / volume)
             slopes[1, k] += per * index[k] * lam_s * drop[k]
