@@ -244,14 +244,22 @@ class Stopped:
 
     def run(self, stage: str, generator: str) -> None:
         self.asked.append((stage, generator))
-        while True:
+        for _ in range(3000):
             time.sleep(0.01)
+        raise AssertionError("it was not stopped")
 
 
-def test_a_stage_ends_when_its_executor_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+# A script ignores SIGINT in what it begins in the background.
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_a_stage_ends_when_its_executor_is_stopped(handler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spread, "_POLL_SECONDS", 0.05)
     stopped = Stopped()
-    assert spread._run(stopped, ("train", "one")) == "stopped; the same command goes on with it"
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        assert spread._run(stopped, ("train", "one")) == "stopped; the same command goes on with it"
+        assert signal.getsignal(signal.SIGINT) == handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert stopped.asked == [("train", "one")]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import fcntl
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -224,6 +225,8 @@ def _run(worker: Worker, asked: tuple[str, str]) -> str | None:
 def _interrupted_when_stopped(worker: Worker) -> Iterator[None]:
     """A stage hears no more of Ctrl-C than this: a training would go on for hours."""
     is_over = threading.Event()
+    # A process that a script began in the background ignores SIGINT, and the interruption with it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def watch() -> None:
         while not is_over.wait(_POLL_SECONDS):
@@ -238,3 +241,5 @@ def _interrupted_when_stopped(worker: Worker) -> Iterator[None]:
     finally:
         is_over.set()
         watching.join()
+        if before is not None:
+            signal.signal(signal.SIGINT, before)
