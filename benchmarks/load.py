@@ -7,15 +7,17 @@ request when the last was answered whole, or with --rate at random times. Prints
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import random
+import socket
 import sys
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+import httptools
 
 
 @dataclass
@@ -35,6 +37,67 @@ class Seen:
     seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     n_bytes: int = 0
+
+
+class Connection:
+    """One connection, opened when it is needed. What it does to an answer itself is in every time, so it does little.
+
+    Attributes:
+        status: of the last answer.
+        version: that gave it; empty where it names none.
+        n_bytes: of its body.
+    """
+
+    def __init__(self, url: SplitResult) -> None:
+        """Of one URL, which every request is sent to."""
+        self._url = url
+        self._socket: socket.socket | None = None
+        self.status, self.version, self.n_bytes = 0, "", 0
+        self._is_whole = self._is_kept = False
+
+    def post(self, body: bytes) -> None:
+        """Send JSON, and read the whole answer.
+
+        Raises:
+            OSError, httptools.HttpParserError: where there is none.
+        """
+        if self._socket is None:
+            self._socket = socket.create_connection((self._url.hostname, self._url.port), timeout=60)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.version, self.n_bytes, self._is_whole = "", 0, False
+        self._parser = httptools.HttpResponseParser(self)
+        head = (
+            f"POST {self._url.path} HTTP/1.1\r\nHost: {self._url.netloc}\r\nAccept-Encoding: identity\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._socket.sendall(head.encode() + body)
+        while not self._is_whole:
+            data = self._socket.recv(2**16)
+            if not data:
+                raise ConnectionError("the connection ended before the answer did")
+            self._parser.feed_data(data)
+        if not self._is_kept:
+            self.close()
+
+    def close(self) -> None:
+        """The next request opens another."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        if name.lower() == b"x-rockbank-version":
+            self.version = value.decode()
+
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser."""
+        self.n_bytes += len(body)
+
+    def on_message_complete(self) -> None:
+        """Called by the parser, which knows no more of the answer afterwards."""
+        self._is_whole, self._is_kept = True, self._parser.should_keep_alive()
+        self.status = self._parser.get_status_code()
 
 
 def main() -> None:
@@ -66,8 +129,7 @@ def main() -> None:
 
 def send(options: argparse.Namespace, i: int, until: float, seen: Seen, lock: threading.Lock) -> None:
     """One connection's requests, one after the other."""
-    where, n = urlsplit(options.url), 0
-    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=60)
+    connection, n = Connection(urlsplit(options.url)), 0
     arrivals, due = random.Random(i), time.perf_counter()
     while time.monotonic() < until and (not options.requests or n < options.requests):
         n += 1
@@ -82,10 +144,8 @@ def send(options: argparse.Namespace, i: int, until: float, seen: Seen, lock: th
             time.sleep(max(0.0, due - began))
             began = due
         try:
-            connection.request("POST", where.path, sent, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            n_bytes = len(answer.read())
-        except (OSError, http.client.HTTPException) as error:
+            connection.post(sent.encode())
+        except (OSError, httptools.HttpParserError) as error:
             connection.close()
             with lock:
                 seen.statuses["error"] += 1
@@ -94,10 +154,10 @@ def send(options: argparse.Namespace, i: int, until: float, seen: Seen, lock: th
             continue
         took = time.perf_counter() - began
         with lock:
-            seen.statuses[str(answer.status)] += 1
-            seen.versions[answer.headers.get("X-Rockbank-Version", "")] += 1
-            seen.n_bytes += n_bytes
-            if answer.status == 200:
+            seen.statuses[str(connection.status)] += 1
+            seen.versions[connection.version] += 1
+            seen.n_bytes += connection.n_bytes
+            if connection.status == 200:
                 seen.seconds.append(took)
     connection.close()
 

@@ -78,7 +78,7 @@ def compare(folder: Path, options: argparse.Namespace, threads: int) -> dict[str
     name = options.model.partition("@")[0]
     path = f"/v2/models/{name}/generate"
     body = '{"n": %d, "seed": SEED, "format": "npy"}'
-    names = ("bare", "service", "p99", "lone", "lone_bare", "lone_p99", "lone_bare_p99", "cpu", "cpu_bare")
+    names = ("bare", "service", "p99", "lone", "lone_bare", "lone_p99", "lone_bare_p99", "cpu", "cpu_bare", "latents")
     rows: dict[str, list[float]] = {name: [] for name in names}
     with service(options.model, threads) as url:
         load(url + path, body % N, CONNECTIONS, 2.0)
@@ -90,6 +90,7 @@ def compare(folder: Path, options: argparse.Namespace, threads: int) -> dict[str
             rows["lone_bare"].append(of_bare["milliseconds"])
             rows["lone_bare_p99"].append(of_bare["milliseconds_p99"])
             rows["cpu_bare"].append(of_bare["cpu_milliseconds"])
+            rows["latents"].append(of_bare["latents_milliseconds"])
             busy = load(url + path, body % N, CONNECTIONS, options.seconds)
             rows["service"].append(N * len(busy["seconds"]) / busy["wall"])
             rows["p99"].append(1e3 * float(np.quantile(busy["seconds"], 0.99)))
@@ -132,7 +133,10 @@ def encode(folder: Path, format_: str, seconds: float) -> float:
 
 
 def bare(folder: Path, threads: int, seconds: float) -> dict[str, float]:
-    """Images a second of the session itself with full batches; milliseconds of one image, by the clock and of CPU."""
+    """Images a second of the session itself with full batches; milliseconds of one image, by the clock and of CPU.
+
+    And milliseconds of drawing one image's latents, once in a while too, which no run of the session has in it.
+    """
     card = ModelCard.load(folder)
     session = open_session(folder / ONNX, threads=threads)
     latents = draw_latents(0, N, card.latent_shape)
@@ -148,11 +152,18 @@ def bare(folder: Path, threads: int, seconds: float) -> dict[str, float]:
         start = time.perf_counter()
         session.run(None, {"latent": latents[:1]})
         one.append(1e3 * (time.perf_counter() - start))
+    cpu, drawn = time.process_time() - cpu, []
+    for seed in range(100):
+        time.sleep(PAUSE_SECONDS)
+        start = time.perf_counter()
+        draw_latents(seed, 1, card.latent_shape, lattice=card.lattice)
+        drawn.append(1e3 * (time.perf_counter() - start))
     return {
         "images_per_second": rate,
         "milliseconds": statistics.median(one),
         "milliseconds_p99": float(np.quantile(one, 0.99)),
-        "cpu_milliseconds": 1e3 * (time.process_time() - cpu) / len(one),
+        "cpu_milliseconds": 1e3 * cpu / len(one),
+        "latents_milliseconds": statistics.median(drawn),
     }
 
 
@@ -291,13 +302,14 @@ def to_markdown(
         "bare run.",
         "",
         "| onnxruntime's threads | bare session, images/s | service, images/s | ratio | p99, ms | lone request, ms "
-        "| bare run, ms | added, ms | added at p99, ms | added CPU, ms |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| bare run, ms | added, ms | of it latents, ms | added at p99, ms | added CPU, ms |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for threads, of in found.items():
         lines.append(
             f"| {threads} | {of['bare']:.0f} | {of['service']:.0f} | {of['service'] / of['bare']:.2f} "
             f"| {of['p99']:.0f} | {of['lone']:.2f} | {of['lone_bare']:.2f} | {of['lone'] - of['lone_bare']:.2f} "
+            f"| {of['latents']:.2f} "
             f"| {of['lone_p99'] - of['lone_bare_p99']:.2f} | {of['cpu'] - of['cpu_bare']:.2f} |"
         )
     least, most = found[min(found)], found[max(found)]

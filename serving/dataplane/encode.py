@@ -273,4 +273,5 @@ def joined(chunks: list[Chunk]) -> Iterator[Chunk]:
         yield b"".join(small)
 
 
-_SMALL = 16_384
+# A copy of so many bytes takes less than one more message to the server.
+_SMALL = 32_768

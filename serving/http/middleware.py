@@ -67,6 +67,8 @@ class Outermost:
             if n_bytes > MAX_HEADER_BYTES:
                 raise HeadersTooLarge(f"{n_bytes} bytes of headers; send at most {MAX_HEADER_BYTES}")
             await self._app(scope, receive, send_on)
+            # The loop sends what was written at the end of its round; the client does not wait for what is counted.
+            await asyncio.sleep(0)
         except Exception as error:
             known = _cause_of_ours(error)
             if known is None:

@@ -80,7 +80,8 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
     body = parse(GenerateRequest, await read_body(request, service.settings, MAX_GENERATE_BYTES))
     named = body.format if "format" in body.model_fields_set else None
     format_ = choose_format(request.headers.get("accept"), _MEDIA_TYPES, named, body.format)
-    body = body.model_copy(update={"format": format_})
+    if format_ != body.format:
+        body = body.model_copy(update={"format": format_})
     served, route = service.models.route(name, version, request.state.request_id)
     request.state.served = served
     key = request.headers.get("idempotency-key")
