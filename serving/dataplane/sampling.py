@@ -73,10 +73,17 @@ class Sampling:
             DeadlineExceeded, NotReady: before the block that they are about.
         """
         card = served.card
-        latents = latent_blocks(
-            seed, n, card.latent_shape, truncation, size=served.generator.buckets[-1], lattice=card.lattice
-        )
         shadow = self._models.shadow(served.name, request_id) if route == CURRENT else None
+        latents = latent_blocks(
+            seed,
+            n,
+            card.latent_shape,
+            truncation,
+            size=served.generator.buckets[-1],
+            lattice=card.lattice,
+            # A shadow takes the same latents, and may read more of them.
+            n_read=served.generator.n_read if shadow is None else (),
+        )
         finish = partial(_intensity, value_range=card.value_range)
         ahead: tuple[Any, asyncio.Future[Any]] | None = None
         try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rockbank.generator.card import INPUT, ONNX, OUTPUT, CardMismatch, ModelCard
-from rockbank.generator.latents import draw_latents
+from rockbank.generator.latents import draw_latents, latent_blocks
 from rockbank.generator.sampler import CUDA, has_gpu, open_session, provider
 from serving.base.errors import LoadRefused
 from serving.inference.runners import Runner, bound_runner, plain_runner
@@ -45,6 +47,7 @@ class Generator:
         card: of the version.
         provider: what the session runs on.
         buckets: batch sizes, ascending; the last one is the largest batch that `run` takes.
+        n_read: of an endless generator, as `latent_blocks` takes it: what its images depend on.
     """
 
     def __init__(
@@ -80,8 +83,10 @@ class Generator:
         self._alone = plain_runner(self._session, without_graph=cuda_graphs and self.provider == CUDA)
         self._runners: dict[int, Runner] = {}
         self.buckets: tuple[int, ...] = (max_batch,)
+        self.n_read: tuple[int, ...] = ()
         try:
             self.buckets = self._warm_up(max_batch, cuda_graphs)
+            self.n_read = self._find_read()
         except Exception as error:
             raise LoadRefused(
                 f"{folder / ONNX}: onnxruntime cannot run a batch of {max_batch}: {error}; export the generator again",
@@ -192,6 +197,35 @@ class Generator:
                 del self._runners[size]
             size //= 2
         return tuple(sorted(kept))
+
+    def _find_read(self) -> tuple[int, ...]:
+        """Of the margin's cells, how many first numbers an image depends on, by their distance from the edge.
+
+        The noise of the finer layers is cropped to the image. Of the 53568 numbers of a latent of the shale 16960 are
+        read; drawing them all takes 0.8 ms, an eighth of computing the image of them.
+        """
+        lattice, shape = self.card.lattice, self.card.latent_shape
+        if lattice is None:
+            return ()
+        latent, other = np.split(draw_latents(_PROBE_SEED, 2, shape, lattice=lattice), 2)
+        image, (n_channels, height, width) = self.run_alone(latent), shape
+        rows, columns = np.arange(height)[:, None], np.arange(width)
+        distances = np.minimum(np.minimum(rows, height - 1 - rows), np.minimum(columns, width - 1 - columns))
+
+        def is_enough(distance: int, n: int) -> bool:
+            changed, cells = latent.copy(), distances == distance
+            changed[:, n:, cells] = 100 * other[:, n:, cells]
+            return np.array_equal(self.run_alone(changed), image)
+
+        n_read = tuple(
+            bisect_left(range(n_channels), True, key=partial(is_enough, distance)) for distance in range(lattice.margin)
+        )
+        size = self.buckets[-1]
+        every, those = (
+            next(latent_blocks(_PROBE_SEED, size, shape, size=size, lattice=lattice, n_read=each))
+            for each in ((), n_read)
+        )
+        return n_read if np.array_equal(self.run(every), self.run(those)) else ()
 
     def _add_runner(self, bucket: int, cuda_graphs: bool) -> Runner:
         on_gpu = self.provider == CUDA

@@ -90,6 +90,15 @@ def test_samples_of_a_lattice_are_parts_of_their_own_fields_at_the_image_s_first
     assert LATTICE.image(12, 10) == (64, 32)
 
 
+def test_of_a_cell_so_many_first_numbers_are_drawn_as_are_read_at_its_distance_from_the_edge() -> None:
+    whole = draw_latents(7, 3, (5, 12, 10), 0.5, lattice=LATTICE)
+    (part,) = latent_blocks(7, 3, (5, 12, 10), 0.5, size=3, lattice=LATTICE, n_read=(2, 0, 4))
+    whole[:, 2:, [0, -1]] = whole[:, 2:, :, [0, -1]] = 0
+    whole[:, :, [1, -2], 1:-1] = whole[:, :, 1:-1, [1, -2]] = 0
+    whole[:, 4:, [2, -3], 2:-2] = whole[:, 4:, 2:-2, [2, -3]] = 0
+    np.testing.assert_array_equal(part, whole)
+
+
 @pytest.mark.parametrize(
     ("seed", "sample", "truncation", "says"),
     [(-1, 0, None, "seed: got -1"), (0, -1, None, "sample: got -1"), (0, 2**64, None, "sample"), (0, 0, 11.0, "trunc")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,12 @@ def latent_blocks(
     *,
     size: int,
     lattice: Lattice | None = None,
+    n_read: tuple[int, ...] = (),
 ) -> Iterator[Float32[np.ndarray, "b *shape"]]:
     """The latents of `draw_latents`, bit for bit, `size` at a time; only one block is in memory.
+
+    With `n_read`, of a cell of the lattice only so many first numbers are drawn as stand there for its distance from
+    the latent's edge, in cells; further inside all of them. The others are 0: what an image does not depend on.
 
     Raises:
         InputError: for a seed, count or truncation outside its range, before the first block is drawn.
@@ -79,7 +84,8 @@ def latent_blocks(
     if lattice is not None:
         rows, columns = (range(-lattice.margin, extent - lattice.margin) for extent in shape[1:])
         return (
-            _fields(seed, range(start, min(start + size, n)), rows, columns, shape[0], truncation) for start in starts
+            _fields(seed, range(start, min(start + size, n)), rows, columns, shape[0], truncation, n_read)
+            for start in starts
         )
     # The generator keeps the half of a draw that a block did not use, so where it is cut leaves no trace.
     rng = np.random.Generator(np.random.Philox(key=seed))
@@ -111,16 +117,26 @@ def field_latents(
     _check_truncation(truncation)
     if not 0 <= sample < _WORD:
         raise InputError(f"sample: got {sample}; use a whole number in [0, 2^64)")
-    return _fields(seed, range(sample, sample + 1), rows, columns, n_channels, truncation)[0]
+    field: Float32[np.ndarray, "c h w"] = _fields(
+        seed, range(sample, sample + 1), rows, columns, n_channels, truncation
+    )[0]
+    return field
 
 
 def _fields(
-    seed: int, samples: range, rows: range, columns: range, n_channels: int, truncation: float | None
+    seed: int,
+    samples: range,
+    rows: range,
+    columns: range,
+    n_channels: int,
+    truncation: float | None,
+    n_read: tuple[int, ...] = (),
 ) -> Float32[np.ndarray, "n c h w"]:
     """The same part of several samples' fields."""
     fields = np.empty((len(samples), n_channels, len(rows), len(columns)), dtype=np.float32)
     # A row of cells at a time stays in the processor's cache until it stands by channels.
-    cells = np.empty((len(columns), n_channels), dtype=np.float32)
+    cells = np.zeros((len(columns), n_channels), dtype=np.float32)
+    n_drawn = _n_drawn(len(rows), len(columns), n_channels, n_read)
     for field, sample in zip(fields, samples, strict=True):
         bits = np.random.Philox(key=np.array([seed, sample], dtype=np.uint64))
         rng = np.random.Generator(bits)
@@ -130,14 +146,25 @@ def _fields(
         state: Any = {**bits.state, "state": {"counter": counter, "key": [seed, sample]}, "buffer": [0, 0, 0, 0]}
         for i_row, i in enumerate(rows):
             counter[2] = i % _WORD
-            for cell, j in zip(cells, columns, strict=True):
+            if n_read:
+                cells[:] = 0
+            for cell, j, n in zip(cells, columns, n_drawn[i_row], strict=True):
                 counter[3] = j % _WORD
                 bits.state = state
-                rng.standard_normal(out=cell, dtype=np.float32)
+                rng.standard_normal(out=cell[:n], dtype=np.float32)
             field[:, i_row] = cells.T
     if truncation is not None:
         fields *= np.float32(truncation)
     return fields
+
+
+@lru_cache(maxsize=16)
+def _n_drawn(height: int, width: int, n_channels: int, n_read: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Numbers of each cell, by its distance from the edge."""
+    by_distance = (*n_read, *[n_channels] * max(height, width))
+    return tuple(
+        tuple(by_distance[min(i, height - 1 - i, j, width - 1 - j)] for j in range(width)) for i in range(height)
+    )
 
 
 def _check_seed(seed: int) -> None:

@@ -14,7 +14,7 @@ from rockbank.generator.sampler import has_gpu, open_session
 from serving.base.errors import LoadRefused
 from serving.inference.runners import bound_runner
 from serving.inference.session import GOLDEN_TOLERANCE, Generator
-from tests.tiny_generators import tiny_golden, tiny_images
+from tests.tiny_generators import ENDLESS_LATENT, LATTICE, tiny_golden, tiny_images
 
 Make = Callable[..., Path]
 
@@ -164,6 +164,17 @@ def test_a_graph_with_another_input_is_refused(generator_folder: Make, tmp_path:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "o")
     with pytest.raises(LoadRefused, match="its card says"):
         load(generator_folder(onnx_bytes=(tmp_path / "o").read_bytes()))
+
+
+def test_what_no_image_of_an_endless_generator_depends_on_is_found(generator_folder: Make, tiny: Generator) -> None:
+    endless = load(generator_folder(endless=True))
+    # Its noise, four channels of eight, is cropped by the margin of one cell.
+    assert endless.n_read == (4,)
+    assert tiny.n_read == ()
+    whole = draw_latents(7, 3, ENDLESS_LATENT, lattice=LATTICE)
+    (part,) = latent_blocks(7, 3, ENDLESS_LATENT, size=3, lattice=LATTICE, n_read=endless.n_read)
+    assert (part == 0).sum() == 3 * 4 * 36
+    np.testing.assert_array_equal(endless.run(part), endless.run(whole))
 
 
 @pytest.mark.parametrize("size", [1, 3, 16, 1000])
