@@ -32,10 +32,11 @@ import numpy as np
 
 from rockbank.core.files import write_text
 from rockbank.generator.card import ONNX, ModelCard
-from rockbank.generator.latents import draw_latents
+from rockbank.generator.latents import draw_latents, latent_blocks
 from rockbank.generator.sampler import open_session
 from rockbank.mlops import registry
 from serving.dataplane.encode import ENCODERS
+from serving.inference.session import Generator
 
 REPORT = Path("reports/serving.md")
 N, CONNECTIONS = 16, 4
@@ -135,7 +136,8 @@ def encode(folder: Path, format_: str, seconds: float) -> float:
 def bare(folder: Path, threads: int, seconds: float) -> dict[str, float]:
     """Images a second of the session itself with full batches; milliseconds of one image, by the clock and of CPU.
 
-    And milliseconds of drawing one image's latents, once in a while too, which no run of the session has in it.
+    And milliseconds of drawing one image's latents as the service does, once in a while too: no run of the session has
+    that in it.
     """
     card = ModelCard.load(folder)
     session = open_session(folder / ONNX, threads=threads)
@@ -152,11 +154,11 @@ def bare(folder: Path, threads: int, seconds: float) -> dict[str, float]:
         start = time.perf_counter()
         session.run(None, {"latent": latents[:1]})
         one.append(1e3 * (time.perf_counter() - start))
-    cpu, drawn = time.process_time() - cpu, []
+    cpu, drawn, n_read = time.process_time() - cpu, [], Generator(folder, card, threads=1).n_read
     for seed in range(100):
         time.sleep(PAUSE_SECONDS)
         start = time.perf_counter()
-        draw_latents(seed, 1, card.latent_shape, lattice=card.lattice)
+        next(latent_blocks(seed, 1, card.latent_shape, size=1, lattice=card.lattice, n_read=n_read))
         drawn.append(1e3 * (time.perf_counter() - start))
     return {
         "images_per_second": rate,
