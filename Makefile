@@ -7,6 +7,8 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
+# Stages and tests are hundreds of processes, which import the same modules.
+unexport PYTHONDONTWRITEBYTECODE
 ENV := .venv/.made
 # MLflow's server on PostgreSQL and S3, DVC on S3, and an S3 store.
 BACKENDS := .venv-backends

@@ -7,6 +7,8 @@ it starts are killed by SIGKILL. The moments are drawn from a seed, within the t
 from __future__ import annotations
 
 import argparse
+import csv
+import hashlib
 import json
 import os
 import random
@@ -18,10 +20,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import yaml
+
 from rockbank.core.files import sha256
 
-# What the command's outputs are, and none of what has times or ids in it.
-OUTPUTS = ("artifacts", "data", "dvc.lock")
+OUTPUTS = ("artifacts", "data", "reports")
+LOCK, HISTORY = "dvc.lock", "history.csv"
+# Columns of a training's history that no two runs have alike.
+_CLOCK = {"time", "images_per_second"}
 _REGISTRY = """
 import json
 from rockbank.mlops import registry
@@ -85,11 +91,34 @@ def _kill(command: str, work: Path, after: float) -> None:
 
 
 def _state(work: Path) -> dict[str, str]:
-    """SHA-256 of each output, and what the registry has."""
-    paths = [path for name in OUTPUTS for path in [work / name, *sorted((work / name).rglob("*"))] if path.is_file()]
-    state = {str(path.relative_to(work)): sha256(path) for path in paths}
+    """SHA-256 of each output and what the registry has, without the clock's part of a history."""
+    paths = [path for name in OUTPUTS for path in sorted((work / name).rglob("*")) if path.is_file()]
+    state = {
+        str(path.relative_to(work)): _without_clock(path) if path.name == HISTORY else sha256(path) for path in paths
+    }
     asked = subprocess.run([sys.executable, "-c", _REGISTRY], cwd=work, capture_output=True, text=True, check=True)
-    return state | {f"registered {name}": json.dumps(each) for name, each in json.loads(asked.stdout).items()}
+    return (
+        state
+        | _stages(work)
+        | {f"registered {name}": json.dumps(each) for name, each in json.loads(asked.stdout).items()}
+    )
+
+
+def _without_clock(history: Path) -> str:
+    with history.open(newline="") as file:
+        rows = [[each for name, each in row.items() if name not in _CLOCK] for row in csv.DictReader(file)]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _stages(work: Path) -> dict[str, str]:
+    """What dvc.lock says of each stage, without the hash of an output that is a history or has one in it."""
+    stages = yaml.safe_load((work / LOCK).read_text(encoding="utf-8"))["stages"]
+    for stage in stages.values():
+        stage["outs"] = [
+            out["path"] if Path(out["path"]).name == HISTORY or (work / out["path"] / HISTORY).is_file() else out
+            for out in stage.get("outs", ())
+        ]
+    return {f"{LOCK} {name}": json.dumps(stage, sort_keys=True) for name, stage in stages.items()}
 
 
 if __name__ == "__main__":

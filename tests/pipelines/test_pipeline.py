@@ -20,9 +20,9 @@ from tests.docs.worlds import CLONE, World
 from tests.warm import commands
 
 ROOT = Path(__file__).parents[2]
-GENERATORS = ["channels-wgan-lp", "shale-dcgan", "shale-texture"]
-# Its stages are those of shale-dcgan, of another loss.
-LEFT_OUT = "shale-wgan-gp"
+GENERATORS = ["channels-wgan-lp", "shale-dcgan"]
+# Their stages are those of shale-dcgan: one of another loss, one of the challenger's network.
+LEFT_OUT = ["shale-wgan-gp", "shale-texture"]
 CHALLENGER = "shale-quick"
 
 pytestmark = pytest.mark.slow
@@ -108,12 +108,13 @@ def shrink(clone: Clone) -> None:
         prepare={"size": 32, "n_train": 96, "n_validation": 40, "n_test": 80},
         channels={"n_train": 48, "n_validation": 24, "n_test": 48},
         check={"shale": check, "channels": check},
-        generators={**dict.fromkeys(GENERATORS, tiny), "shale-texture": texture},
+        generators=dict.fromkeys(GENERATORS, tiny),
         challengers={CHALLENGER: texture},
         score={"n_paper": 12, "n_large": 24, "n_progress": 12},
         gate={"shale": gate, "channels": gate},
     )
-    clone.drop_generator(LEFT_OUT)
+    for name in LEFT_OUT:
+        clone.drop_generator(name)
     # Every stage runs anyway, and DVC reads and writes the whole file after each.
     (clone.folder / "dvc.lock").unlink()
     clone.commit("small")
@@ -263,7 +264,7 @@ def test_metrics_and_plots_are_there_for_dvc(made: Clone) -> None:
 def test_table_2_has_our_rows(made: Clone) -> None:
     table = (made.folder / "reports" / "table2.md").read_text()
     assert "DCGAN (shale-dcgan)" in table
-    assert LEFT_OUT not in table
+    assert not any(name in table for name in LEFT_OUT)
     assert "efficientnet-lite0" in table
 
 
@@ -315,8 +316,7 @@ def test_where_none_passes_the_pipeline_ends_with_every_reason(made: Clone) -> N
     made.change_params(gate={"shale": {"kid_max": 1e-9, "diversity_min": 2.0}})
     printed = made.run("dvc", "repro", "register@shale", fails=True)
     assert "no generator of 'shale' passed the gate" in printed
-    for name in ("shale-dcgan", "shale-texture"):
-        verdict = json.loads((made.folder / "artifacts" / "gate" / "shale" / f"{name}.json").read_text())
-        assert verdict["passed"] is False
-        assert any("diversity" in reason for reason in verdict["reasons"])
-        assert any("kid" in reason for reason in verdict["reasons"])
+    verdict = json.loads((made.folder / "artifacts" / "gate" / "shale" / "shale-dcgan.json").read_text())
+    assert verdict["passed"] is False
+    assert any("diversity" in reason for reason in verdict["reasons"])
+    assert any("kid" in reason for reason in verdict["reasons"])
