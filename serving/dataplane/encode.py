@@ -273,5 +273,5 @@ def joined(chunks: list[Chunk]) -> Iterator[Chunk]:
         yield b"".join(small)
 
 
-# A copy of so many bytes takes less than one more message to the server.
+# A small image goes with its header in one message.
 _SMALL = 32_768

@@ -51,8 +51,7 @@ def about_headers(origin: Mapping[str, Any]) -> dict[str, str]:
     return headers
 
 
-# Both are the same for every request of a version; the encoder of JSON takes a tenth of a millisecond where it was not
-# called for a while.
+# Both are the same for every request of a version: 0.04 ms of a lone one.
 @lru_cache(maxsize=64)
 def _name(key: str) -> str:
     return f"X-Rockbank-{key.replace('_', '-').title()}"

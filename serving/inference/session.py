@@ -202,7 +202,7 @@ class Generator:
         """Of the margin's cells, how many first numbers an image depends on, by their distance from the edge.
 
         The noise of the finer layers is cropped to the image. Of the 53568 numbers of a latent of the shale 16960 are
-        read; drawing them all takes 0.8 ms, an eighth of computing the image of them.
+        read; drawing them all takes 0.87 ms and these 0.49, where computing the image takes 8.0.
         """
         lattice, shape = self.card.lattice, self.card.latent_shape
         if lattice is None:
