@@ -40,7 +40,7 @@ from rockbank.flow.units import BAR, DAY, MILLIDARCY
 
 EGG, OWN = Path("../shared/data/egg/EGG.DATA"), Path("cases/deepflow.yaml")
 REPORT = Path("reports/flow_speed_large.md")
-# Forward runs of both, in turn; the medians count.
+# Runs of both, in turn; the medians count.
 REPEATS = 3
 # At most so much of OPM Flow's forward run, forwards, and with one gradient.
 BARS: dict[str, tuple[float, float | None]] = {"Egg": (1.0, 2.5), "layer": (0.3, None), "box": (0.5, None)}
@@ -85,7 +85,7 @@ def written() -> str:
         "# How fast the flow simulator is on larger cases", "",
         "Written by `python -m benchmarks.flow.large`, also as a part of `python -m benchmarks.flow`; every number is "
         f"of one run, in CPU seconds of one thread, on {platform.machine()} with {os.cpu_count()} cores. Each case has "
-        f"a process of its own; forward runs are medians of {REPEATS}.", "",
+        f"a process of its own, and each number is the median of {REPEATS}.", "",
         section(measured()), growth.section(growth.measured()),
         f"The machine's load was {os.getloadavg()[2]:.1f} at the end.", "",
     ])  # fmt: skip
@@ -106,18 +106,18 @@ def measure(name: str) -> Measured:
     once(box_of((12, 10, 10), 1)[0], lambda _: None)  # compiles
     of_case, deck = CASES[name]
     case = replace(of_case(), options=DEFAULT)  # a deck's own options: then both take about the same steps
-    flows, forwards, before = [], [], _peak()
-    for _ in range(REPEATS):
-        flow, theirs = opm(case, deck)
-        result, forward = once(case, lambda _: None)
-        flows.append(flow)
-        forwards.append(forward)
     permeability = case.rock.components[0].detach().clone().requires_grad_()
     ratio = [of.detach() / case.rock.components[0].detach() for of in case.rock.components]
     rock = replace(case.rock, permeability=tuple(permeability * of for of in ratio) if len(ratio) > 1 else permeability)
-    _, gradient = once(
-        replace(case, rock=rock), lambda of: torch.autograd.grad(of.oil_rate.square().sum(), permeability)
-    )
+    tracked, before, peak, times = replace(case, rock=rock), _peak(), 0.0, []
+    for _ in range(REPEATS):
+        flow, theirs = opm(case, deck)
+        result, forward = once(case, lambda _: None)
+        _, gradient = once(tracked, lambda of: torch.autograd.grad(
+            of.oil_rate.square().sum(), permeability, retain_graph=True))  # fmt: skip
+        times.append((flow, forward, gradient))
+        peak = peak or _peak()  # later rounds would have two results at once
+    flow, forward, gradient = (statistics.median(of) for of in zip(*times, strict=True))
     order = [theirs.wells.index(well.name) for well in case.wells]
     ours = (result.bhp, result.water_rate, result.oil_rate)
     bhp, water, oil = (of.detach().numpy() for of in ours)
@@ -125,10 +125,10 @@ def measure(name: str) -> Measured:
     rates = [np.nanmax(np.abs(a - b[:, order])) / np.nanmax(np.abs(b)) for a, b in
              ((water, theirs.water_rate), (oil, theirs.oil_rate))]  # fmt: skip
     return Measured(
-        flow=statistics.median(flows),
-        forward=statistics.median(forwards),
+        flow=flow,
+        forward=forward,
         gradient=gradient,
-        memory=_peak() - before,
+        memory=peak - before,
         n_cut=sum(of.n_steps > 1 for of in result.reports[0]),
         pressure=float(np.abs(bhp - theirs.bhp[:, order]).max() / BAR),
         rate=float(max(rates)),
