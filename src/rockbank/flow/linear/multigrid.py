@@ -22,7 +22,7 @@ COARSEST, MAX_LEVELS = 60, 10
 SWEEPS, OMEGA = 4, 4 / 3
 # Iterations that take as long as setting up a hierarchy, on the Egg model; and by which factor those of a solution
 # with the matrix's own differ from one solution to the next.
-SETUP, SLACK = 40, 1.1
+SETUP, SLACK = 20, 1.1
 
 
 class SingularError(RuntimeError):
