@@ -14,6 +14,7 @@ from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.problem import Parameters
 from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.trajectory import Trajectory
+from rockbank.flow.members import each_member
 
 # Right-hand sides of one sweep: each takes the memory of a few states of the cells.
 MOST_AT_ONCE = 512
@@ -59,7 +60,11 @@ class _Observables(torch.autograd.Function):
     @staticmethod
     def forward(run: Run, *parameters: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         equations = Equations(run.problem, Parameters(*parameters))
-        each = [_observed(equations.take([i]), trajectory) for i, trajectory in enumerate(run.trajectories)]
+
+        def observed(i: int) -> tuple[Tensor, Tensor]:
+            return _observed(equations.take([i]), run.trajectories[i])
+
+        each = each_member(observed, len(run.trajectories), run.workers)
         bhp, rates = (torch.stack(of) for of in zip(*each, strict=True))
         states = torch.stack([run.states.of(trajectory) for trajectory in run.trajectories])
         return bhp, rates[..., 0].clone(), rates[..., 1].clone(), states

@@ -94,9 +94,13 @@ class Properties:
 
     def _of_saturation(self, s: Float[Tensor, "b n"]) -> tuple[OfPhases, OfPhases, Tensor, Tensor]:
         """Relative permeabilities and the capillary pressure, each before its slopes."""
-        curves, none = self.curves, torch.zeros_like(s)
-        k, k_s = map(torch.stack, zip(curves.water(s), curves.oil(s), strict=True))
-        return k, k_s, *(curves.capillary(s) if curves.has_capillary_pressure else (none, none))
+        k, k_s = map(torch.stack, zip(self.curves.water(s), self.curves.oil(s), strict=True))
+        return k, k_s, *self._capillary(s)
+
+    def _capillary(self, s: Float[Tensor, "b n"]) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b n"]]:
+        """Oil pressure minus water pressure, Pa, before its slope."""
+        none = torch.zeros_like(s)
+        return self.curves.capillary(s) if self.curves.has_capillary_pressure else (none, none)
 
     def _at(self, p: Float[Tensor, "b n"]) -> tuple[OfPhases, ...]:
         """See Phase.at: of each place by the liquids of its region."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from rockbank.flow.equations.curves.relperm import BrooksCorey, SaturationTable
+from rockbank.flow.equations.curves.relperm import BrooksCorey, Number, SaturationTable
 from rockbank.flow.equations.fluid import Fluid
 from rockbank.flow.kernels.compiled import Cells, compiled
 
@@ -19,11 +19,16 @@ def compiled_curves(fluid: Fluid) -> Curves:
     """The relative permeabilities over the viscosities, 1/(Pa s), as the loops take them; of a law or a table only."""
     curves, mu_w, mu_o = fluid.curves, fluid.water.viscosity, fluid.oil.viscosity
     if isinstance(curves, BrooksCorey):
-        phases = ((curves.water_curve, mu_w), (curves.oil_curve, mu_o))
-        rows = [(curve.residual, 1 / curve.span, curve.exponent, curve.end / mu) for curve, mu in phases]
-        return np.array(rows).reshape(2, COREY_COLUMNS)
+        return corey_rows(curves, mu_w, mu_o)
     assert isinstance(curves, SaturationTable)
     return np.stack([curves.saturation, np.divide(curves.k_water, mu_w), np.divide(curves.k_oil, mu_o)], axis=1)
+
+
+def corey_rows(curves: BrooksCorey, mu_w: Number = 1.0, mu_o: Number = 1.0) -> Curves:
+    """A row for water and one for oil, over the viscosities, Pa s."""
+    phases = ((curves.water_curve, mu_w), (curves.oil_curve, mu_o))
+    rows = [(curve.residual, 1 / curve.span, curve.exponent, curve.end / mu) for curve, mu in phases]
+    return np.array(rows).reshape(2, COREY_COLUMNS)
 
 
 @compiled

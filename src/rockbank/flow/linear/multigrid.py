@@ -1,4 +1,4 @@
-"""The levels of an algebraic multigrid, by pyamg, for the compiled cycle."""
+"""The levels of an algebraic multigrid for the compiled cycle; pyamg aggregates."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
-from pyamg import smoothed_aggregation_solver
+from pyamg.aggregation.aggregate import standard_aggregation
+from pyamg.relaxation.relaxation import gauss_seidel
+from pyamg.strength import symmetric_strength_of_connection
 from scipy.sparse import block_array, block_diag, csr_array, tril, triu
 
 from rockbank.flow.kernels.multigrid import Hierarchy, Rows, cycle
 
 # Connections weaker than this part of the geometric mean of the diagonals do not aggregate.
 STRENGTH = 0.05
-# Unknowns of a level that is inverted instead of coarsened.
-COARSEST = 60
+# Unknowns of a level that is inverted instead of coarsened, and levels of which the last is inverted anyway.
+COARSEST, MAX_LEVELS = 60, 10
+# Sweeps that bring the constant closer to what the matrix takes to zero, and the weight of the smoothed prolongation.
+SWEEPS, OMEGA = 4, 4 / 3
 # Iterations that take as long as setting up a hierarchy, on the Egg model; and by which factor those of a solution
 # with the matrix's own differ from one solution to the next.
-SETUP, SLACK = 40, 1.1
+SETUP, SLACK = 20, 1.1
 
 
 class SingularError(RuntimeError):
@@ -38,15 +42,9 @@ def hierarchy(matrix: csr_array) -> Hierarchy:
     if not (np.isfinite(symmetric.data).all() and (symmetric.diagonal() > 0).all()):
         raise SingularError("the pressure's matrix has a diagonal that is not positive")
     try:
-        # Its other weight takes an eigenvalue from a random start, with which no run would be the same twice.
-        solver = smoothed_aggregation_solver(
-            symmetric, symmetry="symmetric", strength=("symmetric", {"theta": STRENGTH}),
-            smooth=("jacobi", {"omega": 4 / 3, "weighting": "local"}), max_coarse=COARSEST, presmoother=None,
-            postsmoother=None,
-        )  # fmt: skip
+        matrices, prolongations = _coarsened(symmetric)
     except (ValueError, np.linalg.LinAlgError) as error:
         raise SingularError("the pressure's matrix has numbers out of all proportion") from error
-    matrices = [csr_array(level.A) for level in solver.levels]
     begin = np.cumsum([0, *(of.shape[0] for of in matrices)])
     whole = csr_array(block_diag(matrices, format="csr"))
     whole.sort_indices()
@@ -55,11 +53,40 @@ def hierarchy(matrix: csr_array) -> Hierarchy:
         before=_rows(tril(whole, -1, format="csr")),
         after=_rows(triu(whole, 1, format="csr")),
         inverse_diagonal=1 / whole.diagonal(),
-        prolongation=_prolongation([csr_array(level.P) for level in solver.levels[:-1]], begin),
+        prolongation=_prolongation(prolongations, begin),
         coarsest=np.linalg.pinv(matrices[-1].toarray(), rcond=1e-14, hermitian=True),
         x=np.zeros(begin[-1]),
         b=np.zeros(begin[-1]),
     )
+
+
+def _coarsened(matrix: csr_array) -> tuple[list[csr_array], list[csr_array]]:
+    """The matrices of all levels, and the prolongations between them.
+
+        P = (I - OMEGA D^-1 A) T,   A <- P^T A P
+
+    T is about constant on each aggregate, with columns of norm 1, and D_i = sum_j |A_ij| is a bound of the spectrum row
+    by row: an eigenvalue would be taken from a random start, with which no run would be the same twice.
+    """
+    near_null = np.ones(matrix.shape[0])
+    gauss_seidel(matrix, near_null, np.zeros_like(near_null), iterations=SWEEPS, sweep="symmetric")
+    matrices, prolongations = [matrix], []
+    while matrix.shape[0] > COARSEST and len(matrices) < MAX_LEVELS:
+        tentative, _ = standard_aggregation(symmetric_strength_of_connection(matrix, STRENGTH))
+        tentative = _scaled(tentative, near_null)
+        near_null = np.sqrt(np.bincount(tentative.indices, tentative.data**2, minlength=tentative.shape[1]))
+        tentative.data /= near_null[tentative.indices]
+        smoothed = csr_array(tentative - _scaled(csr_array(matrix @ tentative), OMEGA / abs(matrix).sum(axis=1)))
+        matrix = csr_array(smoothed.T @ matrix @ smoothed)
+        matrix.sort_indices()
+        matrices.append(matrix)
+        prolongations.append(smoothed)
+    return matrices, prolongations
+
+
+def _scaled(matrix: csr_array, rows: Float[np.ndarray, " n"]) -> csr_array:
+    data = matrix.data * np.repeat(rows, np.diff(matrix.indptr))
+    return csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 class KeptHierarchy:

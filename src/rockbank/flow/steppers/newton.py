@@ -98,6 +98,8 @@ class TimeStepper:
         self.solver = solver_for(equations.problem, options.solver, start.pressure.device)
         self.before, self.now, self.head = start, start, head
         self.n_iterations = 0
+        self._tries: tuple[tuple[int, int, int, bytes], ...] | None = None
+        self._held: tuple[Step, Step]
         self.states = [MemberState(2**options.max_cuts, reports.start, of) for of in held]
 
     def standing(self) -> str:
@@ -117,7 +119,7 @@ class TimeStepper:
         """
         before_it = sum(self.states[i].report for i in members)
         equations, before = self.equations.take(members), self.before.take(members)
-        step, other = (self._steps(equations, members, is_other=is_other) for is_other in (False, True))
+        step, other = self._steps(equations, members)
         now = set_wells(equations, self.now.take(members), before, step)
         here = equations.linearise(now, before, step)
         errors = self._errors(equations, here, step)
@@ -143,13 +145,18 @@ class TimeStepper:
             self._move([members[k] for k in moving], now.take(moving), here, moving, tolerance)
         return sum(self.states[i].report for i in members) - before_it
 
-    def _steps(self, equations: Equations, members: list[int], *, is_other: bool) -> Step:
-        """What holds the wells now, or the other of control and limit."""
+    def _steps(self, equations: Equations, members: list[int]) -> tuple[Step, Step]:
+        """What holds the wells now, and the other of control and limit; the same until a member tries another step."""
         states = [self.states[i] for i in members]
-        reports = np.array([member.report for member in states])
-        lengths = equations.problem.steps[reports] * [member.parts / member.whole for member in states]
-        return held_step(equations, lengths, reports, np.array([member.held ^ is_other for member in states]),
-                         self.head[members])  # fmt: skip
+        tries = tuple((i, of.report, of.parts, of.held.tobytes()) for i, of in zip(members, states, strict=True))
+        if self._tries != tries:
+            reports, held = np.array([of.report for of in states]), np.array([of.held for of in states])
+            lengths = equations.problem.steps[reports] * [of.parts / of.whole for of in states]
+            head = self.head[members]
+            self._tries = tries
+            self._held = (held_step(equations, lengths, reports, held, head),
+                          held_step(equations, lengths, reports, ~held, head))  # fmt: skip
+        return self._held
 
     def _errors(self, equations: Equations, here: Linearised, step: Step) -> list[StepError]:
         """MRST's criteria: every cell's error, that of all cells together, and the wells' rates."""
@@ -190,6 +197,7 @@ class TimeStepper:
         if problem.fluid.gravity:
             self.head = self.head.index_copy(0, torch.as_tensor([i], device=self.head.device),
                                              self.equations.take([i]).next_head(state, step))  # fmt: skip
+            self._tries = None
         last, self.before = self.before.take([i]), self.before.put([i], state)
         member.is_extrapolated = False
         member.left -= member.parts
@@ -244,7 +252,7 @@ class TimeStepper:
     def _has_no_pressure(self, i: int) -> bool:
         """Whether nothing says how high the pressures are; by round-off, a direct solver may solve even that."""
         equations = self.equations.take([i])
-        return equations.has_free_level and not bool((self._steps(equations, [i], is_other=False).kinds == BHP).any())
+        return equations.has_free_level and not bool((self._steps(equations, [i])[0].kinds == BHP).any())
 
 
 def _extrapolated(before: Unknowns, now: Unknowns, part: float) -> Unknowns:

@@ -12,11 +12,13 @@ from rockbank.flow.equations.properties import Phases, Properties
 from rockbank.flow.equations.residual import Equations
 from rockbank.flow.kernels.fully_implicit.perforations import inflow_at_mixtures, mixtures
 from rockbank.flow.kernels.fully_implicit.reservoir import gains, phase_fluxes
-from rockbank.flow.kernels.fully_implicit.saturation_table import CompiledProperties
+from rockbank.flow.kernels.fully_implicit.saturation_curves import CompiledProperties
 
 
 class CompiledEquations(Equations):
     """The equations of `equations.residual`, which takes over where torch is to differentiate them."""
+
+    _before: tuple[Tensor, Properties, Tensor] | None = None
 
     def _properties(self, cells: Int[np.ndarray, " n"] | None = None) -> Properties:
         return CompiledProperties(self.fluid, self.parameters.pore_volume.device, cells)
@@ -28,7 +30,7 @@ class CompiledEquations(Equations):
         pore_volume, transmissibility = (of.expand(n_members, -1).numpy() for of in (
             self.parameters.pore_volume, self.parameters.transmissibility))  # fmt: skip
         filled, filled_p = self._filled(now.pressure, phases.b, phases.b_p)
-        filled_before, _ = self._filled(before.pressure, *self.in_cells.volumes(before.pressure))
+        filled_before = self._filled_before(before.pressure)
         of = OfReservoir(
             gain=density.new_empty(2, n_members, n_cells),
             gain_x=density.new_empty(2, 2, n_members, n_cells),
@@ -50,6 +52,13 @@ class CompiledEquations(Equations):
             phase_fluxes(self.left.numpy(), self.right.numpy(), p, p_s, rho, rho_p, m, m_p, m_s, half_g_dz,
                          transmissibility[i], flux, left, right, residual)  # fmt: skip
         return of
+
+    def _filled_before(self, pressure: Float[Tensor, "b n"]) -> Float[Tensor, "2 b n"]:
+        """What pores full of one phase held of it; the same in all iterations of a step."""
+        if self._before is None or self._before[0] is not pressure or self._before[1] is not self.in_cells:
+            filled, _ = self._filled(pressure, *self.in_cells.volumes(pressure))
+            self._before = pressure, self.in_cells, filled
+        return self._before[2]
 
     def _inflow(self, now: Unknowns, step: Step) -> Float[Tensor, "2 b p"]:
         phases = self._in_perforations(now.pressure, now.saturation)

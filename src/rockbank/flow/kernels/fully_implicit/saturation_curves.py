@@ -1,4 +1,4 @@
-"""Curves of a table in all cells at once: one search for all of them."""
+"""Curves of a law or a table in all cells at once: one pass, and one search, for all of them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rockbank.flow.equations.curves.relperm import SaturationTable
+from rockbank.flow.equations.curves.relperm import BrooksCorey, SaturationTable
+from rockbank.flow.equations.fluid import tensor_fields
 from rockbank.flow.equations.properties import OfPhases, Properties
 from rockbank.flow.kernels.compiled import compiled
+from rockbank.flow.kernels.curves import Curves, corey_rows, mobility_at
 
 
 @compiled
@@ -43,11 +45,27 @@ def table_at(
             slope[c, i] = by if inside else 0.0
 
 
+@compiled
+def corey_at(
+    s: Float[np.ndarray, " n"], curves: Curves, k: Float[np.ndarray, "2 n"], k_s: Float[np.ndarray, "2 n"]
+) -> None:
+    """Relative permeabilities of water and oil, with the slopes, as `relperm.BrooksCorey` has them."""
+    for i in range(len(s)):
+        k[0, i], k[1, i], k_s[0, i], k_s[1, i] = mobility_at(s[i], curves)
+
+
 class CompiledProperties(Properties):
-    """The fluids with a table's curves compiled, on the processor."""
+    """The fluids with the curves of laws and tables compiled, on the processor."""
 
     def _of_saturation(self, s: Float[Tensor, "b n"]) -> tuple[OfPhases, OfPhases, Tensor, Tensor]:
-        if not isinstance(self.curves, SaturationTable) or s.requires_grad:
+        if s.requires_grad:
+            return super()._of_saturation(s)
+        if isinstance(self.curves, BrooksCorey) and not tensor_fields(self.curves):
+            k, k_s = np.empty((2, 2, s.numel()))
+            corey_at(s.reshape(-1).numpy(), corey_rows(self.curves), k, k_s)
+            curve, by = (torch.from_numpy(of.reshape(2, *s.shape)) for of in (k, k_s))
+            return curve, by, *self._capillary(s)
+        if not isinstance(self.curves, SaturationTable):
             return super()._of_saturation(s)
         table = self.curves
         values = np.array([table.k_water, table.k_oil, table.p_capillary])
