@@ -1,7 +1,7 @@
-"""How long the generators of params/paper.yaml train on this processor: python -m benchmarks.paper_size
+"""How long a generator of params/paper.yaml trains on this processor: python -m benchmarks.paper_size [GENERATOR ...]
 
-A few steps of each as `fit` takes them, on crops of noise, which cost what rock costs; the first step, which makes the
-kernels, does not count. Writes reports/paper_size.md.
+A few steps of each, of shale-texture where none is named, as `fit` takes them, on crops of noise, which cost what rock
+costs; the first step, which makes the kernels, does not count. Writes reports/paper_size.md.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ CHANNELS = (3, 64, 128)
 def main() -> None:
     """Measure each generator, print a line for it, write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("generators", nargs="*", default=["shale-texture"], metavar="GENERATOR")
     parser.add_argument("--steps", type=int, default=4, help="of each generator, after the first")
-    n_steps: int = parser.parse_args().steps
+    options = parser.parse_args()
+    n_steps: int = options.steps
     keep_freed_memory()
     params = load_params(PAPER)
     rows = []
-    for name, of in params.generators.items():
+    for name in options.generators:
+        of = params.generator(name)
         shape = CHANNELS if of.family == "channels" else (1, params.prepare.size, params.prepare.size)
         rate = images_per_second(of, shape, n_steps)
         hours = of.n_steps * of.n_critic * of.batch / rate / 3600
@@ -45,9 +48,9 @@ def main() -> None:
     bf16 = "with" if has_bf16(torch.device("cpu")) else "without"
     text = f"""# Trainings of the paper's size on a processor
 
-Written by `python -m benchmarks.paper_size`: {n_steps} steps of each generator of {PAPER}, after the first, on
-{platform.machine()} with {torch.get_num_threads()} threads and {bf16} bf16. Images are those that the critic
-sees; hours are without evaluations.
+Written by `python -m benchmarks.paper_size`: {n_steps} steps of each generator of {PAPER}, after the first,
+on {platform.machine()} with {torch.get_num_threads()} threads and {bf16} bf16. Images are those that
+the critic sees; hours are without evaluations.
 
 {to_table(head, rows)}"""
     write_text(REPORT, text)

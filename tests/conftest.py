@@ -26,13 +26,11 @@ def generator_folder(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sqlite store without a row: MLflow's migrations of the schema take seconds, so they are run once."""
-    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+    """A sqlite store without a row: MLflow's migrations of the schema take a second, so they are run once."""
+    from rockbank.mlops import sqlite
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    engine = create_sqlalchemy_engine(f"sqlite:///{path}")
-    _initialize_tables(engine)
-    engine.dispose()
+    sqlite.make(path)
     return path
 
 

@@ -44,6 +44,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--command", default="make run", help="what is run, by the shell")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument(
+        "--begin", type=int, default=1, help="the first of them, where those before it were made already"
+    )
     parser.add_argument("--seed", type=int, default=2019)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rockbank-faults-") as scratch:
@@ -57,8 +60,10 @@ def main() -> None:
         n_differing = 0
         draws = random.Random(asked.seed)
         for i in range(asked.kills):
-            _fresh(asked.folder, work)
             after = draws.uniform(0, seconds)
+            if i + 1 < asked.begin:
+                continue
+            _fresh(asked.folder, work)
             _kill(asked.command, work, after)
             _run(asked.command, work)
             found = _state(work)

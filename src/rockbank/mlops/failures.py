@@ -34,7 +34,8 @@ _CAUSES = {
     r"disk image is malformed": "it is damaged; restore it, or move it away and run 'rockbank register'",
     r"unable to open database|disk I/O error": "it cannot be opened; check that it is a file, and who may read it "
     "and its folder",
-    r"readonly database": "it may not be written; check the permissions of the file and of its folder",
+    r"readonly database|Permission denied|Read-only file system": "it may not be written; check the permissions of the "
+    "file and of its folder",
     r"disk is full|No space left": "the disk is full; free some room",
     r"Can't locate revision identified by '(\w+)'": f"its schema {{0}} is of a newer MLflow than {mlflow.__version__}, "
     "which is installed; use the one that wrote it",

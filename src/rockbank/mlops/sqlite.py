@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import mlflow
 from alembic.script import ScriptDirectory
+from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 
 from rockbank.mlops.failures import StoreError, waiting
 
@@ -17,6 +20,37 @@ from rockbank.mlops.failures import StoreError, waiting
 LOCK_SECONDS = 20.0
 # The folder beside the store in which the files of its runs and generators lie.
 _FILES = "mlruns"
+
+
+def make(path: Path) -> None:
+    """A store with nothing in it, whole or not at all; of two processes that make it at once the first one's stays.
+
+    MLflow would migrate the file in many steps, and one that is killed among them leaves a store that no command reads.
+
+    Raises:
+        OSError: where it cannot be written.
+    """
+    engine = create_sqlalchemy_engine("sqlite://")
+    _initialize_tables(engine)
+    content = engine.raw_connection().driver_connection.serialize()
+    engine.dispose()
+    beside = path.with_name(f"{path.name}-{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        with suppress(FileExistsError):
+            _put(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _put(beside: Path, path: Path) -> None:
+    try:
+        os.link(beside, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP):
+            raise
+        # A file system without links.
+        os.replace(beside, path)
 
 
 def check(path: Path, *, writes: bool) -> None:
@@ -29,14 +63,14 @@ def check(path: Path, *, writes: bool) -> None:
         StoreError: where the schema is another MLflow's.
         sqlite3.Error: where the file is locked, damaged, or may not be read.
     """
-    # An empty file is what a killed first start leaves; MLflow fills it at the next write. A read would find nothing
-    # in it, as if nothing had ever been there.
+    # MLflow fills an empty file at the next write. A read would find nothing in it, as if nothing had ever been there.
     if path.is_file() and path.stat().st_size == 0:
         if not writes:
             raise StoreError(f"{path}: the store is empty; restore it, or run 'rockbank register'")
         return
-    # As a URI, for `mode`: without it sqlite makes the file.
-    address = f"{path.as_uri()}?mode={'rw' if writes else 'ro'}"
+    # As a URI, for `mode`: without it sqlite makes the file. To read as well, since what a killed process had half
+    # written the next one takes back; of a file that is read-only sqlite makes 'ro' by itself.
+    address = f"{path.as_uri()}?mode=rw"
     with closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS, isolation_level=None)) as connection:
         with waiting(f"{path}: another program keeps it locked"):
             found = connection.execute("SELECT version_num FROM alembic_version").fetchall()

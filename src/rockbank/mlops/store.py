@@ -155,6 +155,10 @@ def _require(uri: str, *, writes: bool) -> None:
         sqlite.check(path, writes=writes)
     elif writes:
         _require_place(path)
+        try:
+            sqlite.make(path)
+        except OSError as error:
+            raise explained(error, uri) from error
     else:
         raise StoreError(f"{path}: the store is not there; 'rockbank register' makes it of what was pulled or trained")
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import hashlib
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from rockbank.core.files import read_json, write_json
 from serving.keys import make_key
@@ -49,7 +51,9 @@ async def test_a_job_gives_the_samples_of_its_seed_also_in_parts_and_after_a_res
     assert not note.exists()
 
 
-async def test_what_cannot_be_a_job_is_refused_and_what_is_not_done_has_no_result(shale: Path, serve: Serve) -> None:
+async def test_what_cannot_be_a_job_is_refused_and_what_is_not_done_has_no_result(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with serve(max_job_n=64, max_job_bytes=50_000, max_jobs=1) as running:
         post = running.client.post
         for body, status, words in (
@@ -60,9 +64,13 @@ async def test_what_cannot_be_a_job_is_refused_and_what_is_not_done_has_no_resul
         ):
             answer = await post("/v2/models/shale/jobs", json=body)
             assert (answer.status_code, words in answer.json()["error"]) == (status, True), answer.text
+        generator = running.service.models.find("shale").generator
+        gate, right = threading.Event(), generator.run
+        monkeypatch.setattr(generator, "run", lambda latents: (gate.wait(LONG), right(latents))[1])
         first = await post("/v2/models/shale/jobs", json={"n": 2})
         assert (await running.client.get(f"{first.headers['Location']}/result")).status_code == 409
         assert (await post("/v2/models/shale/jobs", json={"n": 2})).status_code == 429
+        gate.set()
         await finished(running, first.headers["Location"])
 
 
