@@ -69,9 +69,15 @@ async def test_what_cannot_be_a_job_is_refused_and_what_is_not_done_has_no_resul
         monkeypatch.setattr(generator, "run", lambda latents: (gate.wait(LONG), right(latents))[1])
         first = await post("/v2/models/shale/jobs", json={"n": 2})
         assert (await running.client.get(f"{first.headers['Location']}/result")).status_code == 409
+        async with asyncio.timeout(LONG):
+            while (await running.client.get(first.headers["Location"])).json()["state"] != "running":
+                await asyncio.sleep(0.02)
+        # One is computed, one may wait.
+        waiting = await post("/v2/models/shale/jobs", json={"n": 2})
+        assert waiting.status_code == 202
         assert (await post("/v2/models/shale/jobs", json={"n": 2})).status_code == 429
         gate.set()
-        await finished(running, first.headers["Location"])
+        await finished(running, waiting.headers["Location"])
 
 
 async def test_a_job_is_its_keys_alone(shale: Path, serve: Serve, tmp_path: Path) -> None:
