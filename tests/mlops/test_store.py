@@ -2,13 +2,12 @@
 
 import os
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,38 +18,12 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 from rockbank.core.files import sha256
 from rockbank.generator.card import ONNX
 from rockbank.mlops import registry, tracking
-from rockbank.mlops import sqlite as ours
 from rockbank.mlops.failures import StoreError, explained, file_of
 from rockbank.mlops.store import answering, connect
 
 Make = Callable[..., Path]
 # Blanks, and what a URI reads as something else.
 NAMES = ("plain", "my rocks #1", "50% off", "a%20b", "what?", "größe")
-
-
-@pytest.fixture
-def at_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No store named in the environment, before and after."""
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.delenv(name, raising=False)
-    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
-    yield
-    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_home: None, empty_store: Path) -> Callable[[str], Path]:
-    """Makes a project's folder of that name, with an empty store, the working folder and alone in its parent."""
-
-    def make(name: str) -> Path:
-        folder = tmp_path / "parent" / name
-        folder.mkdir(parents=True)
-        (folder / "params.yaml").touch()
-        shutil.copyfile(empty_store, folder / "mlflow.db")
-        monkeypatch.chdir(folder)
-        return folder
-
-    return make
 
 
 def _move(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -165,72 +138,6 @@ def test_a_project_without_a_store_has_nothing_registered_and_reading_makes_none
     with pytest.raises(registry.NotRegistered, match="nothing is registered in this project yet; 'rockbank register'"):
         registry.resolve("shale")
     assert [each.name for each in folder.iterdir()] == ["params.yaml"]
-
-
-KILLED = """
-import os, signal
-{}
-from rockbank.mlops import store
-store.experiment("shale")
-"""
-
-
-@pytest.mark.parametrize(
-    "at",
-    [
-        "import mlflow.store.db.utils as db; db._upgrade_db = lambda engine: os.kill(os.getpid(), signal.SIGKILL)",
-        "os.link = lambda beside, path: os.kill(os.getpid(), signal.SIGKILL)",
-    ],
-    ids=["among the migrations", "before it is there"],
-)
-def test_a_first_start_that_is_killed_leaves_no_store_and_the_next_one_makes_it(
-    project: Callable[[str], Path], at: str
-) -> None:
-    folder = project("killed")
-    (folder / "mlflow.db").unlink()
-    assert subprocess.run([sys.executable, "-c", KILLED.format(at)], check=False).returncode == -signal.SIGKILL
-    assert not (folder / "mlflow.db").exists()
-    assert registry.names() == []
-    with tracking.start("shale", "tiny", {}) as run:
-        pass
-    assert tracking.exists(run.run_id)
-
-
-def test_a_store_that_another_process_makes_meanwhile_is_kept(
-    project: Callable[[str], Path], empty_store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = project("both") / "mlflow.db"
-    path.unlink()
-    link = os.link
-
-    def link_later(beside: Path, here: Path) -> None:
-        shutil.copyfile(empty_store, here)
-        link(beside, here)
-
-    monkeypatch.setattr("os.link", link_later)
-    ours.make(path)
-    assert sha256(path) == sha256(empty_store)
-    assert [each.name for each in path.parent.iterdir() if each.name.startswith("mlflow")] == ["mlflow.db"]
-
-
-WRITING = """
-import os, signal, sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("PRAGMA cache_size = 1")
-connection.execute("BEGIN")
-connection.executemany("INSERT INTO tags VALUES (?, 'x', 'none')", [(str(i),) for i in range(5000)])
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def test_what_a_process_had_half_written_when_it_was_killed_is_taken_back_by_the_next_read(
-    store: Path, generator_folder: Make
-) -> None:
-    registry.push("shale", generator_folder())
-    killed = subprocess.run([sys.executable, "-c", WRITING, store / "mlflow.db"], check=False)
-    assert killed.returncode == -signal.SIGKILL
-    assert (store / "mlflow.db-journal").stat().st_size > 0
-    assert [each.version for each in registry.versions("shale")] == ["1"]
 
 
 def test_a_store_that_was_named_and_is_not_there_is_not_made(tmp_path: Path, at_home: None) -> None:
