@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from serving.base.errors import BadRequest, ClientGone, SlowRequest, TooLarge, WrongMediaType
 from serving.base.settings import Settings
@@ -39,15 +39,11 @@ async def read_body(request: Request, settings: Settings, most: int | None = Non
     if n_held > limit:
         raise TooLarge(f"a body of {announced} bytes; send at most {limit}, in several requests")
     share.add(n_held)
-    body, is_whole = bytearray(), False
+    body = bytearray()
     try:
         async with asyncio.timeout(settings.deadline_seconds):
-            while not is_whole:
-                message = await request.receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone("the client went before its request was whole")
-                body += message.get("body", b"")
-                is_whole = not message.get("more_body", False)
+            async for chunk in request.stream():
+                body += chunk
                 if len(body) > limit:
                     raise TooLarge(f"a body of more than {limit} bytes; send less, in several requests")
                 if len(body) > n_held:
@@ -57,6 +53,8 @@ async def read_body(request: Request, settings: Settings, most: int | None = Non
         raise SlowRequest(
             f"the body did not come in {settings.deadline_seconds:g} s; {len(body)} bytes did: send less, or faster"
         ) from None
+    except ClientDisconnect as error:
+        raise ClientGone("the client went before its request was whole") from error
     return body if encoding == "identity" else await _decompressed(request, body, _WINDOW[encoding], limit)
 
 
