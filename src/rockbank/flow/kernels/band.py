@@ -78,3 +78,32 @@ def solve_band(band: Float[np.ndarray, "n w"], x: Cells) -> None:
         for k in range(uint64(1), reach):
             total -= flat[column + k] * x[row + k]
         x[row] = total * flat[column]
+
+
+@compiled
+def solve_with_wells(
+    factor: Float[np.ndarray, "n w"],
+    solved: Float[np.ndarray, "k n"],
+    schur: Float[np.ndarray, "k k"],
+    right: Cells,
+    narrow: Float[np.ndarray, " n"],
+    x: Cells,
+) -> None:
+    """The solution with k wells under rates eliminated (Woodbury 1950), as `linear.pressure_factor` sets them up.
+
+    Args:
+        factor: of the matrix without them.
+        solved: what it gives for the column of each well.
+        schur: the inverse of what is left of the wells.
+        right: right-hand side.
+        narrow: to work in, in the precision of the factor.
+        x: the solution.
+    """
+    narrow[:] = right
+    solve_band(factor, narrow)
+    x[:] = narrow
+    for k in range(len(schur)):
+        by = 0.0
+        for j in range(len(schur)):
+            by += schur[k, j] * np.dot(solved[j], right)
+        x += by * solved[k]

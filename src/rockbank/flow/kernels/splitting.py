@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from rockbank.flow.kernels.band import solve_band
+from rockbank.flow.kernels.band import solve_with_wells
 from rockbank.flow.kernels.compiled import CellOf, Cells, Faces, compiled
 
 
@@ -180,11 +180,7 @@ def iterate(
     for _ in range(max_iterations):
         _transport_back(order, parts, left[1], of_water)
         _take_row(order.lower, order.upper, wells, water, of_water, left)
-        narrow[:] = left[0]
-        solve_band(factors.band, narrow)
-        of_sum[:] = narrow
-        if len(factors.schur):
-            of_sum += np.dot(np.dot(factors.schur, np.dot(factors.solved, left[0])), factors.solved)
+        solve_with_wells(factors.band, factors.solved, factors.schur, left[0], narrow, of_sum)
         _take_row(order.lower, order.upper, wells, total, of_sum, left)
         change, size = 0.0, 0.0
         for i in range(len(of_sum)):

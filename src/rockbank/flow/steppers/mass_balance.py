@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from rockbank.flow.kernels.cell_ordering import CellOrdering
 from rockbank.flow.kernels.compiled import Cells, Faces
 from rockbank.flow.kernels.fluxes import add_face_fluxes
+from rockbank.flow.kernels.well_flow import add_to_cells
 from rockbank.flow.steppers.accumulation import Accumulation
 from rockbank.flow.steppers.well_state import WellState
 
@@ -39,6 +38,6 @@ def residuals(
     oil = accumulation.oil * (1 - s) - accumulation.held_oil
     add_face_fluxes(transmissibility, ordering.lower, ordering.upper, p, m_w, m_o, water, oil)
     inflow = wells.inflow(p)
-    np.subtract.at(water, wells.cell, inflow * wells.water_part)
-    np.subtract.at(oil, wells.cell, inflow * (1 - wells.water_part))
+    add_to_cells(wells.cell, -inflow * wells.water_part, water)
+    add_to_cells(wells.cell, -inflow * (1 - wells.water_part), oil)
     return water, oil

@@ -17,6 +17,7 @@ from rockbank.flow.equations.trajectory import NotConvergedError, StepReport, Tr
 from rockbank.flow.kernels.cell_ordering import order_cells
 from rockbank.flow.kernels.compiled import Cells
 from rockbank.flow.kernels.curves import compiled_curves
+from rockbank.flow.kernels.well_flow import injected_and_produced
 from rockbank.flow.linear.pressure_factor import NoPressureError
 from rockbank.flow.steppers import newton
 from rockbank.flow.steppers.accumulation import Accumulation
@@ -112,10 +113,8 @@ class MemberStepper(ABC):
 
     def set_wells_flow(self) -> None:
         """What the wells inject into the cells and produce from them at the pressures so far."""
-        wells, inflow = self.wells, self.wells.inflow(self.p)
-        self.injected[:], self.produced[:] = 0.0, 0.0
-        np.add.at(self.injected, wells.cell, np.where(wells.injects, inflow, 0.0).clip(min=0.0))
-        np.add.at(self.produced, wells.cell, np.where(wells.injects, 0.0, -inflow).clip(min=0.0))
+        wells = self.wells
+        injected_and_produced(wells.cell, wells.injects, wells.inflow(self.p), self.injected, self.produced)
 
     def _by_newton(self, report: int, before: Unknowns, held: Bool[np.ndarray, " w"], why: str) -> Trajectory:
         (taken,) = newton.run(self.problem, self.parameters, self.options, start=before, head=self.head,

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from rockbank.flow.kernels.cell_ordering import CellOrdering
 from rockbank.flow.kernels.compiled import Cells
 from rockbank.flow.kernels.fluxes import connect, quadratic_form, subtract_flux
+from rockbank.flow.kernels.well_flow import add_to_cells
 from rockbank.flow.linear.pressure_factor import PressureCycle, PressureFactor
 from rockbank.flow.steppers.well_state import WellState
 
@@ -69,7 +70,7 @@ class Pressure:
         ordering = self.ordering
         diagonal = np.zeros_like(p) if slope is None else slope.copy()
         connect(self.transmissibility, ordering.lower, ordering.upper, p, m_w, m_o, self.conductance, diagonal, excess)
-        np.add.at(excess, self.wells.cell, self.wells.inflow(p))
+        add_to_cells(self.wells.cell, self.wells.inflow(p), excess)
         return self.solve_for(excess, diagonal, slope)
 
     def solve_for(self, excess: Cells, diagonal: Cells, slope: Cells | None) -> Cells:
@@ -81,7 +82,7 @@ class Pressure:
             slope: see `solve`.
         """
         wells, ordering = self.wells, self.ordering
-        np.add.at(diagonal, wells.cell, wells.strength)
+        add_to_cells(wells.cell, wells.strength, diagonal)
         is_new = self.factor is None
         if self.factor is None:
             kind = PressureFactor if ordering.width <= WIDEST_BAND else PressureCycle
@@ -111,10 +112,8 @@ class Pressure:
                 self.is_accurate = True
                 break
             direction = z + now / before * direction if step else z
-            inflow, drop = wells.inflow_change(direction)
-            curvature = quadratic_form(self.conductance, ordering.lower, ordering.upper, direction) + float(
-                inflow @ drop
-            )
+            inflow, power = wells.inflow_change(direction)
+            curvature = quadratic_form(self.conductance, ordering.lower, ordering.upper, direction) + power
             if slope is not None:
                 curvature += float(slope @ direction**2)
             length, before = now / curvature, now
@@ -126,7 +125,7 @@ class Pressure:
             if self.is_accurate or step + 1 == n_steps:
                 break
             subtract_flux(self.conductance, ordering.lower, ordering.upper, direction_p, excess)
-            np.add.at(excess, wells.cell, length * inflow)
+            add_to_cells(wells.cell, length * inflow, excess)
             if slope is not None:
                 excess -= slope * direction_p
         return dp

@@ -9,6 +9,7 @@ from rockbank.core.errors import UserError
 from rockbank.flow.equations.problem import BHP, OIL, SHUT, WATER, Parameters, Problem
 from rockbank.flow.equations.well_controls import MAX_SWITCHES, SLACK, has_same_control, kinds_held
 from rockbank.flow.kernels.cell_ordering import CellOrdering
+from rockbank.flow.kernels.well_flow import bhp_at_rates, bhp_change, flows_rightly, inflow, inflow_change, strengths
 
 
 class NoFlowError(UserError, RuntimeError):
@@ -97,22 +98,14 @@ class WellState:
             m_o: likewise of oil.
             fvf_ratio: b_w / b_o, by which water displaces oil in front of an injector.
         """
-        water, oil, level = m_w[self.cell], m_o[self.cell], p[self.cell] - self.head
-        water = np.where(self.injects, water + fvf_ratio[self.cell] * oil, water)
-        oil = np.where(self.injects, 0.0, oil)
-        both = water + oil
-        self.water_part = np.divide(water, both, out=np.zeros_like(water), where=both > 0)
-        self.strength = np.where(self.is_open, self.index * both, 0.0)
-        kind = self.kinds[self.well]
-        part = np.where(kind == OIL, 1 - self.water_part, np.where(kind == WATER, self.water_part, 1.0))
-        self.counted = self.index * both * part
-        counted = np.where(self.is_open, self.counted, 0.0)
-        total = self._sum(counted)
-        if not (total[self.is_rated] > 0).all():
-            stuck = self.problem.wells[np.flatnonzero(self.is_rated & ~(total > 0))[0]].name
-            raise NoFlowError(f"nothing that well '{stuck}' is to give can move")
-        at_rate = self._sum(counted * level) + self.sign * self.bounds
-        at_rate = np.divide(at_rate, total, out=np.zeros_like(total), where=self.is_rated)
+        of, at_rate, total = (self.cell, self.well), *np.empty((2, len(self.sign)))
+        self.strength, self.counted, self.water_part = np.empty((3, len(self.cell)))
+        strengths(*of, self.injects, self.is_open, self.index, self.kinds, m_w, m_o, fvf_ratio, self.strength,
+                  self.counted, self.water_part)  # fmt: skip
+        bhp_at_rates(*of, self.is_open, self.counted, self.sign * self.bounds, self.head, p, at_rate, total)
+        stuck = np.flatnonzero(self.is_rated & ~(total > 0))
+        if stuck.size:
+            raise NoFlowError(f"nothing that well '{self.problem.wells[stuck[0]].name}' is to give can move")
         self.bhp = np.where(self.kinds == BHP, self.bounds, np.where(self.is_rated, at_rate, self.bhp))
 
     def shut_and_open(self, p: Float[np.ndarray, " n"]) -> None:
@@ -121,8 +114,8 @@ class WellState:
         Not at pressures of the cells and of the wells from different iterations: where those differ by more than
         what drives a perforation in tight rock, most of them shut for no reason.
         """
-        drop = self.bhp[self.well] + self.head - p[self.cell]
-        self.is_open = (drop * self.sign[self.well] >= 0) & (self.kinds[self.well] != SHUT)
+        self.is_open = np.empty_like(self.is_open)
+        flows_rightly(self.cell, self.well, self.kinds == SHUT, self.sign, self.bhp, self.head, p, self.is_open)
 
     def close(self, p: Float[np.ndarray, " n"]) -> None:
         """Bottom-hole pressures at which the rates hold to the last digit, where the cells' pressures stay."""
@@ -140,18 +133,20 @@ class WellState:
 
     def inflow(self, p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " p"]:
         """Both phases together through each perforation."""
-        return np.asarray(self.strength * (self.bhp[self.well] + self.head - p[self.cell]))
+        through = np.empty(len(self.cell))
+        inflow(self.cell, self.well, self.strength, self.bhp, self.head, p, through)
+        return through
 
     def change(self, dp: Float[np.ndarray, " n"]) -> Float[np.ndarray, " w"]:
         """Of the bottom-hole pressures, such that rates stay what they are where rates hold."""
-        total = self._sum(self.strength)
-        mean = np.divide(self._sum(self.strength * dp[self.cell]), total, out=np.zeros_like(total), where=total > 0)
-        return np.where(self.is_rated, mean, 0.0)
+        change = np.empty(len(self.sign))
+        bhp_change(self.cell, self.well, self.strength, self.is_rated, dp, change)
+        return change
 
-    def inflow_change(self, dp: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]:
-        """What flows into the perforations' cells more when pressures change, and the drop that drives it."""
-        drop = self.change(dp)[self.well] - dp[self.cell]
-        return self.strength * drop, drop
+    def inflow_change(self, dp: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " p"], float]:
+        """What flows into the perforations' cells more when pressures change, and its product with the drop."""
+        more = np.empty(len(self.cell))
+        return more, inflow_change(self.cell, self.well, self.strength, self.is_rated, dp, more)
 
     def columns(self, n_cells: int) -> Float[np.ndarray, "k n"]:
         """Of the matrix, for the pressure of each well that a rate holds and that flows."""
