@@ -9,11 +9,12 @@ from pathlib import Path
 
 from rockbank.flow.eclipse.summary import WellCurves, read_summary
 
-# Each report step at once, and tightly: then both solve the same discrete equations.
+# Each report step at once, and tightly: then both solve the same discrete equations. Its Newton finds its way through a
+# stiff step by chance: 45 iterations or more than 100 for beginnings that are 4e-11 bar apart.
 MATCHED = (
     "--threads-per-process=1",
     "--full-time-step-initially=true",
-    "--newton-max-iterations=100",
+    "--newton-max-iterations=400",
     "--linear-solver-max-iter=1000",
     "--linear-solver-reduction=1e-3",
     "--tolerance-cnv=1e-6",
