@@ -8,9 +8,10 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from serving.base.errors import BadKey, NotReady
+from serving.base.errors import BadKey, BadRequest, NotReady, TooLarge
+from serving.grpc.messages import parsed
 from serving.service import Service
 
 # Between two looks on behalf of one who watches, and watchers at once: each is a call that stays open.
@@ -66,7 +67,10 @@ class Health:
 
 
 class KeyedReflection(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Asks for a key before anything of a reflection's stream is read."""
+    """Asks for a key before anything of a reflection's stream is read, and unpacks its messages as the others are.
+
+    gRPC's own unpacking answers what is no message with INTERNAL, as if it were the service's fault.
+    """
 
     def __init__(self, service: Service) -> None:
         """By the keys of `service`."""
@@ -87,7 +91,27 @@ class KeyedReflection(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                 yield
 
             return grpc.stream_stream_rpc_method_handler(refuse)
-        return await continuation(details)
+        handler = await continuation(details)
+        return handler and _unpacking(handler)
+
+
+def _unpacking(handler: Any) -> Any:
+    """The handler of a reflection, for messages as they come."""
+
+    async def answer(messages: Any, context: Any) -> AsyncIterator[Any]:
+        async def unpacked() -> AsyncIterator[Any]:
+            async for message in messages:
+                yield parsed(reflection_pb2.ServerReflectionRequest, message)
+
+        try:
+            async for response in handler.stream_stream(unpacked(), context):
+                yield response
+        except BadRequest as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+        except TooLarge as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, error.message)
+
+    return grpc.stream_stream_rpc_method_handler(answer, response_serializer=handler.response_serializer)
 
 
 def key_of(metadata: dict[str, str]) -> str | None:

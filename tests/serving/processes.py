@@ -36,7 +36,7 @@ class Process:
     process: subprocess.Popen[str] | warm.Process
     url: str
     grpc: str = ""
-    lines: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list, repr=False)
     reader: threading.Thread | None = None
 
     def end(self) -> None:
