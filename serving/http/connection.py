@@ -76,7 +76,8 @@ def protocol_of(service: Service) -> type[HttpToolsProtocol]:
                 self._headers_timer.cancel()
                 self._headers_timer = None
             super().on_headers_complete()
-            if service.is_draining:
+            # The parser reads nothing after a request that would change the protocol, which is not changed here.
+            if service.is_draining or self.parser.should_upgrade():
                 self.cycle.keep_alive = False
             if self.scope["http_version"] == "1.0":
                 _end_by_closing(self.cycle)

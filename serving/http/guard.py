@@ -43,6 +43,9 @@ class Guard:
             return
         with Share(self._budget) as share:
             scope["state"]["share"] = share
+            if scope["http_version"] != "1.1" and _values(scope, b"transfer-encoding"):
+                # Between here and the client may be one who knows no chunks, and takes them for another request.
+                raise BadRequest("HTTP/1.0 with Transfer-Encoding; send Content-Length, or HTTP/1.1")
             host = self._check_host(scope)
             self._check_page(scope, host)
             try:
