@@ -43,7 +43,7 @@ N, CONNECTIONS = 16, 4
 # Between lone requests: what runs once in a while finds other things in the caches than what runs in a loop.
 PAUSE_SECONDS = 0.02
 PICTURES = ("png", "zip", "tiff")
-BARS = {"saturation": 0.9, "pictures": 0.8, "mlflow": 10.0, "milliseconds": 1.5, "p99": 3.0}
+BARS = {"saturation": 0.95, "shared": 0.9, "pictures": 0.8, "mlflow": 20.0, "milliseconds": 1.5, "p99": 3.0}
 START_SECONDS = 120.0
 
 
@@ -322,7 +322,7 @@ def to_markdown(
         (f"throughput at saturation, of bare onnxruntime on {min(found)} thread", f"{saturation:.2f}",
          f">= {BARS['saturation']}", saturation >= BARS["saturation"]),
         (f"the same on {max(found)} threads, which the client wants too", f"{most['service'] / most['bare']:.2f}",
-         f">= {BARS['saturation']}", most["service"] / most["bare"] >= BARS["saturation"]),
+         f">= {BARS['shared']}", most["service"] / most["bare"] >= BARS["shared"]),
         ("added latency of a lone request at the median, ms", f"{added:.2f}", f"<= {BARS['milliseconds']:g}",
          added <= BARS["milliseconds"]),
         ("the same at p99, ms", f"{added_p99:.2f}", f"<= {BARS['p99']:g}", added_p99 <= BARS["p99"]),
@@ -342,7 +342,7 @@ def _of_pictures(
         ratio = of["service"] / min(of["encoder"], least["bare"])
         about = f"session {least['bare']:.0f} images/s, encoder {of['encoder']:.0f}, 1 thread each"
         yield (
-            f"{name} at saturation, of the slower of both ({about})",
+            f"{name} at saturation: the service's images/s by those of the slower of both ({about})",
             f"{ratio:.2f}",
             f">= {BARS['pictures']}",
             ratio >= BARS["pictures"],
