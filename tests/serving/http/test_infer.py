@@ -134,6 +134,42 @@ def test_another_type_is_reported(client: triton.InferenceServerClient) -> None:
         client.infer("shale", [tensor])
 
 
+def shared(kind: Any) -> tuple[Any, Any]:
+    """A tensor that lies in shared memory, of a client's library, and an output that is to be put there."""
+    tensor, output = kind.InferInput("latent", [1, 4], "FP32"), kind.InferRequestedOutput("image")
+    tensor.set_shared_memory("latents", 16)
+    output.set_shared_memory("images", 1024)
+    return tensor, output
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"inputs": [shared(triton)[0]]},
+            r"parameters of 'latent': \['shared_memory_byte_size', 'shared_memory_region'\]",
+        ),
+        (
+            {"outputs": [shared(triton)[1]]},
+            r"parameters of 'image': \['shared_memory_byte_size', 'shared_memory_region'\]",
+        ),
+        (
+            {"sequence_id": 5, "sequence_start": True},
+            r"parameters: \['sequence_id', 'sequence_start'\] is not done here",
+        ),
+        ({"sequence_id": "five"}, r"parameters: \['sequence_id'\] is not done here"),
+        ({"priority": 1}, r"parameters: \['priority'\] is not done here; leave it out"),
+    ],
+    ids=["shared input", "shared output", "sequence", "sequence of text", "priority"],
+)
+def test_what_is_not_done_is_refused_and_not_ignored(
+    client: triton.InferenceServerClient, given: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(triton.InferenceServerException, match=words) as caught:
+        client.infer("shale", **({"inputs": [latent(np.zeros((1, 4), np.float32))]} | given))
+    assert caught.value.status() == "400"
+
+
 def test_an_unknown_model_is_reported_with_those_that_there_are(client: triton.InferenceServerClient) -> None:
     with pytest.raises(triton.InferenceServerException, match=r"'granite' is not served here; served are \['shale'\]"):
         client.infer("granite", [latent(np.zeros((1, 4), np.float32))])

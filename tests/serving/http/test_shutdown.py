@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import os
@@ -126,6 +127,58 @@ def test_under_load_no_request_is_lost_where_clients_heed_that_it_is_not_ready(s
     for client in clients:
         client.join(START_SECONDS)
     assert failed == []
+
+
+@pytest.mark.slow
+def test_a_signal_under_load_breaks_no_request_on_a_connection_that_was_kept(start_process: Start) -> None:
+    process = start_process(shutdown_delay_seconds=1)
+    host, port = process.address.split(":")
+    body = b'{"n": 4}'
+    broken: list[str] = []
+    n_kept, n_closed, n_refused = [0], [0], [0]
+
+    def ask(connection: http.client.HTTPConnection) -> bool:
+        """One request after the other until the service closes the connection; whether it took it at all."""
+        try:
+            connection.connect()
+        except ConnectionRefusedError:
+            return False
+        n_answered = 0
+        try:
+            while True:
+                connection.request("POST", PATH, body, {"Host": "x", "Content-Type": "application/json"})
+                with connection.getresponse() as response:
+                    assert (response.status, len(response.read())) == (200, 128 + 4 * 4 * 256)
+                    n_answered += 1
+                    if response.will_close:
+                        n_closed[0] += 1
+                        return True
+                n_kept[0] += 1
+        except (OSError, http.client.HTTPException, AssertionError) as error:
+            # What the system had taken for a port that was then closed is as good as refused.
+            if n_answered or not isinstance(error, ConnectionResetError):
+                broken.append(repr(error))
+            return False
+
+    def keep_asking() -> None:
+        end = time.monotonic() + START_SECONDS
+        while ask(http.client.HTTPConnection(host, int(port), timeout=START_SECONDS)):
+            assert time.monotonic() < end
+        n_refused[0] += 1
+
+    clients = [threading.Thread(target=keep_asking) for _ in range(8)]
+    for client in clients:
+        client.start()
+    until(lambda: n_kept[0] > 50)
+    assert n_closed[0] == 0
+    process.process.terminate()
+    assert process.process.wait(START_SECONDS) == 0
+    for client in clients:
+        client.join(START_SECONDS)
+    assert broken == []
+    # All were told to go, went on with new connections, and ended with one that was not taken.
+    assert n_closed[0] >= 8
+    assert n_refused[0] == 8
 
 
 @pytest.mark.slow
