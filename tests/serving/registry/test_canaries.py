@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from rockbank.drift.distances import Distances
 from rockbank.mlops import registry
 from serving.base.settings import Settings
 from serving.inference.outcomes import Outcomes
 from serving.keys import make_key
-from serving.watch.canary import Observed, judge
+from serving.registry import canaries
+from serving.watch.canary import Decision, Observed, judge
+from serving.watch.statistics import StatisticReport, WindowReport
 from tests.serving.conftest import InProcess, Serve
 from tests.serving.registry.test_follower import follow, value, version_of
 
@@ -89,6 +92,91 @@ async def test_a_canary_that_fails_is_given_up_and_stays_away(
         assert {await version_of(running) for _ in range(8)} == {"1"}
 
 
+def window(kolmogorov: float) -> WindowReport:
+    """Of samples whose porosity is as far from rock's, where 0.2 is its limit."""
+    distances, limits = (Distances(wasserstein=0.05, ks=ks) for ks in (kolmogorov, 0.2))
+    porosity = StatisticReport(
+        mean=0.2, std=0.1, reference_mean=0.2, distances=distances, limits=limits, windows_over=0
+    )  # fmt: skip
+    return WindowReport(
+        n=32, n_nan=0, saturated_fraction=0.0, statistics={"porosity": porosity},
+        diversity_ratio=1.0, diversity_least=0.8, diversity_windows_under=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("canary", "champion", "verdict"),
+    [
+        (0.19, None, "promote"),
+        (0.5, None, "give_up"),
+        (0.5, 0.1, "give_up"),
+        (0.5, 0.6, "promote"),
+        (0.9, 0.3, "give_up"),
+    ],
+)
+def test_samples_may_be_over_their_limit_by_as_much_as_the_champions_are(
+    canary: float, champion: float | None, verdict: str, settings: Callable[..., Settings]
+) -> None:
+    ours = Observed(outcomes=outcomes(100), report=window(canary))
+    theirs = Observed(outcomes=outcomes(100), report=None if champion is None else window(champion))
+    given = settings(canary_requests=50, canary_seconds=1, canary_statistics_ratio=1.2)
+    found = judge(ours, theirs, 2.0, given)
+    assert found.verdict == verdict
+    if verdict == "give_up":
+        assert found.rule == "statistics"
+        assert f"porosity of its samples is {canary / 0.2:.3g} times its limit" in found.reason
+
+
+def decisions(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """What the log says of canaries."""
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    return [line for line in lines if "verdict" in line]
+
+
+async def test_a_canary_whose_samples_leave_the_rock_is_given_up_and_the_log_says_why(
+    shale: Path, serve: Serve, capfd: pytest.CaptureFixture[str]
+) -> None:
+    registry.set_alias("shale", registry.CANDIDATE, "2")
+    async with serve(canary_weight=0.5, canary_requests=10, canary_latency_ratio=1000.0) as running:
+        running.service.watch.reports["shale", "2"] = window(0.9)
+        await compared(running)
+        slot = running.service.models.slot("shale")
+        assert (slot.canary, slot.given_up) == (None, "2")
+        counted = value(
+            running, "canary_decisions_total", model="shale", version="2", verdict="give_up", rule="statistics"
+        )
+        assert counted == 1
+        # Once: it is not judged again.
+        await running.service.canaries.judge()
+    (line,) = decisions(capfd)
+    assert (line["level"], line["model"], line["version"]) == ("WARNING", "shale", "2")
+    assert (line["verdict"], line["rule"]) == ("give_up", "statistics")
+    assert "canary shale/2: give_up: the porosity of its samples is 4.5 times its limit" in line["message"]
+
+
+async def test_a_canary_whose_kid_is_worse_is_not_promoted_and_the_log_says_so(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    registry.set_alias("shale", registry.CHAMPION, "2")
+    registry.set_alias("shale", registry.CANDIDATE, "1")
+    kept = Decision(verdict="promote", rule="time", reason="all rules hold")
+    monkeypatch.setattr(canaries, "judge", lambda *_: kept)
+    async with serve(canary_weight=0.5, canary_promotes=True) as running:
+        for _ in range(3):
+            await running.service.canaries.judge()
+        await follow(running)
+        assert running.service.models.find("shale").version == "2"
+        counted = value(
+            running, "canary_decisions_total", model="shale", version="1", verdict="give_up", rule="registry"
+        )
+        assert counted == 1
+    assert registry.resolve("shale@champion").version == "2"
+    first, second = decisions(capfd)
+    assert (first["verdict"], first["rule"]) == ("promote", "time")
+    assert (second["verdict"], second["rule"]) == ("give_up", "registry")
+    assert "kid 0.1 > 0.05 of the champion, version 2; 'rockbank promote' decides" in second["message"]
+
+
 async def test_calls_of_admins_are_written_down_allowed_or_not(shale: Path, serve: Serve, tmp_path: Path) -> None:
     (user, line), (admin, another) = make_key("user"), make_key("boss", "admin")
     (tmp_path / "keys").write_text(f"{line}\n{another}\n")
@@ -100,4 +188,19 @@ async def test_calls_of_admins_are_written_down_allowed_or_not(shale: Path, serv
     assert [(each["key"], each["status"], each["path"]) for each in lines] == [
         ("user", 403, "/v2/repository/poll"),
         ("boss", 202, "/v2/repository/poll"),
+    ]
+
+
+async def test_a_rollback_is_written_down_with_who_asked_for_it(shale: Path, serve: Serve, tmp_path: Path) -> None:
+    admin, line = make_key("boss", "admin")
+    (tmp_path / "keys").write_text(f"{line}\n")
+    async with serve(keys_file=tmp_path / "keys", audit_file=tmp_path / "audit.jsonl") as running:
+        headers = {"X-API-Key": admin, "X-Request-Id": "rollback-1"}
+        assert (await running.client.post("/v2/models/shale/rollback", headers=headers)).status_code == 409
+        registry.set_alias("shale", registry.CHAMPION, "2")
+        await follow(running)
+        assert (await running.client.post("/v2/models/shale/rollback", headers=headers)).json()["version"] == "1"
+    lines = [json.loads(each) for each in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert [(each["key"], each["status"], each["path"], each["request_id"]) for each in lines] == [
+        ("boss", status, "/v2/models/shale/rollback", "rollback-1") for status in (409, 200)
     ]
