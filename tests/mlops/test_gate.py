@@ -72,11 +72,21 @@ def test_a_candidate_is_held_against_the_champion(best: float, passes: bool) -> 
     assert passes or "of the champion, version 3" in said.reasons[0]
 
 
+def test_an_equal_kid_is_enough_where_no_gain_is_required_and_no_gain_of_0_is_asked_for() -> None:
+    equal, better = (GateScores(metrics={**GOOD, "kid": kid}, measured_with=WITH) for kid in (0.1, 0.099))
+    assert verdict(GOOD, equal).reasons == ()
+    (said,) = verdict(GOOD, better).reasons
+    assert "kid 0.1 against 0.099 of the champion, version 3; a lower one is required" in said
+    assert "gain of at least" not in said
+    (said,) = verdict(GOOD, equal, dataclasses.replace(LIMITS, kid_gain_min=0.1)).reasons
+    assert "kid 0.1 against 0.1 of the champion, version 3; a relative gain of at least 0.1 is required" in said
+
+
 def test_a_gain_can_be_required_of_a_candidate() -> None:
     limits = dataclasses.replace(LIMITS, kid_gain_min=0.1)
     champion = GateScores(metrics={**GOOD, "kid": 0.105}, measured_with=WITH)
     assert verdict(GOOD, champion).passed
-    assert not verdict(GOOD, champion, limits).passed
+    assert "a relative gain of at least 0.1 is required" in verdict(GOOD, champion, limits).reasons[0]
 
 
 @pytest.mark.parametrize("key", list(WITH))

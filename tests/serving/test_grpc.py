@@ -260,6 +260,21 @@ def test_keys_and_rates_are_those_of_http(shale: Path, start_process: Start, tmp
     assert metrics["rockbank_rejections_total{reason=rate_limit}"] == 1
 
 
+def test_samples_of_a_key_are_counted(shale: Path, start_process: Start, tmp_path: Path) -> None:
+    key, line = make_key("narrow")
+    (tmp_path / "keys").write_text(f"{line}::samples=100\n")
+    running = start_process(grpc_port=0, keys_file=tmp_path / "keys")
+    with triton_at(running) as client:
+        # What was asked for over HTTP is of the same minute.
+        answer = httpx.post(f"{running.url}/v2/models/shale/generate", json={"n": 60}, headers={"X-API-Key": key})
+        assert answer.status_code == 200
+        given = {"headers": {"x-api-key": key}}
+        assert client.infer("shale", latent(draw_latents(7, 30, LATENT)), **given).as_numpy("image").shape[0] == 30
+        with refused("RESOURCE_EXHAUSTED", "has used up its 100 samples a minute"):
+            client.infer("shale", latent(draw_latents(7, 60, LATENT)), **given)
+        assert client.get_server_metadata(**given).name == "rockbank"
+
+
 def test_a_response_says_what_made_it(shale: Path, start_process: Start) -> None:
     running = start_process(grpc_port=0)
     with grpc.insecure_channel(running.grpc) as channel:

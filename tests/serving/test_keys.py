@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.base.clients import Client
 from serving.base.errors import BadKey, RateLimited
 from serving.base.settings import SettingsError
 from serving.keys import OPEN, Key, Keys, make_key, read_keys
@@ -31,6 +32,34 @@ def test_lines_are_read(file: Path) -> None:
         Key(name="ann", fingerprint=fingerprint("a")),
         Key(name="bob", fingerprint=fingerprint("b"), role="admin", rate=2.0),
     )
+
+
+def test_limits_of_a_line_are_those_of_its_client(file: Path) -> None:
+    file.write_text(f"ann:{fingerprint('a')}::30:weight=2.5:samples=100:concurrent=3\nbob:{fingerprint('b')}:admin\n")
+    keys = Keys(file, None)
+    ann, bob = (keys.client(keys.check(each), "192.0.2.7") for each in "ab")
+    assert ann == Client(name="key ann", weight=2.5, per_minute=30, samples_per_minute=100, concurrent=3)
+    assert bob == Client(name="key bob")
+
+
+@pytest.mark.parametrize("limit", ["weight=0", "weight=-1", "weight=nan", "weight=inf", "weight=", "weight", "width=2"])
+def test_a_limit_that_is_none_is_refused(file: Path, limit: str) -> None:
+    file.write_text(f"ann:{fingerprint('a')}::{limit}\n")
+    with pytest.raises(SettingsError, match="line 1: "):
+        read_keys(file)
+
+
+async def test_samples_are_counted_for_jobs_as_for_requests(shale: Path, serve: Serve, tmp_path: Path) -> None:
+    key, line = make_key("narrow")
+    (tmp_path / "keys").write_text(f"{line}::samples=100\n")
+    async with serve(keys_file=tmp_path / "keys") as running:
+        headers, path = {"X-API-Key": key}, "/v2/models/shale/jobs"
+        assert (await running.client.post(path, json={"n": 90}, headers=headers)).status_code == 202
+        answer = await running.client.post(path, json={"n": 90}, headers=headers)
+        assert answer.status_code == 429
+        assert "has used up its 100 samples a minute" in answer.text
+        assert int(answer.headers["retry-after"]) > 1
+        assert (await running.client.post(PATH, json={"n": 50}, headers=headers)).status_code == 429
 
 
 @pytest.mark.parametrize(

@@ -79,3 +79,18 @@ async def test_a_request_with_an_idempotency_key_is_answered_as_the_first_time(s
         # What was refused leaves the key free.
         assert (await post("c", n=10**6))[0] == 400
         assert (await post("c", n=3))[0] == 200
+
+
+async def test_of_requests_at_once_with_one_idempotency_key_one_is_answered(shale: Path, serve: Serve) -> None:
+    async with serve() as running:
+        path, headers = "/v2/models/shale/generate", {"Idempotency-Key": "same"}
+        post = running.client.post
+        answers = await asyncio.gather(*(post(path, json={"n": 64}, headers=headers) for _ in range(8)))
+        (whole,) = [each for each in answers if each.status_code == 200]
+        others = [each for each in answers if each is not whole]
+        assert [each.status_code for each in others] == [409] * 7
+        for each in others:
+            assert each.headers["retry-after"] == "1"
+            assert "is being answered; ask again in a second" in each.json()["error"]
+        again = await post(path, json={"n": 64}, headers=headers)
+        assert (again.status_code, again.content) == (200, whole.content)

@@ -223,3 +223,28 @@ async def test_a_request_leaves_a_trace_and_a_probe_none(
     assert all(part in sent for part in (b"queue", b"compute", b"encode"))
     assert b"POST /v2/models/{name}/generate" in sent
     assert b"health" not in sent
+
+
+async def test_a_line_of_the_log_names_the_trace_that_the_client_began(
+    shale: Path, serve: Serve, collector: tuple[str, list[bytes]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with serve(traces_endpoint=collector[0], log_level="INFO") as running:
+        for mark, flags in (("sampled-1", "01"), ("left-out-1", "00")):
+            headers = {"X-Request-Id": mark, "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-{flags}"}
+            assert (await running.client.post(PATH, json={"n": 2}, headers=headers)).status_code == 200
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    traces = {line["request_id"]: line.get("trace_id") for line in lines if "milliseconds" in line}
+    assert traces == {"sampled-1": "ab" * 16, "left-out-1": None}
+
+
+async def test_the_document_names_how_a_key_is_sent_and_which_paths_want_one(shale: Path, serve: Serve) -> None:
+    async with serve() as running:
+        document = (await running.client.get("/openapi.json")).json()
+    assert document["components"]["securitySchemes"] == {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    paths = document["paths"]
+    assert paths["/v2/models/{name}/generate"]["post"]["security"] == [{"bearer": []}, {"key": []}]
+    for path in ("/v2/health/live", "/v2/health/ready"):
+        assert "security" not in paths[path]["get"]
