@@ -8,6 +8,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from serving.registry.versions import VersionCache
 from tests.serving.conftest import Serve
 from tools.browser import CHROMEDRIVER, CHROMIUM, pages
 
+RUN = "0123456789abcdef" * 2
 PAGE = "/models/shale/versions/1"
 
 
@@ -49,6 +51,18 @@ async def test_the_page_of_a_version_has_its_card_its_origin_and_its_files(shale
         "s2 distance",
     ):
         assert str(text) in answer.text
+
+
+async def test_the_page_names_the_commit_and_the_run_that_made_a_version(shale: Path, serve: Serve) -> None:
+    async with serve() as running:
+        unknown = (await running.client.get(PAGE)).text
+        served = running.service.models.find("shale")
+        served.entry = replace(served.entry, run_id=RUN)
+        served.card = replace(served.card, git_commit="c0ffee" * 6)
+        named = (await running.client.get(PAGE)).text
+    for what, value in (("code, git commit", "c0ffee" * 6), ("training, MLflow run", RUN)):
+        assert f"<dt>{what}</dt><dd><code>{value}</code></dd>" in named
+        assert f"<dt>{what}</dt><dd><code>not known</code></dd>" in unknown
 
 
 async def test_the_bundle_holds_every_file_as_its_card_describes_it(shale: Path, serve: Serve) -> None:
