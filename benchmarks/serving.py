@@ -4,7 +4,7 @@ The generator is one of the registry (--model shale@champion). Every process is 
 median of the rounds counts: images a second at saturation, with 16 samples a request from a client process of four
 connections; and what a lone request, one every now and then, takes longer than the session's own run, one every now
 and then likewise: by the clock, and in CPU time of the service, which others on the machine disturb less. Pictures
-are compared with the slower of the session and the encoder, each alone: with one thread for each, more cannot come.
+are compared with the slower of the session and the encoder, each alone: with one thread for each, more cannot come. Lone requests for JSON have a table of their own.
 Writes reports/serving.md.
 """
 
@@ -43,6 +43,8 @@ N, CONNECTIONS = 16, 4
 # Between lone requests: what runs once in a while finds other things in the caches than what runs in a loop.
 PAUSE_SECONDS = 0.02
 PICTURES = ("png", "zip", "tiff")
+# Samples of a request that is answered in JSON: the usual one, and a large one.
+N_JSON = (N, 680)
 BARS = {"saturation": 0.95, "shared": 0.9, "pictures": 0.8, "mlflow": 20.0, "milliseconds": 1.5, "p99": 3.0}
 START_SECONDS = 120.0
 
@@ -68,8 +70,9 @@ def main() -> None:
         cores = os.cpu_count() or 1
         found = {threads: compare(folder, options, threads) for threads in sorted({1, cores})}
         encoded = pictures(folder, options)
+        as_json = json_answers(options)
         peer = mlflow_rate(folder, card, Path(temporary), options.seconds)
-    text = to_markdown(f"{entry.name}/{entry.version}, {card.generator}", card, found, encoded, peer, options)
+    text = to_markdown(f"{entry.name}/{entry.version}, {card.generator}", card, found, encoded, as_json, peer, options)
     write_text(REPORT, text)
     print(text)
 
@@ -117,6 +120,19 @@ def pictures(folder: Path, options: argparse.Namespace) -> dict[str, dict[str, f
                 busy = load(url + url_path, body, CONNECTIONS, options.seconds)
                 row["service"].append(N * len(busy["seconds"]) / busy["wall"])
     return {name: {what: statistics.median(values) for what, values in row.items()} for name, row in rows.items()}
+
+
+def json_answers(options: argparse.Namespace) -> dict[int, dict[str, float]]:
+    """Medians over the rounds, by samples of a lone request for JSON: its seconds, and megabytes of the answer."""
+    path = f"/v2/models/{options.model.partition('@')[0]}/generate"
+    rows: dict[int, dict[str, list[float]]] = {n: {"seconds": [], "megabytes": []} for n in N_JSON}
+    with service(options.model, 1) as url:
+        for _ in range(options.rounds):
+            for n, row in rows.items():
+                seen = load(url + path, f'{{"n": {n}, "seed": SEED, "format": "json"}}', 1, options.seconds)
+                row["seconds"].append(statistics.median(seen["seconds"]))
+                row["megabytes"].append(seen["n_bytes"] / len(seen["seconds"]) / 1e6)
+    return {n: {what: statistics.median(values) for what, values in row.items()} for n, row in rows.items()}
 
 
 def encode(folder: Path, format_: str, seconds: float) -> float:
@@ -287,6 +303,7 @@ def to_markdown(
     card: ModelCard,
     found: Mapping[int, Mapping[str, float]],
     encoded: Mapping[str, Mapping[str, float]],
+    as_json: Mapping[int, Mapping[str, float]],
     peer: float,
     options: argparse.Namespace,
 ) -> str:
@@ -332,7 +349,16 @@ def to_markdown(
     ]  # fmt: skip
     lines += ["", "| | got | bar | met |", "|---|---:|---:|---|"]
     lines += [f"| {name} | {got} | {bar} | {'yes' if met else '**no**'} |" for name, got, bar, met in rows]
+    lines += ["", *_of_json(least, as_json)]
     return "\n".join(lines) + "\n"
+
+
+def _of_json(least: Mapping[str, float], as_json: Mapping[int, Mapping[str, float]]) -> Iterator[str]:
+    yield "| lone request for JSON, 1 thread | seconds | MB | images/s | of bare onnxruntime on 1 thread |"
+    yield "|---|---:|---:|---:|---:|"
+    for n, of in as_json.items():
+        rate = n / of["seconds"]
+        yield f"| n = {n} | {of['seconds']:.2f} | {of['megabytes']:.1f} | {rate:.0f} | {rate / least['bare']:.2f} |"
 
 
 def _of_pictures(
