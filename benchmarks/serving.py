@@ -4,8 +4,8 @@ The generator is one of the registry (--model shale@champion). Every process is 
 median of the rounds counts: images a second at saturation, with 16 samples a request from a client process of four
 connections; and what a lone request, one every now and then, takes longer than the session's own run, one every now
 and then likewise: by the clock, and in CPU time of the service, which others on the machine disturb less. Pictures
-are compared with the slower of the session and the encoder, each alone: with one thread for each, more cannot come. Lone requests
-for JSON have a table of their own.
+are compared with the slower of the session and the encoder, each alone: with one thread for each, more cannot come.
+Lone requests for JSON have a table of their own.
 Writes reports/serving.md.
 """
 
