@@ -15,7 +15,7 @@ _SECONDS, _WAITED_SECONDS = 10.0, 120.0
 
 @pytest.fixture(autouse=True)
 def bounded() -> Iterator[None]:
-    """One GiB of address space beyond what the process has, where a reader that believes a header fails; and seconds."""
+    """One GiB of memory beyond what the process has, so that a reader that believes a header fails; and seconds."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + _GIB, before[1]))

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper
 from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, sha256, write_json
 from rockbank.gan.weights import WeightsMismatch, load_generator
-from rockbank.generator.card import CARD, ONNX, REFERENCE, VERDICT, WEIGHTS, CardMismatch
 from rockbank.generator import sampler
+from rockbank.generator.card import CARD, ONNX, REFERENCE, VERDICT, WEIGHTS, CardMismatch
 from rockbank.generator.sampler import Sampler
 from rockbank.mlops import registry
 from serving.base.errors import LoadRefused
