@@ -74,6 +74,8 @@ class Jobs:
         self._service = service
         self._folder = service.settings.cache / "jobs"
         self._jobs: dict[str, Job] = {}
+        # By the monotonic clock, when each was sent: a clock that is set changes no age.
+        self._sent: dict[str, float] = {}
         self._queue: asyncio.Queue[Job] = asyncio.Queue()
         self._working: asyncio.Task[None] | None = None
 
@@ -87,6 +89,7 @@ class Jobs:
                 log.warning("%s: not a job of ours, and left alone: %s", path, error)
                 continue
             self._jobs[job.id] = job
+            self._sent[job.id] = time.monotonic() - max(0.0, time.time() - job.created)
             if job.state in ("queued", "running"):
                 job.state = "queued"
                 self._queue.put_nowait(job)
@@ -132,6 +135,7 @@ class Jobs:
         )
         self._write(job)
         self._jobs[job.id] = job
+        self._sent[job.id] = time.monotonic()
         self._queue.put_nowait(job)
         return job
 
@@ -167,18 +171,19 @@ class Jobs:
     def remove(self, job: Job) -> None:
         """Forget a job and its file; one that is being computed stops at its next block."""
         self._jobs.pop(job.id, None)
+        self._sent.pop(job.id, None)
         shutil.rmtree(self._folder / job.id, ignore_errors=True)
 
     def _expire(self) -> None:
         """The oldest go first, where they are older or larger together than the settings allow."""
-        settings, now = self._service.settings, time.time()
+        settings, now = self._service.settings, time.monotonic()
         kept = 0
-        for job in sorted(self._jobs.values(), key=lambda each: -each.created):
+        for job in sorted(self._jobs.values(), key=lambda each: -self._sent[each.id]):
             path = self._folder / job.id / _FILE
             with suppress(FileNotFoundError):
                 kept += path.stat().st_size
             if job.state in ("done", "failed") and (
-                now - job.created > settings.job_seconds or kept > settings.max_job_bytes
+                now - self._sent[job.id] > settings.job_seconds or kept > settings.max_job_bytes
             ):
                 self.remove(job)
 

@@ -44,6 +44,11 @@ COMMANDS = {
 
 @pytest.fixture
 def shale(store: Path) -> Path:
+    """As `write_shale` makes it."""
+    return write_shale(store)
+
+
+def write_shale(store: Path) -> Path:
     """A project with one version of `shale`, a generator that was pulled, foreign weights, crops and a scan."""
     (store / "params.yaml").write_text(PARAMS.read_text())
     write_generator(store / "generator")

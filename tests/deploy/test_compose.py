@@ -1,5 +1,6 @@
 """deploy/compose.yaml fits its schema, names files and settings that there are, and is open to this machine alone."""
 
+import ast
 import json
 import re
 from importlib.resources import files
@@ -47,6 +48,16 @@ def test_the_service_is_configured_by_settings_that_there_are(monkeypatch: pytes
     named = {name.removeprefix(PREFIX).lower() for name in SERVICES["service"]["environment"]}
     assert named == settings.model_fields_set
     assert settings.trusted_hosts == ("service",)
+
+
+def test_mlflow_waits_for_its_bucket_and_has_the_same_access_to_the_store() -> None:
+    mlflow, bucket = SERVICES["mlflow"], SERVICES["bucket"]
+    (artifacts,) = [each for each in mlflow["command"] if each.startswith("--artifacts-destination=")]
+    name = artifacts.removeprefix("--artifacts-destination=s3://")
+    (script,) = bucket["command"]
+    assert ast.dump(ast.parse(f"store.create_bucket(Bucket={name!r})").body[0]) in ast.dump(ast.parse(script))
+    assert mlflow["depends_on"]["bucket"] == {"condition": "service_completed_successfully"}
+    assert bucket["environment"].items() <= mlflow["environment"].items()
 
 
 def test_prometheus_scrapes_the_service_by_a_name_that_it_trusts() -> None:

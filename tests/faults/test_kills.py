@@ -1,5 +1,6 @@
 """A part that is killed at any step, and run again, ends where an undisturbed one ends."""
 
+import hashlib
 import importlib
 import json
 import shutil
@@ -17,13 +18,19 @@ import tifffile
 from rockbank.data.synthetic.shale import sample_volume
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.workers import advance
+from rockbank.matching.results.posterior import read_posterior
 from rockbank.matching.run import Run
 from rockbank.mlops import champion_log, registry
+from rockbank.workflows import match
+from rockbank.workflows.match_request import MatchRequest
 from tests.faults.child import KILLED, kill_points, rockbank, run, tree
-from tests.matching.tiny import make_run, write_case
+from tests.matching.tiny import checkpoints, make_run, write_case
 from tests.pulled import write_pulled
 from tests.tiny_generators import write_generator
+from tests.workflows.conftest import case, quick
+from tests.workflows.mlflow_runs import children
 
+__all__ = ["case", "quick"]
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 # Of each part; `python -m tools.faults` has as many as one likes.
 N_KILLS = 4
@@ -48,8 +55,14 @@ def _registered(name: str) -> dict[str, Any]:
 
 
 def _killed_and_run_again(
-    work: Callable[[], object], prepare: Callable[[], None], state: Callable[[], object], n: int = N_KILLS
+    work: Callable[[], object],
+    prepare: Callable[[], None],
+    state: Callable[[], object],
+    n: int = N_KILLS,
+    again: Callable[[], object] | None = None,
 ) -> None:
+    """`again` is what is run after a kill, where it is not the same."""
+
     def seen() -> str:
         # In a process of its own: one that has the store open would go on with the file of before.
         status, said, _ = run(lambda: print(json.dumps(state(), sort_keys=True)))
@@ -64,7 +77,7 @@ def _killed_and_run_again(
         prepare()
         status, said, _ = run(work, kill_at=step)
         assert status in (KILLED, 0), said
-        status, said, _ = run(work)
+        status, said, _ = run(again or work)
         assert status == 0, f"killed at step {step} of {n_steps}: {said}"
         assert seen() == undisturbed, f"killed at step {step} of {n_steps}"
 
@@ -129,7 +142,7 @@ def test_members_of_a_match_that_are_killed_go_on_to_the_same_bits(store: Path) 
         shutil.rmtree(store / "match", ignore_errors=True)
         make_run(store / "match", case, method="adam", iterations=2, members=2)
 
-    def match() -> None:
+    def advance_both() -> None:
         run = Run(store / "match")
         for i in range(2):
             advance(run, i, lambda _: None, lambda: False)
@@ -138,7 +151,66 @@ def test_members_of_a_match_that_are_killed_go_on_to_the_same_bits(store: Path) 
         run = Run(store / "match")
         return [[record.z.tolist() for record in State.load(run.checkpoint(i)).records] for i in range(2)]
 
-    _killed_and_run_again(match, prepare, iterates, n=2)
+    _killed_and_run_again(advance_both, prepare, iterates, n=2)
+
+
+MATCH = ("match", "case.yaml", "--name", "one", "--method", "adam", "--iterations", "1", "--members", "2")
+
+
+def _matched(folder: Path) -> dict[str, Any]:
+    """What a match has left: bits of its members and results, files, and what its MLflow runs are of."""
+    found = read_posterior(folder / "matches" / "one")
+    results = {str(name): hashlib.sha256(each.values.tobytes()).hexdigest() for name, each in found.variables.items()
+               if each.dtype != object}  # fmt: skip
+    members = [hashlib.sha256(each).hexdigest() for each in checkpoints(folder / "matches" / "one")]
+    logged = json.loads((folder / "matches" / "one" / "mlflow.json").read_text())["run_id"]
+    files = sorted(str(each.relative_to(folder)) for each in (folder / "matches").rglob("*"))
+    return {"members": members, "results": results, "files": files, "runs": sorted(children(logged))}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_a_match_that_is_killed_ends_by_the_same_command_or_by_the_one_that_it_names(case: Path) -> None:
+    folder = case.parent
+    shutil.copyfile("mlflow.db", "before.db")
+    named = "matches/one: is there already; 'rockbank match resume matches/one' goes on with it"
+
+    def prepare() -> None:
+        shutil.copyfile("before.db", "mlflow.db")
+        shutil.rmtree("matches", ignore_errors=True)
+
+    def again() -> None:
+        try:
+            rockbank(*MATCH)()
+        except SystemExit as ended:
+            if ended.code == 0:
+                return
+        # It has begun: its first line is what is named.
+        assert Path("matches/one").is_dir(), named
+        rockbank("match", "resume", "matches/one")()
+
+    _killed_and_run_again(rockbank(*MATCH), prepare, lambda: _matched(folder), n=3, again=again)
+    status, said, _ = run(rockbank(*MATCH))
+    assert (status, named in said) == (1, True), said
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
+def test_a_match_that_is_killed_as_it_begins_leaves_nothing_that_the_same_command_does_not_take_away(
+    case: Path,
+) -> None:
+    def begin() -> None:
+        match.begin(case, MatchRequest(method="adam", iterations=1, members=2, name="one"))
+
+    def begun() -> object:
+        return tree(case.parent / "matches")
+
+    # Before the folder has its name nothing has begun; then it is whole, and the command says so.
+    def again() -> None:
+        if not Path("matches/one").exists():
+            begin()
+
+    _killed_and_run_again(begin, lambda: shutil.rmtree("matches", ignore_errors=True), begun, n=8, again=again)
 
 
 @pytest.mark.slow

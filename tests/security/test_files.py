@@ -14,6 +14,7 @@ from rockbank.core.errors import InputError
 from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.reader import open_scan
 from rockbank.flow.casefile.file import load_case, load_case_file
+from rockbank.params import load_params
 
 CASES = Path(__file__).parents[2] / "cases"
 
@@ -46,6 +47,29 @@ def test_a_hostile_case_file_is_refused(tmp_path: Path, text: str, words: str) -
         load_case_file(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (_aliases(10), "its aliases repeat more than 1000000 values"),
+        (_aliases(3), "unknown"),
+        ("prepare: &a [*a]", "an alias stands within what it names"),
+        ("a: &a {x: 1}\n" + "\n".join(f"b{i}: {{<<: *a}}" for i in range(9)), "unknown"),
+        ("prepare: " + "[" * 50_000, "not YAML"),
+        ("prepare: {size: " + "9" * 10_000 + "}", "digits|size"),
+        ("prepare: !!python/object/apply:os.mkdir [taken]", "could not determine a constructor"),
+    ],
+    ids=["aliases", "few aliases", "circle", "merges", "nested", "digits", "code"],
+)
+def test_hostile_params_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(text)
+    with pytest.raises(InputError, match=words) as caught:
+        load_params()
+    assert "params.yaml" in str(caught.value)
+    assert len(str(caught.value)) < 5000
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, sha256, write_json
 from rockbank.gan.weights import WeightsMismatch, load_generator
+from rockbank.generator import sampler
 from rockbank.generator.card import CARD, ONNX, REFERENCE, VERDICT, WEIGHTS, CardMismatch
 from rockbank.generator.sampler import Sampler
 from rockbank.mlops import registry
@@ -82,6 +83,26 @@ def test_a_graph_with_outside_weights_or_foreign_operators_is_opened_by_no_reade
 def test_the_same_graph_with_its_weights_inside_is_opened(generator_folder: Make) -> None:
     folder = generator_folder(onnx_bytes=_graph())
     assert Sampler(folder, registry.check_folder(folder)).sample(0, 1).shape == (1, *IMAGE)
+
+
+def test_a_graph_that_is_changed_after_it_was_verified_is_refused_or_not_loaded(
+    generator_folder: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, other = generator_folder(weights_seed=1), generator_folder(weights_seed=2)
+    card, evil = registry.check_folder(folder), (other / ONNX).read_bytes()
+    wanted, open_it = Sampler(folder, card).sample(7, 2), sampler.open_session
+
+    def open_late(graph: Any, **keywords: Any) -> Any:
+        (folder / ONNX).write_bytes(evil)
+        return open_it(graph, **keywords)
+
+    # Between the hash and onnxruntime: the bytes that were hashed are those that it gets.
+    monkeypatch.setattr(sampler, "open_session", open_late)
+    assert Sampler(folder, card).sample(7, 2).tobytes() == wanted.tobytes()
+    assert (folder / ONNX).read_bytes() == evil
+    # Between the registry's check and the sampler: it checks again.
+    with pytest.raises(CardMismatch, match="sha256 is"):
+        Sampler(folder, card)
 
 
 def test_weights_that_are_a_pickle_are_not_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def infer(address: str, latents: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_replicas_give_the_same_bits_and_an_update_loses_no_answer(deployed: Any) -> None:
+def test_replicas_give_the_same_bits_an_update_loses_no_answer_and_more_than_may_wait_get_503(deployed: Any) -> None:
     address = deployed()
     with triton.InferenceServerClient(address) as client:
         assert client.is_server_ready()
@@ -95,6 +95,20 @@ def test_replicas_give_the_same_bits_and_an_update_loses_no_answer(deployed: Any
     assert delay == 3000
     assert set(answers) == {200}
     assert infer(address, latents).tobytes() == images[0].tobytes()
+
+    # One at a time, and one that waits: of many at once Ray's proxy turns the others away, and the service goes on.
+    deployed(replicas="1", max_ongoing_requests="1", max_queued_requests="1")
+    path = f"http://{address}/v2/models/shale/generate"
+
+    def generate(seed: int) -> httpx.Response:
+        return httpx.post(path, json={"n": 512, "seed": seed}, timeout=60)
+
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(generate, range(24)))
+    assert {answer.status_code for answer in found} == {200, 503}
+    again = generate(0)
+    assert again.status_code == 200
+    assert all(answer.content == again.content for answer in found[:1] if answer.status_code == 200)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rockbank.core.errors import InputError
+from rockbank.core.errors import DiskFull, InputError, is_of_a_full_disk
+
+# What is written before it takes the place of another: a file or a folder, and a folder of files that go together.
+_PART, _PARTS = ".part-", ".parts-"
 
 
 @contextmanager
@@ -29,10 +32,34 @@ def parents_of(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def _naming_what_has_no_room(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DiskFull:
+        raise
+    except OSError as error:
+        if not is_of_a_full_disk(error):
+            raise
+        said = error.strerror or "the disk is full"
+        raise DiskFull(
+            f"{_in_the_end(path)}: cannot be written: {said}; free some room, and run the same command again"
+        ) from error
+
+
+def _in_the_end(path: Path) -> Path:
+    """Where the file is to lie, be its folder one that takes another's place yet."""
+    return Path(*(part.removeprefix(_PART) for part in path.parts if not part.startswith(_PARTS)))
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` only when the block succeeds."""
-    beside = path.with_name(f".part-{path.name}")
-    with parents_of(path):
+    """A path beside `path` to write to; it takes the place of `path` only when the block succeeds.
+
+    Raises:
+        DiskFull: naming `path`, where the block found no room for it.
+    """
+    beside = path.with_name(f"{_PART}{path.name}")
+    with _naming_what_has_no_room(path), parents_of(path):
         try:
             yield beside
             os.replace(beside, path)
@@ -42,17 +69,47 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder beside `folder`; it takes the place of `folder` only when the block succeeds."""
-    beside = folder.with_name(f".part-{folder.name}")
-    shutil.rmtree(beside, ignore_errors=True)
+    """An empty folder beside `folder`; it takes the place of `folder` only when the block succeeds.
+
+    Raises:
+        DiskFull: naming `folder`, where the block found no room for it.
+    """
+    with _naming_what_has_no_room(folder), _new_folder(folder.with_name(f"{_PART}{folder.name}")) as beside:
+        yield beside
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(beside, folder)
+
+
+@contextmanager
+def replacing_together(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Paths of the same names to write to; they take the places of `paths`, all of them, only when the block succeeds.
+
+    They lie in a hidden folder beside. What of them was not written leaves its path as it was.
+
+    Raises:
+        DiskFull: naming the first of `paths`, where the block found no room.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_naming_what_has_no_room(paths[0]))
+        named = {path.parent: path.with_name(f"{_PARTS}{path.name}") for path in paths}
+        folders = {parent: stack.enter_context(_new_folder(folder)) for parent, folder in named.items()}
+        besides = [folders[path.parent] / path.name for path in paths]
+        yield besides
+        for path, beside in zip(paths, besides, strict=True):
+            if beside.exists():
+                os.replace(beside, path)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder while the block runs."""
+    shutil.rmtree(folder, ignore_errors=True)
     with parents_of(folder):
-        beside.mkdir()
+        folder.mkdir()
         try:
-            yield beside
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(beside, folder)
+            yield folder
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def require_writable(path: Path) -> None:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rockbank.core.errors import UserError
+from rockbank.core.errors import UserError, is_of_a_full_disk
 
 # Between two lines of progress where there is no terminal to draw a bar on.
 LINE_SECONDS = 10.0
@@ -36,7 +36,9 @@ def report_user_errors() -> Iterator[None]:
         raise SystemExit(130) from interrupt
     except (UserError, OSError) as error:
         _log.debug("where it was raised:", exc_info=error)
-        for line in str(error).splitlines():
+        is_full = isinstance(error, OSError) and not isinstance(error, UserError) and is_of_a_full_disk(error)
+        remedy = "; free some room, and run the same command again" if is_full else ""
+        for line in f"{error}{remedy}".splitlines():
             terminal.print(f"[bold red]error[/] {escape(line)}")
         raise SystemExit(1) from error
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,8 @@ from rockbank.matching.settings import Settings
 SETTINGS, GENERATOR, MEMBERS = "run.json", "generator", "members"
 # Draws of the prior that a member may begin from, its own first.
 N_STARTS = 4
+# A run's folder until it is whole.
+_PART = ".part-"
 
 
 class Run:
@@ -248,8 +250,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         InputError: `folder` is there.
     """
     require_new(folder)
-    with parents_of(folder):
-        beside = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+    with parents_of(folder), _held_folder(folder) as beside:
         try:
             yield beside
             beside.chmod(0o755)
@@ -263,3 +264,25 @@ def new_folder(folder: Path) -> Iterator[Path]:
                 raise
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextmanager
+def _held_folder(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` that is locked; those that killed processes left there, which nobody holds, go."""
+    for left in folder.parent.glob(f"{_PART}*"):
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left, ignore_errors=True)
+    beside = Path(tempfile.mkdtemp(prefix=f"{_PART}{folder.name}.", dir=folder.parent))
+    with _locked(beside):
+        yield beside
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """BlockingIOError where another process has it locked; the system lets go of it however this one ends."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rockbank.core.errors import InputError
-from rockbank.core.files import require_writable
+from rockbank.core.files import replacing_together, require_writable
 from rockbank.core.terminal import progress, terminal
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
@@ -49,8 +49,9 @@ class Outputs:
 
     @property
     def paths(self) -> list[Path]:
-        """All that is written; of a summary, its specification."""
-        named = [self.results, self.picture, self.deck, self.summary]
+        """All that is written."""
+        values = None if self.summary is None else unsmry_path(self.summary)
+        named = [self.results, self.picture, self.deck, self.summary, values]
         return [path for path in named if path is not None] + (
             list(restart_paths(self.results)) if self.restart else []
         )
@@ -123,7 +124,7 @@ def simulated(case: Case) -> Result:
 
 
 def run(case: Case, outputs: Outputs) -> Simulated:
-    """Simulate the case behind a progress bar, and write the outputs, each whole or not at all."""
+    """Simulate the case behind a progress bar, and write the outputs, all of them or none."""
     problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
     begin = time.process_time()
     stopped = ""
@@ -138,25 +139,26 @@ def run(case: Case, outputs: Outputs) -> Simulated:
     volumes = balance(problem, parameters, result.trajectories[0])
     terminal.print("writing", ", ".join(map(str, outputs.paths)))
     dataset = to_dataset(case, result, volumes)
-    write_results(outputs.results, dataset)
-    written = [outputs.results]
-    if outputs.picture is not None:
-        save_picture(outputs.picture, dataset)
-        written.append(outputs.picture)
-    if outputs.deck is not None:
-        write_deck(outputs.deck, case)
-        written.append(outputs.deck)
-    if outputs.summary is not None:
-        curves, box = _curves(case, result), case.rock.grid.box
-        write_summary(
-            outputs.summary, curves, volumes=volumes.injected, history=case.history, box=box, start=case.date_of_start
-        )
-        written += [outputs.summary, unsmry_path(outputs.summary)]
-    if outputs.restart:
-        write_restart(outputs.results, case, problem, parameters, result.trajectories[0])
-        written += restart_paths(outputs.results)
+    with replacing_together(outputs.paths) as besides:
+        beside = dict(zip(outputs.paths, besides, strict=True))
+        write_results(beside[outputs.results], dataset)
+        if outputs.picture is not None:
+            save_picture(beside[outputs.picture], dataset)
+        if outputs.deck is not None:
+            write_deck(beside[outputs.deck], case)
+        if outputs.summary is not None:
+            write_summary(
+                beside[outputs.summary],
+                _curves(case, result),
+                volumes=volumes.injected,
+                history=case.history,
+                box=case.rock.grid.box,
+                start=case.date_of_start,
+            )
+        if outputs.restart:
+            write_restart(beside[outputs.results], case, problem, parameters, result.trajectories[0])
     return Simulated(
-        case=case, result=result, volumes=volumes, seconds=seconds, written=tuple(written), stopped=stopped
+        case=case, result=result, volumes=volumes, seconds=seconds, written=tuple(outputs.paths), stopped=stopped
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,32 @@ async def test_a_job_is_its_keys_alone(shale: Path, serve: Serve, tmp_path: Path
         assert (await running.client.get(where, headers={"X-API-Key": other})).status_code == 404
         content = (await running.client.get(about["result"], **own)).content
         assert np.frombuffer(content[128:], "<f4").size == 3 * 256
+
+
+@pytest.mark.parametrize("jump", [-1e6, 1e6])
+async def test_a_clock_that_jumps_removes_no_job_and_keeps_none_for_longer(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    clock, monotonic = time.time, time.monotonic
+    async with serve(job_seconds=1000.0) as running:
+        begun = await running.client.post("/v2/models/shale/jobs", json={"n": 1, "seed": 7})
+        about = await finished(running, begun.headers["Location"])
+        monkeypatch.setattr("serving.http.jobs.time.time", lambda: clock() + jump)
+        assert (await running.client.get(about["result"])).status_code == 200
+        later = await running.client.post("/v2/models/shale/jobs", json={"n": 1, "seed": 8})
+        await finished(running, later.headers["Location"])
+        # What is older goes, by the seconds that have passed.
+        monkeypatch.setattr("serving.http.jobs.time.monotonic", lambda: monotonic() + 1001.0)
+        assert (await running.client.get(about["result"])).status_code == 404
+
+
+async def test_a_restart_under_a_clock_that_was_set_back_keeps_the_jobs(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = time.time
+    async with serve(job_seconds=1000.0) as running:
+        begun = await running.client.post("/v2/models/shale/jobs", json={"n": 1, "seed": 7})
+        about = await finished(running, begun.headers["Location"])
+    monkeypatch.setattr("serving.http.jobs.time.time", lambda: clock() - 1e6)
+    async with serve(job_seconds=1000.0) as running:
+        assert (await running.client.get(about["result"])).status_code == 200

@@ -70,6 +70,21 @@ async def test_a_webhook_whose_signature_does_not_hold_does_nothing(shale: Path,
         assert polled == []
 
 
+async def test_a_service_whose_clock_jumps_refuses_webhooks_and_follows_the_registry_by_itself(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, clock = b'{"action": "created"}', time.time
+    async with serve(webhook_secret=SECRET, poll_seconds=0.2) as running:
+        monkeypatch.setattr("serving.http.routes.operate.time.time", lambda: clock() + 3600)
+        registry.set_alias("shale", registry.CHAMPION, "2")
+        refused = await running.client.post(HOOK, content=body, headers=signed(body, int(clock())))
+        assert refused.status_code == 403
+        assert "with a right clock" in refused.json()["error"]
+        async with asyncio.timeout(30):
+            while running.service.models.find("shale").version != "2":
+                await asyncio.sleep(0.02)
+
+
 async def test_a_poll_can_be_requested(shale: Path, serve: Serve) -> None:
     async with serve() as running:
         registry.set_alias("shale", registry.CHAMPION, "2")

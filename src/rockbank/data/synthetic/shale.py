@@ -27,8 +27,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from rockbank.core.errors import InputError
-from rockbank.core.files import replacing, sha256
-from rockbank.data.manifest import Manifest, SegmentationRule, VolumeEntry, save_manifest
+from rockbank.core.files import replacing_together, sha256
+from rockbank.data.manifest import MANIFEST, Manifest, SegmentationRule, VolumeEntry, save_manifest
 
 VOXEL_SIZE = 60e-9
 SLICE_MIN = 64
@@ -80,19 +80,18 @@ def write_sample(folder: Path, seed: int, track: Callable[[Iterable[int]], Itera
         track: as in `sample_volume`.
     """
     volume = sample_volume(np.random.default_rng(seed), track=track)
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "shale.tif") as beside:
+    with replacing_together([folder / "shale.tif", folder / MANIFEST]) as (beside, _):
         tifffile.imwrite(beside, volume, compression="zlib", photometric="minisblack", metadata=None)
-    entry = VolumeEntry(
-        file="shale.tif",
-        voxel_size=VOXEL_SIZE,
-        segmentation=SEGMENTATION,
-        licence="MIT",
-        source=f"synthetic: rockbank.data.synthetic.shale.write_sample, seed {seed}",
-        sha256=sha256(folder / "shale.tif"),
-    )
-    manifest = Manifest(volumes=(entry,))
-    save_manifest(folder, manifest)
+        entry = VolumeEntry(
+            file="shale.tif",
+            voxel_size=VOXEL_SIZE,
+            segmentation=SEGMENTATION,
+            licence="MIT",
+            source=f"synthetic: rockbank.data.synthetic.shale.write_sample, seed {seed}",
+            sha256=sha256(beside),
+        )
+        manifest = Manifest(volumes=(entry,))
+        save_manifest(beside.parent, manifest)
     return manifest
 
 

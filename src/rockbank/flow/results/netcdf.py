@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -74,11 +76,32 @@ def to_dataset(case: Case, result: Result, volumes: Balance) -> xr.Dataset:
     return dataset
 
 
+def write_netcdf(
+    path: Path, dataset: xr.Dataset, encoding: Mapping[Any, Any], versions: tuple[str, str] | None = None
+) -> None:
+    """Write a dataset, whole or not at all.
+
+    Args:
+        path: of the file.
+        dataset: to write.
+        encoding: of its variables, as `xarray.Dataset.to_netcdf` takes it.
+        versions: of HDF5, the oldest and the newest whose format may be used; None for HDF5's own choice.
+    """
+    import h5netcdf
+    import xarray as xr
+
+    # In memory first: where the disk is full the HDF5 library ends the process by SIGSEGV.
+    content = io.BytesIO()
+    with h5netcdf.File(content, "w", libver=versions) as file:
+        dataset.dump_to_store(xr.backends.H5NetCDFStore(file), encoding=encoding)
+    with replacing(path) as beside:
+        beside.write_bytes(content.getbuffer())
+
+
 def write_results(path: Path, dataset: xr.Dataset) -> None:
     """Write the dataset, compressed, whole or not at all."""
     encoding = {name: {"zlib": True, "complevel": 4} for name, each in dataset.data_vars.items() if each.ndim >= 3}
-    with replacing(path) as beside:
-        dataset.to_netcdf(beside, engine="h5netcdf", encoding=encoding)
+    write_netcdf(path, dataset, encoding)
 
 
 def read_results(path: Path) -> xr.Dataset:

@@ -11,7 +11,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import h5netcdf
 import numpy as np
 import torch
 import xarray as xr
@@ -19,7 +18,7 @@ import xarray as xr
 from rockbank.core.errors import InputError
 from rockbank.core.files import replacing
 from rockbank.core.provenance import git_commit
-from rockbank.flow.results.netcdf import CONVENTIONS
+from rockbank.flow.results.netcdf import CONVENTIONS, write_netcdf
 from rockbank.matching.methods.interface import ParallelMap
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.status import FAILED, RUNNING
@@ -81,8 +80,7 @@ def write_posterior(folder: Path, dataset: xr.Dataset) -> None:
     encoding = {name: _stored(each) for name, each in dataset.data_vars.items()}
     write_table(folder, dataset)
     # The last of the two, for by it the results are known to be whole.
-    with replacing(folder / POSTERIOR) as beside, h5netcdf.File(beside, "w", libver=_FORMAT) as file:
-        dataset.dump_to_store(xr.backends.H5NetCDFStore(file), encoding=encoding)
+    write_netcdf(folder / POSTERIOR, dataset, encoding, _FORMAT)
 
 
 def write_table(folder: Path, dataset: xr.Dataset) -> None:
