@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.synthetic_match import write_run
+from benchmarks.matching.synthetic_match import write_run
 from rockbank.core.files import write_text
 from rockbank.executors.choose import LOCAL
 from rockbank.executors.interface import environment

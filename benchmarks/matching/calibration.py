@@ -1,4 +1,4 @@
-"""Ensembles against long Markov chains on a small case: python -m benchmarks.calibration
+"""Ensembles against long Markov chains on a small case: python -m benchmarks.matching.calibration
 
 16 x 8 cells, a latent of 6. The reference is pCN from draws of the prior; each of its steps is many steps through an
 interpolation of runs, taken or refused together by the simulator, so that it samples the simulator's own posterior.
@@ -18,7 +18,7 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import gaussian_kde
 
-from benchmarks.calibration_samplers import (
+from benchmarks.matching.samplers import (
     N_MEMBERS,
     PLAIN,
     SEED,
@@ -47,7 +47,7 @@ def main() -> None:
     """Sample by every method, compare, write the report and its picture."""
     if any(os.environ.get(name) != "1" for name in THREADS):  # read when the libraries are loaded
         environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.calibration", *sys.argv[1:]], environment)
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.matching.calibration", *sys.argv[1:]], environment)
     torch.set_num_threads(1)
     begin = time.process_time()
     objective, truth = small_objective()
@@ -134,8 +134,8 @@ def report(
     return "\n".join([
         "# Are the ensembles as uncertain as they should be?",
         "",
-        f"Written by `python -m benchmarks.calibration`, in {seconds / 60:.0f} CPU minutes of one thread; every "
-        "number is of one run.",
+        f"Written by `python -m benchmarks.matching.calibration`, in {seconds / 60:.0f} CPU minutes of one thread; "
+        "every number is of one run.",
         "",
         f"Case: 16 x 8 cells, a smooth random generator with a latent of {objective.n_latent}, an injector and a "
         f"producer, {n_observed} observations (pressure and water at the end of {n_steps} report steps) and "

@@ -1,4 +1,4 @@
-"""Which decks are read, and how close are they to OPM Flow? python -m tools.decks FOLDER
+"""Which decks are read, and how close are they to OPM Flow? python -m tools.flow.decks FOLDER
 
 Reads each deck of a folder (*.DATA, also in folders within it), runs it where it is read, by OPM Flow too where that is
 installed, and writes docs/validation/decks.md.
@@ -26,7 +26,7 @@ from rockbank.flow.eclipse.text import SECTIONS, SLASH, read_keywords
 from rockbank.flow.eclipse.writer import flow_options
 from rockbank.flow.equations.options import Options
 from rockbank.flow.simulate import simulate
-from tools.opm_flow import MATCHED, find_flow, run_flow
+from tools.flow.opm_flow import MATCHED, find_flow, run_flow
 
 PAGE = Path("docs/validation/decks.md")
 # What every deck has.
@@ -41,7 +41,7 @@ _MISSING = re.compile(r": INCLUDE: (.*): cannot be read")
 _WHERE = re.compile(r"^.*?:\d+: |^[^:]*: ")
 TEXT = """# Decks
 
-`python -m tools.decks {folder}` wrote this page. Of {n} decks, {n_read} are read and {n_refused} are refused; a
+`python -m tools.flow.decks {folder}` wrote this page. Of {n} decks, {n_read} are read and {n_refused} are refused; a
 refusal names all of its causes at once, each with file and line.{folder_is}
 
 {opm} Differences are the largest over all wells and report steps: of a bottom-hole pressure by itself, of a rate by
