@@ -120,8 +120,8 @@ def report(
     )
     rng = np.random.default_rng(SEED)
     for n in (N_MEMBERS, N_LARGE):
-        drawn = [rng.choice(len(samples), n, replace=False) for _ in range(10)]
-        apart = [distances(samples[each], np.delete(samples, each, axis=0)) for each in drawn]
+        chosen = [rng.choice(len(samples), n, replace=False) for _ in range(10)]
+        apart = [distances(samples[each], np.delete(samples, each, axis=0)) for each in chosen]
         rows.append(
             [f"{n} samples of the chains", "", *_digits({key: np.mean([of[key] for of in apart]) for key in apart[0]})]
         )
@@ -156,9 +156,9 @@ def report(
         "the mean and at worst; ratio of the standard deviations in the (geometric) mean, the least and the most; "
         "sliced 2-Wasserstein and energy distance. The last rows are what as many samples of the posterior itself "
         "would show, and the prior. Runs are forward runs; a Jacobian counts as one more. rml is biased where "
-        "the observables bend within the posterior, es-mda where they bend within the prior; and rml draws noise for "
-        "the observations and not for the wells' facies, which narrows it. Its second row is of the posterior without "
-        "the facies, against that one's own chains: there only the bending is left.",
+        "the observables are nonlinear within the posterior, es-mda where they are within the prior; and rml draws "
+        "noise for the observations and not for the wells' facies, which narrows it. Its second row is of the "
+        "posterior without the facies, against that one's own chains: there only the nonlinearity is left.",
         "",
         *_table(["", "runs", "mean", "worst", "sd ratio", "least", "most", "Wasserstein", "energy"], rows),
         "",

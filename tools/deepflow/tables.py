@@ -261,9 +261,9 @@ def valley_text(path: Path, run: Found) -> list[str]:
         f"By `python -m benchmarks.matching.valley matches/{valley['run']}`: iterates far from the observations, of an "
         f"objective below {LOSS_THRESHOLD:,.0f}, at which the first step of a Jacobian took off less than 5 % of the "
         "objective (it creeps) or more than 30 % (it goes). Pressure is the part that the injector's pressures have in "
-        "the first singular vector of the residuals. The last two columns are what the best step from there "
-        "takes off when it is asked for as much as the first of a start, straight or corrected to second order; the "
-        "run's own step was asked for what the steps before it had come to, and took off less or more.",
+        "the first singular vector of the residuals. The last two columns are what the best step from there takes off "
+        "where its predicted reduction is that of the first of a start, straight or corrected to second order; the "
+        "run's own step had the predicted reduction that the steps before it had come to, and took off less or more.",
         _table(head, rows, n_text=1),
         f"In the median {said}.{of_before}",
     ]

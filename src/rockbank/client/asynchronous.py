@@ -273,7 +273,7 @@ class AsyncClient:
             address = tries.begin()
             try:
                 async with self._http.stream(
-                    call.method, address + call.path, content=call.content, headers={**call.headers, **body.asked()}
+                    call.method, address + call.path, content=call.content, headers={**call.headers, **body.headers()}
                 ) as response:
                     if response.is_success:
                         body.begin(address, response)
