@@ -188,13 +188,16 @@ CASES: dict[str, tuple[Callable[[], Case], Path | None]] = {
     EGG_NAME: (lambda: load_case(EGG), EGG),
     "layer of 60 x 220 cells, six decades of permeability, 37 steps": (layer, None),
     "box of 40 x 40 x 5 cells with gravity, 20 steps": (lambda: box_of((40, 40, 5), 20)[0], None),
+    "20 x 20 x 5 cells likewise": (lambda: box_of((20, 20, 5), 20)[0], None),
+    "40 x 40 x 1 cells likewise": (lambda: box_of((40, 40, 1), 20)[0], None),
+    "20 x 20 x 1 cells likewise": (lambda: box_of((20, 20, 1), 20)[0], None),
 }
 
 
 def section(measured: Mapping[str, Measured]) -> str:
     """A part of the report, as Markdown."""
-    bars = {name: next(of for start, of in BARS.items() if name.startswith(start)) for name in measured}
-    times = [f"| {name} | {of.flow:.2f} | {of.forward:.2f} | {of.forward / of.flow:.2f} | {bars[name][0]:g} "
+    bars = {name: next((of for start, of in BARS.items() if name.startswith(start)), (None, None)) for name in measured}
+    times = [f"| {name} | {of.flow:.2f} | {of.forward:.2f} | {of.forward / of.flow:.2f} | {bars[name][0] or ''} "
              f"| {of.gradient:.2f} | {of.gradient / of.flow:.2f} | {bars[name][1] or ''} |"
              for name, of in measured.items()]  # fmt: skip
     close = [f"| {name} | {of.pressure:.3f} | {100 * of.rate:.2f} | {of.n_cut} | {of.memory:.0f} |"

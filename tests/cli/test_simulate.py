@@ -48,6 +48,13 @@ def test_a_case_is_simulated_and_what_was_asked_for_is_written(case: Path) -> No
     assert sorted(path.name for path in Path().iterdir()) == sorted([*names, "few.yaml"])
 
 
+def test_the_report_steps_that_were_cut_are_named(case: Path) -> None:
+    case.write_text(CASE.replace("5 x 3", "1, 100, 100") + "options: {max_iterations: 4}\n")
+    printed = said("simulate", case, "--method", "newton", "-o", "few.nc")
+    assert "report steps cut: 3 " in printed
+    assert "report steps cut: none" in said("simulate", case, "--method", "sequential")
+
+
 def test_the_deck_of_a_case_is_a_case(case: Path) -> None:
     said("simulate", case, "--deck", "few.DATA", "-o", "case.nc")
     said("simulate", "few.DATA", "--method", "newton")

@@ -23,7 +23,7 @@ from rockbank.stages.blueprint import Blueprint
 from tools.channels import __main__ as channels
 from tools.channels.flow import chance, energy_distance, flow_responses
 from tools.channels.measures import Law, Settings, find_law, is_sand, ks_statistics, measure, porosities, s2_against
-from tools.channels.page import page
+from tools.channels.page import TRIALS, page
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings(n_samples=60, n_runs=0, seed=3, sand_proportion=0.5)
@@ -164,4 +164,6 @@ def test_folders_without_a_generator_and_of_one_name_are_refused(tmp_path: Path,
 
 def test_the_committed_page_is_that_of_its_report() -> None:
     folder = ROOT / "docs" / "validation"
-    assert (folder / "channels.md").read_text(encoding="utf-8") == page(read_json(folder / "channels.json"))
+    assert (folder / "channels.md").read_text(encoding="utf-8") == page(
+        read_json(folder / "channels.json"), folder / TRIALS
+    )

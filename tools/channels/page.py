@@ -14,6 +14,7 @@ from tools.channels.pictures import N_SHOWN, draw_s2
 from tools.recipe import markdown
 
 PUBLISHED = "published"
+TRIALS = "channels_trials.csv"
 SAND, SAND_TOLERANCE = 0.511, 0.011
 CONNECTED_TOLERANCE = 0.03
 KID_MAX = 0.7
@@ -39,11 +40,17 @@ Bold: the bar is met.{published}
 - **KS of porosity**: the largest difference between the distribution functions of the porosity variable in all cells of
   sand, and of shale. Cells of one body or layer are alike, so that object models are not at 0 either.
 - **KID, FID**: by {extractor}, against the test crops that `score` uses.
-{flow}
+{flow}{trials}
 ![{n_shown} facies of each: object models first](../pictures/channels_facies.png)
 
 ![S2 of the generators less that of the law, over its band](../pictures/channels_s2.png)
 """
+TRIED = """
+## What was tried
+
+Trials of the last three rows begin at the weights that ship; none of them is better in all that an inversion needs.
+
+{table}"""
 FLOW = """- **Flow**: energy distance between the responses of {n_runs} samples and {n_runs} object models in `{case}`:
   pressures and rates at its observations, each in units of its standard deviation there. The estimate is unbiased, so
   that it may be below 0. Of two sets of object models it exceeds these values once in twenty times (permutations):
@@ -73,11 +80,11 @@ class Row:
 def write_page(folder: Path, report: Measured) -> None:
     """validation/channels.md, and the picture of S2 beside that of the facies."""
     draw_s2(folder / "pictures" / "channels_s2.png", report)
-    write_text(folder / "validation" / "channels.md", page(report))
+    write_text(folder / "validation" / "channels.md", page(report, folder / "validation" / TRIALS))
 
 
-def page(report: Measured) -> str:
-    """The text of the page."""
+def page(report: Measured, trials: Path = Path(TRIALS)) -> str:
+    """The text of the page; without the table of trials it has no section on them."""
     has_published = PUBLISHED in report["generators"]
     missing = (" The row of DeepFlow's published generator is missing; `--published FOLDER` measures it from the "
                "folder with its weights.")  # fmt: skip
@@ -91,6 +98,7 @@ def page(report: Measured) -> str:
         connected=report["law"]["connected"],
         extractor=report["extractor"],
         flow=_flow_text(report),
+        trials=TRIED.format(table=markdown(pd.read_csv(trials, dtype=str))) if trials.is_file() else "",
         n_shown=N_SHOWN,
     )
 

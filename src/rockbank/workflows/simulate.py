@@ -194,7 +194,7 @@ def about_run(done: Simulated) -> dict[str, str]:
     notes = Counter(report.note for report in reports if report.note)
     return {
         "method (report steps)": counts,
-        "steps taken": f"{len(trajectory.steps)}, {len(cut)} report steps were cut{': ' * bool(cut)}{', '.join(cut)}",
+        "steps taken": f"{len(trajectory.steps)}, report steps cut: {', '.join(cut) or 'none'}",
         "iterations": str(sum(report.iterations for report in reports)),
         "mass-balance error": f"{done.volumes.mass_balance_error:.1e} of the pore volume",
         "oil recovered": f"{100 * done.volumes.recovery:.1f} % of {done.volumes.in_place[0, 1]:.4g} m3",
