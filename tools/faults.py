@@ -1,7 +1,7 @@
 """Kill `make run` at random moments, run it again, and compare where it ends:  python -m tools.faults FOLDER
 
 FOLDER is a clone of the project in which nothing has been run; every run is of a fresh copy of it. The command and what
-it starts are killed by SIGKILL. The moments are drawn from a seed, within the time of an undisturbed run.
+it starts are killed by SIGKILL. The moments follow from a seed, within the time of an undisturbed run.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Job:
         id: of the job, which nobody guesses.
         model: that samples.
         version: of it.
-        seed: of the samples; drawn by the server where none was given.
+        seed: of the samples; chosen by the server where none was given.
         state: queued, running, done or failed.
         fraction: of its samples that are computed.
         error: why it failed; None where it did not.

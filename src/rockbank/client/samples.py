@@ -30,7 +30,7 @@ class Origin:
         version: of it.
         run_id: the MLflow run that trained it.
         data_md5: DVC's md5 of what it was trained on.
-        seed: of the latents; drawn by the server where none was given.
+        seed: of the latents; chosen by the server where none was given.
         extractor: what FID and KID were measured with.
         scores: those of `rockbank models`.
         request_id: in the server's logs.

@@ -64,7 +64,7 @@ def cut_crops(
     """Random crops for training, validation and test, from regions that share no pixel in any slice.
 
     A crop lies wholly within one block or strip, and is rock all over where the volume has a mask. Each position is
-    drawn at most once.
+    taken at most once.
 
     Args:
         volumes: by file name, as `open_volumes` gives them, or arrays in memory.
