@@ -105,9 +105,9 @@ bench: env
 	python -m benchmarks.train
 	python -m benchmarks.score
 	python -m benchmarks.flow
-	python -m benchmarks.calibration
-	python -m benchmarks.match matches/published-gauss-newton
-	python -m benchmarks.valley matches/published-gauss-newton
+	python -m benchmarks.matching.calibration
+	python -m benchmarks.matching.match matches/published-gauss-newton
+	python -m benchmarks.matching.valley matches/published-gauss-newton
 	python -m benchmarks.serving
 	python -m benchmarks.soak
 

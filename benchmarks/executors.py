@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.synthetic_match import write_run
+from benchmarks.matching.synthetic_match import write_run
 from rockbank.core.files import write_text
 from rockbank.executors.choose import LOCAL
 from rockbank.executors.interface import environment
@@ -53,16 +53,16 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=3, help="that each makes at most")
     parser.add_argument("--rounds", type=int, default=3, help="of the timings, whose median counts")
     arguments = parser.parse_args()
-    asked = {"members": arguments.members, "iterations": arguments.iterations}
+    settings = {"members": arguments.members, "iterations": arguments.iterations}
     with tempfile.TemporaryDirectory(prefix="rockbank-") as temporary:
         folder = Path(temporary)
-        run = Run(arguments.run) if arguments.run is not None else write_run(folder / "synthetic", **asked)
+        run = Run(arguments.run) if arguments.run is not None else write_run(folder / "synthetic", **settings)
         killed = node_killed(run, folder, members=4, iterations=arguments.iterations)
         print(f"a node killed after {killed['iterations_before']} iterations of {killed['members']} members: "
               f"{'the same bytes as' if killed['is_same'] else 'NOT WHAT'} plain processes give")  # fmt: skip
         with two_nodes():
-            rounds = [scaling(run, folder / f"round-{i}", **asked) for i in range(arguments.rounds)]
-    write_text(REPORT, report(killed, rounds, asked))
+            rounds = [scaling(run, folder / f"round-{i}", **settings) for i in range(arguments.rounds)]
+    write_text(REPORT, report(killed, rounds, settings))
     print(REPORT)
     sys.exit(not killed["is_same"])
 
@@ -114,10 +114,10 @@ def _begun() -> tuple[Any, Any]:
     raise AssertionError
 
 
-def node_killed(run: Run, folder: Path, **asked: int) -> dict[str, Any]:
+def node_killed(run: Run, folder: Path, **settings: int) -> dict[str, Any]:
     """Whether the members of a run end with the same bytes where one of two nodes is killed at their iterations."""
-    whole, broken = (_copy(run, folder / name, **asked) for name in ("whole", "broken"))
-    numbers = range(asked["members"])
+    whole, broken = (_copy(run, folder / name, **settings) for name in ("whole", "broken"))
+    numbers = range(settings["members"])
     with pool(Run, {"folder": whole.folder}, 2) as processes:
         processes.members(numbers, lambda _: None)
     seen: list[Progress] = []
@@ -126,12 +126,16 @@ def node_killed(run: Run, folder: Path, **asked: int) -> dict[str, Any]:
         def on_progress(progress: Progress) -> None:
             seen.append(progress)
             # Both nodes are at work, and neither is done.
-            if len(seen) == asked["members"]:
+            if len(seen) == settings["members"]:
                 cluster.remove_node(second, allow_graceful=False)
 
         processes.members(numbers, on_progress)
     pairs = [(each.checkpoint(i).read_bytes() for each in (whole, broken)) for i in numbers]
-    return {**asked, "iterations_before": asked["members"], "is_same": all(first == other for first, other in pairs)}
+    return {
+        **settings,
+        "iterations_before": settings["members"],
+        "is_same": all(first == other for first, other in pairs),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,14 +155,14 @@ class Timing:
     others: float
 
 
-def scaling(run: Run, folder: Path, **asked: int) -> dict[str, tuple[Timing, Timing]]:
+def scaling(run: Run, folder: Path, **settings: int) -> dict[str, tuple[Timing, Timing]]:
     """One worker and two, of plain processes and of Ray in turn."""
     timings: dict[str, list[Timing]] = {LOCAL: [], RAY: []}
     for workers in (1, 2):
         for executor, of in timings.items():
-            some = _copy(run, folder / f"{executor}-{workers}", **asked)
+            some = _copy(run, folder / f"{executor}-{workers}", **settings)
             with pool(Run, {"folder": some.folder}, workers, executor) as processes:
-                of.append(_timed(processes, workers, asked["members"]))
+                of.append(_timed(processes, workers, settings["members"]))
             print(f"{executor}, {workers} at a time: {of[-1].rate:.3f} members a second")
     print("two over one: " + ", ".join(f"{executor} {_ratio(of):.2f}" for executor, of in timings.items()))
     return {executor: (one, two) for executor, (one, two) in timings.items()}
@@ -213,7 +217,7 @@ def _busy_seconds() -> float:
     return float(times.user + times.nice + times.system + times.softirq)
 
 
-def report(killed: Mapping[str, Any], rounds: Sequence[Mapping[str, tuple[Timing, Timing]]], asked: Any) -> str:
+def report(killed: Mapping[str, Any], rounds: Sequence[Mapping[str, tuple[Timing, Timing]]], settings: Any) -> str:
     """The page."""
     rows = []
     for i, timings in enumerate(rounds, 1):
@@ -231,8 +235,9 @@ def report(killed: Mapping[str, Any], rounds: Sequence[Mapping[str, tuple[Timing
     same = "the same bytes as" if killed["is_same"] else "NOT WHAT"
     return f"""# Members on a Ray cluster
 
-Written by `python -m benchmarks.executors`: {asked["members"]} members of {asked["iterations"]} iterations at most,
-by processes of one machine of {os.cpu_count()} cores, and by a Ray cluster of two nodes of one core each on it.
+Written by `python -m benchmarks.executors`: {settings["members"]} members of {settings["iterations"]} iterations
+at most, by processes of one machine of {os.cpu_count()} cores, and by a Ray cluster of two nodes of one core each on
+it.
 
 With one of two nodes killed after {killed["iterations_before"]} iterations of {killed["members"]} members, Ray gives
 {same} plain processes give.
@@ -259,12 +264,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _copy(run: Run, folder: Path, **asked: int) -> Run:
+def _copy(run: Run, folder: Path, **settings: int) -> Run:
     """A run that has not begun."""
     case = (run.folder / run.settings.case).resolve()
     # As the case says now, which may have changed since that run began.
     inputs = fingerprints(load_match_case(case))
-    made = Run.create(folder, replace(run.settings, case=str(case), inputs=inputs, **asked))  # type: ignore[arg-type]
+    made = Run.create(folder, replace(run.settings, case=str(case), inputs=inputs, **settings))  # type: ignore[arg-type]
     if run.has_generator:
         shutil.copytree(run.folder / GENERATOR, folder / GENERATOR)
     return made

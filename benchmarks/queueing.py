@@ -27,7 +27,7 @@ class Times:
     Attributes:
         batch: computation of a batch of so many samples, for each size that is computed.
         overhead: of a request beside its computation, on the event loop.
-        jitter: what a time is multiplied by, drawn anew for each.
+        jitter: what a time is multiplied by, sampled anew for each.
         max_wait: of a batch for requests on their way.
     """
 

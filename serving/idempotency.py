@@ -25,7 +25,7 @@ class Answer:
     """What has answered a request.
 
     Attributes:
-        request: what was asked, so that another request is not taken for it.
+        request: its content, so that another request is not taken for it.
         since: on the monotonic clock.
         version: that answered; None before it did.
         seed: likewise.
@@ -53,7 +53,7 @@ class Answers:
         Args:
             who: has sent it; keys of others are not theirs.
             key: the client's.
-            request: what is asked.
+            request: its content.
 
         Raises:
             BadRequest: for a key that is none.

@@ -130,7 +130,7 @@ class Keys:
 
     @property
     def is_open(self) -> bool:
-        """Whether no key is asked for."""
+        """Whether no key is required."""
         return self._path is None
 
     def reload(self) -> bool:
@@ -170,7 +170,7 @@ class Keys:
         return found[0]
 
     def client(self, key: Key, address: str) -> Client:
-        """Who asks with a key; or from an address, where no key is asked for."""
+        """Who asks with a key; or from an address, where no key is required."""
         return Client(
             name=f"address {address}" if self.is_open else f"key {key.name}",
             weight=key.weight,

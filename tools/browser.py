@@ -59,11 +59,11 @@ class Pages:
         return said.replace("\N{NO-BREAK SPACE}", " ")
 
     def console(self) -> list[str]:
-        """What the console has said since it was last asked: errors and warnings, also those of the network."""
+        """What the console has said since it was last read: errors and warnings, also those of the network."""
         return [f"{entry['level']}: {entry['message']}" for entry in self.browser.get_log("browser")]
 
     def settle(self) -> None:
-        """Wait until the page has not changed for a second: its pictures and curves are drawn."""
+        """Wait until the page has not changed for a second: its pictures and curves are there."""
         seen, until = b"", time.monotonic() + PAGE_SECONDS
         while (now := self.browser.get_screenshot_as_png()) != seen and time.monotonic() < until:
             seen = now

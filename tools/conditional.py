@@ -36,7 +36,7 @@ RECORD = Path("docs/validation/conditional.json")
 PAGE = RECORD.with_suffix(".md")
 # Samples, and crops, of one KID; a third of the 1100 test crops is a little more.
 N = 300
-# Each has samples of its own seed, and crops drawn anew.
+# Each has samples of its own seed, and crops chosen anew.
 SEEDS = range(1, 9)
 # Of the test crops' porosity: the intervals have as many crops each.
 N_INTERVALS = 3
@@ -56,7 +56,7 @@ TEXT = """# Samples of a wanted porosity
 
 The {n_test} test crops have porosities of {low:.3f} to {high:.3f}; the intervals hold as many of them each, and the
 last is all of them. KID is that of {extractor}, of {n} samples against {n} of the test crops in the interval; mean and
-standard error over {n_seeds} draws of both. A draw's crops are drawn without repeats, but draws share crops, and crops
+standard error over {n_seeds} draws of both. A draw takes no crop twice, but draws share crops, and crops
 overlap: the error is that of the draw, not of the rock, which has as many blocks as the table says. Training crops in
 the interval, in the place of samples, say how far the two halves of the rock themselves are apart. Ratio: over the KID
 of all samples against all test crops.
@@ -74,7 +74,7 @@ another. The mean ratio is thus about 1 or above.
 ## A single value
 
 `--porosity 0.12` means 0.11 to 0.13, so the error is at most {tolerance:g}. {n_single} samples of each value, by seed
-{first_seed}: the error is of the porosity of each from the value that was asked for.
+{first_seed}: the error is of the porosity of each from the wanted value.
 
 {single}
 """

@@ -1,7 +1,7 @@
 """Kill `make run` at random moments, run it again, and compare where it ends:  python -m tools.faults FOLDER
 
 FOLDER is a clone of the project in which nothing has been run; every run is of a fresh copy of it. The command and what
-it starts are killed by SIGKILL. The moments are drawn from a seed, within the time of an undisturbed run.
+it starts are killed by SIGKILL. The moments follow from a seed, within the time of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -48,28 +48,28 @@ def main() -> None:
         "--begin", type=int, default=1, help="the first of them, where those before it were made already"
     )
     parser.add_argument("--seed", type=int, default=2019)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rockbank-faults-") as scratch:
         work = Path(scratch) / "project"
-        _fresh(asked.folder, work)
+        _fresh(arguments.folder, work)
         started = time.monotonic()
-        _run(asked.command, work)
+        _run(arguments.command, work)
         seconds = time.monotonic() - started
         wanted = _state(work)
         print(f"undisturbed: {seconds:.0f} s, {len(wanted)} outputs", flush=True)
         n_differing = 0
-        draws = random.Random(asked.seed)
-        for i in range(asked.kills):
+        draws = random.Random(arguments.seed)
+        for i in range(arguments.kills):
             after = draws.uniform(0, seconds)
-            if i + 1 < asked.begin:
+            if i + 1 < arguments.begin:
                 continue
-            _fresh(asked.folder, work)
-            _kill(asked.command, work, after)
-            _run(asked.command, work)
+            _fresh(arguments.folder, work)
+            _kill(arguments.command, work, after)
+            _run(arguments.command, work)
             found = _state(work)
             differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
             n_differing += bool(differing)
-            print(f"{i + 1} of {asked.kills}: killed after {after:.1f} s: {differing or 'the same'}", flush=True)
+            print(f"{i + 1} of {arguments.kills}: killed after {after:.1f} s: {differing or 'the same'}", flush=True)
     sys.exit(n_differing > 0)
 
 
@@ -101,11 +101,11 @@ def _state(work: Path) -> dict[str, str]:
     state = {
         str(path.relative_to(work)): _without_clock(path) if path.name == HISTORY else sha256(path) for path in paths
     }
-    asked = subprocess.run([sys.executable, "-c", _REGISTRY], cwd=work, capture_output=True, text=True, check=True)
+    registered = subprocess.run([sys.executable, "-c", _REGISTRY], cwd=work, capture_output=True, text=True, check=True)
     return (
         state
         | _stages(work)
-        | {f"registered {name}": json.dumps(each) for name, each in json.loads(asked.stdout).items()}
+        | {f"registered {name}": json.dumps(each) for name, each in json.loads(registered.stdout).items()}
     )
 
 

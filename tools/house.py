@@ -95,7 +95,7 @@ def draw(rows: Sequence[Sequence[str]]) -> Figure:
 
 
 def room(name: str) -> Room:
-    """What is told of a room."""
+    """What is said of a room."""
     module = import_module(name)
     folders = [Path(folder) for folder in getattr(module, "__path__", ())]
     inside = {each.stem for folder in folders for each in folder.iterdir() if each.suffix == ".py" or _is_package(each)}

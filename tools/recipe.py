@@ -127,10 +127,10 @@ def draw_side_by_side() -> None:
     real = load_crops(PIPELINE.crops(FAMILY)).test[: N_SIDE**2]
     folder = PIPELINE.export(BEST)
     generated = Sampler(folder, ModelCard.load(folder)).sample(seed=7, n=N_SIDE**2)
-    sheets = [grid(samples, N_SIDE) for samples in (to_intensity(real), generated)]
-    gap = np.full((len(sheets[0]), 24), 255, np.uint8)
+    panels = [grid(samples, N_SIDE) for samples in (to_intensity(real), generated)]
+    gap = np.full((len(panels[0]), 24), 255, np.uint8)
     with replacing(SIDE_BY_SIDE) as beside:
-        Image.fromarray(np.hstack([sheets[0], gap, sheets[1]])).save(beside, format="PNG")
+        Image.fromarray(np.hstack([panels[0], gap, panels[1]])).save(beside, format="PNG")
 
 
 def how_long(curves: dict[str, pd.DataFrame]) -> str:

@@ -82,7 +82,8 @@ def _members(found: dict[str, Any]) -> str:
     rate = n_cores / found["member_cpu_seconds"] * 10
     return f"""## Ten thousand members
 
-A member of the DeepFlow match takes {found["member_cpu_seconds"]:.0f} CPU s to J <= 2 (`python -m benchmarks.match`).
+A member of the DeepFlow match takes {found["member_cpu_seconds"]:.0f} CPU s to J <= 2
+(`python -m benchmarks.matching.match`).
 
 | | |
 |---|---|

@@ -60,7 +60,7 @@ has the chance of their draw in it; that of all crops that can be cut, compared 
 ## Leakage
 
 Median distance of test crops to the nearest of {n_train} training crops, images averaged to 16 cells a side (the
-distance of `memorisation`); mean and standard error over {n_seeds} seeds. Test crops are told apart by their gap to the
+distance of `memorisation`); mean and standard error over {n_seeds} seeds. Test crops are grouped by their gap to the
 training region: less than an eighth of a crop, less than a crop, more. A split that leaks has a smaller distance at a
 small gap than at a large one. The last column has other crops from the training region itself, which share pixels with
 training crops: what no split at all would give.

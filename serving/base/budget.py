@@ -1,4 +1,4 @@
-"""The memory that the bodies and answers of all requests may hold together: what does not fit is told to come later."""
+"""The memory that the bodies and answers of all requests may hold together: what does not fit is refused for now."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """A key's owner, or an address where no key is asked for.
+    """A key's owner, or an address where no key is required.
 
     Attributes:
         name: as messages have it.

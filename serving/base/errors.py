@@ -72,7 +72,7 @@ class NothingToRollBack(ServingError):
 
 
 class Conflict(ServingError):
-    """What is asked for is being done, or was said otherwise before."""
+    """The request does not fit the state that it meets: a job is not done, or a key came with another request."""
 
     status, reason = 409, "bad_request"
 

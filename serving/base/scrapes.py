@@ -42,7 +42,7 @@ class Scrapes:
 
 
 async def watch_lag(metrics: Metrics, seconds: float = 0.1) -> None:
-    """Observe how much later than asked the loop wakes a timer, until cancelled: what blocks it shows here."""
+    """Observe how much later than set the loop wakes a timer, until cancelled: what blocks it shows here."""
     while True:
         start = time.monotonic()
         await asyncio.sleep(seconds)

@@ -39,7 +39,7 @@ def draw_seed() -> int:
 
 
 def entity_tag(served: Served, body: GenerateRequest, seed: int) -> str:
-    """Names the bytes of an answer: the graph, the seed and what is asked of it say every one of them."""
+    """Names the bytes of an answer: the graph, the seed and the request say every one of them."""
     said = served.name, served.version, served.card.files[ONNX], repr(body.model_copy(update={"seed": seed}))
     return f'"{blake2b(repr(said).encode(), digest_size=16).hexdigest()}"'
 
@@ -88,7 +88,7 @@ async def prepare(
         body: the request.
         served: by what.
         route: the part that `served` plays, for the counts.
-        seed: of the request, or drawn where it has none.
+        seed: of the request, or chosen where it has none.
         request_id: which decides whether the shadow computes them too.
         share: of the process's memory, which holds what is computed and not sent yet.
         n_max: how many, at most; None for the settings' of one response.

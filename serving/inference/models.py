@@ -154,7 +154,7 @@ class Swap:
         model: its name.
         before: the version that answered; None at the first load.
         after: the one that answers.
-        is_rollback: whether somebody asked for it, rather than the alias.
+        is_rollback: whether an admin requested it, rather than the alias.
     """
 
     at: float

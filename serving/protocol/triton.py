@@ -49,7 +49,7 @@ class ModelStatistics(BaseModel):
 
 
 class Statistics(BaseModel):
-    """Of the loaded versions that were asked about."""
+    """Of the requested versions that are loaded."""
 
     model_stats: list[ModelStatistics]
 

@@ -95,7 +95,7 @@ def test_bytes_that_are_not_the_servers_are_refused_and_leave_no_file(tmp_path: 
     for replies, words in (
         ((answer(200, changed, TAGGED),), "SHA-256"),
         ((cut(1000), rest(changed)), "SHA-256"),
-        ((cut(1000), rest(place="bytes 0-9/10")), "asked for the bytes from 1000 on"),
+        ((cut(1000), rest(place="bytes 0-9/10")), "wanted the bytes from 1000 on"),
     ):
         with (
             playing(*replies) as part,

@@ -23,7 +23,7 @@ from rockbank.flow.eclipse.writer import flow_options, write_deck
 from rockbank.flow.equations.options import Options
 from rockbank.flow.equations.wells import Control
 from rockbank.flow.simulate import simulate
-from tools.opm_flow import MATCHED, find_flow, run_flow
+from tools.flow.opm_flow import MATCHED, find_flow, run_flow
 
 CASES = Path(__file__).parents[2] / "cases"
 DECKS = Path(__file__).parents[1] / "decks"

@@ -117,3 +117,20 @@ def test_where_none_passed_every_missed_limit_is_named(store: Path, generator_fo
         register("shale", ["bad"], PATHS)
     with pytest.raises(NonePassed, match="no generator of 'shale' has a verdict; run 'dvc pull'"):
         register("shale", ["another"], PATHS)
+
+
+def test_a_verdict_of_a_generator_that_is_not_listed_is_left_out(
+    store: Path, generator_folder: Callable[..., Path]
+) -> None:
+    write_pulled("listed", generator_folder(kid=0.2))
+    # The better one, and passed: it was in params.yaml when it was judged.
+    write_pulled("removed", generator_folder(kid=0.1))
+    register("shale", ["listed"], PATHS)
+    (entry,) = registry.versions("shale")
+    listed = find_run("listed", PATHS)
+    assert listed is not None
+    assert (entry.run_id, entry.tags["kid"], entry.aliases) == (listed.run_id, "0.2", ("candidate",))
+    assert find_run("removed", PATHS) is None
+    # It is there to be taken, had it been listed.
+    register("shale", ["listed", "removed"], PATHS)
+    assert {each.tags["kid"] for each in registry.versions("shale")} == {"0.1", "0.2"}

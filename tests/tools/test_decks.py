@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import decks
+from tools.flow import decks
 
 OWN = Path(__file__).parents[1] / "decks"
 

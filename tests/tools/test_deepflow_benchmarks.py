@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from benchmarks.match import latents
-from benchmarks.valley import iterates
+from benchmarks.matching.match import latents
+from benchmarks.matching.valley import iterates
 from rockbank.matching.results.compact import compact
 from tests.matching.synthetic import matched
 

@@ -41,7 +41,7 @@ NETWORK, LATENT, IMAGE = "deepflow", (50, 1, 2), (3, 64, 128)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures what is asked for, or reads the report, and writes the page."""
+    """Measures what the options name, or reads the report, and writes the page."""
     options = _parse(arguments)
     report = options.to / "validation" / "channels.json"
     facies = options.to / "pictures" / "channels_facies.png"

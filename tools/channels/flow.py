@@ -87,8 +87,8 @@ def chance(
     pooled = np.concatenate([x, y])
     between = cdist(pooled, pooled)
     is_first = np.arange(len(pooled)) < len(x)
-    drawn = [_energy(between, rng.permutation(is_first)) for _ in range(N_PERMUTATIONS)]
-    return float(np.quantile(drawn, level))
+    permuted = [_energy(between, rng.permutation(is_first)) for _ in range(N_PERMUTATIONS)]
+    return float(np.quantile(permuted, level))
 
 
 def _energy(between: Float[np.ndarray, "k k"], is_first: Bool[np.ndarray, " k"]) -> float:

@@ -102,7 +102,7 @@ class Results:
 
     Attributes:
         plan: which run it is.
-        settings: what it was asked to do.
+        settings: of the run.
         whole: its dataset, with the members that failed or are still running.
         dataset: of the members that ended and did not fail.
     """
@@ -119,7 +119,7 @@ class Found:
 
     Attributes:
         plan: which it is.
-        settings: what it was asked to do, or would be.
+        settings: of the run, or those that it would have.
         results: None where no member has ended, or nothing was gathered yet.
         members, ended, failed: how many members; those that failed are not among those that ended.
         limited: of those that ended, how many reached their iteration limit.

@@ -221,8 +221,8 @@ def times_text(times: Mapping[str, Any]) -> list[str]:
     minutes, of = np.array(times["member_cpu_seconds"]) / 60, times["scaling"]
     n_above = int(np.isinf(minutes).sum())
     return [
-        "By `python -m benchmarks.match matches/published-gauss-newton`, with nothing else of ours running, at commit "
-        f"{str(times['git_commit'])[:10]}.",
+        "By `python -m benchmarks.matching.match matches/published-gauss-newton`, with nothing else of ours running, "
+        f"at commit {str(times['git_commit'])[:10]}.",
         f"A member with flow and wells takes {_spread(minutes)} core-minutes to J ≤ {TIME_MEAN_THRESHOLD:g}, over "
         f"{len(minutes)} members{f', of which {n_above} end above it' if n_above else ''}.",
         f"{of['members']} members, each with at most {of['jacobians']} Jacobians, take {to_text(of['one'])} s on one "
@@ -232,9 +232,9 @@ def times_text(times: Mapping[str, Any]) -> list[str]:
 
 
 def valley_text(path: Path, run: Found) -> list[str]:
-    """The residuals' Jacobian where a step takes off little and where it takes off much, by benchmarks.valley."""
+    """The residuals' Jacobian where a step takes off little and where it takes off much."""
     if not path.is_file():
-        return ["Not measured; `python -m benchmarks.valley matches/published-gauss-newton` does."]
+        return ["Not measured; `python -m benchmarks.matching.valley matches/published-gauss-newton` does."]
     valley = read_json(path)
     # "bent" is the name that version 0.1.0 of the benchmark wrote.
     iterates = [{"corrected" if key == "bent" else key: of for key, of in each.items()} for each in valley["iterates"]]
@@ -258,12 +258,12 @@ def valley_text(path: Path, run: Found) -> list[str]:
     )
     of_before = "" if is_of_now else f" These are members of before; {run.plan.name} has others now."
     return [
-        f"By `python -m benchmarks.valley matches/{valley['run']}`: iterates far from the observations, of an "
+        f"By `python -m benchmarks.matching.valley matches/{valley['run']}`: iterates far from the observations, of an "
         f"objective below {LOSS_THRESHOLD:,.0f}, at which the first step of a Jacobian took off less than 5 % of the "
         "objective (it creeps) or more than 30 % (it goes). Pressure is the part that the injector's pressures have in "
-        "the first singular vector of the residuals. The last two columns are what the best step from there "
-        "takes off when it is asked for as much as the first of a start, straight or corrected to second order; the "
-        "run's own step was asked for what the steps before it had come to, and took off less or more.",
+        "the first singular vector of the residuals. The last two columns are what the best step from there takes off "
+        "where its predicted reduction is that of the first of a start, straight or corrected to second order; the "
+        "run's own step had the predicted reduction that the steps before it had come to, and took off less or more.",
         _table(head, rows, n_text=1),
         f"In the median {said}.{of_before}",
     ]

@@ -53,7 +53,7 @@ _WORDS = """\
   injector to producer, before and after one dilation.
 - **Cost** is in forward runs: a gradient counts as {gradients:g}, a Jacobian as {jacobians:g}, a reduced one as
   {reduced:g}, an evaluation there and back of the generator alone as {generator_evaluations:g}, as
-  `python -m benchmarks.match` measured on this case.{tight}
+  `python -m benchmarks.matching.match` measured on this case.{tight}
 - Numbers are medians of the members that ended, with the least and the greatest in brackets. Those that reached their
   **iteration limit** had not come to rest.
 """
@@ -227,7 +227,7 @@ def _truth(runs: Sequence[Found]) -> str:
 
 
 def _calibration(reports: Path) -> str:
-    made = "`python -m benchmarks.calibration`"
+    made = "`python -m benchmarks.matching.calibration`"
     if (reports / "calibration.md").is_file():
         return f"On a small case, against long Markov chains: [calibration.md](calibration.md), by {made}."
     return f"The comparison with long Markov chains on a small case has not been made; {made} makes it."

@@ -24,7 +24,7 @@ from rockbank.flow.equations.options import Options
 from rockbank.flow.simulate import simulate
 from rockbank.flow.units import BAR, DAY
 from rockbank.plot.figures import BLUE, ORANGE, drawing, tidy
-from tools.opm_flow import find_flow, run_flow
+from tools.flow.opm_flow import find_flow, run_flow
 
 DECK = Path("../shared/data/egg/EGG.DATA")
 PAGE, PICTURE = Path("docs/validation/egg.md"), Path("docs/pictures/egg_rates.png")

@@ -100,10 +100,10 @@ def write_page(model: Path, run: Path) -> None:
             with replacing(path) as beside:
                 figure.savefig(beside, format="png", dpi=80)
             shown += [f"![{picture.title}](../pictures/{path.name})", "", picture.caption, ""]
-    write_text(PAGE, "\n".join([*_told(found, _forward_seconds(model)), *shown]))
+    write_text(PAGE, "\n".join([*_text(found, _forward_seconds(model)), *shown]))
 
 
-def _told(found: xr.Dataset, seconds: float) -> list[str]:
+def _text(found: xr.Dataset, seconds: float) -> list[str]:
     """The page's text and table."""
     prior, posterior = (found.sel(ensemble=name) for name in ("prior", "posterior"))
     n_runs = int(found.cost_forward.max(dim="iterate").sum())
@@ -163,13 +163,13 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the Egg model's folder")
     parser.add_argument("folder", type=Path, help="of the case file")
     parser.add_argument("--run", type=Path, help="a match of it, of which the page is to tell")
-    asked = parser.parse_args()
-    if asked.run is None:
-        write_case(asked.model, asked.folder)
-    elif not (asked.run / POSTERIOR).is_file():
-        parser.error(f"--run: {asked.run / POSTERIOR} is not there; let 'rockbank match' come to its end first")
+    arguments = parser.parse_args()
+    if arguments.run is None:
+        write_case(arguments.model, arguments.folder)
+    elif not (arguments.run / POSTERIOR).is_file():
+        parser.error(f"--run: {arguments.run / POSTERIOR} is not there; let 'rockbank match' come to its end first")
     else:
-        write_page(asked.model, asked.run)
+        write_page(arguments.model, arguments.run)
 
 
 if __name__ == "__main__":

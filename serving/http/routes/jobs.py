@@ -24,7 +24,7 @@ _BODY: dict[str, Any] = {
 }
 _RESULT: dict[int | str, dict[str, Any]] = {
     200: {"description": "the samples", "content": {kind.media_type: {} for kind in ENCODERS.values()}},
-    206: {"description": "the range of them that was asked for"},
+    206: {"description": "the requested range of them"},
     304: {"description": "what the client has is what it would get"},
     416: {"description": "a range beyond the end"},
     **errors(400, 401, 404, 409, 429),

@@ -77,7 +77,7 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     service.models.find(name, version)
     body = _read(request)
     if body.seed is None:
-        raise BadRequest("seed: is missing; what is asked for by GET has one, POST to generate draws one")
+        raise BadRequest("seed: is missing; give one, or POST to generate, which chooses one")
     served, route = service.models.route(name, version, request.state.request_id)
     # Whoever has no key of this service gets nothing of what was answered to one.
     kept = "public" if service.keys.is_open else "private"

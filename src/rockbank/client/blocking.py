@@ -37,8 +37,8 @@ class Client:
         """Open a client; no request is made yet.
 
         Args:
-            url: such as http://127.0.0.1:8000; of several replicas, those after the first are asked where one before
-                does not answer.
+            url: such as http://127.0.0.1:8000; of several replicas, those after the first get a request where
+                one before does not answer.
             key: for a server that wants one; None for the environment's ROCKBANK_API_KEY, if it is there.
             timeout: seconds without a byte after which a connection counts as broken.
             retry: how often and after how long a request is made again.
@@ -51,7 +51,7 @@ class Client:
 
     @property
     def url(self) -> str:
-        """The server that is asked now."""
+        """The server that gets the requests now."""
         return self._replicas.current
 
     def models(self) -> list[dict[str, Any]]:
@@ -273,7 +273,7 @@ class Client:
             address = tries.begin()
             try:
                 with self._http.stream(
-                    call.method, address + call.path, content=call.content, headers={**call.headers, **body.asked()}
+                    call.method, address + call.path, content=call.content, headers={**call.headers, **body.headers()}
                 ) as response:
                     if response.is_success:
                         body.begin(address, response)

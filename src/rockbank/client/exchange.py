@@ -69,11 +69,11 @@ class Replicas:
 
     Attributes:
         urls: their addresses.
-        current: the one that is asked now.
+        current: the one that gets the requests now.
     """
 
     def __init__(self, urls: str | Sequence[str]) -> None:
-        """One address or several; the first is asked first.
+        """One address or several; the first gets the first request.
 
         Raises:
             InputError: where there is none, or one is not an address.
@@ -261,7 +261,7 @@ def format_of(path: Path) -> str:
 
 
 def model_path(name: str, version: str | None = None) -> str:
-    """Where a model, or a version of it, is asked."""
+    """Where a model, or a version of it, is requested."""
     return f"/v2/models/{quote(name, safe='')}" + ("" if version is None else f"/versions/{quote(version, safe='')}")
 
 

@@ -27,7 +27,7 @@ class Job:
         id: of the job, which nobody guesses.
         model: that samples.
         version: of it.
-        seed: of the samples; drawn by the server where none was given.
+        seed: of the samples; chosen by the server where none was given.
         state: queued, running, done or failed.
         fraction: of its samples that are computed.
         error: why it failed; None where it did not.
@@ -108,7 +108,7 @@ class Download:
         self._digest = hashlib.sha256()
         self.address = ""
 
-    def asked(self) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
         """The headers that ask for the rest, if it is still the rest of the same."""
         rest = {"range": f"bytes={self._n}-", "if-range": self._tag} if self._n and self._tag else {}
         return {"accept-encoding": "identity"} | rest
@@ -119,7 +119,7 @@ class Download:
         if response.status_code == httpx.codes.PARTIAL_CONTENT:
             got = response.headers.get("content-range", "")
             if not got.startswith(f"bytes {self._n}-"):
-                raise ClientError(f"{address}: asked for the bytes from {self._n} on, and got '{got[:60]}'")
+                raise ClientError(f"{address}: wanted the bytes from {self._n} on, got '{got[:60]}'")
             return
         self._file.seek(0)
         self._file.truncate()

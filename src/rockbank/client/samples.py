@@ -30,7 +30,7 @@ class Origin:
         version: of it.
         run_id: the MLflow run that trained it.
         data_md5: DVC's md5 of what it was trained on.
-        seed: of the latents; drawn by the server where none was given.
+        seed: of the latents; chosen by the server where none was given.
         extractor: what FID and KID were measured with.
         scores: those of `rockbank models`.
         request_id: in the server's logs.
@@ -115,8 +115,8 @@ class Body:
         self._n_counted = 0
         self.address = ""
 
-    def asked(self) -> dict[str, str]:
-        """No header: all of it is asked for each time."""
+    def headers(self) -> dict[str, str]:
+        """None: each try transfers all of it."""
         return {}
 
     def begin(self, address: str, response: httpx.Response) -> None:
@@ -200,7 +200,10 @@ class Blocks:
         except ValueError as error:
             raise ClientError(f"the response is no array ({error}); is this a rockbank server?") from error
         if dtype != np.dtype("<f4") or len(shape) != 4:
-            raise ClientError(f"the response is an array of {dtype} with the shape {shape}; samples were asked for")
+            raise ClientError(
+                f"the response is an array of {dtype} with the shape {shape}, and no float32 of four axes; "
+                "is this a rockbank server?"
+            )
         del self._kept[:start]
         self._shape = shape[1:]
         return True

@@ -1,6 +1,12 @@
 """Sections of a YAML or JSON file as frozen dataclasses: every key known, every value of its type, or an InputError.
 
-What is wrong is collected, so that one error names all of it, a line each.
+What is wrong is collected, so that one error names all of it, a line each: file, section and key, the value got, and
+what is known or wanted there. A section checks its own combinations in `__post_init__`.
+
+Not pydantic, which the service alone installs. It takes any ValueError that a check raises for the user's, a wrong
+shape in our own code too; here only an InputError is the user's to mend, and all else keeps its traceback. Its messages
+do not name the known keys, and all that a section's check finds is one error of the section. Keys that are there twice
+and aliases that grow are YAML's, and would be refused here as well.
 """
 
 from __future__ import annotations

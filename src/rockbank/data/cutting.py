@@ -47,11 +47,11 @@ class SliceCrops:
 CropsOf = Callable[[Sequence[SliceCrops]], Iterable[UInt8[np.ndarray, "n size size"]]]
 
 
-def crops_of_slice(volumes: Volumes, asked: SliceCrops) -> UInt8[np.ndarray, "n size size"]:
+def crops_of_slice(volumes: Volumes, wanted: SliceCrops) -> UInt8[np.ndarray, "n size size"]:
     """The crops of one slice, which is read once."""
-    grey = volumes[asked.volume].read(asked.i_slice)
-    windows = np.lib.stride_tricks.sliding_window_view(grey, (asked.size, asked.size))
-    return np.asarray(windows[asked.rows, asked.columns])
+    grey = volumes[wanted.volume].read(wanted.i_slice)
+    windows = np.lib.stride_tricks.sliding_window_view(grey, (wanted.size, wanted.size))
+    return np.asarray(windows[wanted.rows, wanted.columns])
 
 
 def cut_crops(
@@ -64,7 +64,7 @@ def cut_crops(
     """Random crops for training, validation and test, from regions that share no pixel in any slice.
 
     A crop lies wholly within one block or strip, and is rock all over where the volume has a mask. Each position is
-    drawn at most once.
+    taken at most once.
 
     Args:
         volumes: by file name, as `open_volumes` gives them, or arrays in memory.
@@ -180,12 +180,12 @@ def _corners(
 
 def _gather(table: pd.DataFrame, size: int, crops_of: CropsOf) -> UInt8[np.ndarray, "n size size"]:
     crops = np.empty((len(table), size, size), np.uint8)
-    asked, places = [], []
+    wanted, places = [], []
     for _, rows in table.groupby(["volume", "slice"]):
         first, corners = rows.iloc[0], {"rows": rows["row"].to_numpy(), "columns": rows["column"].to_numpy()}
-        asked.append(SliceCrops(volume=str(first["volume"]), i_slice=int(first["slice"]), size=size, **corners))
+        wanted.append(SliceCrops(volume=str(first["volume"]), i_slice=int(first["slice"]), size=size, **corners))
         places.append(rows.index)
-    for place, found in zip(places, crops_of(asked), strict=True):
+    for place, found in zip(places, crops_of(wanted), strict=True):
         crops[place] = found
     return crops
 

@@ -60,7 +60,7 @@ def find_grey_scale(source: Source, mask: Mask, advance: Advance) -> GreyScale:
     Args:
         source: the scan.
         mask: of it.
-        advance: is told how many slices were read.
+        advance: is called with how many slices were read.
 
     Raises:
         VolumeError: for values that are no data, for no rock at all, and where all grey values are equal.

@@ -79,7 +79,7 @@ def _pictures(drift: Drift) -> Iterator[Figure]:
     yield Figure(
         name="crops",
         title="Crops",
-        caption="Drawn at random.",
+        caption="Chosen at random.",
         png=_draw_crops(drift.plan.new.crops, None if crops is None else crops.crops),
     )
     if drift.reference is not None:

@@ -47,7 +47,7 @@ class Mailbox:
         (self.folder / "stop").touch()
 
     def is_stopped(self) -> bool:
-        """Whether they were told."""
+        """Whether they are to stop."""
         return (self.folder / "stop").exists()
 
     @staticmethod

@@ -156,8 +156,8 @@ class SlurmExecutor:
 
 def alive_in_slurm() -> set[str]:
     """The ids of this user's jobs that wait or run; those of an array as ARRAY_INDEX."""
-    asked = ["squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}"]
-    return set(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split())
+    command = ["squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}"]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
 
 
 def _scancel(ids: Sequence[str], *, only_pending: bool = False) -> None:

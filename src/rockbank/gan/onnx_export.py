@@ -41,7 +41,7 @@ def export_onnx(generator: nn.Module, latent_shape: Shape, path: Path, lattice: 
         lattice: of an endless generator, whose graph then takes latents of any extent.
 
     Raises:
-        ParityError: where the exporter gives another opset than asked for.
+        ParityError: where the exporter gives another opset than the required one.
     """
     was_training = generator.training
     # A batch of 1 would be taken for a constant.

@@ -136,7 +136,7 @@ def _fields(
     fields = np.empty((len(samples), n_channels, len(rows), len(columns)), dtype=np.float32)
     # A row of cells at a time stays in the processor's cache until it stands by channels.
     cells = np.zeros((len(columns), n_channels), dtype=np.float32)
-    n_drawn = _n_drawn(len(rows), len(columns), n_channels, n_read)
+    n_needed = _n_needed(len(rows), len(columns), n_channels, n_read)
     for field, sample in zip(fields, samples, strict=True):
         bits = np.random.Philox(key=np.array([seed, sample], dtype=np.uint64))
         rng = np.random.Generator(bits)
@@ -148,7 +148,7 @@ def _fields(
             counter[2] = i % _WORD
             if n_read:
                 cells[:] = 0
-            for cell, j, n in zip(cells, columns, n_drawn[i_row], strict=True):
+            for cell, j, n in zip(cells, columns, n_needed[i_row], strict=True):
                 counter[3] = j % _WORD
                 bits.state = state
                 rng.standard_normal(out=cell[:n], dtype=np.float32)
@@ -159,7 +159,7 @@ def _fields(
 
 
 @lru_cache(maxsize=16)
-def _n_drawn(height: int, width: int, n_channels: int, n_read: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+def _n_needed(height: int, width: int, n_channels: int, n_read: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     """Numbers of each cell, by its distance from the edge."""
     by_distance = (*n_read, *[n_channels] * max(height, width))
     return tuple(

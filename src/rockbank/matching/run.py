@@ -227,7 +227,7 @@ class Run:
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
-    """What the run in a folder is asked to do."""
+    """The settings of the run in a folder."""
     write_json(folder / SETTINGS, asdict(settings))
 
 

@@ -1,4 +1,4 @@
-"""What a run of history matching was asked to do, and what of that is impossible."""
+"""The settings of a run of history matching, and what of them is impossible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rockbank.matching.problem.objective import Scaling
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a run was asked to do.
+    """The settings of a run.
 
     Attributes:
         case: path of the case file, seen from the run's folder where both lie in one project.

@@ -81,7 +81,7 @@ def waiting(what: str) -> Iterator[None]:
 
 
 def is_answer(error: Exception) -> bool:
-    """Whether the store has answered: what was asked for is not there, there already, or no such value."""
+    """Whether the store has answered: what was requested is not there, there already, or no such value."""
     is_unknown_kind = isinstance(error, UnsupportedModelRegistryStoreURIException)
     return isinstance(error, MlflowException) and error.error_code in _ANSWERS and not is_unknown_kind
 

@@ -39,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class RegistryError(UserError, RuntimeError):
-    """The registry does not have what was asked for."""
+    """The registry does not have what was requested."""
 
 
 class NotRegistered(RegistryError):

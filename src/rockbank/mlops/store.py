@@ -48,7 +48,7 @@ def answering(*, writes: bool, what: str = "an answer") -> Iterator[None]:
 
     Args:
         writes: whether the block writes to it, which may make a new one.
-        what: is asked of it.
+        what: is requested of it.
 
     Raises:
         StoreError: also before the block, where there is no store and this is no place for a new one.

@@ -118,8 +118,8 @@ def _held() -> Iterator[None]:
 def spread_prepare(executor: Executor, params: Params, paths: ProjectPaths = PIPELINE) -> None:
     """As stages.data.prepare, with the slices read by tasks."""
 
-    def crops_of(asked: Sequence[SliceCrops]) -> Iterator[UInt8[np.ndarray, "n size size"]]:
-        parts = [asked[i : i + N_SLICES] for i in range(0, len(asked), N_SLICES)]
+    def crops_of(wanted: Sequence[SliceCrops]) -> Iterator[UInt8[np.ndarray, "n size size"]]:
+        parts = [wanted[i : i + N_SLICES] for i in range(0, len(wanted), N_SLICES)]
         for of_part in _results(executor, "reading slices", "slices", _cut, parts):
             yield from of_part
 
@@ -157,17 +157,17 @@ def spread_generators(executor: Executor, stages: Sequence[str], generators: Seq
         Exception: what else a stage raised, at once.
     """
     following = dict(zip(stages, [*stages[1:], None], strict=True))
-    asked = {f"{stage}-{name}": (stage, name) for stage in stages for name in generators}
+    wanted = {f"{stage}-{name}": (stage, name) for stage in stages for name in generators}
     failed: dict[str, str] = {}
 
     def submit(stage: str, names: Sequence[str]) -> None:
         keys = [f"{stage}-{name}" for name in names]
-        executor.submit([Task(key=key, function=_run, argument=asked[key]) for key in keys])
+        executor.submit([Task(key=key, function=_run, argument=wanted[key]) for key in keys])
 
     submit(stages[0], generators)
-    with progress(", ".join(stages), len(asked)) as advance:
+    with progress(", ".join(stages), len(wanted)) as advance:
         for outcome in executor.results(lambda _: None):
-            stage, name = asked[outcome.key]
+            stage, name = wanted[outcome.key]
             reason = outcome.value if outcome.lost is None else f"{type(outcome.lost).__name__}: {outcome.lost}"
             if reason is not None:
                 failed[name] = f"{name}: {stage} failed: {reason}"
@@ -196,21 +196,21 @@ def _results(
     return [found[each] for each in keys]
 
 
-def _cut(worker: Worker, asked: Sequence[SliceCrops]) -> list[UInt8[np.ndarray, "n size size"]]:
-    return [crops_of_slice(worker.context.volumes, each) for each in asked]
+def _cut(worker: Worker, wanted: Sequence[SliceCrops]) -> list[UInt8[np.ndarray, "n size size"]]:
+    return [crops_of_slice(worker.context.volumes, each) for each in wanted]
 
 
-def _embed(worker: Worker, asked: tuple[str, str, str, Int[np.ndarray, " n"]]) -> Float32[np.ndarray, "n d"]:
-    family, name, extractor, chosen = asked
+def _embed(worker: Worker, wanted: tuple[str, str, str, Int[np.ndarray, " n"]]) -> Float32[np.ndarray, "n d"]:
+    family, name, extractor, chosen = wanted
     crop_set = load_crops(worker.context.paths.crops(family))
     crops = crop_set.train if name == "training" else crop_set.test
     values: np.ndarray = features(to_intensity(crops[chosen]), worker.context.extractors[extractor]).numpy()
     return values
 
 
-def _run(worker: Worker, asked: tuple[str, str]) -> str | None:
+def _run(worker: Worker, wanted: tuple[str, str]) -> str | None:
     """Why the stage failed; None where it did not. What a user can mend of one generator does not end the others."""
-    stage, generator = asked
+    stage, generator = wanted
     try:
         with _interrupted_when_stopped(worker):
             worker.context.run(stage, generator)

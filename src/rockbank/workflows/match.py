@@ -145,13 +145,13 @@ def _require_checkpoints(run: Run) -> None:
     """InputError where there is nothing to go on from; a run that has just begun has a folder for them."""
     if run.has_checkpoints:
         return
-    case, asked = os.path.normpath(run.folder / run.settings.case), run.settings
+    case, settings = os.path.normpath(run.folder / run.settings.case), run.settings
     has_results = f"it holds results only, which 'rockbank match report {run.folder}' tells; "
     raise InputError(
         f"{run.folder}: {MEMBERS}/, the checkpoints of its members, is not there, so that nothing can be resumed; "
         f"{has_results if (run.folder / POSTERIOR).is_file() else ''}bring {MEMBERS}/ from where the run was made, or "
-        f"begin another run, as by 'rockbank match {case} --method {asked.method} --members {asked.members} "
-        f"--seed {asked.seed}'"
+        f"begin another run, as by 'rockbank match {case} --method {settings.method} --members {settings.members} "
+        f"--seed {settings.seed}'"
     )
 
 

@@ -1,4 +1,4 @@
-"""What `rockbank match` is asked for, and the run that it becomes; all that is impossible is refused here."""
+"""What `rockbank match` is to do, and the run that it becomes; all that is impossible is refused here."""
 
 from __future__ import annotations
 

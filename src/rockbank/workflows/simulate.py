@@ -1,4 +1,4 @@
-"""Run one case of the flow simulator, and write what was asked for."""
+"""Run one case of the flow simulator, and write what was requested."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from rockbank.flow.units import DAY
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """Where to write what; None is not asked for.
+    """Where to write what; None is not written.
 
     Attributes:
         results: the NetCDF file.

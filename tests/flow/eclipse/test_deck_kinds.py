@@ -1,6 +1,6 @@
 """Kinds of decks as people have them: each says in its second line what is expected.
 
-`python -m tools.decks tests/decks` runs those that are read, by OPM Flow too: docs/validation/decks.md.
+`python -m tools.flow.decks tests/decks` runs those that are read, by OPM Flow too: docs/validation/decks.md.
 """
 
 from __future__ import annotations

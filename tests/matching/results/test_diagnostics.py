@@ -154,7 +154,7 @@ def test_members_that_failed_change_no_number_of_the_others() -> None:
     whole = matched(n_members=7, failed=[1, 4])
     others = whole.isel(member=[0, 2, 3, 5, 6])
     assert summary(whole)["ensembles"] == summary(others)["ensembles"]
-    assert (summary(whole)["asked"], summary(whole)["done"], summary(whole)["failed"]) == (7, 5, 2)
+    assert (summary(whole)["members"], summary(whole)["done"], summary(whole)["failed"]) == (7, 5, 2)
     assert list(summary(whole)["reasons"]) == ["1", "4"]
 
 

@@ -181,7 +181,7 @@ class _Sweep:
             if n:
                 self._go_back(stage, n)
         self._end_at_start()
-        return tuple(self._as_asked(of) for of in self.sums.tensors())
+        return tuple(self._in_given_order(of) for of in self.sums.tensors())
 
     def _go_back(self, stage: _Stage, n: int) -> None:
         """One step: lam from what sees its end, then what lam sees: the state before, and the parameters."""
@@ -242,7 +242,7 @@ class _Sweep:
         for name, of in of_start.items():
             getattr(self.sums, name).add_(of)
 
-    def _as_asked(self, total: Tensor) -> Tensor:
+    def _in_given_order(self, total: Tensor) -> Tensor:
         """The observables in the order in which they came; those that see nothing have no derivative."""
         order = self.order[:, : total.shape[-1]].reshape(len(total), *[1] * (total.ndim - 2), -1)
         whole = total.new_zeros(*total.shape[:-1], self.order.shape[-1])

@@ -190,7 +190,7 @@ class _Reader:
             fluid = self._fluid(arrays, grid, gravity)
         with self._faults.caught():
             compaction = self._compaction()
-            if not self._faults.are_told:
+            if not self._faults.has_errors:
                 rock = self._connections.joined(read_rock(grid, arrays, **vars(compaction)))
         with self._faults.caught():
             schedule = wells.schedule()

@@ -39,17 +39,17 @@ class Faults:
         self.lost: set[str] = set()
         self._path = path
         self._on_loss = on_loss
-        self._told: dict[str, None] = {}
+        self._lines: dict[str, None] = {}
         self._unknown: dict[str, Keyword] = {}
         self._n_unknown: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
-        return bool(self._told or self._unknown)
+        return bool(self._lines or self._unknown)
 
     @property
-    def are_told(self) -> bool:
+    def has_errors(self) -> bool:
         """Whether there are others than unknown keywords."""
-        return bool(self._told)
+        return bool(self._lines)
 
     @contextmanager
     def caught(self, keyword: Keyword | None = None) -> Iterator[None]:
@@ -65,12 +65,12 @@ class Faults:
         """Keep an error, unless it only says that something is missing which could not be read."""
         text = str(error)
         missing = text.split()[4].strip(";,") if text.startswith("the deck has no ") else ""
-        is_told = bool(self.lost & {missing, *_IN_PLACE_OF.get(missing, ()), *(("INCLUDE",) if missing else ())})
+        is_consequence = bool(self.lost & {missing, *_IN_PLACE_OF.get(missing, ()), *(("INCLUDE",) if missing else ())})
         if isinstance(error, DeckError):
             self.lost.add(text.removeprefix(f"{self._path}").split(": ")[1] if ": " in text else "")
-            self._told[text] = None
-        elif not is_told:
-            self._told[f"{self._path}: {text}"] = None
+            self._lines[text] = None
+        elif not is_consequence:
+            self._lines[f"{self._path}: {text}"] = None
 
     def lose(self, keyword: Keyword) -> None:
         """Remember that a keyword could not be read."""
@@ -85,7 +85,7 @@ class Faults:
 
     def error(self) -> DeckError:
         """All of them in one."""
-        return DeckError("\n".join([*self._unknown_ones(), *self._told]))
+        return DeckError("\n".join([*self._unknown_ones(), *self._lines]))
 
     def _unknown_ones(self) -> Iterator[str]:
         for name, keyword in self._unknown.items():

@@ -148,8 +148,8 @@ def read_summary(path: Path, *, every_step: bool = False) -> WellCurves:
     def of_wells(into: str, out: str) -> Float[np.ndarray, "t w"]:
         # Adding 0 makes nothing of a negative zero.
         curves = [curve(into, well) - curve(out, well) + 0.0 for well in wells]
-        told = [summary.has(into, well) or summary.has(out, well) for well in wells]
-        return np.where(told, np.stack(curves, axis=1), np.nan)
+        has_curve = [summary.has(into, well) or summary.has(out, well) for well in wells]
+        return np.where(has_curve, np.stack(curves, axis=1), np.nan)
 
     return WellCurves(
         time=summary.time,

@@ -1,4 +1,4 @@
-"""What is wrong with several inputs, told by one error."""
+"""What is wrong with several inputs, in one error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST = 20
 
 
 class Problems:
-    """Collects the lines of errors, so that all of them are told at once."""
+    """Collects the lines of errors, so that one error has all of them."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -123,7 +123,7 @@ class RFTSection:
 
 
 class _Weights:
-    """Pa by metre of what the cells of a case hold at first; numbered when it is first asked for."""
+    """Pa by metre of what the cells of a case hold at first; numbered when it is first needed."""
 
     def __init__(self, case: Case) -> None:
         self.case = case

@@ -1,4 +1,4 @@
-"""Tables of named columns, one measurement a row, told by file, line and column where they are wrong."""
+"""Tables of named columns, one measurement a row, whose errors name file, line and column."""
 
 from __future__ import annotations
 

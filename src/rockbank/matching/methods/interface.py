@@ -69,7 +69,7 @@ class EnsembleMethod(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """One member's start and what it is drawn to."""
+    """One member's start and target."""
 
     z: Vector
     target: Target

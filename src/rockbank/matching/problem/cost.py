@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# What they take of a forward run's time on DeepFlow's case, as benchmarks.match measured.
+# What they take of a forward run's time on DeepFlow's case, as benchmarks.matching.match measured.
 COST = {"forward": 1.0, "gradients": 2.5, "jacobians": 13.4, "generator_evaluations": 0.06, "reduced": 9.4}
 
 

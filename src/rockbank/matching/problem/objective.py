@@ -118,7 +118,7 @@ class Objective:
 
         Args:
             z: the latent.
-            target: what the member is drawn to.
+            target: what the member is fitted to.
             tolerance: of the run, whose other options are the case's.
             with_run: even where the flow does not count.
 

@@ -164,7 +164,7 @@ class Observations:
         return found
 
     def states(self, places: Int[np.ndarray, "3 n"]) -> CellStates | None:
-        """What a run has to be asked for of its cells; None where all observations are of wells."""
+        """What a run has to record of its cells; None where all observations are of wells."""
         if self.cells is None:
             return None
         n = self.n_of_wells

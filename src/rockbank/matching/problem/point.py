@@ -1,4 +1,4 @@
-"""A latent at which one member's objective was evaluated, with all that is asked of it there."""
+"""A latent at which one member's objective was evaluated, with all that is computed of it there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CERTAIN = 1e-14
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What one member is drawn to.
+    """What one member is fitted to.
 
     Attributes:
         prior_mean: 0 but for randomised maximum likelihood.
@@ -44,7 +44,7 @@ class Parts:
         flow: 0.5 sum (r / sigma)^2, or the published time mean.
         wells: the facies' binary cross-entropies, summed over the wells' cells.
         prior: 0.5 |z - prior_mean|^2.
-        time_mean: DeepFlow's J, of the real observations whatever the member is drawn to; NaN where none is simulated.
+        time_mean: DeepFlow's J, of the real observations whatever the member is fitted to; NaN where none is simulated.
         accuracy: part of the wells' cells with the right facies; NaN where none is known.
     """
 
@@ -125,11 +125,11 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Point:
-    """An evaluated latent of one member; each of what it knows is computed once, when it is first asked for.
+    """An evaluated latent of one member; each of what it knows is computed once, when it is first needed.
 
     Attributes:
         terms: of the objective.
-        target: what the member is drawn to.
+        target: what the member is fitted to.
         evaluation: of the latent.
     """
 

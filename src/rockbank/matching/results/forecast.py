@@ -37,7 +37,7 @@ class Prediction:
         water_rate: m^3/s.
         oil_rate: m^3/s.
         simulated: where there are observations.
-        parts: of the posterior's own objective, whatever a member was drawn to.
+        parts: of the posterior's own objective, whatever a member was fitted to.
     """
 
     z: Vector

@@ -42,8 +42,8 @@ _FORMAT = ("v110", "v110")
 def n_runs(run: Run) -> int:
     """How many runs of the simulator `posterior` asks for, at most."""
     n_ensembles = len(_ensembles(run))
-    is_drawn = n_ensembles > 1 and run.settings.members >= N_SEGMENTS and _has_images(run)
-    n_between = N_SEGMENTS * (N_POINTS - 2) if is_drawn else 0
+    has_segments = n_ensembles > 1 and run.settings.members >= N_SEGMENTS and _has_images(run)
+    n_between = N_SEGMENTS * (N_POINTS - 2) if has_segments else 0
     return n_ensembles * run.settings.members + n_between + int(run.case.has_truth)
 
 

@@ -74,16 +74,18 @@ def headline(numbers: Mapping[str, Any]) -> str:
 
 
 def _how_many(numbers: Mapping[str, Any]) -> str:
-    asked, failed, running = (numbers[name] for name in ("asked", "failed", "running"))
+    n_members, failed, running = (numbers[name] for name in ("members", "failed", "running"))
     limited, n_limited = "", numbers["max_iterations_reached"]
     if n_limited:
         limit = f" of {numbers['limit']}" if numbers["limit"] else ""
         limited = f" {_members(n_limited)} {status_in_words(MAX_ITERATIONS_REACHED, n_limited)}{limit}."
     if not failed and not running:
-        all_of_them = {1: "The one member ended.", 2: "Both members ended."}.get(asked, f"All {asked} members ended.")
+        all_of_them = {1: "The one member ended.", 2: "Both members ended."}.get(
+            n_members, f"All {n_members} members ended."
+        )
         return all_of_them + limited
     unfinished = f", {running} {'is' if running == 1 else 'are'} still running" if running else ""
-    return f"Of {_members(asked)}, {numbers['done']} ended{unfinished} and {failed} failed.{limited}"
+    return f"Of {_members(n_members)}, {numbers['done']} ended{unfinished} and {failed} failed.{limited}"
 
 
 def _table(numbers: Mapping[str, Any]) -> Table:
@@ -122,7 +124,7 @@ def _table(numbers: Mapping[str, Any]) -> Table:
     shown = cells if has_truth else [row[:-1] for row in cells]
     head = ["", *by_name, *(["truth"] if has_truth else [])]
     n_failed = numbers["failed"]
-    note = (f"{_members(numbers['asked'])} asked for, {numbers['done']} done, {n_failed} failed. Three numbers are "
+    note = (f"{_members(numbers['members'])}, {numbers['done']} done, {n_failed} failed. Three numbers are "
             "P10, P50 and P90: what 10, 50 and 90 % of the members lie below.")  # fmt: skip
     return Table(head=head, rows=shown, note=note)
 
@@ -139,9 +141,9 @@ def _failures(reasons: Mapping[str, str]) -> Iterator[Table]:
 
 def _figures(dataset: xr.Dataset) -> Iterator[Figure]:
     for picture in PICTURES:
-        drawn = picture.draw(dataset)
-        if drawn is not None:
-            yield Figure(name=picture.name, title=picture.title, caption=picture.caption, png=to_png(drawn))
+        figure = picture.draw(dataset)
+        if figure is not None:
+            yield Figure(name=picture.name, title=picture.title, caption=picture.caption, png=to_png(figure))
 
 
 def _provenance(attributes: Mapping[str, Any]) -> Iterator[Facts]:

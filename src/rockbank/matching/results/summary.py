@@ -97,10 +97,10 @@ def summary(dataset: xr.Dataset) -> dict[str, Any]:
 
     Returns:
         warnings, of what makes the members worth nothing;
-        asked, done, running, failed; max_iterations_reached, of those done; limit, of the iterations in words; reasons,
-        of each failure by member; n_latent; truth, with what of the following it has; and for each of ensembles:
-        members; P10, P50 and P90 of loss, time_mean, norm_squared and oil_produced (m^3); mean accuracy; the parts of
-        its members that are connected, connected_dilated and is_time_mean_reached; coverage_forecast, the
+        members, done, running, failed; max_iterations_reached, of those done; limit, of the iterations in words;
+        reasons, of each failure by member; n_latent; truth, with what of the following it has; and for each of
+        ensembles: members; P10, P50 and P90 of loss, time_mean, norm_squared and oil_produced (m^3); mean accuracy; the
+        parts of its members that are connected, connected_dilated and is_time_mean_reached; coverage_forecast, the
         expected_coverage, and coverage_observations; spread and misfit, as `verdict` has them; P10, P50 and P90 of
         "parameter NAME" of each that is a number, and "spread of NAME" of each.
     """
@@ -111,7 +111,7 @@ def summary(dataset: xr.Dataset) -> dict[str, Any]:
         truth = float(oil_produced(dataset.truth_oil_rate, dataset))
     return {
         "warnings": list(warnings_of(dataset)),
-        "asked": len(rows),
+        "members": len(rows),
         "done": len(rows) - len(failed) - n_running,
         "running": n_running,
         "failed": len(failed),

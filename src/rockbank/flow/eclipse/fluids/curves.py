@@ -58,7 +58,7 @@ def read_curves(
         first = int(np.flatnonzero(~ends.fit)[0])
         i, j, k = np.unravel_index(cells[first], arrays.box)
         more = int((~ends.fit).sum()) - 1
-        raise DeckError(f"{arrays.place(given[0])}: {given[0]}: got {ends.told(first)} in cell "
+        raise DeckError(f"{arrays.place(given[0])}: {given[0]}: got {ends.in_words(first)} in cell "
                         f"({i + 1}, {j + 1}, {k + 1}) and {more} more, "
                         f"those of the table where none is given; {NEED}")  # fmt: skip
     return CellCurves(

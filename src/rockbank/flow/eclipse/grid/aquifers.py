@@ -72,7 +72,7 @@ class NumericalAquifers:
             try:
                 own = _aquifer_cell(record, arrays.box)
                 if own.cell in [of.cell for of in found]:
-                    raise record.error(f"cell {_told(own.cell)} is an aquifer's already; take another")
+                    raise record.error(f"cell {_as_counted(own.cell)} is an aquifer's already; take another")
                 _fill(arrays, own)
                 found.append(own)
             except DeckError as error:
@@ -92,7 +92,7 @@ class NumericalAquifers:
             return grid
         cells = self._cells
         pairs = list[tuple[_Half, _Half]]()
-        faults = [str(of.record.error(f"cell {_told(of.cell)} has no volume; take one that has"))
+        faults = [str(of.record.error(f"cell {_as_counted(of.cell)} has no volume; take one that has"))
                   for of in cells if grid.number[of.cell] < 0]  # fmt: skip
         is_aquifer = np.zeros(grid.box, dtype=bool)
         is_aquifer[tuple(np.array([of.cell for of in cells], dtype=int).reshape(-1, 3).T)] = True
@@ -206,7 +206,7 @@ class NumericalAquifers:
 def _aquifer_cell(record: Record, box: tuple[int, int, int]) -> _AquiferCell:
     cell = (record.whole(2) - 1, record.whole(3) - 1, record.whole(4) - 1)
     if not all(0 <= at < n for at, n in zip(cell, box, strict=True)):
-        raise record.error(f"cell {_told(cell)} is outside the grid of {box} cells")
+        raise record.error(f"cell {_as_counted(cell)} is outside the grid of {box} cells")
     scale = record.units.scale("length")
     area, length = record.number(5) * scale**2, record.number(6, "length")
     for i, got in ((5, area), (6, length), (10, record.number(10, default=1.0))):
@@ -230,7 +230,7 @@ def _fill(arrays: DeckArrays, cell: _AquiferCell) -> None:
     if record.has(7):
         arrays.hold("PORO", cell.cell, record.number(7), record)
     elif "PORO" in arrays and not arrays.raw("PORO")[cell.cell] > 0:
-        raise record.error(f"item 7: has no default, for cell {_told(cell.cell)} has no porosity; give it")
+        raise record.error(f"item 7: has no default, for cell {_as_counted(cell.cell)} has no porosity; give it")
     for name in ("ACTNUM", "NTG", "MULTPV"):
         arrays.hold(name, cell.cell, 1.0, record)
     for i, name in ((11, "PVTNUM"), (12, "SATNUM")):
@@ -244,6 +244,6 @@ def _mask(box: tuple[int, int, int], within: tuple[slice, slice, slice]) -> Bool
     return mask
 
 
-def _told(cell: Cell) -> str:
+def _as_counted(cell: Cell) -> str:
     """As decks count."""
     return str(tuple(at + 1 for at in cell))

@@ -55,7 +55,7 @@ class EndPoints:
         is_ordered = (low >= 0) & (low <= self.critical + _ROUND) & (self.critical < self.most)
         return np.asarray(is_ordered & (self.most <= 1 + _ROUND) & (low < last))
 
-    def told(self, i: int) -> str:
+    def in_words(self, i: int) -> str:
         """The saturations of one cell, in words."""
         named = (("SWL", self.connate), ("SWCR", self.critical), ("SWU", self.most), ("SOWCR", self.residual_oil))
         return ", ".join(f"{name} {of[i]:g}" for name, of in named)
@@ -109,7 +109,7 @@ class CellCurves:
             return
         wrong = np.flatnonzero(~self.ends.fit)
         if len(wrong):
-            raise InputError(f"end points: got {self.ends.told(int(wrong[0]))} in active cell {wrong[0]} and "
+            raise InputError(f"end points: got {self.ends.in_words(int(wrong[0]))} in active cell {wrong[0]} and "
                              f"{len(wrong) - 1} more; {NEED}")  # fmt: skip
 
     def at(self, cells: Int[np.ndarray, " m"]) -> CellCurves:

@@ -24,7 +24,7 @@ class Trial:
         point: its end.
         dz: from where it began.
         model_error: residuals, less what the model said of them.
-        fraction: of the model's most that was asked for.
+        fraction: of the most predicted reduction that was aimed at.
         gain: the reduction, by the predicted one.
         reduction: of the objective, by the objective before.
     """
@@ -39,7 +39,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Descent:
-    """Steps from one iterate, each for the fraction of the most predicted reduction that is asked for.
+    """Steps from one iterate, each for one fraction of the most predicted reduction.
 
     Attributes:
         objective, target: what is minimised.

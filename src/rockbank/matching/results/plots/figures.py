@@ -82,8 +82,8 @@ PICTURES = (
     Picture(
         name="members",
         title="The best, the median and the worst member",
-        caption="Each member as drawn from the prior, and below as matched: what they have in common the data ask for, "
-        "where they differ the data say nothing.",
+        caption="Each member as sampled from the prior, and below as matched: what they have in common the data "
+        "ask for, where they differ the data say nothing.",
         draw=draw_members,
     ),
     Picture(
@@ -96,7 +96,7 @@ PICTURES = (
     Picture(
         name="sections",
         title="Members from the best to the worst",
-        caption="Members in the order of their total loss, each as drawn from the prior and, beside it, as matched: "
+        caption="Members in the order of their total loss, each as sampled from the prior and, beside it, as matched: "
         "the matched ones should still look like geology, and differ where the data say nothing.",
         draw=draw_sections,
     ),

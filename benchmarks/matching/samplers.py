@@ -1,4 +1,4 @@
-"""The small case's posterior by every method, and by Markov chains: what benchmarks.calibration compares."""
+"""The small case's posterior by every method, and by Markov chains: what benchmarks.matching.calibration compares."""
 
 from __future__ import annotations
 

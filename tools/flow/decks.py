@@ -1,4 +1,4 @@
-"""Which decks are read, and how close are they to OPM Flow? python -m tools.decks FOLDER
+"""Which decks are read, and how close are they to OPM Flow? python -m tools.flow.decks FOLDER
 
 Reads each deck of a folder (*.DATA, also in folders within it), runs it where it is read, by OPM Flow too where that is
 installed, and writes docs/validation/decks.md.
@@ -26,7 +26,7 @@ from rockbank.flow.eclipse.text import SECTIONS, SLASH, read_keywords
 from rockbank.flow.eclipse.writer import flow_options
 from rockbank.flow.equations.options import Options
 from rockbank.flow.simulate import simulate
-from tools.opm_flow import MATCHED, find_flow, run_flow
+from tools.flow.opm_flow import MATCHED, find_flow, run_flow
 
 PAGE = Path("docs/validation/decks.md")
 # What every deck has.
@@ -41,7 +41,7 @@ _MISSING = re.compile(r": INCLUDE: (.*): cannot be read")
 _WHERE = re.compile(r"^.*?:\d+: |^[^:]*: ")
 TEXT = """# Decks
 
-`python -m tools.decks {folder}` wrote this page. Of {n} decks, {n_read} are read and {n_refused} are refused; a
+`python -m tools.flow.decks {folder}` wrote this page. Of {n} decks, {n_read} are read and {n_refused} are refused; a
 refusal names all of its causes at once, each with file and line.{folder_is}
 
 {opm} Differences are the largest over all wells and report steps: of a bottom-hole pressure by itself, of a rate by
@@ -171,23 +171,23 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("tests/decks"))
     parser.add_argument("--output", type=Path, default=PAGE)
     parser.add_argument("--seconds", type=float, default=300.0, help="that OPM Flow may take for a deck")
-    told = parser.parse_args()
-    paths = sorted(path for path in told.folder.rglob("*") if path.suffix.upper() == ".DATA")
+    arguments = parser.parse_args()
+    paths = sorted(path for path in arguments.folder.rglob("*") if path.suffix.upper() == ".DATA")
     if not paths:
-        parser.error(f"{told.folder}: has no deck; give a folder with *.DATA")
+        parser.error(f"{arguments.folder}: has no deck; give a folder with *.DATA")
     flow = find_flow()
     rows = []
     for path in paths:
-        rows.append(judge(path, told.folder, flow, seconds=told.seconds))
+        rows.append(judge(path, arguments.folder, flow, seconds=arguments.seconds))
         print(rows[-1])
     n_read = sum(row.n_cells is not None for row in rows)
     opm = "Both programs take each report step at once." if flow else "OPM Flow is not installed: no run is compared."
-    own = OWN if told.folder == Path("tests/decks") else PUBLIC
+    own = OWN if arguments.folder == Path("tests/decks") else PUBLIC
     said = [f"- {name}: {why}" for name, why in REMARKS.items() if own and any(row.name == name for row in rows)]
     remarks = "\n" + "\n".join(said) + "\n" if said else ""
-    text = TEXT.format(folder=told.folder, n=len(rows), n_read=n_read, n_refused=len(rows) - n_read, folder_is=own,
+    text = TEXT.format(folder=arguments.folder, n=len(rows), n_read=n_read, n_refused=len(rows) - n_read, folder_is=own,
                        opm=opm, rows="\n".join(map(str, rows)), remarks=remarks)  # fmt: skip
-    write_text(told.output, text)
+    write_text(arguments.output, text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long a history match takes: python -m benchmarks.match matches/published-gauss-newton
+"""How long a history match takes: python -m benchmarks.matching.match matches/published-gauss-newton
 
 What a closer run, a gradient, a Jacobian, a reduced one and an evaluation of the generator alone take in forward runs,
 at latents that the run's members came through, as its posterior.nc holds them; CPU seconds of its members from start

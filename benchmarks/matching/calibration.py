@@ -1,4 +1,4 @@
-"""Ensembles against long Markov chains on a small case: python -m benchmarks.calibration
+"""Ensembles against long Markov chains on a small case: python -m benchmarks.matching.calibration
 
 16 x 8 cells, a latent of 6. The reference is pCN from draws of the prior; each of its steps is many steps through an
 interpolation of runs, taken or refused together by the simulator, so that it samples the simulator's own posterior.
@@ -18,7 +18,7 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import gaussian_kde
 
-from benchmarks.calibration_samplers import (
+from benchmarks.matching.samplers import (
     N_MEMBERS,
     PLAIN,
     SEED,
@@ -47,7 +47,7 @@ def main() -> None:
     """Sample by every method, compare, write the report and its picture."""
     if any(os.environ.get(name) != "1" for name in THREADS):  # read when the libraries are loaded
         environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.calibration", *sys.argv[1:]], environment)
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.matching.calibration", *sys.argv[1:]], environment)
     torch.set_num_threads(1)
     begin = time.process_time()
     objective, truth = small_objective()
@@ -120,8 +120,8 @@ def report(
     )
     rng = np.random.default_rng(SEED)
     for n in (N_MEMBERS, N_LARGE):
-        drawn = [rng.choice(len(samples), n, replace=False) for _ in range(10)]
-        apart = [distances(samples[each], np.delete(samples, each, axis=0)) for each in drawn]
+        chosen = [rng.choice(len(samples), n, replace=False) for _ in range(10)]
+        apart = [distances(samples[each], np.delete(samples, each, axis=0)) for each in chosen]
         rows.append(
             [f"{n} samples of the chains", "", *_digits({key: np.mean([of[key] for of in apart]) for key in apart[0]})]
         )
@@ -134,8 +134,8 @@ def report(
     return "\n".join([
         "# Are the ensembles as uncertain as they should be?",
         "",
-        f"Written by `python -m benchmarks.calibration`, in {seconds / 60:.0f} CPU minutes of one thread; every "
-        "number is of one run.",
+        f"Written by `python -m benchmarks.matching.calibration`, in {seconds / 60:.0f} CPU minutes of one thread; "
+        "every number is of one run.",
         "",
         f"Case: 16 x 8 cells, a smooth random generator with a latent of {objective.n_latent}, an injector and a "
         f"producer, {n_observed} observations (pressure and water at the end of {n_steps} report steps) and "
@@ -156,9 +156,9 @@ def report(
         "the mean and at worst; ratio of the standard deviations in the (geometric) mean, the least and the most; "
         "sliced 2-Wasserstein and energy distance. The last rows are what as many samples of the posterior itself "
         "would show, and the prior. Runs are forward runs; a Jacobian counts as one more. rml is biased where "
-        "the observables bend within the posterior, es-mda where they bend within the prior; and rml draws noise for "
-        "the observations and not for the wells' facies, which narrows it. Its second row is of the posterior without "
-        "the facies, against that one's own chains: there only the bending is left.",
+        "the observables are nonlinear within the posterior, es-mda where they are within the prior; and rml draws "
+        "noise for the observations and not for the wells' facies, which narrows it. Its second row is of the "
+        "posterior without the facies, against that one's own chains: there only the nonlinearity is left.",
         "",
         *_table(["", "runs", "mean", "worst", "sd ratio", "least", "most", "Wasserstein", "energy"], rows),
         "",

@@ -1,9 +1,12 @@
-"""Where Gauss-Newton creeps, and what corrections do there: python -m benchmarks.valley matches/published-gauss-newton
+"""Where Gauss-Newton creeps, and what corrections do there.
+
+    python -m benchmarks.matching.valley matches/published-gauss-newton
 
 At iterates of the run's members, as its posterior.nc holds them, far from the observations, where a Jacobian's first
 step took off less than 5 % of the objective, and where it took off more than 30 %: singular values of the residuals'
 Jacobian, the part that pressures have in its first singular vector, and what the best step takes off where steps are
-straight, and where they may be corrected. Writes reports/deepflow/valley.json, which `python -m tools.deepflow` reads.
+straight, and where they may be corrected. Writes reports/deepflow/valley.json, which `python -m tools.deepflow`
+reads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Our curves over those that DeepFlow published, on its reference rock: python -m tools.flow_reference
+"""Our curves over those that DeepFlow published, on its reference rock: python -m tools.flow.reference
 
 Needs ../shared/data/deepflow, which is not part of the repository.
 """

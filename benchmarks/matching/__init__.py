@@ -1,0 +1,1 @@
+"""How long histories take to match on DeepFlow's case, and how well methods sample on a small one."""
