@@ -6,7 +6,7 @@ from pathlib import Path
 import mlflow
 
 from rockbank.mlops import registry, tracking
-from tests.mlops.writer import N_RECORDS, log_steps, push
+from tests.mlops.writer import N_RECORDS, begin, log_steps, push
 from tests.mlops.writers import at_once
 
 Make = Callable[..., Path]
@@ -21,6 +21,15 @@ def test_eight_writers_of_one_sqlite_file_lose_no_record(store: Path) -> None:
         history = mlflow.MlflowClient().get_metric_history(run_id, "misfit")
         i = int(str(mlflow.MlflowClient().get_run(run_id).info.run_name).split()[1])
         assert sorted(each.value for each in history) == [100 * i + step for step in range(N_RECORDS)]
+
+
+def test_the_first_runs_of_a_new_experiment_may_begin_at_once(store: Path) -> None:
+    for i in range(3):
+        family = f"family {i}"
+        made = at_once(begin, N_WRITERS, family)
+        (experiment,) = mlflow.MlflowClient().search_experiments(filter_string=f"name = '{family}'")
+        runs = mlflow.MlflowClient().search_runs([experiment.experiment_id])
+        assert {run.info.run_id for run in runs} == set(made)
 
 
 def test_two_that_register_at_once_have_a_version_each_and_the_same_files_have_one(

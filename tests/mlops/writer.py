@@ -27,6 +27,13 @@ def log_steps(i: int, start: Start, parent: str) -> str:
     return run.run_id
 
 
+def begin(_: int, start: Start, experiment: str) -> str:
+    """A run, maybe the experiment's first, begun and ended; its id."""
+    start()
+    with tracking.start(experiment, "member", {}) as run:
+        return run.run_id
+
+
 def push(i: int, start: Start, name: str, *folders: str) -> str:
     """The version as which its folder is registered."""
     start()

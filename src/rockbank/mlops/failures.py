@@ -86,6 +86,11 @@ def is_answer(error: Exception) -> bool:
     return isinstance(error, MlflowException) and error.error_code in _ANSWERS and not is_unknown_kind
 
 
+def is_overtaken(error: Exception) -> bool:
+    """Whether another process has added the same row at the same moment, by sqlite's words or PostgreSQL's."""
+    return re.search(r"UNIQUE constraint failed|duplicate key value", str(error)) is not None
+
+
 def explained(error: Exception, uri: str) -> StoreError:
     """The failure of the store at `uri` in one line: which store, why, and what to do."""
     said = "\n".join(str(each) for each in _chain(error))

@@ -21,7 +21,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from rockbank.mlops import sqlite
-from rockbank.mlops.failures import FAILURES, StoreError, explained, file_of, is_answer, name_of, waiting
+from rockbank.mlops.failures import FAILURES, StoreError, explained, file_of, is_answer, is_overtaken, name_of, waiting
 from rockbank.params import PARAMS
 
 # Schema migrations and "validating candidate" lines are MLflow's own business, not the reader's of a terminal; and a
@@ -81,7 +81,14 @@ class _Answering:
         @wraps(getattr(mlflow.MlflowClient, name))
         def call(*arguments: Any, **keywords: Any) -> Any:
             with answering(writes=not name.startswith(("get_", "search_")), what=name.replace("_", " ")):
-                return getattr(mlflow.MlflowClient(), name)(*arguments, **keywords)
+                try:
+                    return getattr(mlflow.MlflowClient(), name)(*arguments, **keywords)
+                except MlflowException as error:
+                    # MLflow looks for the row of a tag, and adds it where it is missing. Another process has added it
+                    # meanwhile; now it is there to be changed.
+                    if not (name.startswith("set_") and is_overtaken(error)):
+                        raise
+                    return getattr(mlflow.MlflowClient(), name)(*arguments, **keywords)
 
         return call
 
