@@ -144,12 +144,14 @@ def find_files(written: str) -> Path | None:
 
 def _settle() -> str:
     """The store's address, after MLflow has been given one that it reads rightly."""
-    uri = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else f"sqlite:///{STORE}"
+    # Read once: a thread that set again what it read would undo what another has set meanwhile.
+    now = mlflow.get_tracking_uri()
+    uri = now if mlflow.is_tracking_uri_set() else f"sqlite:///{STORE}"
     path = file_of(uri)
     if path is not None:
         # With a driver named, for of 'sqlite:///' MLflow makes the parent folders without reading '%20' as a blank.
         uri = sqlalchemy.URL.create("sqlite+pysqlite", database=str(path)).render_as_string()
-    if uri != mlflow.get_tracking_uri():
+    if uri != now:
         mlflow.set_tracking_uri(uri)
     return uri
 

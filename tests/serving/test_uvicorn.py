@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 
 from serving.http import connection, server
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 SERVICE: Any = SimpleNamespace(settings=SimpleNamespace(send_seconds=1.0, max_connections=8), metrics=None)
 
 
