@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from rockbank.core.files import replacing_folder
 from rockbank.gan.weights import save_weights
 from rockbank.generator.card import WEIGHTS, CardMismatch, ModelCard, fingerprints
 from rockbank.matching.methods.state import State
@@ -194,6 +195,14 @@ def test_impossible_settings_are_refused(settings: dict[str, Any], says: str) ->
 def test_every_method_takes_its_number_of_iterations(case: Path, tmp_path: Path, method: str) -> None:
     run = make_run(tmp_path / "run", case, method=method, iterations=None if method == "prior" else 5)
     assert run.max_iterations == (0 if method == "prior" else 5)
+
+
+def test_what_another_command_is_writing_beside_a_new_run_stays(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "generator") as other:
+        (other / "weights").touch()
+        with new_folder(tmp_path / "run"):
+            pass
+    assert (tmp_path / "generator" / "weights").is_file()
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ from rockbank.matching.settings import Settings
 SETTINGS, GENERATOR, MEMBERS = "run.json", "generator", "members"
 # Draws of the prior that a member may begin from, its own first.
 N_STARTS = 4
-# A run's folder until it is whole.
-_PART = ".part-"
+# A run's folder until it is whole; not as `core.files` names its own, which lock nothing and are not to be taken away.
+_PART = ".match-"
 
 
 class Run:
