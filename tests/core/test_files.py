@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rockbank.core.files import read_json, replacing, replacing_folder, sha256, write_json
+from rockbank.core.files import read_json, replacing, replacing_folder, sha256, whole_files, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
@@ -63,3 +63,12 @@ def test_a_failed_write_leaves_no_folders_that_were_made_for_it(tmp_path: Path) 
         with pytest.raises(RuntimeError), write(tmp_path / "there" / "one" / "two" / "three"):
             raise RuntimeError
     assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+
+
+def test_what_a_killed_process_left_half_written_is_no_file(tmp_path: Path) -> None:
+    for name in ("b.png", "a.png", "c.txt"):
+        (tmp_path / name).touch()
+    left = replacing(tmp_path / "a.png")
+    left.__enter__().touch()
+    assert whole_files(tmp_path, "*.png") == [tmp_path / "a.png", tmp_path / "b.png"]
+    assert whole_files(tmp_path, "*.*") == [tmp_path / "a.png", tmp_path / "b.png", tmp_path / "c.txt"]

@@ -32,6 +32,7 @@ from rockbank.workflows.match_request import MatchRequest
 from tests.executors.ray_processes import ray_tasks
 from tests.matching.quick import pool_here, rough_pictures
 from tests.matching.tiny import checkpoints, register, write_case
+from tests.started import started
 from tests.workflows.mlflow_runs import children
 
 # What `rockbank` is when it is installed.
@@ -129,13 +130,12 @@ def test_a_match_whose_command_is_killed_goes_on_by_the_same_command_to_the_bits
     command = [*COMMAND, "match", "resume", str(killed), "--executor", "ray", "--workers", "2"]
     environment = {**os.environ, "RAY_ADDRESS": ray_cluster[0].address}
     before = ray_tasks()
-    driver = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    while len(checkpoints(killed)) < 2:
-        assert driver.poll() is None
-        time.sleep(0.02)
-    at_work = ray_tasks() - before
-    driver.kill()
-    driver.wait()
+    with started(command, env=environment, stderr=subprocess.DEVNULL) as driver:
+        while len(checkpoints(killed)) < 2:
+            assert driver.poll() is None
+            time.sleep(0.02)
+        at_work = ray_tasks() - before
+        driver.kill()
     assert at_work
     assert any(state is None or state.status == RUNNING for state in Run(killed).states())
     with rough_pictures():
@@ -189,12 +189,11 @@ with open_executor("slurm", setup(folder), 2, folder / "executor") as executor:
 def test_jobs_of_a_command_that_was_killed_end_before_its_successor_begins(slurm_cluster: None, tmp_path: Path) -> None:
     from rockbank.executors import on_slurm
 
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path)])
-    while not list(tmp_path.glob("a.1.*")):
-        time.sleep(0.05)
-        assert driver.poll() is None
-    driver.kill()
-    driver.wait()
+    with started([sys.executable, "-c", DRIVER, str(tmp_path)]) as driver:
+        while not list(tmp_path.glob("a.1.*")):
+            time.sleep(0.05)
+            assert driver.poll() is None
+        driver.kill()
     assert on_slurm.alive_in_slurm()
     (pid,) = {path.suffix[1:] for path in tmp_path.glob("a.*.*")}
     with opened("slurm", tmp_path) as executor:

@@ -12,7 +12,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from rockbank.core.files import sha256, write_json
+from rockbank.core.files import sha256, whole_files, write_json
 from rockbank.flow.casefile.file import load_case
 from rockbank.flow.equations.options import Options
 from rockbank.flow.simulate import simulate
@@ -128,4 +128,4 @@ def register(folder: Path) -> None:
 
 def checkpoints(folder: Path) -> list[bytes]:
     """The members' states in a run's folder, in their order."""
-    return [path.read_bytes() for path in sorted((folder / "members").glob("*.npz"))]
+    return [path.read_bytes() for path in whole_files(folder / "members", "*.npz")]

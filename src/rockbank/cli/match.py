@@ -12,6 +12,7 @@ from rich.table import Table
 from typer.core import TyperCommand, TyperGroup
 
 from rockbank.cli.executor_option import Executor
+from rockbank.core.files import whole_files
 from rockbank.core.terminal import print_rows, report_user_errors, stdout
 from rockbank.executors.choose import LOCAL, check_executor
 from rockbank.matching.methods.table import iterations_in_words, methods_in_words
@@ -144,6 +145,6 @@ def match_report(
 
 
 def _print_results(folder: Path) -> None:
-    for path in sorted(folder.glob("*.*")):
+    for path in whole_files(folder, "*.*"):
         if path.suffix in (".html", ".nc", ".csv"):
             stdout.print(f"wrote {path}")

@@ -112,6 +112,11 @@ def _new_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def whole_files(folder: Path, pattern: str) -> list[Path]:
+    """The files of `folder` that match, by name, without what is being written or was left by a killed process."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith(_PART))
+
+
 def require_writable(path: Path) -> None:
     """InputError where no file could be written to `path`; its folder need not be there yet."""
     if path.is_dir():

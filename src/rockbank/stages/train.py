@@ -17,7 +17,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
-from rockbank.core.files import read_json, replacing, replacing_folder, sha256, write_json
+from rockbank.core.files import read_json, replacing, replacing_folder, sha256, whole_files, write_json
 from rockbank.core.heap import keep_freed_memory
 from rockbank.core.paths import CHECKPOINTS, HISTORY, PIPELINE, TRAINING_PICTURE, ProjectPaths, origin
 from rockbank.core.provenance import git_commit
@@ -183,7 +183,7 @@ def _save_png(path: Path, pixels: UInt8[np.ndarray, "h w *c"]) -> None:
 
 def _keep_samples(source: Path, folder: Path) -> None:
     """Copy N_GRIDS of the grids, evenly from the first to the last."""
-    grids = sorted(source.glob("*.png"))
+    grids = whole_files(source, "*.png")
     with replacing_folder(folder) as beside:
         for i in np.unique(np.linspace(0, len(grids) - 1, min(N_GRIDS, len(grids))).round().astype(int)):
             shutil.copyfile(grids[i], beside / grids[i].name)

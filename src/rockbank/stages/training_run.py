@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from rockbank.core.files import read_json, sha256, write_json
+from rockbank.core.files import read_json, sha256, whole_files, write_json
 from rockbank.core.paths import HISTORY, TRAINING_PICTURE, ProjectPaths
 from rockbank.generator.card import WEIGHTS, headline
 from rockbank.mlops import tracking
@@ -75,7 +75,7 @@ def log_scores(run: tracking.Run, generator: str, paths: ProjectPaths) -> None:
     scores = read_json(path)
     run.score(headline(scores))
     run.tag({"extractor": scores["extractor"], "n_samples": str(scores["large"]["n"])})
-    pictures = [*paths.score(generator).glob("*.png"), paths.train(generator) / TRAINING_PICTURE]
+    pictures = [*whole_files(paths.score(generator), "*.png"), paths.train(generator) / TRAINING_PICTURE]
     for picture in sorted(filter(Path.is_file, pictures)):
         run.file(picture)
     run.json("scores.json", scores)
@@ -94,7 +94,7 @@ def _make_run(generator: str, paths: ProjectPaths) -> tracking.Run:
     began, ended = min(times.values()), max(times.values())
     with tracking.record_pulled(family, generator, about.params, began=began, ended=ended) as run:
         run.log_series(series, times)
-        for path in sorted((folder / SAMPLES).glob("*.png")):
+        for path in whole_files(folder / SAMPLES, "*.png"):
             step = int(path.stem.removeprefix(_STEP))
             with Image.open(path) as picture:
                 run.picture("samples", np.asarray(picture), step, times[step])

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from rockbank.core.errors import InputError
+from rockbank.core.files import whole_files
 from rockbank.executors.interface import WorkerLost
 from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.matching.methods.interface import Member, Progress
@@ -26,6 +27,7 @@ from rockbank.matching.problem.cost import Cost
 from rockbank.matching.problem.point import Parts, Target
 from rockbank.matching.run import Run
 from tests.matching.tiny import make_run, write_case
+from tests.started import started
 
 # A context without a simulator, in a module that other processes can import: members count to 5, a step each 50 ms.
 TOY = """
@@ -260,39 +262,38 @@ def test_a_process_that_dies_is_reported_with_the_remedy(toy: Any, tmp_path: Pat
 
 @pytest.mark.slow
 def test_processes_end_with_a_parent_that_is_killed(toy: Any, tmp_path: Path) -> None:
-    parent = subprocess.Popen([sys.executable, toy.__file__, str(tmp_path)])
-    # On a busy machine the first process may be members ahead of the second.
-    while len(list(tmp_path.glob("*.npz"))) < 4 or len(pids_in(tmp_path)) < 2:
-        time.sleep(0.05)
-        assert parent.poll() is None
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    with started([sys.executable, toy.__file__, str(tmp_path)]) as parent:
+        # On a busy machine the first process may be members ahead of the second.
+        while len(whole_files(tmp_path, "*.npz")) < 4 or len(pids_in(tmp_path)) < 2:
+            time.sleep(0.05)
+            assert parent.poll() is None
+        parent.send_signal(signal.SIGKILL)
     assert len(pids_in(tmp_path)) == 2
     assert is_gone(pids_in(tmp_path))
-    n_written = len(list(tmp_path.glob("*.npz")))
+    n_written = len(whole_files(tmp_path, "*.npz"))
     assert n_written < 400
-    for path in tmp_path.glob("*.npz"):
+    for path in whole_files(tmp_path, "*.npz"):
         State.load(path)
 
 
 @pytest.mark.slow
 def test_ctrl_c_ends_all_after_the_iterations_under_way(toy: Any, tmp_path: Path) -> None:
-    parent = subprocess.Popen(
+    with started(
         [sys.executable, toy.__file__, str(tmp_path)],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
         # What a shell runs in the background ignores Ctrl-C, and so would what it starts.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while len(list(tmp_path.glob("*.npz"))) < 4:
-        time.sleep(0.05)
-        assert parent.poll() is None
-    # A terminal sends it to every process of the group.
-    os.killpg(parent.pid, signal.SIGINT)
-    _, said = parent.communicate(timeout=60)
+    ) as parent:
+        while len(whole_files(tmp_path, "*.npz")) < 4:
+            time.sleep(0.05)
+            assert parent.poll() is None
+        # A terminal sends it to every process of the group.
+        os.killpg(parent.pid, signal.SIGINT)
+        _, said = parent.communicate(timeout=60)
     # The one traceback is the parent's: those of the processes would be each a page of noise.
     assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1
     assert is_gone(pids_in(tmp_path))
-    states = [State.load(path) for path in tmp_path.glob("*.npz")]
+    states = [State.load(path) for path in whole_files(tmp_path, "*.npz")]
     assert {state.status for state in states} <= {"running", "converged"}
