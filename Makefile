@@ -16,7 +16,7 @@ BACKENDS := .venv-backends
 JOBS ?= $(shell nproc)
 AT_ONCE := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: run serve test test-integration quick-test env lint format types audit release layers pulled ui bench pictures docs help
+.PHONY: run serve test faults test-integration quick-test env lint format types audit release layers pulled ui bench pictures docs help
 
 run: env
 	@[ ! -d .git ] || git rev-parse --git-dir >/dev/null
@@ -34,6 +34,10 @@ serve: env
 test: env
 	@echo "every test, as many files at a time as there are cores: some 20 minutes on two, a line for each 72 tests; make quick-test leaves out those of over 5 s"
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest $(AT_ONCE)
+
+# Those of the table of faults.
+faults: env
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest $(AT_ONCE) $(shell grep -oE 'tests/[^`]+::test_\w+' docs/reliability.md)
 
 test-integration: env $(BACKENDS)/.made $(BACKENDS)/.perf_analyzer
 	ROCKBANK_BACKENDS=$(CURDIR)/$(BACKENDS)/bin/python ROCKBANK_PERF_ANALYZER=$(CURDIR)/$(BACKENDS)/triton/bin/perf_analyzer \

@@ -38,6 +38,7 @@ from rockbank.matching.run import GENERATOR, Run
 REPORT = Path("reports/executors.md")
 RAY = "ray"
 _STARTING_SECONDS, _TOLERANCE = 3.0, 1e-4
+NODE = {"num_cpus": 1, "include_dashboard": False, "include_log_monitor": False}
 N_TRIES = 3
 # What two workers have to reach, where two plain processes reach the other.
 LEAST, AT_PLAIN = 1.8, 1.9
@@ -101,12 +102,11 @@ def _begun() -> tuple[Any, Any]:
     """As two_nodes; tried again, since Ray gives a node's processes 30 s to begin, however busy the machine is."""
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "include_dashboard": False, "include_log_monitor": False}
     for n_left in range(N_TRIES - 1, -1, -1):
         cluster = Cluster()
         try:
-            cluster.add_node(**node)
-            return cluster, cluster.add_node(**node)
+            cluster.add_node(**NODE)
+            return cluster, cluster.add_node(**NODE)
         except Exception as error:
             cluster.shutdown()
             if n_left == 0:

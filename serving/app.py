@@ -90,7 +90,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.dashboard = dashboard
     app.state.jobs = at_work
     app.state.grpc_server = None
-    # Paths are tried in this order: those that are asked for most come first.
+    # Paths are tried in this order: the most frequent come first.
     routers = (
         generate.router, infer.router, tiles.router, samples.router, jobs.router, health.health, triton.router,
         health.router, operate.router, page.router, versions.router,

@@ -23,8 +23,9 @@ from serving.base.clients import CLIENT, Client
 from serving.base.errors import NotFound, NotReady, ServingError, SlowRequest, TooLarge
 from serving.base.logs import REQUEST_ID, log
 from serving.base.settings import SettingsError
+from serving.grpc.callers import Callers
 from serving.grpc.extensions import Extensions
-from serving.grpc.messages import address_of, check_outputs, parsed, read_input, tensor_of, timeout_of
+from serving.grpc.messages import check_outputs, parsed, read_input, tensor_of, timeout_of
 from serving.grpc.probes import KeyedReflection, add_probes, key_of
 from serving.http.middleware import MAX_HEADER_BYTES, request_id_of
 from serving.http.responses import about, about_headers
@@ -70,6 +71,7 @@ class GrpcServer:
         """A server of `service`, which does not listen yet."""
         self.port = 0
         self._service = service
+        self._callers = Callers(service.settings.trusted_proxies)
         self._server: Any = None
 
     async def start(self) -> None:
@@ -144,14 +146,14 @@ class GrpcServer:
             request_id = request_id_of(given.get("x-request-id"))
             token = REQUEST_ID.set(request_id)
             _SERVED.set(None)
-            status, client = 500, None
+            status, client, address = 500, None, self._callers.address(context)
             metrics.in_flight.inc()
             try:
                 await context.send_initial_metadata((("x-request-id", request_id),))
                 if name in _OPEN:
                     response = await answer(kind(), context)
                 else:
-                    client = self._admit(given, context.peer())
+                    client = self._admit(given, address)
                     with Share(self._service.budget) as share:
                         message = await self._read(messages, share)
                         response = await answer(message if kind is None else parsed(kind, message), context)
@@ -187,7 +189,7 @@ class GrpcServer:
                 fields = {"route": route, "status": status, "milliseconds": round(seconds * 1e3, 3), "key": key}
                 if (trace_id := metrics.spans.trace_id()) is not None:
                     fields["trace_id"] = trace_id
-                log.info("GRPC %s %d", name, status, extra={**fields, "client": address_of(context.peer())})
+                log.info("GRPC %s %d", name, status, extra={**fields, "client": address})
                 REQUEST_ID.reset(token)
 
         async def call(messages: AsyncIterator[bytes], context: Any) -> Any:
@@ -213,11 +215,11 @@ class GrpcServer:
         share.add(len(message) - share.held)
         return message
 
-    def _admit(self, metadata: dict[str, str], peer: str) -> Client:
+    def _admit(self, metadata: dict[str, str], address: str) -> Client:
         """Whose call it is, counted against its rate."""
         keys = self._service.keys
         key = keys.check(key_of(metadata))
-        client = keys.client(key, address_of(peer))
+        client = keys.client(key, address)
         keys.begin(client)
         CLIENT.set(client)
         return client

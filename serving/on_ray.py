@@ -5,7 +5,7 @@ proxy takes the connections; it answers 503 where `max_queued_requests` wait alr
 429. Deploying again with other arguments replaces the replicas one after another; those that go answer what they have.
 
 What one process alone remembers is of one replica here: a key's rate, a request's idempotency key. Jobs, which are
-asked for again and again at the same process, are left out.
+polled at the same process, are left out.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def build(arguments: dict[str, str]) -> Any:
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    # One thread a replica, unless more are asked for: replicas share the cores.
+    # One thread a replica, unless more are set: replicas share the cores.
     settings = load_settings(**given)
     refused = [f"{PREFIX}{name.upper()}" for name in _OF_THE_PROXY if name in settings.model_fields_set]
     if refused:

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import memory
 from benchmarks.flow import large
 from benchmarks.flow.linear_solvers import THREADS
 from benchmarks.flow.members import LOOSE, Rate, apart, random, run, together
@@ -78,7 +79,7 @@ def main() -> None:
         sys.exit("OPM Flow is not installed; on Debian: apt install libopm-simulators-bin")
     times = speed(case, arguments.repeats)
     flow, gradient, eliminated = times["OPM Flow, forward"], times["forward + gradient"], times[BY_ELIMINATION]
-    memory = float(subprocess.check_output([sys.executable, "-m", "benchmarks.flow", "--memory"], text=True))
+    grown = float(subprocess.check_output([sys.executable, "-m", "benchmarks.flow", "--memory"], text=True))
     n = arguments.members
     rates = {"1 worker": together(case, n // 4, 1), "2 workers": together(case, n, 2), "two processes": apart(case, n)}
     one, two, alone = (rate.per_second for rate in rates.values())
@@ -90,7 +91,7 @@ def main() -> None:
         _at_most(f"full Jacobian (111 observables, {2 * case.rock.grid.n_cells} parameters), of {BY_ELIMINATION}",
                  times["full Jacobian"] / eliminated, 2.5),
         _at_most(f"times {N_DIRECTIONS} directions, likewise", times[ALONG] / eliminated, 2.5),
-        _at_most("memory of forward + gradient beyond the interpreter, MB", memory, 100),
+        _at_most("memory of forward + gradient beyond the interpreter, MB", grown, 100),
         Row(f"{n} members on 2 workers, of 1 worker's rate", f"{two / one:.2f}", ">= 1.9", two / one >= 1.9),
         Row("the same, of what two processes reach that share nothing but the machine", f"{two / alone:.2f}", ">= 0.97",
             two / alone >= 0.97),
@@ -178,15 +179,9 @@ def full_jacobian(case: Case) -> tuple[torch.Tensor, ...]:
 def memory_of_gradient(case: Case) -> float:
     """MB by which this process grows at most over what libraries and compiled kernels take."""
     gradient(block_of(16))
-    before = _memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far, which compiling may have made
+    before = memory.begin()
     gradient(case)
-    return _memory("VmHWM") - before
-
-
-def _memory(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(name))
+    return memory.peak() - before
 
 
 def block_of(side: int) -> Case:

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import memory
 from benchmarks.flow import growth
 from benchmarks.flow.linear_solvers import THREADS, box_of
 from rockbank.core.files import write_text
@@ -109,14 +110,15 @@ def measure(name: str) -> Measured:
     permeability = case.rock.components[0].detach().clone().requires_grad_()
     ratio = [of.detach() / case.rock.components[0].detach() for of in case.rock.components]
     rock = replace(case.rock, permeability=tuple(permeability * of for of in ratio) if len(ratio) > 1 else permeability)
-    tracked, before, peak, times = replace(case, rock=rock), _peak(), 0.0, []
+    tracked, times, grown = replace(case, rock=rock), [], 0.0
     for _ in range(REPEATS):
         flow, theirs = opm(case, deck)
         result, forward = once(case, lambda _: None)
+        before = memory.begin()
         _, gradient = once(tracked, lambda of: torch.autograd.grad(
             of.oil_rate.square().sum(), permeability, retain_graph=True))  # fmt: skip
         times.append((flow, forward, gradient))
-        peak = peak or _peak()  # later rounds would have two results at once
+        grown = grown or memory.peak() - before  # later rounds would have two results at once
     flow, forward, gradient = (statistics.median(of) for of in zip(*times, strict=True))
     order = [theirs.wells.index(well.name) for well in case.wells]
     ours = (result.bhp, result.water_rate, result.oil_rate)
@@ -128,15 +130,11 @@ def measure(name: str) -> Measured:
         flow=flow,
         forward=forward,
         gradient=gradient,
-        memory=peak - before,
+        memory=grown,
         n_cut=sum(of.n_steps > 1 for of in result.reports[0]),
         pressure=float(np.abs(bhp - theirs.bhp[:, order]).max() / BAR),
         rate=float(max(rates)),
     )
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def once(case: Case, then: Callable[[Result], object]) -> tuple[Result, float]:

@@ -1,11 +1,12 @@
-"""The service beside MLServer, BentoML and LitServe on the same graph, in one run: python -m benchmarks.peers
+"""The service beside MLServer, BentoML, LitServe and Triton on the same graph, in one run: python -m benchmarks.peers
 
-    for peer in mlserver bentoml litserve; do
+    for peer in mlserver bentoml litserve nvidia-pytriton; do
         python -m venv /tmp/peers/$peer && /tmp/peers/$peer/bin/pip install $peer onnxruntime numpy psutil
     done
 
 Each peer has an environment of its own (--environments /tmp/peers), one process or worker, one thread of onnxruntime,
-and the same endpoint: a seed and n in, npy out. They are measured in turn, A B C D A B C D; the medians of the rounds
+and the same endpoint: a seed and n in, npy out; Triton's own server, as PyTriton brings it, answers with the same
+numbers as its protocol has them, binary. They are measured in turn, A B C D A B C D; the medians of the rounds
 count. A swap is what each has for it: a promotion in the registry, or a restart of the process on its port. Writes
 docs/validation/peers.md.
 """
@@ -38,7 +39,14 @@ HERE = Path(__file__).parent
 REPORT = Path("docs/validation/peers.md")
 CONNECTIONS = 4
 START_SECONDS = 120.0
-PEERS = {"MLServer": "mlserver", "BentoML": "bentoml", "LitServe": "litserve"}
+PEERS = {"MLServer": "mlserver", "BentoML": "bentoml", "LitServe": "litserve", "Triton (PyTriton)": "nvidia-pytriton"}
+BODY = '{"seed": SEED, "n": %d}'
+# Of the Open Inference Protocol, with the images as bytes.
+_NUMBER = '{"name": "%s", "shape": [1], "datatype": "INT64", "data": [%s]}'
+_OF_TRITON = (
+    f'{{"inputs": [{_NUMBER % ("seed", "SEED")}, {_NUMBER % ("n", "%d")}], '
+    '"outputs": [{"name": "images", "parameters": {"binary_data": true}}]}'
+)
 
 
 class Peer:
@@ -49,7 +57,9 @@ class Peer:
         self.name = name
         self.package = PEERS[name]
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/predict"
+        is_triton = self.package == "nvidia-pytriton"
+        self.url = f"http://127.0.0.1:{self.port}/{'v2/models/rock/infer' if is_triton else 'predict'}"
+        self.body = _OF_TRITON if is_triton else BODY
         self.bin = environments / self.package / "bin"
         self._work = work / self.package
         self._work.mkdir()
@@ -76,7 +86,7 @@ class Peer:
         begun = time.monotonic()
         while time.monotonic() - begun < START_SECONDS:
             try:
-                load(self.url, '{"seed": SEED, "n": 1}', 1, 5.0, requests=1)
+                load(self.url, self.body % 1, 1, 5.0, requests=1)
                 return time.monotonic() - begun
             except SystemExit:
                 time.sleep(0.1)
@@ -106,8 +116,9 @@ class Peer:
         return self._process.pid
 
     def _command(self) -> list[str]:
-        if self.package == "litserve":
-            return [str(self.bin / "python"), str(HERE / "litserve_app.py"), str(self.port)]
+        if self.package in ("litserve", "nvidia-pytriton"):
+            app = "litserve_app.py" if self.package == "litserve" else "triton_app.py"
+            return [str(self.bin / "python"), str(HERE / app), str(self.port)]
         if self.package == "bentoml":
             serve = [str(self.bin / "bentoml"), "serve", "bentoml_app:Samples"]
             return [*serve, "--port", str(self.port), "--working-dir", str(HERE)]
@@ -135,7 +146,7 @@ def main() -> None:
         url = stack.enter_context(service(options.model, 1, poll_seconds=0.5))
         name = entry.name
         targets: dict[str, tuple[str, str, int]] = {
-            "rockbank": (f"{url}/v2/models/{name}/generate", '{"seed": SEED, "n": %d}', _pid_at(url)),
+            "rockbank": (f"{url}/v2/models/{name}/generate", BODY, _pid_at(url)),
         }
         found["rockbank"] = {"start": time.monotonic() - begun}
         versions, peers = {"rockbank": "this"}, []
@@ -148,7 +159,7 @@ def main() -> None:
             found[peer_name] = {"start": peer.start()}
             peers.append(peer)
             versions[peer_name] = peer.version
-            targets[peer_name] = (peer.url, '{"seed": SEED, "n": %d}', peer.pid)
+            targets[peer_name] = (peer.url, peer.body, peer.pid)
         for target, values in measure(targets, options.seconds, options.rounds).items():
             found[target] |= values
         found["rockbank"]["failed"] = swap(targets["rockbank"], lambda: _promote_another(name, entry.version))
@@ -242,7 +253,8 @@ def to_markdown(
         "are to be compared.",
         "",
         f"The graph is that of {what}. Each server has one process or worker, one thread of onnxruntime, and the same "
-        "endpoint: a seed and n in, npy out. Batches of several requests are the service's own; the peers compute each "
+        "endpoint: a seed and n in, npy out (Triton: the same numbers in its protocol's binary form, by the server that "
+        "PyTriton packs, with a model in Python: it has no backend for ONNX). Batches of several requests are the service's own; the peers compute each "
         "request by itself, as their applications here are written.",
         "",
         "| | version | images a second of CPU | images/s by the clock | p50 of a lone n = 1, ms | p99, ms "

@@ -12,7 +12,11 @@ import numpy as np
 
 
 class Sampler:
-    """A generator's folder, named by the environment's GENERATOR, on one thread as the service is given."""
+    """A generator's folder, named by the environment's GENERATOR, on one thread as the service is given.
+
+    Attributes:
+        image_shape: channels, height and width of a sample.
+    """
 
     def __init__(self) -> None:
         import onnxruntime
@@ -26,14 +30,19 @@ class Sampler:
         )
         card = json.loads((folder / "card.json").read_text())
         self._latent = tuple(card["latent_shape"])
+        self.image_shape = tuple(card["image_shape"])
         bounds = np.asarray(card["value_range"], dtype=np.float32).T[:, :, None, None]
         self._low, self._scale = bounds[0], bounds[1] - bounds[0]
 
     def __call__(self, request: dict[str, Any]) -> bytes:
         """The samples of `{"seed": .., "n": ..}` as intensity, in numpy's format."""
-        rng = np.random.Generator(np.random.Philox(key=request["seed"]))
-        latents = rng.standard_normal((request["n"], *self._latent), dtype=np.float32)
-        (images,) = self._session.run(None, {"latent": latents})
         file = io.BytesIO()
-        np.save(file, np.clip((images - self._low) / self._scale, 0.0, 1.0))
+        np.save(file, self.images(request["seed"], request["n"]))
         return file.getvalue()
+
+    def images(self, seed: int, n: int) -> np.ndarray:
+        """Intensities of shape (n, c, h, w)."""
+        rng = np.random.Generator(np.random.Philox(key=seed))
+        latents = rng.standard_normal((n, *self._latent), dtype=np.float32)
+        (images,) = self._session.run(None, {"latent": latents})
+        return np.clip((images - self._low) / self._scale, 0.0, 1.0)

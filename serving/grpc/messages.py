@@ -90,8 +90,3 @@ def timeout_of(request: Any) -> float:
 def tensor_of(metadata: TensorMetadata) -> Any:
     """The message for a tensor's name, type and shape."""
     return pb.ModelMetadataResponse.TensorMetadata(name=metadata.name, datatype=metadata.datatype, shape=metadata.shape)
-
-
-def address_of(peer: str) -> str:
-    """The address in gRPC's name of a peer, such as ipv4:127.0.0.1:50000 or ipv6:%5B::1%5D:50000."""
-    return peer.partition(":")[2].rpartition(":")[0] or peer

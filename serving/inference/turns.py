@@ -15,7 +15,7 @@ class Turns:
     """The clock of one queue."""
 
     def __init__(self) -> None:
-        """Nobody has asked yet."""
+        """Without any request yet."""
         self._now = 0.0
         self._finish: dict[str, float] = {}
 

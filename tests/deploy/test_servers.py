@@ -16,10 +16,12 @@ import grpc
 import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tritonclient.grpc import service_pb2 as pb
 
 from rockbank.client import Client
 from tests.deploy.queries import DEPLOY
 from tests.serving.processes import Process, service_process
+from tests.serving.test_grpc import METHOD, infer_request
 
 SECONDS = 30
 
@@ -44,7 +46,9 @@ def running(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iter
     """The service with a certificate of its own."""
     folder = tmp_path_factory.mktemp("tls")
     cert, key = certificate(folder)
-    with service_process(folder, empty_store, tls_cert_file=cert, tls_key_file=key, grpc_port=0) as found:
+    with service_process(
+        folder, empty_store, tls_cert_file=cert, tls_key_file=key, grpc_port=0, trusted_proxies="127.0.0.1"
+    ) as found:
         yield found
 
 
@@ -119,6 +123,26 @@ def test_the_nginx_example_passes_samples_on_and_keeps_operators_paths(running: 
         # From this machine, which is allowed.
         assert httpx.get(f"{url}/metrics", verify=False).status_code == 200
         assert httpx.get(f"{url}/nothing", verify=False).status_code == 404
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="no nginx here: apt install nginx-light")
+def test_the_nginx_example_passes_grpc_on_and_says_whom_for(running: Process, tmp_path: Path) -> None:
+    with nginx(tmp_path, running) as url:
+        address = url.removeprefix("https://")
+        host, port = address.split(":")
+        roots = grpc.ssl_channel_credentials(ssl.get_server_certificate((host, int(port))).encode())
+        request = infer_request(bytes(16), [1, 4])
+        with grpc.secure_channel(address, roots) as channel:
+            infer = channel.unary_unary(
+                METHOD, pb.ModelInferRequest.SerializeToString, pb.ModelInferResponse.FromString
+            )
+            answer, call = infer.with_call(request, timeout=30, metadata=[("x-forwarded-for", "192.0.2.7")])
+    assert tuple(answer.outputs[0].shape) == (1, 1, 16, 16)
+    (request_id,) = (value for key, value in call.initial_metadata() if key == "x-request-id")
+    assert re.fullmatch("[0-9a-f]{32}", request_id)
+    # The proxy's word, and not the client's.
+    assert running.logged(request_id)["client"] == "127.0.0.1"
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here: apt install systemd")

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from executor_tasks import fail, run, setup
 
+from benchmarks.executors import NODE
 from rockbank.core.errors import InputError
 from rockbank.executors import choose
 from rockbank.executors.choose import check_executor, open_executor
@@ -118,9 +119,18 @@ def test_results_come_once_and_a_task_goes_on_from_its_checkpoint(
         assert len(list(tmp_path.glob("once.1.*"))) == 2
 
 
+@pytest.fixture
+def kill_second_node(ray_cluster: Any) -> Iterator[Callable[[], None]]:
+    """Kills a cluster's second node at once; a test later another takes its place."""
+    cluster, _ = ray_cluster
+    (second,) = cluster.worker_nodes
+    yield lambda: cluster.remove_node(second, allow_graceful=False)
+    cluster.add_node(**NODE)
+
+
 @pytest.mark.slow
-def test_a_match_whose_command_is_killed_goes_on_by_the_same_command_to_the_bits_of_local(
-    ray_cluster: Any, store: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_match_whose_command_is_killed_and_then_a_node_ends_by_the_same_command_with_the_bits_of_local(
+    ray_cluster: Any, kill_second_node: Callable[[], None], store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(store / "generator")
     case = write_case(store)
@@ -138,8 +148,15 @@ def test_a_match_whose_command_is_killed_goes_on_by_the_same_command_to_the_bits
         driver.kill()
     assert at_work
     assert any(state is None or state.status == RUNNING for state in Run(killed).states())
+    reached = checkpoints(killed)
     with rough_pictures():
-        subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=True)
+        with started(command, env=environment, stderr=subprocess.DEVNULL) as driver:
+            while checkpoints(killed) == reached:
+                assert driver.poll() is None
+                time.sleep(0.02)
+            kill_second_node()
+            assert any(state is None or state.status == RUNNING for state in Run(killed).states())
+            assert driver.wait() == 0
         match.go_on(whole, 1)
     assert not at_work & ray_tasks()
     assert checkpoints(killed) == checkpoints(whole)
@@ -150,8 +167,7 @@ def test_a_match_whose_command_is_killed_goes_on_by_the_same_command_to_the_bits
 
 
 @pytest.mark.slow
-def test_tasks_of_a_node_that_is_killed_go_on_elsewhere(ray_cluster: Any, tmp_path: Path) -> None:
-    cluster, second = ray_cluster
+def test_tasks_of_a_node_that_is_killed_go_on_elsewhere(kill_second_node: Callable[[], None], tmp_path: Path) -> None:
     names = dict.fromkeys("abcd", "never")
     with opened("ray", tmp_path) as executor:
         executor.submit([])
@@ -162,7 +178,7 @@ def test_tasks_of_a_node_that_is_killed_go_on_elsewhere(ray_cluster: Any, tmp_pa
             for message in take(mailbox):
                 seen.append(message)
                 if len(seen) == 10:
-                    cluster.remove_node(second, allow_graceful=False)
+                    kill_second_node()
                 yield message
 
         with pytest.MonkeyPatch.context() as patch:

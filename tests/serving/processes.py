@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +55,14 @@ class Process:
     def address(self) -> str:
         """host:port, as tritonclient takes it."""
         return self.url.removeprefix("http://")
+
+    def logged(self, mark: str) -> dict[str, Any]:
+        """The first line of its log that has `mark`, once it is there."""
+        end = time.monotonic() + START_SECONDS
+        while not (lines := [each for each in self.lines if mark in each]):
+            assert time.monotonic() < end, f"the log has no '{mark}'"
+            time.sleep(0.05)
+        return dict(json.loads(lines[0]))
 
     def metrics(self) -> dict[str, float]:
         """Every sample of /metrics, by name and labels."""

@@ -14,7 +14,7 @@ from serving.http.routes.shared import errors
 
 router = APIRouter(tags=["page"])
 _MEDIA_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-# Read once: a path that is asked for never becomes a path of the file system.
+# Read once: a requested path never becomes a path of the file system.
 _FILES = {path.name: (path.read_bytes(), _MEDIA_TYPES[path.suffix]) for path in STATIC.iterdir()}
 _NOT_KEPT = {"Cache-Control": "no-store"}
 # Their addresses change with them.

@@ -34,7 +34,7 @@ from rockbank.data.stored import open_volumes
 
 # A file beyond this size needs BigTIFF's offsets.
 CLASSIC_BYTES = 2**32 - 2**25
-# Given what is done and how many slices it has, a block in which the progress is told.
+# Given what is done and how many slices it has, a block in which the progress is reported.
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
 
 

@@ -42,7 +42,7 @@ class Result:
         water_rate: m^3/s.
         oil_rate: m^3/s.
         time: at the end of each report step, s.
-        states: pressures (Pa) and saturations of cells, in the order in which they were asked for.
+        states: pressures (Pa) and saturations of cells, in the order of `CellStates`.
         trajectories: of each member, the steps taken and their states.
     """
 

@@ -23,7 +23,7 @@ from rockbank.core.errors import UserError
 
 # What a store that is down or in the way raises, by whichever layer notices first. ImportError: a driver is missing.
 FAILURES = (MlflowException, SQLAlchemyError, sqlite3.Error, CommandError, requests.RequestException, ImportError)
-# What a store answers about what it was asked, rather than that it cannot.
+# A store's answer to the request itself, rather than that it cannot answer.
 _ANSWERS = ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 _CORRECT = "or correct MLFLOW_TRACKING_URI"
 # The words of a failure -> its cause and remedy; `{0}` is the first group of the words.
@@ -59,7 +59,7 @@ _CAUSES = {
 }
 
 
-# Until somebody who waits is told for what.
+# Until whoever waits is shown for what.
 PATIENCE_SECONDS = 3.0
 _log = logging.getLogger(__name__)
 

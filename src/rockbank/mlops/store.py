@@ -25,7 +25,7 @@ from rockbank.mlops.failures import FAILURES, StoreError, explained, file_of, is
 from rockbank.params import PARAMS
 
 # Schema migrations and "validating candidate" lines are MLflow's own business, not the reader's of a terminal; and a
-# failing store is told once, by whoever catches its StoreError.
+# failing store is reported once, by whoever catches its StoreError.
 for _chatty, _level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("mlflow.store", logging.CRITICAL)):
     logging.getLogger(_chatty).setLevel(_level)
 

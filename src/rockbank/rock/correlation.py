@@ -76,7 +76,7 @@ def s2_spread(curves: Float[np.ndarray, "n r"]) -> float:
 def _pair_counts(pore: Bool[np.ndarray, "*dims"], lags: Sequence[Int[np.ndarray, " l"]]) -> Float[np.ndarray, "*lags"]:
     """#{x : x and x + r in pore} at the lags r that `lags` names for each axis."""
     reach = [int(np.abs(each).max()) for each in lags]
-    # Padding by the farthest lag asked for is enough: what wraps around lands beyond it.
+    # Padding by the farthest lag requested is enough: what wraps around lands beyond it.
     padded = [fft.next_fast_len(size + far, real=True) for size, far in zip(pore.shape, reach, strict=True)]
     spectrum = fft.rfft(pore.astype(_float_type(pore.size)), padded[-1], axis=-1)
     for axis, length in enumerate(padded[:-1]):

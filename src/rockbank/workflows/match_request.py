@@ -51,7 +51,7 @@ class MatchRequest:
 
 def prepare(path: Path, case: MatchCase, request: MatchRequest, folder: Path) -> Run:
     """A run in an empty folder, whose parameters fit its case."""
-    # A status is told without the registry, whose import takes longer than the rest of it.
+    # A status is shown without the registry, whose import takes longer than the rest of it.
     from rockbank.mlops import registry
 
     reference = ""

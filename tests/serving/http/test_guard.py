@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import httpx
 import pytest
 
 from tests.serving.conftest import Serve
-from tests.serving.processes import START_SECONDS, Process
+from tests.serving.processes import Process
 
 PATH = "/v2/models/shale/generate"
 NAMED = "192.0.2.7"
@@ -72,11 +70,7 @@ async def test_pages_that_are_trusted_may_ask_and_others_may_not(
 
 def client_in_log(process: Process, mark: str, forwarded: str) -> str:
     httpx.get(f"{process.url}/v2", headers={"X-Forwarded-For": forwarded, "X-Request-Id": mark})
-    end = time.monotonic() + START_SECONDS
-    while not (lines := [each for each in process.lines if mark in each]):
-        assert time.monotonic() < end, "the log does not have the request"
-        time.sleep(0.05)
-    return str(json.loads(lines[0])["client"])
+    return str(process.logged(mark)["client"])
 
 
 @pytest.mark.slow

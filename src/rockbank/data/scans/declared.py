@@ -127,7 +127,7 @@ def decoding(path: Path, kind: str) -> Iterator[None]:
         MemoryError,
         AssertionError,
     ) as error:
-        # A broken file makes its library fail in any of these ways; the last line of what they say goes along.
+        # A broken file makes its library raise any of these; the last line of what they say goes along.
         said = str(error).strip().rpartition("\n")[2]
         raise VolumeError(f"{path}: cannot be read as {kind} ({type(error).__name__}: {said}); {AGAIN}") from error
     finally:

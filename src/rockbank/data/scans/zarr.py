@@ -48,7 +48,7 @@ def open_zarr(path: Path, dataset: str | None, voxels_max: int) -> Iterator[Sour
     """The array that is named, the full resolution of an OME-Zarr, or the only array of a store; read by chunks.
 
     A chunk that was never written is refused, as Zarr would give its fill value for it. Within shards, which Zarr
-    opens only whole, it cannot be told from one of fill values.
+    opens only whole, it cannot be distinguished from one of fill values.
     """
     # Loaded here, as it is of an extra.
     import zarr

@@ -1,4 +1,4 @@
-"""Pressures and saturations of cells as observables: which of them a run is asked for."""
+"""Pressures and saturations of cells as observables: which of them a run returns."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CELL_QUANTITIES: tuple[CellQuantity, ...] = get_args(CellQuantity)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CellStates:
-    """What a run is asked for of its cells; nothing else of them is kept for gradients.
+    """What a run returns of its cells; nothing else of them is kept for gradients.
 
     Attributes:
-        report: the report step at whose end each is asked for, counted from 0.
+        report: the report step at whose end each is returned, counted from 0.
         cell: its number among the active cells, as `Grid.cell` tells it.
         quantity: of each: the pressure of the oil (Pa) or the saturation of water.
     """

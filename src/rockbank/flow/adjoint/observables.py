@@ -28,7 +28,7 @@ def observe(
     """Bottom-hole pressure (Pa), water and oil rate (m^3/s, into the reservoir) after each report step, and the states.
 
     They are differentiable in the parameters; each costs a solve with the transposed Jacobian a step taken, all
-    those asked for together one factorisation a step.
+    those requested together one factorisation a step.
     """
     return _Observables.apply(run, *parameters.tensors())  # type: ignore[no-any-return]
 

@@ -29,7 +29,7 @@ class Faults:
 
     Args:
         path: of the deck, whose name stands before what has no line.
-        on_loss: told of each keyword that could not be read.
+        on_loss: called with each keyword that could not be read.
 
     Attributes:
         lost: names of keywords, arrays and files that were given, but could not be read.

@@ -77,7 +77,7 @@ def read_keywords(
 ) -> Iterator[Keyword]:
     """The keywords of a deck up to END, those of included files at their place; a slash that ends nothing is SLASH.
 
-    Of the section SUMMARY only its own keyword comes: what is asked for there changes no run.
+    Of the section SUMMARY only its own keyword comes: what it requests changes no run.
 
     Args:
         path: of the deck.

@@ -36,7 +36,7 @@ class Pressure:
 
     Attributes:
         conductance: c = T m_up of the faces.
-        is_accurate: whether the last solution was as good as asked.
+        is_accurate: whether the last solution met its tolerance.
         little: what the last step may gain where it has to be less than the above.
         steps: of conjugate gradients, that the last solution took.
         steps_when_new: likewise the first with the factors so far.

@@ -46,7 +46,7 @@ def read_initial(
         is_apart: cells of which this state is not kept; their liquids may be others than those of their region.
 
     Raises:
-        InputError: there is none, or two ways to begin.
+        InputError: there is none, or two of them.
     """
     if any(name in arrays for name in ("PRESSURE", "SWAT", "SOIL")):
         if "EQUIL" in tables:
@@ -111,7 +111,7 @@ def _equilibrium(
         "contact": record.number(3, "length", 0.0),
         "capillary_at_contact": record.number(4, "pressure", 0.0),
     }
-    # What no fluid can be at such depths and pressures is told below.
+    # What no fluid can be at such depths and pressures is reported below.
     with np.errstate(all="ignore"):
         if water is None:
             state, capillary = equilibrium(grid, fluid, **rest, slices=_slices(record)), np.empty(0)

@@ -22,7 +22,7 @@ _OPEN, _CLOSED = "OPEN", ("SHUT", "STOP")
 
 @dataclass
 class Orders:
-    """What is asked of one well now.
+    """The control of one well now.
 
     Attributes:
         kind: which it is; None where no keyword has said it.

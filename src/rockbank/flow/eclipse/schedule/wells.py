@@ -1,4 +1,4 @@
-"""A deck's wells and schedule: WELSPECS, COMPDAT, WEFAC, what is asked of the wells, TSTEP and DATES."""
+"""A deck's wells and schedule: WELSPECS, COMPDAT, WEFAC, the wells' controls, TSTEP and DATES."""
 
 from __future__ import annotations
 
@@ -149,10 +149,10 @@ class DeckWells:
             well.measured.append(well.orders.measured)
 
     def _settle(self, well: _DeckWell) -> None:
-        """The control that follows from all that has been asked since the step before."""
+        """The control that follows from all records since the step before."""
         record, well.changed = well.changed, None
         if record is not None:
-            # What cannot be asked of a well does not become the fault of a later record.
+            # A record that a well cannot follow does not become the fault of a later record.
             well.control = SHUT
             try:
                 well.control = well.orders.control(record)
