@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     max_connections: int = Field(
         1000,
         ge=1,
-        description="at once, for HTTP and for gRPC each; the limit of open files lowers it; more get 503, over gRPC they are closed",
+        description="at once, for HTTP and for gRPC each; the limit of open files lowers it; over HTTP more get 503",
     )
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
