@@ -67,7 +67,7 @@ def test_a_third_signal_waits_for_no_call_either(start_process: Start) -> None:
     ended = threading.Event()
 
     def no_message() -> Iterator[bytes]:
-        ended.wait(START_SECONDS)
+        ended.wait(NEVER)
         yield from ()
 
     def refuses() -> bool:
@@ -80,13 +80,15 @@ def test_a_third_signal_waits_for_no_call_either(start_process: Start) -> None:
 
     with grpc.insecure_channel(running.grpc) as channel:
         call = channel.stream_unary(METHOD).future(no_message())
-        until(lambda: running.metrics()["rockbank_in_flight"] == 2)
-        running.process.terminate()
-        until(lambda: httpx.get(f"{running.url}/v2/health/ready").status_code == 503)
-        running.process.terminate()
-        until(refuses)
-        assert running.process.poll() is None
-        running.process.terminate()
-        assert running.process.wait(START_SECONDS) == 0
-        assert call.exception() is not None
-        ended.set()
+        try:
+            until(lambda: running.metrics()["rockbank_in_flight"] == 2)
+            running.process.terminate()
+            until(lambda: httpx.get(f"{running.url}/v2/health/ready").status_code == 503)
+            running.process.terminate()
+            until(refuses)
+            assert running.process.poll() is None
+            running.process.terminate()
+            assert running.process.wait(START_SECONDS) == 0
+            assert call.exception() is not None
+        finally:
+            ended.set()
