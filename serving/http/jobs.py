@@ -216,6 +216,13 @@ class Jobs:
         self._held[job.id] = served
         served.jobs += 1
 
+    async def _load(self, job: Job) -> None:
+        """Hold the version of a job of before the restart, for those too that wait for the same one."""
+        served = await self._service.follower.find_or_load(job.model, job.version)
+        for each in (job, *self._waiting()):
+            if (each.model, each.version) == (job.model, job.version) and each.id not in self._held:
+                self._hold(each, served)
+
     def _release(self, job: Job) -> None:
         if (served := self._held.pop(job.id, None)) is not None:
             served.jobs -= 1
@@ -255,7 +262,7 @@ class Jobs:
     async def _compute(self, job: Job) -> None:
         service = self._service
         if job.id not in self._held:
-            self._hold(job, await service.follower.find_or_load(job.model, job.version))
+            await self._load(job)
         served = self._held[job.id]
         body = parse_fields(GenerateRequest, job.request)
         path = self._folder / job.id / _FILE

@@ -16,6 +16,7 @@ from rockbank.mlops import registry
 from serving.base.budget import Share
 from serving.inference.session import Generator
 from serving.keys import make_key
+from serving.registry.loading import Loader
 from tests.serving.conftest import InProcess, Make, Serve
 from tests.tiny_generators import tiny_images
 
@@ -199,26 +200,31 @@ async def test_a_job_is_answered_by_its_version_whatever_is_promoted_meanwhile(
 
 
 async def test_after_a_restart_a_job_begins_anew_with_its_version_though_another_answers(
-    shale: Path, serve: Serve
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serve() as running:
-        paths = [await begun(running), await begun(running)]
-        first, _ = [await finished(running, path) for path in paths]
+        paths = [await begun(running) for _ in range(3)]
+        first, *_ = [await finished(running, path) for path in paths]
         content = (await running.client.get(first["result"])).content
     # As a kill would leave them; and a version that is nowhere any more.
     notes = [shale / "cache" / "jobs" / path.rpartition("/")[2] / "job.json" for path in paths]
     write_json(notes[0], read_json(notes[0]) | {"state": "running"})
     write_json(notes[1], read_json(notes[1]) | {"state": "queued", "version": "9"})
+    write_json(notes[2], read_json(notes[2]) | {"state": "queued"})
+    loads, right = [], Loader.load
+    monkeypatch.setattr(Loader, "load", lambda self, entry: (loads.append(entry.version), right(self, entry))[1])
     registry.set_alias("shale", registry.CHAMPION, "2")
     async with serve() as running:
         assert running.service.models.find("shale").version == "2"
-        about = await finished(running, paths[0])
-        assert (about["state"], about["version"], about["error"]) == ("done", "1", None)
-        assert (await running.client.get(about["result"])).content == content
+        for path in (paths[0], paths[2]):
+            about = await finished(running, path)
+            assert (about["state"], about["version"], about["error"]) == ("done", "1", None)
+            assert (await running.client.get(about["result"])).content == content
         about = await finished(running, paths[1])
         assert about["state"] == "failed"
         assert "shale/9 cannot be loaded: shale/9: not in the registry" in about["error"]
-        # Nothing needs it any more.
+        # Once for both, and not longer than they need it.
+        assert loads == ["2", "1"]
         named = {"model": "shale", "version": "1", "provider": "CPUExecutionProvider"}
         async with asyncio.timeout(LONG):
             while running.service.metrics.registry.get_sample_value("rockbank_provider_info", named) is not None:
