@@ -83,7 +83,10 @@ class Canaries:
         self._poll_now()
 
     def _observed(self, served: Served) -> Observed:
-        return Observed(outcomes=served.outcomes, report=self._watch.reports.get((served.name, served.version)))
+        # A copy: the watch adds to it in a thread of its own.
+        reports = [each.report for each in tuple(self._watch.history.get((served.name, served.version), ()))]
+        n_nan = sum(report.n_nan for report in reports)
+        return Observed(outcomes=served.outcomes, report=reports[-1] if reports else None, n_nan=n_nan)
 
     def _record(self, canary: Served, decision: Decision) -> None:
         verdict = decision.verdict

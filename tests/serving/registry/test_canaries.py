@@ -1,10 +1,14 @@
 """A canary becomes champion where its rules hold, and is given up where one is broken."""
 
+import asyncio
 import json
+from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rockbank.drift.distances import Distances
@@ -15,8 +19,9 @@ from serving.keys import make_key
 from serving.registry import canaries
 from serving.watch.canary import Decision, Observed, judge
 from serving.watch.statistics import StatisticReport, WindowReport
+from serving.watch.watch import Window
 from tests.serving.conftest import InProcess, Serve
-from tests.serving.registry.test_follower import follow, value, version_of
+from tests.serving.registry.test_follower import SECONDS, follow, value, version_of
 
 
 def outcomes(n: int, n_failed: int = 0, seconds: float = 0.01) -> Outcomes:
@@ -127,10 +132,53 @@ def test_samples_may_be_over_their_limit_by_as_much_as_the_champions_are(
         assert f"porosity of its samples is {canary / 0.2:.3g} times its limit" in found.reason
 
 
+def test_one_value_that_is_not_finite_is_enough_in_whichever_window(settings: Callable[..., Settings]) -> None:
+    champion = Observed(outcomes=outcomes(100), report=window(0.1))
+    given = settings(canary_requests=50, canary_seconds=1)
+    for n_nan, verdict in ((0, "promote"), (1, "give_up")):
+        canary = Observed(outcomes=outcomes(100), report=window(0.1), n_nan=n_nan)
+        found = judge(canary, champion, 2.0, given)
+        assert found.verdict == verdict
+    assert (found.rule, found.reason) == ("statistics", "1 of its samples have a value that is not finite; none may")
+
+
+def test_a_canary_of_whose_samples_nothing_is_compared_is_not_promoted(settings: Callable[..., Settings]) -> None:
+    nothing = Observed(outcomes=outcomes(100), report=replace(window(0.1), statistics={}))
+    found = judge(nothing, nothing, 1e9, settings(canary_requests=50, canary_seconds=1))
+    assert (found.verdict, found.rule) == ("wait", "statistics")
+    assert "register the generator again" in found.reason
+
+
+async def test_a_canary_whose_samples_are_not_finite_is_given_up(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    registry.set_alias("shale", registry.CANDIDATE, "2")
+    rules: dict[str, Any] = {"canary_seconds": 0.01, "canary_requests": 10, "canary_latency_ratio": 1000.0}
+    async with serve(canary_weight=0.5, canary_promotes=True, statistics_fraction=1.0, **rules) as running:
+        canary = running.service.models.slot("shale").canary
+        assert canary is not None
+        right = canary.generator.run
+        monkeypatch.setattr(canary.generator, "run", lambda latents: np.full_like(right(latents), np.nan))
+        await compared(running)
+        async with asyncio.timeout(SECONDS):
+            while running.service.models.slot("shale").canary is not None:
+                await asyncio.sleep(0.02)
+                await running.service.canaries.judge()
+    (line,) = decisions(capfd)
+    assert (line["verdict"], line["rule"]) == ("give_up", "statistics")
+    assert "of its samples have a value that is not finite" in line["message"]
+    assert registry.resolve("shale@champion").version == "1"
+
+
 def decisions(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     """What the log says of canaries."""
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
     return [line for line in lines if "verdict" in line]
+
+
+def watched(running: InProcess, version: str, *reports: WindowReport) -> None:
+    """Have the watch say these of the windows of a version."""
+    running.service.watch.history["shale", version] = deque(Window(at=0.0, report=each) for each in reports)
 
 
 async def test_a_canary_whose_samples_leave_the_rock_is_given_up_and_the_log_says_why(
@@ -138,7 +186,7 @@ async def test_a_canary_whose_samples_leave_the_rock_is_given_up_and_the_log_say
 ) -> None:
     registry.set_alias("shale", registry.CANDIDATE, "2")
     async with serve(canary_weight=0.5, canary_requests=10, canary_latency_ratio=1000.0) as running:
-        running.service.watch.reports["shale", "2"] = window(0.9)
+        watched(running, "2", window(0.9))
         await compared(running)
         slot = running.service.models.slot("shale")
         assert (slot.canary, slot.given_up) == (None, "2")
