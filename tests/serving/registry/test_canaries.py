@@ -20,7 +20,7 @@ from serving.registry import canaries
 from serving.watch.canary import Decision, Observed, judge
 from serving.watch.statistics import StatisticReport, WindowReport
 from serving.watch.watch import Window
-from tests.serving.conftest import InProcess, Serve
+from tests.serving.conftest import InProcess, Make, Serve
 from tests.serving.registry.test_follower import SECONDS, follow, value, version_of
 
 
@@ -200,6 +200,35 @@ async def test_a_canary_whose_samples_leave_the_rock_is_given_up_and_the_log_say
     assert (line["level"], line["model"], line["version"]) == ("WARNING", "shale", "2")
     assert (line["verdict"], line["rule"]) == ("give_up", "statistics")
     assert "canary shale/2: give_up: the porosity of its samples is 4.5 times its limit" in line["message"]
+
+
+async def test_a_canary_that_is_given_up_is_closed_and_no_restart_brings_it_back(
+    shale: Path, serve: Serve, generator_folder: Make
+) -> None:
+    registry.push("shale", generator_folder(kid=0.04, weights_seed=3))
+    registry.set_alias("shale", registry.CANDIDATE, "2")
+    exposed = {"model": "shale", "version": "2", "provider": "CPUExecutionProvider"}
+    async with serve(canary_weight=0.5, canary_requests=10, canary_latency_ratio=1000.0) as running:
+        canary = running.service.models.slot("shale").canary
+        assert canary is not None
+        assert value(running, "provider_info", **exposed) == 1
+        watched(running, "2", window(0.9))
+        await compared(running)
+        async with asyncio.timeout(SECONDS):
+            while canary.folder.exists():
+                await asyncio.sleep(0.02)
+        assert canary.is_closed
+        assert value(running, "provider_info", **exposed) is None
+        assert ("shale", "2") not in running.service.watch.history
+    async with serve(canary_weight=1.0) as running:
+        assert await version_of(running) == "1"
+        # Until the alias names another, and then for good.
+        for version in ("3", "2"):
+            registry.set_alias("shale", registry.CANDIDATE, version)
+            await follow(running)
+            assert await version_of(running) == version
+    async with serve(canary_weight=1.0) as running:
+        assert await version_of(running) == "2"
 
 
 async def test_a_canary_whose_kid_is_worse_is_not_promoted_and_the_log_says_so(
