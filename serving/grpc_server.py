@@ -55,8 +55,8 @@ _CODES = {
 _PLAIN = 1
 # A probe has no key, and says nothing: its message is not taken.
 _OPEN = ("ServerLive", "ServerReady")
-# The version that answers the call.
-_SERVED: ContextVar[Served | None] = ContextVar("served", default=None)
+# The version that the call was given to; None where it names one.
+_COMPARED: ContextVar[Served | None] = ContextVar("compared", default=None)
 Answer = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -145,7 +145,7 @@ class GrpcServer:
             start = time.perf_counter()
             request_id = request_id_of(given.get("x-request-id"))
             token = REQUEST_ID.set(request_id)
-            _SERVED.set(None)
+            _COMPARED.set(None)
             status, client, address = 500, None, self._callers.address(context)
             metrics.in_flight.inc()
             try:
@@ -183,7 +183,7 @@ class GrpcServer:
                 if client is not None:
                     self._service.keys.end(client)
                 metrics.answered(route, "GRPC", status, seconds)
-                if (served := _SERVED.get()) is not None:
+                if (served := _COMPARED.get()) is not None:
                     served.outcomes.add(status, seconds)
                 key = None if client is None else client.name.removeprefix("key ")
                 fields = {"route": route, "status": status, "milliseconds": round(seconds * 1e3, 3), "key": key}
@@ -260,7 +260,7 @@ class GrpcServer:
         start, settings, sampling = time.monotonic(), self._service.settings, self._service.sampling
         request_id = REQUEST_ID.get() or ""
         served, route = self._service.models.route(request.model_name, request.model_version or None, request_id)
-        _SERVED.set(served)
+        _COMPARED.set(None if request.model_version else served)
         n_max = max(1, min(settings.max_n, settings.max_buffered_bytes // (4 * served.n_values)))
         with served.used(), Share(self._service.budget) as share:
             tensor, values = read_input(request, raw_values)

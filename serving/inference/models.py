@@ -112,7 +112,7 @@ class Slot:
         alias_read: when it was last read, on the monotonic clock; None if never.
         behind_since: since when the alias has named a version that is not served, on the monotonic clock.
         problem: why the version that the alias names is not served, or the alias could not be read.
-        noted: the versions that answers, is held back and was given up, as they were last written to the cache.
+        noted: the version that answers, the one held back and the one given up, as last written to the cache.
     """
 
     reference: str

@@ -386,6 +386,9 @@ async def test_a_call_counts_for_the_version_that_answers_it_and_leaves_a_trace(
             tensor = request.inputs.add(name="latent", datatype="FP32", shape=(1, *LATENT))
             tensor.contents.fp32_contents.extend([0.0] * LATENT[0])
             await infer(request, metadata=(traceparent,))
+            # It is compared by those that name none.
+            request.model_version = "1"
+            await infer(request)
         await server.stop()
         assert (outcomes.n, outcomes.n_failed) == (1, 0)
     sent = b"".join(received)

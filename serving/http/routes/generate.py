@@ -83,7 +83,7 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
     if format_ != body.format:
         body = body.model_copy(update={"format": format_})
     served, route = service.models.route(name, version, request.state.request_id)
-    request.state.served = served
+    request.state.compared = served if version is None else None
     key = request.headers.get("idempotency-key")
     if key is None:
         return await respond(request, service, body, served, route, draw_seed() if body.seed is None else body.seed)
@@ -92,4 +92,5 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
             answer.version, answer.seed = served.version, draw_seed() if body.seed is None else body.seed
         elif answer.version != served.version:
             served, route = service.models.find(name, answer.version), CURRENT
+            request.state.compared = None
         return await respond(request, service, body, served, route, answer.seed)

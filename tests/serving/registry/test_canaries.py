@@ -48,12 +48,14 @@ def test_a_rule_decides_by_what_was_measured(
     assert (found.verdict, found.rule) == (verdict, rule)
 
 
-async def compared(running: InProcess, n: int = 40) -> None:
+async def compared(running: InProcess, n: int = 40, *, method: str = "POST", path: str = "generate") -> None:
     """Requests to both, and windows of both, then a judgement."""
+    given: dict[str, Any] = {"json": {"n": 4}} if method == "POST" else {"params": {"seed": 7, "n": 4}}
     await running.service.canaries.judge()
     for i in range(n):
         for _ in range(2):
-            await running.client.post("/v2/models/shale/generate", json={"n": 4}, headers={"X-Request-Id": f"r{i}"})
+            headers = {"X-Request-Id": f"r{i}"}
+            await running.client.request(method, f"/v2/models/shale/{path}", headers=headers, **given)
     await running.service.canaries.judge()
 
 
@@ -77,8 +79,9 @@ async def test_a_canary_that_keeps_its_rules_becomes_champion_in_the_registry(sh
     assert registry.resolve("shale@champion").version == "2"
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "generate"), ("GET", "samples")])
 async def test_a_canary_that_fails_is_given_up_and_stays_away(
-    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, method: str, path: str
 ) -> None:
     registry.set_alias("shale", registry.CANDIDATE, "2")
     async with serve(canary_weight=0.5, canary_requests=10) as running:
@@ -89,7 +92,7 @@ async def test_a_canary_that_fails_is_given_up_and_stays_away(
             raise RuntimeError("broken")
 
         monkeypatch.setattr(canary.generator, "run", fail)
-        await compared(running)
+        await compared(running, method=method, path=path)
         count = value(running, "canary_decisions_total", model="shale", version="2", verdict="give_up", rule="errors")
         assert count == 1
         await follow(running)
