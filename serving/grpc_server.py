@@ -8,6 +8,7 @@ known: every call is read as a stream of one message, when its turn comes.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
@@ -25,13 +26,13 @@ from serving.base.logs import REQUEST_ID, log
 from serving.base.settings import SettingsError
 from serving.grpc.callers import Callers
 from serving.grpc.extensions import Extensions
-from serving.grpc.messages import check_outputs, parsed, read_input, tensor_of, timeout_of
+from serving.grpc.messages import check_outputs, parsed, read_input, tensor_of, values_of
 from serving.grpc.probes import KeyedReflection, add_probes, key_of
 from serving.http.middleware import MAX_HEADER_BYTES, request_id_of
 from serving.http.responses import about, about_headers
 from serving.http.routes.health import metadata_of, server_metadata
 from serving.inference.models import Served
-from serving.protocol.binary import read_latents
+from serving.protocol.binary import read_latents, timeout_of
 from serving.protocol.wire import split_values
 from serving.service import Service
 
@@ -169,7 +170,7 @@ class GrpcServer:
             except asyncio.CancelledError:
                 # gRPC itself cancels at the deadline that the client gave, and when the client goes.
                 is_late = (left := context.time_remaining()) is not None and left <= 0
-                status = 504 if is_late else 499
+                status = 408 if is_late else 499
                 metrics.rejected("deadline" if is_late else "client_gone")
                 raise
             # The outermost handler, as over HTTP: its words may reveal internals, so they go to the log alone.
@@ -266,11 +267,11 @@ class GrpcServer:
             tensor, values = read_input(request, raw_values)
             latents = read_latents(tensor, values, served.card, n_max)
             check_outputs(request)
+            timeout = min(timeout_of(values_of(request.parameters)), context.time_remaining() or math.inf)
             self._service.count_samples(len(latents))
             # Of images, and of the bytes that are made of them.
             share.add(2 * 4 * served.n_values * len(latents))
-            seconds = min(settings.deadline_seconds, timeout_of(request), context.time_remaining() or float("inf"))
-            images = await sampling.images(served, route, latents, start + seconds)
+            images = await sampling.images(served, route, latents, start, timeout)
             raw = await sampling.in_thread(np.ascontiguousarray(images, dtype="<f4").tobytes, images.size)
         context.set_trailing_metadata(
             tuple(

@@ -274,6 +274,11 @@ def test_deadlines_of_either_side_hold(shale: Path, start_process: Start) -> Non
         time.sleep(0.05)
     assert metrics["rockbank_queued_samples"] == 0
     assert metrics["rockbank_rejections_total{reason=deadline}"] == 2
+    # It was the client's own time, and no failure of the service.
+    statuses = {
+        name.rpartition("status=")[2]: n for name, n in metrics.items() if "requests_total" in name and "GRPC" in name
+    }
+    assert statuses == {"408}": 2, "200}": 1}
 
 
 def test_a_call_that_is_given_up_is_counted_and_computed_no_further(shale: Path, start_process: Start) -> None:

@@ -74,8 +74,7 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
         service.count_samples(len(inference.latents))
         # Of images, and of the text that is made of them.
         share.add((1 if inference.is_binary else _TEXT) * 4 * served.n_values * len(inference.latents))
-        seconds = min(service.settings.deadline_seconds, inference.timeout or service.settings.deadline_seconds)
-        work = service.sampling.images(served, route, inference.latents, start + seconds)
+        work = service.sampling.images(served, route, inference.latents, start, inference.timeout)
         with until_disconnect(request.receive):
             images = await work
         write = partial(write_inference, inference, images, served.name, served.version)
