@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,8 @@ def _samples(found: dict[str, Any]) -> str:
 | reads of the alias, each replica every {POLL_SECONDS:.0f} s | {reads:,.0f} a second |
 | reads that one core of the registry's client makes | {found["alias_reads_per_second"]:,.0f} a second |
 
-The network breaks first: {gigabits / 10:.0f} links of 10 Gbit/s carry the samples, so clients have to be near the
-replicas, or take PNG or statistics in place of float32. The registry is next: {reads:,.0f} reads a second of
+The network breaks first: {math.ceil(gigabits / 10)} links of 10 Gbit/s carry the samples, so clients have to be near
+the replicas, or take PNG or statistics in place of float32. The registry is next: {reads:,.0f} reads a second of
 aliases are {reads / found["alias_reads_per_second"]:.1f} cores of its clients' work alone. Raise
 `ROCKBANK_POLL_SECONDS`, and let its webhook tell of a new champion."""
 

@@ -88,8 +88,8 @@ def _report(rows: Sequence[str], n_steps: int) -> str:
         "# Which linear solver on which grid", "",
         f"Written by `python -m benchmarks.flow.linear_solvers`: CPU seconds of one thread on {platform.machine()}, of "
         f"{n_steps} report steps by Newton's method and of one gradient beyond them, of a box with gravity between two "
-        f"wells over its height. Sparse factors are left out beyond {LARGEST:,} cells, slabs beyond {WIDEST} cells of a "
-        "slab. The last column is what `auto` takes over the fastest, forward and gradient together.", "",
+        f"wells over its height. Sparse factors are left out beyond {LARGEST:,} cells, slabs beyond {WIDEST} cells of "
+        "one. The last column is what `auto` takes over the fastest, forward and gradient together.", "",
         *rows, "",
     ])  # fmt: skip
 

@@ -253,9 +253,10 @@ def to_markdown(
         "are to be compared.",
         "",
         f"The graph is that of {what}. Each server has one process or worker, one thread of onnxruntime, and the same "
-        "endpoint: a seed and n in, npy out (Triton: the same numbers in its protocol's binary form, by the server that "
-        "PyTriton packs, with a model in Python: it has no backend for ONNX). Batches of several requests are the service's own; the peers compute each "
-        "request by itself, as their applications here are written.",
+        "endpoint: a seed and n in, npy out (of Triton the same numbers, as its protocol has them in bytes). Triton is "
+        "the server that PyTriton packs, with a model in Python, since it has no back end for ONNX. Batches of several "
+        "requests are the service's own; the peers compute each request by itself, as their applications here are "
+        "written.",
         "",
         "| | version | images a second of CPU | images/s by the clock | p50 of a lone n = 1, ms | p99, ms "
         "| memory, MiB | start, s | requests failed in a swap |",

@@ -94,7 +94,9 @@ class Settings(BaseSettings):
         description="of all requests' bodies and answers together, more get 503; unset, 8 times what one may have",
     )
     max_connections: int = Field(
-        1000, ge=1, description="for HTTP, at once; the limit of open files lowers it; more get 503"
+        1000,
+        ge=1,
+        description="at once, for HTTP and for gRPC each; the limit of open files lowers it; over HTTP more get 503",
     )
     trusted_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

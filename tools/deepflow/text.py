@@ -147,7 +147,8 @@ def to_markdown(runs: Sequence[Found], pictures: Sequence[str], reports: Path) -
         "## Methods at equal cost",
         *_methods(named, by_group, pictures),
         "## Our own generator and observations",
-        "The channels generator of 800 steps (KID 3.64) on cases/deepflow.yaml, whose truth is a section of our own.",
+        "The channels generator of 800 steps (KID 3.64) on cases/deepflow.yaml, whose truth is a section of our own. "
+        "It is not the one that ships today: with today's channels@champion the commands below give other members.",
         ends_table(by_group["own"], with_paper=False),
         _truth(by_group["own"]),
         "### Iterations and cost of our own",
