@@ -23,6 +23,7 @@ from serving.base.clients import CLIENT, Client
 from serving.base.errors import NotFound, NotReady, ServingError, SlowRequest, TooLarge
 from serving.base.logs import REQUEST_ID, log
 from serving.base.settings import SettingsError
+from serving.dataplane.cost import n_samples, n_values
 from serving.grpc.callers import Callers
 from serving.grpc.extensions import Extensions
 from serving.grpc.messages import check_outputs, parsed, read_input, tensor_of, timeout_of
@@ -268,9 +269,9 @@ class GrpcServer:
             tensor, values = read_input(request, raw_values)
             latents = read_latents(tensor, values, served.card, n_max)
             check_outputs(request)
-            self._service.count_samples(len(latents))
+            self._service.count_samples(n_samples(served.card, latents))
             # Of images, and of the bytes that are made of them.
-            share.add(2 * 4 * served.n_values * len(latents))
+            share.add(2 * 4 * n_values(served.card, latents))
             seconds = min(settings.deadline_seconds, timeout_of(request), context.time_remaining() or float("inf"))
             images = await sampling.images(served, route, latents, start + seconds)
             raw = await sampling.in_thread(np.ascontiguousarray(images, dtype="<f4").tobytes, images.size)
