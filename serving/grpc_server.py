@@ -24,6 +24,7 @@ from serving.base.clients import CLIENT, Client
 from serving.base.errors import NotFound, NotReady, ServingError, SlowRequest, TooLarge
 from serving.base.logs import REQUEST_ID, log
 from serving.base.settings import SettingsError
+from serving.dataplane.cost import n_samples, n_values
 from serving.grpc.callers import Callers
 from serving.grpc.extensions import Extensions
 from serving.grpc.messages import check_outputs, parsed, read_input, tensor_of, values_of
@@ -270,9 +271,9 @@ class GrpcServer:
             latents = read_latents(tensor, values, served.card, n_max)
             check_outputs(request)
             timeout = min(timeout_of(values_of(request.parameters)), context.time_remaining() or math.inf)
-            self._service.count_samples(len(latents))
+            self._service.count_samples(n_samples(served.card, latents))
             # Of images, and of the bytes that are made of them.
-            share.add(2 * 4 * served.n_values * len(latents))
+            share.add(2 * 4 * n_values(served.card, latents))
             images = await sampling.images(served, route, latents, start, timeout)
             raw = await sampling.in_thread(np.ascontiguousarray(images, dtype="<f4").tobytes, images.size)
         context.set_trailing_metadata(

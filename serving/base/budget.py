@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import Gauge
 
-from serving.base.errors import Busy
+from serving.base.errors import Busy, TooLarge
 
 
 class Budget:
@@ -50,8 +50,14 @@ class Share:
         """Hold more, or less where it is negative.
 
         Raises:
-            Busy: where it does not fit.
+            Busy: where it does not fit now.
+            TooLarge: where it never will.
         """
+        if self.held + n_bytes > self._budget.limit:
+            raise TooLarge(
+                f"this request would hold {self.held + n_bytes} bytes at once, and all requests together may hold "
+                f"{self._budget.limit}; ask for less at once, as for a narrower window"
+            )
         self._budget.add(n_bytes)
         self.held += n_bytes
 

@@ -152,7 +152,7 @@ class Sampling:
             QueueFull: before the first tile only.
             DeadlineExceeded, NotReady: before the tile that they are about.
         """
-        fields = [endless(served, seed, i, truncation) for i in range(n)]
+        fields = (endless(served, seed, i, truncation) for i in range(n))
         tiles = ((field, tile) for field in fields for band in bands(window, field.lattice) for tile in band)
         ahead: asyncio.Task[tuple[Tile, Float32[np.ndarray, "h w"]]] | None = None
         band = np.empty((1, 1, 0, 0), dtype=np.float32)

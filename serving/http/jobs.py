@@ -19,6 +19,7 @@ from serving.base.budget import Share
 from serving.base.clients import CLIENT, Client
 from serving.base.errors import BadRequest, Busy, Conflict, NotFound, NotReady, QueueFull, ServingError, TooLarge
 from serving.base.logs import REQUEST_ID, log
+from serving.dataplane.cost import n_samples_of_request
 from serving.dataplane.encode import WHOLE, Chunk
 from serving.dataplane.sampling import encoded
 from serving.http.samples import Prepared, check_request, draw_seed, entity_tag, prepare
@@ -134,7 +135,7 @@ class Jobs:
             raise TooLarge(f"n: got {body.n}, {body.n * n_bytes} bytes of float32; {remedy}")
         if (n_waiting := len(self._waiting())) >= settings.max_jobs:
             raise QueueFull(f"{n_waiting} jobs are waiting; ask again when some are done", retry_after=10.0)
-        self._service.count_samples(body.n)
+        self._service.count_samples(n_samples_of_request(served.card, body))
         seed = draw_seed() if body.seed is None else body.seed
         job = Job(
             id=secrets.token_hex(16),

@@ -17,6 +17,7 @@ from rockbank.generator.card import ONNX
 from rockbank.generator.windows import Window
 from serving.base.budget import Share
 from serving.base.errors import BadRequest, TooLarge
+from serving.dataplane.cost import N_HELD, bytes_of, n_samples_of_request, window_bytes
 from serving.dataplane.encode import ENCODERS, WHOLE, WINDOW_ENCODERS, Encoder
 from serving.dataplane.sampling import encoded, endless
 from serving.http.conditioned import conditioned
@@ -97,19 +98,18 @@ async def prepare(
         BadRequest, TooLarge, Unmet: before anything is computed, or where the condition is met too rarely.
     """
     check_request(service, served, body, n_max or service.settings.max_n)
+    service.count_samples(n_samples_of_request(served.card, body))
     origin = about(served, seed)
     encoder: Encoder
     if (window := body.requested_window) is not None:
-        service.count_samples(max(1.0, body.n * window.width * window.height / served.n_values))
+        share.add(window_bytes(served.card, window, body.format, is_whole=body.format in WHOLE))
         shape = (body.n, 1, window.height, window.width)
         encoder = WINDOW_ENCODERS[body.format](shape, served.card.voxel_size, origin)
         blocks = service.sampling.bands(served, route, window, seed=seed, n=body.n, truncation=body.truncation)
     else:
-        service.count_samples(body.n)
-        # A stream has one block computed, one sent and one ahead.
         is_whole = body.format in WHOLE or body.condition is not None
-        n_held = body.n if is_whole else min(body.n, 3 * served.generator.buckets[-1])
-        share.add(4 * served.n_values * n_held)
+        n_held = body.n if is_whole else min(body.n, N_HELD * served.generator.buckets[-1])
+        share.add(bytes_of(served.n_values * n_held, body.format))
         options: dict[str, Any] = {
             "seed": seed,
             "n": body.n,
@@ -167,18 +167,17 @@ def check_request(service: Service, served: Served, body: GenerateRequest, n_max
     Raises:
         BadRequest, TooLarge: with the remedy.
     """
+    if body.n > n_max:
+        raise BadRequest(f"n: got {body.n}; ask for at most {n_max} at once, with several seeds")
     if (window := body.requested_window) is not None:
         endless(served, 0)
         _check_window(service, body, window)
     else:
-        _check_size(service, served, body, n_max)
+        _check_size(service, served, body)
 
 
-def _check_size(service: Service, served: Served, body: GenerateRequest, n_max: int) -> None:
-    settings = service.settings
-    if body.n > n_max:
-        raise BadRequest(f"n: got {body.n}; ask for at most {n_max} at once, with several seeds")
-    most = max(1, settings.max_buffered_bytes // (4 * served.n_values))
+def _check_size(service: Service, served: Served, body: GenerateRequest) -> None:
+    most = max(1, service.settings.max_buffered_bytes // (4 * served.n_values))
     if body.condition is not None and body.n > min(most, _N_CONDITIONED):
         raise TooLarge(
             f"n: got {body.n} with a {body.condition}; ask for at most {min(most, _N_CONDITIONED)} at once, with "

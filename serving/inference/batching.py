@@ -231,7 +231,7 @@ class Batcher:
         while self._queue and free:
             item = self._queue[0]
             n = min(item.left, free)
-            self._turns.serve(item.turn)
+            self._turns.serve(item.turn - (item.left - n) / item.client.weight)
             if item.taken == 0:
                 self._metrics.queue_seconds.observe(now - item.arrived)
                 item.begun = now

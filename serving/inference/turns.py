@@ -3,7 +3,8 @@
     finish(k) = max(finish(k - 1), now) + n(k) / weight,   of a client's requests k, n samples each
 
 The least finish is served next, and is then `now`. A client with few samples is before those who have many waiting, and
-each gets samples in proportion to its weight while all of them want more.
+each gets samples in proportion to its weight while all of them want more. Of a request that is served in parts, `now`
+is the finish that it would have without the parts still to come: who comes meanwhile does not wait for them.
 """
 
 from __future__ import annotations

@@ -26,9 +26,11 @@ from tritonclient.utils import InferenceServerException
 
 from rockbank.client import Client
 from rockbank.generator.latents import draw_latents
+from rockbank.mlops import registry
 from serving.grpc_server import GrpcServer
 from serving.keys import make_key
 from tests.serving.conftest import Serve
+from tests.serving.processes import launch
 
 pytestmark = pytest.mark.slow
 Start = Callable[..., Any]
@@ -235,6 +237,22 @@ def test_samples_of_a_key_are_counted(shale: Path, start_process: Start, tmp_pat
         with refused("RESOURCE_EXHAUSTED", "has used up its 100 samples a minute"):
             client.infer("shale", latent(draw_latents(7, 60, LATENT)), **given)
         assert client.get_server_metadata(**given).name == "rockbank"
+
+
+def test_images_of_other_extents_are_counted_by_their_pixels(
+    store: Path, generator_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    registry.push("shale", generator_folder(endless=True))
+    registry.set_alias("shale", registry.CHAMPION, "1")
+    running = launch(store, grpc_port=0, samples_per_minute=100)
+    try:
+        # Each has the pixels of four of the card's own.
+        request = infer_request(bytes(4 * 13 * 8 * 18 * 18), [13, 8, 18, 18])
+        raw_infer(running.grpc, request)
+        with pytest.raises(grpc.RpcError, match="has used up its 100 samples a minute"):
+            raw_infer(running.grpc, request)
+    finally:
+        running.end()
 
 
 def test_a_response_says_what_made_it(shale: Path, start_process: Start) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from serving.dataplane.cost import TEXT, n_samples, n_values
 from serving.http.bodies import check_media_type, read_body
 from serving.http.disconnect import until_disconnect
 from serving.http.guard import share_of
@@ -37,8 +38,6 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"model": InferResponse, "description": "the images", "content": {"application/octet-stream": {}}},
     **errors(400, 401, 404, 408, 413, 415, 429, 503, 504),
 }
-# As many times the bytes of a float32 as its text and its own take.
-_TEXT = 4
 
 
 @router.post("/v2/models/{name}/infer", response_class=Response, responses=_RESPONSES, openapi_extra=_BODY)
@@ -71,9 +70,9 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
     with served.used():
         read = partial(read_inference, body, request.headers.get(HEADER), served.card, n_max)
         inference = await service.parsed(read, len(body))
-        service.count_samples(len(inference.latents))
+        service.count_samples(n_samples(served.card, inference.latents))
         # Of images, and of the text that is made of them.
-        share.add((1 if inference.is_binary else _TEXT) * 4 * served.n_values * len(inference.latents))
+        share.add((1 if inference.is_binary else TEXT) * 4 * n_values(served.card, inference.latents))
         work = service.sampling.images(served, route, inference.latents, start, inference.timeout)
         with until_disconnect(request.receive):
             images = await work

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from rockbank.generator.windows import PLACE_MAX
+from rockbank.generator.windows import PLACE_MAX, tile_shape
 from rockbank.rock.crops import to_bytes
+from serving.dataplane.cost import bytes_of, n_samples_of_tiles
 from serving.dataplane.encode import png
 from serving.dataplane.sampling import endless
 from serving.http.disconnect import until_disconnect
+from serving.http.guard import share_of
 from serving.http.responses import about, about_headers
 from serving.http.routes.shared import ADMITTED, Name, Version, errors, service_of
 from serving.inference.models import CURRENT
@@ -25,7 +28,7 @@ Seed = Annotated[int, Query(ge=0, lt=2**64, description="of the endless image")]
 _KEPT = {"Cache-Control": "private, max-age=604800, immutable", "Vary": "Authorization, X-API-Key"}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "the tile", "content": {"image/png": {}}},
-    **errors(400, 401, 404, 429, 503, 504),
+    **errors(400, 401, 404, 413, 429, 503, 504),
 }
 
 
@@ -35,7 +38,8 @@ async def tile(request: Request, name: Name, version: Version, row: Row, column:
     service = service_of(request)
     served = service.models.find(name, version)
     field = endless(served, seed)
-    service.count_samples(1)
+    service.count_samples(n_samples_of_tiles(served.card, 1))
+    share_of(request.scope).add(bytes_of(math.prod(tile_shape(served.card)), "png"))
     with served.used():
         with until_disconnect(request.receive):
             image = await service.sampling.tile(served, CURRENT, field, row, column)

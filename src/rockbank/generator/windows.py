@@ -133,13 +133,19 @@ def bands(window: Window, lattice: Lattice) -> Iterator[list[Tile]]:
 
 def n_tiles(window: Window, lattice: Lattice) -> int:
     """How many tiles a window touches."""
-    return sum(map(len, bands(window, lattice)))
+    side = TILE_CELLS * lattice.cell
+    return len(_places(window.y, window.height, side)) * len(_places(window.x, window.width, side))
+
+
+def _places(start: int, length: int, side: int) -> range:
+    """Of the tiles along one axis."""
+    return range(start // side, (start + length - 1) // side + 1)
 
 
 def _cuts(start: int, length: int, side: int) -> Iterator[tuple[int, slice, int]]:
     """Along one axis: each tile's place, what of it lies in the window, and where in the window that begins."""
     end = start + length
-    for i in range(start // side, (end - 1) // side + 1):
+    for i in _places(start, length, side):
         first, last = max(start, i * side), min(end, (i + 1) * side)
         yield i, slice(first - i * side, last - i * side), first - start
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,12 @@ from rockbank.generator.sampler import Sampler
 from rockbank.generator.windows import Window
 from rockbank.mlops import registry
 from rockbank.rock.crops import to_bytes
+from serving.base.budget import Share
+from serving.base.clients import Client
+from serving.dataplane import sampling
 from serving.dataplane.sampling import endless
+from serving.http.samples import prepare
+from serving.protocol.schemas import GenerateRequest
 from tests.serving.conftest import InProcess, Serve
 from tests.tiny_generators import ENDLESS_LATENT, LATTICE, endless_images
 
@@ -93,6 +99,7 @@ async def test_samples_without_a_size_are_windows_at_the_origin(rocks: Path, ser
         ({"size": "64x64"}, 400, "size: input should be a valid tuple, got '64x64' (width and height in pixels"),
         ({"size": [0, 64]}, 400, "size.0: input should be greater than or equal to 1, got 0"),
         ({"size": [64, 301]}, 400, "got 64 x 301; ask for sides of at most 300 pixels"),
+        ({"size": [1, 1], "n": 10_001}, 400, "n: got 10001; ask for at most 10000 at once, with several seeds"),
         ({"size": [300, 300], "n": 2}, 400, "n: got 2 of 300 x 300 pixels; ask for at most 1 at once"),
         ({"size": [64, 64], "window": [0, 0, 64, 64]}, 400, "give one of them"),
         ({"size": [64, 64], "format": "zip"}, 400, "format: got zip with a size; ask for one of ['json', 'npy'"),
@@ -125,6 +132,100 @@ async def test_a_job_for_a_window_that_cannot_be_had_is_refused_when_it_is_sent(
         ):
             response = await running.client.post("/v2/models/shale/jobs", json=body)
             assert (response.status_code, says in response.json()["error"]) == (status, True), response.text
+
+
+async def test_of_many_windows_the_latents_are_made_as_they_are_computed(
+    rocks: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve() as running:
+        served, window = running.service.models.find("shale"), Window(x=0, y=0, width=1, height=1)
+        made: list[int] = []
+
+        def counted(served: Any, seed: int, sample: int, truncation: float | None) -> Any:
+            made.append(sample)
+            return endless(served, seed, sample, truncation)
+
+        monkeypatch.setattr(sampling, "endless", counted)
+        bands = running.service.sampling.bands(served, "current", window, seed=7, n=10_000, truncation=None)
+        await anext(bands)
+        await bands.aclose()
+        # The one that is given and the one ahead.
+        assert made == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "cost"),
+    [
+        # Of 256 pixels a sample and 1024 a tile.
+        ("generate", {"n": 3}, 3),
+        ("generate", {"n": 3, "size": [1, 1]}, 12),
+        ("generate", {"window": [31, 31, 2, 2]}, 16),
+        ("samples?seed=7&n=2&size=33,1", None, 16),
+        ("jobs", {"size": [64, 64]}, 16),
+        ("jobs", {"n": 3}, 3),
+        ("versions/1/tiles/0/0", None, 4),
+        ("infer", (2, 8, 18, 18), 8),
+        ("infer", (2, 8, 10, 10), 2),
+        ("infer", (2, 8, 3, 3), 2),
+    ],
+)
+async def test_what_is_computed_is_counted_by_its_pixels(
+    rocks: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, path: str, body: Any, cost: float
+) -> None:
+    if isinstance(body, tuple):
+        data = np.zeros(body, np.float32).ravel().tolist()
+        body = {"inputs": [{"name": "latent", "shape": list(body), "datatype": "FP32", "data": data}]}
+    async with serve(samples_per_minute=1000) as running:
+        counted: list[tuple[Client, float]] = []
+        monkeypatch.setattr(running.service.keys, "count_samples", lambda client, n: counted.append((client, n)))
+        method = "GET" if body is None else "POST"
+        response = await running.client.request(method, f"/v2/models/shale/{path}", json=body)
+        assert response.status_code in (200, 202), response.text
+        # A job is counted to who sends it, before it is computed.
+        client, n = counted[0]
+        assert (client.name, n) == ("address 127.0.0.1", cost)
+
+
+@pytest.mark.parametrize(
+    ("format_", "n_held"),
+    [
+        # Of float32 in three bands of 32 rows of tiles.
+        ("npy", 3 * 32 * 100),
+        ("tiff", 3 * 32 * 100),
+        # And their text.
+        ("json", 4 * 3 * 32 * 100),
+        # And the picture, its pieces and its bytes.
+        ("png", 3 * 32 * 100 + 100 * 300),
+    ],
+)
+async def test_who_reads_a_window_slowly_holds_its_bands(rocks: Path, serve: Serve, format_: str, n_held: int) -> None:
+    async with serve() as running:
+        service, body = running.service, GenerateRequest(size=(100, 300), format=format_)
+        with Share(service.budget) as share:
+            prepared = await prepare(
+                service, body, service.models.find("shale"), "current", 7, request_id="", share=share
+            )
+            await prepared.blocks.aclose()
+            assert service.budget.held == 4 * n_held
+            service.budget.limit = 4 * n_held + 1
+            response = await running.client.post(PATH, json={"size": [100, 300], "format": format_})
+            assert response.status_code == 503
+            assert "ask again after the seconds of Retry-After" in response.json()["error"]
+        service.budget.limit = 4 * n_held - 1
+        response = await running.client.post(PATH, json={"size": [100, 300], "format": format_})
+        assert response.status_code == 413
+        assert "ask for less at once, as for a narrower window" in response.json()["error"]
+        assert service.budget.held == 0
+
+
+async def test_infer_holds_the_pixels_of_its_own_extents(rocks: Path, serve: Serve) -> None:
+    latents = np.zeros((1, 8, 18, 18), np.float32)
+    tensor = {"name": "latent", "shape": list(latents.shape), "datatype": "FP32", "data": latents.ravel().tolist()}
+    async with serve() as running:
+        # Its body, short enough to be parsed at once, an image of 32 x 32, and its text.
+        body = json.dumps({"inputs": [tensor]}).encode()
+        await running.client.post("/v2/models/shale/infer", content=body, headers={"Content-Type": "application/json"})
+        assert running.service.budget.peak == len(body) + 4 * 4 * 32 * 32
 
 
 async def test_a_version_of_one_size_refuses_any_other_and_names_its_own(rocks: Path, serve: Serve) -> None:

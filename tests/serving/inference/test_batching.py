@@ -12,6 +12,7 @@ import pytest
 
 from rockbank.generator.card import ModelCard
 from rockbank.generator.latents import draw_latents
+from serving.base.clients import CLIENT, Client
 from serving.base.errors import DeadlineExceeded, NotReady, QueueFull
 from serving.base.monitoring import Metrics
 from serving.inference.batching import Batcher
@@ -120,6 +121,24 @@ async def test_a_lone_request_never_waits_for_company(make: Callable[..., Batche
     batcher = make(max_wait=10 * LONG)
     for seed in range(3):
         assert len(await batcher.run(latents(seed, 1), soon())) == 1
+
+
+async def test_who_comes_while_a_large_request_is_computed_is_next(
+    make: Callable[..., Batcher], generator: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher, right = make(max_queue=512), generator.run
+    batches: list[Any] = []
+    monkeypatch.setattr(generator, "run", lambda batch: (batches.append(batch), right(batch))[1])
+    generator.gate.clear()
+    large = batcher.submit(latents(1, 320), soon())
+    # Two batches of it are with the thread.
+    CLIENT.set(Client(name="lone"))
+    lone = batcher.submit(latents(2, 1), soon())
+    generator.gate.set()
+    images = await large, await lone
+    assert [latents(2, 1)[0].tolist() in batch.tolist() for batch in batches].index(True) == 2
+    for seed, image in enumerate(images, 1):
+        np.testing.assert_array_equal(image, generator.sample(seed, len(image)))
 
 
 async def test_a_full_queue_refuses_with_the_time_to_come_back(make: Callable[..., Batcher], generator: Gated) -> None:
