@@ -146,6 +146,22 @@ def test_a_champion_that_was_deleted_can_be_rolled_back(shale: str) -> None:
         promotion.rollback(shale)
 
 
+@pytest.mark.parametrize("what", ["run", "experiment"])
+def test_a_log_that_was_deleted_is_restored(shale: str, what: str) -> None:
+    promotion.promote(shale, LIMITS, "1")
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(champion_log.EXPERIMENT)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    if what == "run":
+        client.delete_run(run.info.run_id)
+    else:
+        client.delete_experiment(experiment.experiment_id)
+    promotion.promote(shale, LIMITS, "2")
+    assert promotion.rollback(shale)[0].version == "1"
+    assert champion_log.read(shale).number == 3
+
+
 def test_a_clock_that_jumps_changes_no_order(shale: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = time.time
     for version, hours in (("1", 0), ("2", -48), ("3", 48)):
