@@ -55,7 +55,7 @@ class Measured:
         flow: OPM Flow, forwards.
         forward: ours.
         gradient: ours, forwards and back for one number.
-        memory: MB by which the gradient's process grew.
+        memory: MB by which a run, and another with its gradient, let their process grow.
         n_cut: report steps that were cut.
         pressure: largest difference of the wells' pressures, bar.
         rate: of their rates, by the largest of them.
@@ -110,11 +110,10 @@ def measure(name: str) -> Measured:
     permeability = case.rock.components[0].detach().clone().requires_grad_()
     ratio = [of.detach() / case.rock.components[0].detach() for of in case.rock.components]
     rock = replace(case.rock, permeability=tuple(permeability * of for of in ratio) if len(ratio) > 1 else permeability)
-    tracked, times, grown = replace(case, rock=rock), [], 0.0
+    tracked, times, grown, before = replace(case, rock=rock), [], 0.0, memory.begin()
     for _ in range(REPEATS):
         flow, theirs = opm(case, deck)
         result, forward = once(case, lambda _: None)
-        before = memory.begin()
         _, gradient = once(tracked, lambda of: torch.autograd.grad(
             of.oil_rate.square().sum(), permeability, retain_graph=True))  # fmt: skip
         times.append((flow, forward, gradient))
