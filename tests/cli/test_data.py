@@ -94,3 +94,20 @@ def test_a_threshold_that_is_no_number_is_one_line_of_error(
     scan: Path, tmp_path: Path, fails: Callable[..., str]
 ) -> None:
     fails("data", "add", scan, "--voxel-size", "60e-9", "--threshold", "high", "--folder", tmp_path / "data")
+
+
+def test_no_report_is_written_over_what_it_is_of(scan: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
+    slices = tmp_path / "slices"
+    slices.mkdir()
+    for name in ("scan.png", "next.png"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)).save(slices / name)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    picture = slices / "scan.png"
+    for command, read, output in (
+        (("data", "show"), picture, picture),
+        (("data", "show"), slices, picture),
+        (("data", "show", "--mask", picture), scan, picture),
+        (("drift",), scan, scan),
+    ):
+        assert f"{output}: is what is read here" in fails(*command, read, "--voxel-size", "60e-9", "-o", output)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from mlflow import MlflowClient
 from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
@@ -76,6 +77,7 @@ def test_an_unknown_generator_is_one_line_of_error_with_the_known_ones(shale: Pa
     line = fails("show", "sandstone@champion")
     assert "sandstone@champion" in line
     assert "['shale']" in line
+    assert "'shal': no version of it is registered; known are ['shale']" in fails("models", "shal")
 
 
 def test_the_candidate_is_promoted_and_a_worse_one_refused(shale: Path, fails: Callable[..., str]) -> None:
@@ -97,6 +99,17 @@ def test_rollback_gives_the_title_back(shale: Path, generator_folder: Make, fail
     registry.push("shale", generator_folder(kid=0.05))
     assert "it was version 1" in said("promote", "shale", "--version", "3").replace("before, ", "")
     assert "shale@champion is version 1 again; it was version 3" in said("rollback", "shale")
+
+
+def test_rollback_says_which_versions_were_deleted(shale: Path, generator_folder: Make) -> None:
+    registry.push("shale", generator_folder(kid=0.05))
+    for version in ("2", "1", "3"):
+        said("promote", "shale", "--version", version)
+    MlflowClient().delete_model_version("shale", "1")
+    MlflowClient().delete_model_version("shale", "3")
+    printed = said("rollback", "shale")
+    assert "passed over version 1, which was deleted" in printed
+    assert "shale@champion is version 2 again; there was none" in printed
 
 
 def test_samples_are_written_as_array_stack_and_picture(shale: Path) -> None:
@@ -161,6 +174,8 @@ def test_an_endless_generator_is_written_at_any_size_and_a_window_of_it_is_its_p
         (("shale/1", "--size", "8x8", "--window", "0,0,8,8"), "give one of them"),
         (("shale/1", "--size", "8x8", "--n", "2"), "a PNG takes one image"),
         (("shale/1", "--size", "8x8", "-o", "a.jpg"), "cannot write '.jpg'"),
+        (("shale/1", "--size", "8x8", "--workers", "4"), "--workers 4: this machine samples with all its cores"),
+        (("shale/1", "--window", "0,0,8,8", "--workers", "4"), "--workers 4: this machine samples with all its cores"),
     ],
 )
 def test_a_size_that_cannot_be_had_is_one_line_of_error(

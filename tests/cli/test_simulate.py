@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from rockbank.cli.main import main
 from rockbank.flow.results.netcdf import read_results
@@ -137,14 +138,62 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(
     assert sorted(path.name for path in Path().iterdir()) == ["few.yaml", "there"]
 
 
+ROCK = "porosity: {file: FILE, axes: [j, i]}"
+
+
+@pytest.mark.parametrize("dry_run", [("--dry-run",), ()])
+@pytest.mark.parametrize(
+    ("changes", "arguments", "read"),
+    [
+        ([("porosity: 0.2", ROCK.replace("FILE", "few.nc:porosity"))], (), "few.nc"),
+        ([("porosity: 0.2", ROCK.replace("FILE", "few.nc:porosity"))], ("-o", "sub/../few.nc"), "sub/../few.nc"),
+        ([("porosity: 0.2", ROCK.replace("FILE", "link.nc:porosity"))], (), "few.nc"),
+        ([("", "matching: {observations: {file: few.nc}}")], (), "few.nc"),
+        ([("", "matching: {observations: {map: [{file: few.nc:s}]}}")], (), "few.nc"),
+        ([("", "matching: {parameters: {k: {normal: {median: {file: few.nc:k}}}}}")], (), "few.nc"),
+        ([("", "matching: {observations: {file: FEW.SMSPEC}}")], ("-o", "few.nc", "--summary"), "FEW.SMSPEC"),
+        ([(CASE, "deck: few.DATA")], ("--deck", "few.DATA", "-o", "new.nc"), "few.DATA"),
+        ([(CASE, "deck: whole.DATA")], ("--deck", "few.DATA", "-o", "new.nc"), "few.DATA"),
+    ],
+)
+def test_no_file_that_the_case_names_is_written_over(
+    case: Path,
+    fails: Callable[..., str],
+    changes: list[tuple[str, str]],
+    arguments: tuple[str, ...],
+    read: str,
+    dry_run: tuple[str, ...],
+) -> None:
+    said("simulate", case, "--deck", "few.DATA", "-o", "made.nc", "--summary")
+    Path("MADE.SMSPEC").rename("FEW.SMSPEC")
+    if "SMSPEC" not in read:
+        with xr.open_dataset("made.nc") as made:
+            made[["porosity"]].isel(z=0).to_netcdf("few.nc")
+    Path("link.nc").symlink_to("few.nc")
+    Path("whole.DATA").write_text("INCLUDE\n'few.DATA' /\n")
+    Path("sub").mkdir()
+    text = CASE
+    for old, new in changes:
+        text = text.replace(old, new) if old else text + new
+    case.write_text(text)
+    before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    assert f"{read}: is what is read here, and would be replaced" in fails("simulate", case, *arguments, *dry_run)
+    assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+
+
 def test_a_deck_is_not_written_over_the_deck_that_is_run(case: Path, fails: Callable[..., str]) -> None:
     said("simulate", case, "--deck", "few.DATA", "-o", "case.nc")
     before = Path("few.DATA").read_text()
     for dry_run in (("--dry-run",), ()):
-        assert "--deck: got 'few.DATA', which is the case" in fails(
+        assert "few.DATA: is what is read here, and would be replaced" in fails(
             "simulate", "few.DATA", "--deck", "few.DATA", *dry_run
         )
     assert Path("few.DATA").read_text() == before
+
+
+def test_what_an_earlier_run_has_written_is_replaced(case: Path) -> None:
+    for _ in range(2):
+        said("simulate", case, "--deck", "few.DATA", "--summary", "--restart")
 
 
 def test_ctrl_c_leaves_nothing_half_written(

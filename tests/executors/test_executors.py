@@ -24,6 +24,7 @@ from rockbank.executors.choose import check_executor, open_executor
 from rockbank.executors.interface import Executor, Task
 from rockbank.executors.local import local_executor
 from rockbank.executors.mailbox import Mailbox
+from rockbank.executors.on_slurm import JOBS
 from rockbank.matching.methods.status import RUNNING
 from rockbank.matching.methods.workers import EXECUTOR_FOLDER
 from rockbank.matching.results.posterior import read_posterior
@@ -202,7 +203,10 @@ with open_executor("slurm", setup(folder), 2, folder / "executor") as executor:
 
 
 @pytest.mark.slow
-def test_jobs_of_a_command_that_was_killed_end_before_its_successor_begins(slurm_cluster: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("successor", ["slurm", "local"])
+def test_jobs_of_a_command_that_was_killed_end_before_its_successor_begins(
+    successor: str, slurm_cluster: None, tmp_path: Path
+) -> None:
     from rockbank.executors import on_slurm
 
     with started([sys.executable, "-c", DRIVER, str(tmp_path)]) as driver:
@@ -212,7 +216,7 @@ def test_jobs_of_a_command_that_was_killed_end_before_its_successor_begins(slurm
         driver.kill()
     assert on_slurm.alive_in_slurm()
     (pid,) = {path.suffix[1:] for path in tmp_path.glob("a.*.*")}
-    with opened("slurm", tmp_path) as executor:
+    with open_executor(successor, setup(tmp_path), 2, tmp_path / "executor") as executor:
         assert not on_slurm.alive_in_slurm()
         n = int((tmp_path / "a.count").read_text())
         values, messages, _ = run(executor, {"a": "never"}, n=n + 3)
@@ -220,3 +224,38 @@ def test_jobs_of_a_command_that_was_killed_end_before_its_successor_begins(slurm
     # The successor's own, from the checkpoint on.
     assert [count for _, count in messages] == [n + 1, n + 2, n + 3]
     assert {int(path.suffixes[0][1:]) for path in tmp_path.glob("a.*.*") if path.suffix[1:] != pid} == {n, n + 1, n + 2}
+
+
+def _left_by_a_killed_command(folder: Path) -> Path:
+    """A folder of messages of an executor whose jobs go on."""
+    own = folder / "executor" / "one"
+    Mailbox(own)
+    (own / JOBS).write_text('["7_0", "7_1"]')
+    return own
+
+
+def test_every_executor_ends_the_jobs_of_a_command_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, alive = _left_by_a_killed_command(tmp_path), tmp_path / "alive"
+    alive.write_text("7_0 7_1 8")
+    for name, line in (("squeue", f"cat {alive}"), ("scancel", f'echo 8 > {alive}; echo "$@" >> {tmp_path}/ended')):
+        script = tmp_path / "bin" / name
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(f"#!/bin/sh\n{line}\n")
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    for _ in range(2):
+        with open_executor("local", setup(tmp_path), 1, tmp_path / "executor"):
+            assert alive.read_text() == "8\n"
+        assert not own.exists()
+    assert (tmp_path / "ended").read_text() == "--quiet 7_0 7_1\n"
+
+
+def test_jobs_that_cannot_be_ended_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = _left_by_a_killed_command(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    says = r"executor: a command that was killed left jobs of Slurm, 7_0, 7_1, and scancel is not on the PATH"
+    with pytest.raises(InputError, match=says), open_executor("local", setup(tmp_path), 1, tmp_path / "executor"):
+        pass
+    assert Mailbox(own).is_stopped()

@@ -122,6 +122,46 @@ def test_an_alias_that_was_moved_by_hand_stays_and_can_be_rolled_back(shale: str
     assert promotion.rollback(shale)[0].version == "1"
 
 
+def test_a_rollback_passes_over_versions_that_were_deleted(shale: str) -> None:
+    for version in ("1", "2", "3", "4"):
+        promotion.promote(shale, LIMITS, version)
+    for version in ("3", "2"):
+        mlflow.MlflowClient().delete_model_version(shale, version)
+    entry, before, deleted = promotion.rollback(shale)
+    assert (entry.version, before and before.version, deleted) == ("1", "4", ("3", "2"))
+    assert _alias() == "1"
+    assert champion_log.read(shale).earlier == ()
+    with pytest.raises(registry.RegistryError, match="no earlier champion to go back to; see"):
+        promotion.rollback(shale)
+
+
+def test_a_champion_that_was_deleted_can_be_rolled_back(shale: str) -> None:
+    for version in ("1", "2", "3"):
+        promotion.promote(shale, LIMITS, version)
+    mlflow.MlflowClient().delete_model_version(shale, "3")
+    assert promotion.rollback(shale)[0].version == "2"
+    for version in ("2", "1"):
+        mlflow.MlflowClient().delete_model_version(shale, version)
+    with pytest.raises(registry.RegistryError, match=r"no earlier champion to go back to \(deleted: 2, 1\)"):
+        promotion.rollback(shale)
+
+
+@pytest.mark.parametrize("what", ["run", "experiment"])
+def test_a_log_that_was_deleted_is_restored(shale: str, what: str) -> None:
+    promotion.promote(shale, LIMITS, "1")
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name(champion_log.EXPERIMENT)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    if what == "run":
+        client.delete_run(run.info.run_id)
+    else:
+        client.delete_experiment(experiment.experiment_id)
+    promotion.promote(shale, LIMITS, "2")
+    assert promotion.rollback(shale)[0].version == "1"
+    assert champion_log.read(shale).number == 3
+
+
 def test_a_clock_that_jumps_changes_no_order(shale: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = time.time
     for version, hours in (("1", 0), ("2", -48), ("3", 48)):

@@ -64,6 +64,17 @@ def test_a_run_that_the_store_does_not_know_starts_anew(store: Path) -> None:
     assert run.run_id != "0" * 32
 
 
+def test_a_run_that_was_deleted_starts_anew(store: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), tracking.start("shale", "a", {"batch": 32}) as run:
+        raise KeyboardInterrupt
+    mlflow.MlflowClient().delete_run(run.run_id)
+    assert tracking.existing(run.run_id) is None
+    with tracking.start("shale", "a", {"batch": 32}, resume=run.run_id) as again:
+        again.log(1, {"kid": 0.5})
+    assert again.run_id != run.run_id
+    assert mlflow.MlflowClient().get_run(again.run_id).data.params == {"batch": "32"}
+
+
 def test_under_mlflow_run_it_is_a_child_of_the_run_that_mlflow_made(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

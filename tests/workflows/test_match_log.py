@@ -87,6 +87,20 @@ class TestLog:
             log.member(0, State.load(run.checkpoint(0)))
         assert set(children(parent)) == {"0"}
 
+    @pytest.mark.parametrize("what", ["match", "member"])
+    def test_a_match_goes_on_in_new_runs_where_they_were_deleted(self, run: Run, what: str) -> None:
+        with logging(run) as log:
+            log.member(0, State.load(run.checkpoint(0)))
+        before = json.loads((run.folder / "mlflow.json").read_text())
+        deleted = before["run_id"] if what == "match" else before["members"]["0"]["run_id"]
+        mlflow.MlflowClient().delete_run(deleted)
+        with logging(run) as log:
+            log.member(0, State.load(run.checkpoint(0)))
+        after = json.loads((run.folder / "mlflow.json").read_text())
+        assert (after["run_id"] != before["run_id"]) == (what == "match")
+        assert after["members"]["0"]["run_id"] != before["members"]["0"]["run_id"]
+        assert children(after["run_id"])["0"].info.lifecycle_stage == "active"
+
     def test_a_store_that_fails_is_told_once_and_holds_up_nothing(
         self, run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:

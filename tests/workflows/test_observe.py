@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rockbank.cli.main import app, main
+from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
 from rockbank.flow.equations.options import Options
@@ -163,6 +164,18 @@ def test_what_cannot_be_observed_is_one_line_of_error(
 ) -> None:
     for dry_run in (("--dry-run",), ()):
         assert says in fails(*arguments, *dry_run)
+
+
+def test_observations_that_the_case_names_are_replaced_only_where_that_is_asked(case: Path) -> None:
+    case.write_text(CASE.replace("not/there/yet.csv", "observations.csv"))
+    said("observe", case, *SIGMAS)
+    before = Path("observations.csv").read_text()
+    for dry_run in (("--dry-run",), ()):
+        with pytest.raises(InputError, match=r"^observations.csv: is what is read here.* another name, or --replace$"):
+            said("observe", case, *SIGMAS, "--seed", "8", *dry_run)
+    assert Path("observations.csv").read_text() == before
+    said("observe", case, *SIGMAS, "--seed", "8", "--replace")
+    assert Path("observations.csv").read_text() != before
 
 
 def test_noise_that_makes_a_pressure_impossible_is_refused(fails: Callable[..., str]) -> None:

@@ -21,6 +21,7 @@ from rockbank.core.files import write_text
 from rockbank.flow.case import Case
 from rockbank.flow.eclipse.deck import read_deck
 from rockbank.flow.eclipse.keywords import N_RECORDS, PASSED_OVER, REFUSED
+from rockbank.flow.eclipse.lines import Lines
 from rockbank.flow.eclipse.summary import WellCurves
 from rockbank.flow.eclipse.text import SECTIONS, SLASH, read_keywords
 from rockbank.flow.eclipse.writer import flow_options
@@ -143,7 +144,7 @@ def _compared(row: Row, case: Case, theirs: WellCurves) -> Row:
 
 def _uses(path: Path) -> Iterator[str]:
     try:
-        keywords = list(read_keywords(path, dict(N_RECORDS), lambda _: None))
+        keywords = list(read_keywords(Lines(path), dict(N_RECORDS), lambda _: None))
     except InputError:
         return
     names = dict.fromkeys(keyword.name for keyword in keywords)

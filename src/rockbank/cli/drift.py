@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from rockbank.cli.scan_options import AllowGaps, Dataset, Mask, NoData, Paths, VoxelSize
+from rockbank.core.files import require_apart
 from rockbank.core.terminal import print_rows, progress, report_user_errors, stdout
 
 
@@ -39,6 +40,7 @@ def drift(
     from rockbank.drift.scans import DriftRequest, about, load, retrain_commands
 
     options = ScanOptions(voxel_size=voxel_size, dataset=dataset, nodata=nodata, mask=mask, allow_gaps=allow_gaps)
+    require_apart([output], [*paths, *([] if mask is None else [Path(mask)])])
     request = DriftRequest(paths=tuple(paths), options=options, model=model, n=n, seed=seed)
     # Typer would end a Ctrl-C without a word.
     with report_user_errors():

@@ -10,6 +10,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from rockbank.core.files import require_apart
 from rockbank.core.terminal import print_rows, report_user_errors, stdout
 
 
@@ -42,7 +43,7 @@ def simulate(
         restart=restart,
     )
     loaded = step.load(case, method=method, tolerance=tolerance)
-    outputs.check(loaded, case)
+    outputs.check(loaded)
     _print_notes(loaded.notes)
     if dry_run:
         print_rows(step.about_case(loaded))
@@ -76,6 +77,7 @@ def observe(
     sigma_rate: Annotated[str | None, typer.Option(help="standard deviation of rates, such as '9 m3/day'")] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the noise; the same seed gives the same")] = 7,
     tolerance: Annotated[float | None, typer.Option(help="of the sequential method; else the case's")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="the observations that the case file names")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="read and check the case, and write nothing")] = False,
 ) -> None:
     """Make noisy observations of a case, to match against: its own rock is their truth."""
@@ -89,6 +91,8 @@ def observe(
         seed=seed,
         output=output,
     )
+    if not replace:
+        require_apart([output], loaded.files, "give another name, or --replace")
     _print_notes(loaded.notes)
     print_rows(about_case(loaded) | step.about_plan(loaded, plan))
     if dry_run:

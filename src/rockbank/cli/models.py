@@ -32,6 +32,8 @@ def models(
     from rockbank.mlops import registry
 
     entries = [entry for model in ([name] if name else registry.names()) for entry in registry.versions(model)]
+    if name and not entries:
+        raise InputError(f"'{name}': no version of it is registered; known are {registry.names()}")
     if not entries:
         stdout.print("no generator is registered yet; 'dvc repro' makes and registers them")
         return
@@ -142,8 +144,11 @@ def rollback(name: Name) -> None:
     """Give the title back to the champion before this one."""
     from rockbank.mlops import promotion
 
-    entry, left = promotion.rollback(name)
-    stdout.print(f"{name}@champion is version {entry.version} again; it was version {left.version}")
+    entry, left, deleted = promotion.rollback(name)
+    for version in deleted:
+        stdout.print(f"passed over version {version}, which was deleted")
+    was = "there was none" if left is None else f"it was version {left.version}"
+    stdout.print(f"{name}@champion is version {entry.version} again; {was}")
 
 
 def import_(

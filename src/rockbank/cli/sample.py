@@ -61,6 +61,10 @@ def sample(
     if executor != LOCAL and (url is not None or size is not None or window is not None):
         raise InputError(f"--executor {executor}: samples of the generator's own size are spread, made on this side; "
                          "leave it out, or --url, --size and --window")  # fmt: skip
+    if workers is not None and executor == LOCAL:
+        raise InputError(
+            f"--workers {workers}: this machine samples with all its cores; leave it out, or name --executor"
+        )
     if size is not None or window is not None:
         part = parse_size(size) if size is not None else parse_window(str(window))
         # Typer would end a Ctrl-C without a word.
@@ -71,10 +75,6 @@ def sample(
                 else step.window_there(url, model, output, part, n or 1, seed, truncation)
             )
         return
-    if workers is not None and executor == LOCAL:
-        raise InputError(
-            f"--workers {workers}: this machine samples with all its cores; leave it out, or name --executor"
-        )
     n = 16 if n is None else n
     if url is None:
         with report_user_errors():

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,15 @@ def require_writable(path: Path) -> None:
         raise InputError(f"{path}: cannot be written, {folder} is a file; give another folder")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{path}: cannot be written, {folder} is not yours to write to; give another folder")
+
+
+def require_apart(outputs: Iterable[Path], inputs: Iterable[Path], remedy: str = "give another name") -> None:
+    """InputError where one of `outputs` would replace one of `inputs`, or a file in a folder of them."""
+    # Path.exists fails at a name that is too long for any file.
+    read = [file for path in inputs if os.path.exists(path) for file in (path, *path.rglob("*"))]
+    lost = [path for path in outputs if path.exists() and any(path.samefile(each) for each in read)]
+    if lost:
+        raise InputError("\n".join(f"{path}: is what is read here, and would be replaced; {remedy}" for path in lost))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from rockbank.core.errors import InputError
 from rockbank.executors.interface import Executor, Setup
 from rockbank.executors.local import local_executor
+from rockbank.executors.on_slurm import end_predecessors, slurm_executor
 
 EXECUTORS = ("local", "ray", "slurm")
 LOCAL = EXECUTORS[0]
@@ -42,30 +43,31 @@ def check_executor(name: str, workers: int | None) -> None:
 def open_executor(name: str, setup: Setup, workers: int | None, folder: Path) -> Iterator[Executor]:
     """The executor of that name; it ends with the block.
 
+    Jobs of Slurm that a killed process left in `folder` are ended first, whichever executor is next.
+
     Args:
         name: one of EXECUTORS.
         setup: what its processes make first.
         workers: tasks at a time; None for one a core of this machine or of the Ray cluster.
-        folder: where it may make one for messages, which goes again; on a cluster its machines have to share it.
+        folder: where it may make one for messages, which goes again; on a cluster its machines have to share it. No
+            other process may use it meanwhile.
 
     Raises:
-        InputError: another name, or what that executor needs is not there.
+        InputError: another name, or what that executor or the end of such jobs needs is not there.
     """
     check_executor(name, workers)
-    if name == LOCAL:
-        with local_executor(setup, workers or os.cpu_count() or 1) as executor:
-            yield executor
-        return
+    end_predecessors(folder)
     own = folder.absolute() / uuid.uuid4().hex
     try:
-        if name == "ray":
+        if name == LOCAL:
+            with local_executor(setup, workers or os.cpu_count() or 1) as executor:
+                yield executor
+        elif name == "ray":
             from rockbank.executors.on_ray import ray_executor
 
             with ray_executor(setup, workers, own) as executor:
                 yield executor
         else:
-            from rockbank.executors.on_slurm import slurm_executor
-
             with slurm_executor(setup, workers or 1, own) as executor:
                 yield executor
     finally:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, write_json
 from rockbank.executors.interface import ENVIRONMENT, Outcome, Setup, Task, WorkerLost, environment
 from rockbank.executors.mailbox import Mailbox, MailboxWorker
@@ -165,16 +166,25 @@ def _scancel(ids: Sequence[str], *, only_pending: bool = False) -> None:
     subprocess.run(["scancel", "--quiet", *state, *ids], check=False, capture_output=True)
 
 
-def _end_predecessors(folder: Path) -> None:
-    """Ends the jobs in `folder` of a process that was killed: they would write beside those of its successor."""
+def end_predecessors(folder: Path) -> None:
+    """End the jobs in `folder` of a process that was killed: they would write beside its successor.
+
+    Raises:
+        InputError: on a machine that cannot end them.
+    """
     ids = []
     for path in folder.glob(f"*/{JOBS}"):
-        (path.parent / "stop").touch()
+        Mailbox(path.parent).stop()
         ids += read_json(path)
-    if ids and shutil.which("scancel"):
-        _scancel(ids)
-        while not alive_in_slurm().isdisjoint(ids):
-            time.sleep(POLL_SECONDS)
+    if not ids:
+        return
+    if shutil.which("scancel") is None:
+        raise InputError(f"{folder}: a command that was killed left jobs of Slurm, {', '.join(ids)}, and scancel is "
+                         "not on the PATH; go on from a machine that has it, or remove the folder once they have "
+                         "ended")  # fmt: skip
+    _scancel(ids)
+    while not alive_in_slurm().isdisjoint(ids):
+        time.sleep(POLL_SECONDS)
 
 
 @contextmanager
@@ -182,7 +192,7 @@ def slurm_executor(setup: Setup, workers: int, folder: Path, *, cluster: str = "
     """Jobs of one core; what else they need is said to sbatch, in its own variables such as SBATCH_PARTITION.
 
     They end with the block, after what they are at where it is left by an error or Ctrl-C. Where this process is
-    killed they go on, until its successor in the same folder ends them.
+    killed they go on, until `end_predecessors` ends them for its successor in the same folder.
 
     Args:
         setup: importable on every machine of the cluster.
@@ -192,7 +202,6 @@ def slurm_executor(setup: Setup, workers: int, folder: Path, *, cluster: str = "
     """
     import submitit
 
-    _end_predecessors(folder.parent)
     mailbox = Mailbox(folder)
     submitter = submitit.AutoExecutor(folder=folder / LOGS, cluster=cluster)
     submitter.update_parameters(

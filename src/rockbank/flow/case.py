@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -35,6 +36,7 @@ class Case:
             the reservoir), Pa and m^3/s; NaN is nothing.
         regions: numbers of regions in each cell, by the name of a deck's array, such as FIPNUM.
         faults: places in the grid's `faces`, by the name of a deck's fault.
+        files: that it was read from, and those that the section `matching` names.
 
     Raises:
         InputError: `simulate` would refuse it.
@@ -52,6 +54,7 @@ class Case:
     history: Mapping[tuple[str, str], Float[np.ndarray, " t"]] = field(default_factory=dict)
     regions: Mapping[str, Float[np.ndarray, "*shape"]] = field(default_factory=dict)
     faults: Mapping[str, Int[np.ndarray, " f"]] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         check(self.rock, self.fluid, self.wells, self.schedule, initial=self.initial, options=self.options)

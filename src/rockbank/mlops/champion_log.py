@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mlflow
+from mlflow.entities import LifecycleStage
 from mlflow.entities.model_registry import RegisteredModel
 
 from rockbank.core.errors import UserError
@@ -187,7 +188,11 @@ def _read(model: RegisteredModel) -> _Log:
     run_id = _run_of(model)
     if run_id is None:
         return _Log("", (), frozenset())
-    params: dict[str, str] = store.client().get_run(run_id).data.params
+    run = store.client().get_run(run_id)
+    if run.info.lifecycle_stage == LifecycleStage.DELETED:
+        # As somebody deleted it in the MLflow UI, where it would take no entry of any promotion to come.
+        store.client().restore_run(run_id)
+    params: dict[str, str] = run.data.params
     entries: list[State] = []
     while (value := params.get(f"{len(entries) + 1:05d}")) is not None:
         raw: dict[str, Any] = json.loads(value)

@@ -9,7 +9,16 @@ from pathlib import Path
 from rockbank.core.errors import InputError
 from rockbank.mlops import champion_log
 from rockbank.mlops.champion_log import State
-from rockbank.mlops.registry import CANDIDATE, Entry, PromotionRefused, RegistryError, champion, is_known, pull, resolve
+from rockbank.mlops.registry import (
+    CANDIDATE,
+    Entry,
+    NotRegistered,
+    PromotionRefused,
+    RegistryError,
+    is_known,
+    pull,
+    resolve,
+)
 from rockbank.params import GateParams
 
 
@@ -90,19 +99,27 @@ def promote_canary(name: str, version: str) -> tuple[Entry, Entry | None]:
     return entry, before
 
 
-def rollback(name: str) -> tuple[Entry, Entry]:
-    """Give the alias back to the champion before this one, after verifying its files.
+def rollback(name: str) -> tuple[Entry, Entry | None, tuple[str, ...]]:
+    """Give the alias back to the last champion before this one that was not deleted, after verifying its files.
 
     Returns:
-        The champion restored, and the one that it replaces.
+        The champion restored, the one that it replaces, None where that was deleted, and the versions that were passed
+        over, since they were deleted.
     """
-    state, now = _now(name) if champion(name) else (champion_log.NONE, None)
-    if now is None or not state.earlier:
-        raise RegistryError(f"'{name}' has no earlier champion to go back to; see 'rockbank models {name}'")
+    state, now = _now(name) if is_known(name) else (champion_log.NONE, None)
+    deleted: list[str] = []
     with tempfile.TemporaryDirectory() as temporary:
-        entry, _ = pull(f"{name}/{state.earlier[-1]}", Path(temporary) / "previous")
-    champion_log.advance(name, state, entry.version, state.earlier[:-1])
-    return entry, now
+        for version in reversed(state.earlier):
+            try:
+                entry, _ = pull(f"{name}/{version}", Path(temporary) / "previous")
+            except NotRegistered:
+                deleted.append(version)
+                continue
+            earlier = state.earlier[: len(state.earlier) - len(deleted) - 1]
+            champion_log.advance(name, state, entry.version, earlier)
+            return entry, now, tuple(deleted)
+    were = f" (deleted: {', '.join(deleted)})" if deleted else ""
+    raise RegistryError(f"'{name}' has no earlier champion to go back to{were}; see 'rockbank models {name}'")
 
 
 def settle(name: str) -> Entry | None:

@@ -13,7 +13,7 @@ from typing import Any
 import mlflow
 import numpy as np
 from jaxtyping import UInt8
-from mlflow.entities import DatasetInput, Experiment, InputTag, Metric, Param, RunTag
+from mlflow.entities import DatasetInput, Experiment, InputTag, LifecycleStage, Metric, Param, RunTag
 
 from rockbank.mlops import store
 from rockbank.mlops.failures import StoreError
@@ -273,11 +273,10 @@ def existing(run_id: str) -> Run | None:
 
 
 def exists(run_id: str) -> bool:
-    """Whether the tracking store knows the run."""
+    """Whether the tracking store has the run, and not in its trash."""
     if store.is_absent():
         return False
     try:
-        store.client().get_run(run_id)
+        return bool(store.client().get_run(run_id).info.lifecycle_stage == LifecycleStage.ACTIVE)
     except mlflow.MlflowException:
         return False
-    return True

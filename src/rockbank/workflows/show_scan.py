@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from rockbank.core.files import require_apart
 from rockbank.data.adding import Progress, ScanOptions, add_volumes
 from rockbank.data.cutting import resolve_whole
 from rockbank.data.description import describe
@@ -36,7 +37,9 @@ def show_scan(
 
     Raises:
         VolumeError: for a scan that cannot be read.
+        InputError: where the picture would replace a part of it.
     """
+    require_apart([output], [path, Path(options.mask or path)])
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "data"
         add_volumes(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rockbank.core.errors import InputError
-from rockbank.core.files import replacing_together, require_writable
+from rockbank.core.files import replacing_together, require_apart, require_writable
 from rockbank.core.terminal import progress, terminal
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
@@ -65,12 +65,11 @@ class Outputs:
             if path is not None and path.suffix.lower() != suffix:
                 raise InputError(f"{option}: got '{path}'; use a name that ends in {suffix}")
 
-    def check(self, case: Case, source: Path) -> None:
-        """InputError for what could not be written after the run of a case of the file `source`."""
+    def check(self, case: Case) -> None:
+        """InputError for what could not be written after the run of a case, or would replace what it was read from."""
         for path in self.paths:
             require_writable(path)
-        if self.deck is not None and self.deck.resolve() == source.resolve():
-            raise InputError(f"--deck: got '{self.deck}', which is the case; give another name")
+        require_apart(self.paths, case.files)
         if self.deck is not None:
             require_writable_deck(case)
         if self.summary is not None or self.restart:

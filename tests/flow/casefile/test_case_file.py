@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 import yaml
 
+from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.file import load_case
 from rockbank.flow.eclipse.writer import write_deck
@@ -121,6 +122,15 @@ def test_steps_repeat_and_controls_change_where_they_start(load: Callable[..., C
     assert schedule.controls["I"] == Control(kind="rate", target=300 * (1 / DAY), limit=500e5)
     kinds = [(control.kind, control.limit) for control in schedule.of("P")]
     assert kinds == [("oil", 100e5)] * 3 + [("bhp", None)] * 2 + [("shut", None)] * 3
+
+
+def test_a_target_of_zero_is_a_control(load: Callable[..., Case]) -> None:
+    schedule = load(("{rate: 300 m3/day, max_bhp: 500 bar}", "{rate: 0 m3/day, shut: false}"),
+                    ("{start: 6 days, bhp: 150 bar}", "{start: 6 days, water: 0}")).schedule  # fmt: skip
+    assert schedule.controls["I"] == Control(kind="rate", target=0.0)
+    assert [control.kind for control in schedule.of("P")] == ["oil"] * 3 + ["water"] * 2 + ["shut"] * 3
+    with pytest.raises(InputError, match=r"schedule.*I: .*got \['bhp', 'rate'\]; give one of bhp, rate, oil, water"):
+        load(("{rate: 300 m3/day, max_bhp: 500 bar}", "{bhp: 200 bar, rate: 0}"))
 
 
 def test_fields_are_read_along_the_axes_that_are_said(load: Callable[..., Case], tmp_path: Path) -> None:

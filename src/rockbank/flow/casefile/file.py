@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -88,6 +88,7 @@ def build_case(file: CaseFile, path: Path) -> Case:
         InputError: naming file and section of what is impossible.
     """
     folder = path.parent
+    files = (path, *_named_in(file, folder))
     if file.deck is not None:
         case = read_deck(folder / file.deck, gravity=file.gravity)
         with error_context(path, ""):
@@ -96,8 +97,22 @@ def build_case(file: CaseFile, path: Path) -> Case:
                 title=file.title or case.title,
                 start=file.start or case.start,
                 options=_over(case.options, file.options),
+                files=(*case.files, *files),
             )
-    return _build(file, path, folder)
+    return replace(_build(file, path, folder), files=files)
+
+
+def _named_in(value: Any, folder: Path) -> Iterator[Path]:
+    """The files that a section, or any within it, names by its key `file`."""
+    if is_dataclass(value):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        if isinstance(value.get("file"), str | Path):
+            yield folder / str(value["file"]).partition(":")[0]
+        value = tuple(value.values())
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _named_in(each, folder)
 
 
 def _over(of_deck: Options, of_file: Options | None) -> Options:

@@ -13,7 +13,7 @@ import torch
 
 from rockbank.core.config import convert
 from rockbank.core.errors import InputError
-from rockbank.flow.equations.wells import Control, Kind, Schedule, Well
+from rockbank.flow.equations.wells import KINDS, Control, Kind, Schedule, Well
 from rockbank.flow.units import UNITS, Quantity
 
 Cells = tuple[tuple[int, ...], ...]
@@ -114,13 +114,17 @@ class ControlSection:
     start: Time = 0.0
 
     def __post_init__(self) -> None:
-        kinds = [kind for kind in ("bhp", "rate", "oil", "water", "shut") if getattr(self, kind) not in (None, False)]
-        if len(kinds) != 1:
-            raise InputError(f"got {kinds or 'no control'}; give one of bhp, rate, oil, water, shut")
+        if len(self._kinds) != 1:
+            raise InputError(f"got {self._kinds or 'no control'}; give one of {', '.join(KINDS)}")
+
+    @property
+    def _kinds(self) -> list[Kind]:
+        """Those given: a target of zero is one, `shut: false` is none."""
+        return [kind for kind in KINDS if getattr(self, kind) is not None and getattr(self, kind) is not False]
 
     def build(self, kind: Literal["injector", "producer"]) -> Control:
         """The control of a well of that kind; InputError for a limit that does not suit it."""
-        held: Kind = next(k for k in ("bhp", "rate", "oil", "water", "shut") if getattr(self, k) not in (None, False))
+        held = self._kinds[0]
         suits = {"bhp": "max_rate", "shut": ""}.get(held, "max_bhp" if kind == "injector" else "min_bhp")
         for limit in ("min_bhp", "max_bhp", "max_rate"):
             if limit != suits and getattr(self, limit) is not None:

@@ -33,7 +33,7 @@ from rockbank.flow.eclipse.keywords import (
     SCHEDULE,
     TABLES,
 )
-from rockbank.flow.eclipse.lines import DeckError
+from rockbank.flow.eclipse.lines import DeckError, Lines
 from rockbank.flow.eclipse.ranges import ARRAYS, OPERATIONS, VECTORS
 from rockbank.flow.eclipse.record import Record
 from rockbank.flow.eclipse.schedule.dates import read_date
@@ -73,6 +73,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._files: list[Path] = []
         self._title = ""
         self._start = _START
         self._notes: list[str] = []
@@ -97,7 +98,9 @@ class _Reader:
         """All of the deck, or all that is wrong with it."""
         case = None
         with self._faults.caught():
-            for keyword in read_keywords(self._path, self._n_records, self._faults.refuse, _KNOWN):
+            lines = Lines(self._path)
+            self._files = lines.files
+            for keyword in read_keywords(lines, self._n_records, self._faults.refuse, _KNOWN):
                 with self._faults.caught(keyword):
                     self._take(keyword)
             case = self._case(gravity)
@@ -216,6 +219,7 @@ class _Reader:
             history=wells.history(),
             regions=arrays.all_regions(grid),
             faults=arrays.faults(rock.grid),
+            files=tuple(self._files),
             notes=(*self._own_notes(), *arrays.notes, *self._connections.notes, *self._aquifers.notes, *wells.notes),
         )
 

@@ -48,7 +48,8 @@ class Lines:
         self._root = path.parent
         self._aliases: dict[str, str] = {}
         self._open: list[tuple[Path, Iterator[tuple[Place, str]]]] = []
-        self._n_files = 0
+        # Those that were opened, in their order.
+        self.files: list[Path] = []
         self._enter(path, str(path))
 
     def __iter__(self) -> Iterator[tuple[Place, str]]:
@@ -112,10 +113,10 @@ class Lines:
                 raise DeckError(f"{where}: is a folder or a device; name a file")
             if any(real == other for other, _ in self._open):
                 raise EndlessDeckError(f"{where}: is included within itself; take that out")
-            self._n_files += 1
-            if len(self._open) > _DEEPEST or self._n_files > _MOST_FILES:
-                raise EndlessDeckError(f"{where}: is the {self._n_files}th file, {len(self._open)} of them within each "
-                                       f"other; at most {_MOST_FILES} and {_DEEPEST} are read")  # fmt: skip
+            self.files.append(real)
+            if len(self._open) > _DEEPEST or len(self.files) > _MOST_FILES:
+                raise EndlessDeckError(f"{where}: is the {len(self.files)}th file, {len(self._open)} of them within "
+                                       f"each other; at most {_MOST_FILES} and {_DEEPEST} are read")  # fmt: skip
             self._open.append((real, _numbered(path, _text(real))))
         except (OSError, ValueError, RuntimeError) as error:
             if isinstance(error, DeckError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rockbank.core.errors import InputError
 from rockbank.flow.eclipse.lines import DeckError, EndlessDeckError, Lines, Place
@@ -70,7 +69,7 @@ def require_deck_names(names: Sequence[str]) -> None:
 
 
 def read_keywords(
-    path: Path,
+    lines: Lines,
     n_records: Mapping[str, int | None],
     refuse: Callable[[DeckError], None],
     known: Collection[str] = (),
@@ -80,7 +79,7 @@ def read_keywords(
     Of the section SUMMARY only its own keyword comes: what it requests changes no run.
 
     Args:
-        path: of the deck.
+        lines: of the deck.
         n_records: how many records each known keyword has; None is as many as come before an empty one.
         refuse: takes the errors of a keyword or a line, after which the reading goes on.
         known: further keywords, of which it is not known how many records they have.
@@ -88,18 +87,18 @@ def read_keywords(
     Raises:
         DeckError: naming file and line, where the deck ends within a keyword, or a file cannot be read.
     """
-    yield from _Reader(path, n_records, refuse, known).keywords()
+    yield from _Reader(lines, n_records, refuse, known).keywords()
 
 
 class _Reader:
     def __init__(
         self,
-        path: Path,
+        lines: Lines,
         n_records: Mapping[str, int | None],
         refuse: Callable[[DeckError], None],
         known: Collection[str],
     ) -> None:
-        self._lines = Lines(path)
+        self._lines = lines
         self._n_records, self._known = n_records, known
         self._refuse = refuse
         self._section = ""
