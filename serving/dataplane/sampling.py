@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor
@@ -17,7 +18,7 @@ from rockbank.generator.latents import latent_blocks
 from rockbank.generator.ranges import ValueRange, to_intensity
 from rockbank.generator.windows import Field, Tile, Window, bands, field_of
 from serving.base.clients import CLIENT
-from serving.base.errors import BadRequest, ServingError
+from serving.base.errors import BadRequest, DeadlineExceeded, ServingError, TimedOut
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
 from serving.base.settings import Settings
@@ -105,16 +106,37 @@ class Sampling:
                 ahead[1].cancel()
 
     async def images(
-        self, served: Served, route: str, latents: Float32[np.ndarray, "n *latent"], deadline: float
+        self,
+        served: Served,
+        route: str,
+        latents: Float32[np.ndarray, "n *latent"],
+        start: float,
+        timeout: float = math.inf,
     ) -> Float32[np.ndarray, "n c h w"]:
         """Images in the network's range of a caller's own latents.
 
         Args:
-            deadline: on the clock of `time.monotonic`.
+            route: the part that `served` plays, for the counts.
+            start: of the request, on the clock of `time.monotonic`.
+            timeout: seconds that the caller waits at most.
+
+        Raises:
+            QueueFull, NotReady: as by the queue.
+            TimedOut: where the caller's time is over before the service's.
+            DeadlineExceeded: where the service's is.
         """
         # Latents of different extents cannot be in one batch.
         is_usual = served.tiles is None or latents.shape[1:] == served.card.latent_shape
-        images = await (served.batcher if is_usual else served.tiles or served.batcher).run(latents, deadline)
+        batcher = served.batcher if is_usual else served.tiles or served.batcher
+        seconds = min(timeout, self._settings.deadline_seconds)
+        try:
+            images = await batcher.run(latents, start + seconds)
+        except DeadlineExceeded as error:
+            if timeout >= self._settings.deadline_seconds:
+                raise
+            raise TimedOut(
+                f"the samples were not ready in time: the request gives them {timeout:.3g} s; give them more"
+            ) from error
         self._metrics.samples_total.labels(served.name, served.version, route).inc(len(images))
         return images
 
@@ -238,7 +260,7 @@ class Sampling:
     ) -> None:
         with shadow.used():
             try:
-                images = await self.images(shadow, SHADOW, latents, time.monotonic() + self._settings.deadline_seconds)
+                images = await self.images(shadow, SHADOW, latents, time.monotonic())
             except ServingError as error:
                 log.info("the shadow %s/%s did not compute: %s", shadow.name, shadow.version, error)
                 return

@@ -84,7 +84,7 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
     if format_ != body.format:
         body = body.model_copy(update={"format": format_})
     served, route = service.models.route(name, version, request.state.request_id)
-    request.state.served = served
+    request.state.compared = served if version is None else None
     key = request.headers.get("idempotency-key")
     if key is None:
         return await respond(request, service, body, served, route, draw_seed() if body.seed is None else body.seed)
@@ -100,4 +100,5 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
                     f"the request with the Idempotency-Key '{key[:40]}' was answered by version {answer.version}, "
                     "which is no longer loaded; send a new key for the samples of the version that answers now"
                 ) from error
+            request.state.compared = None
         return await respond(request, service, body, served, route, answer.seed)
