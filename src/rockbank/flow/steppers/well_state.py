@@ -62,15 +62,25 @@ class WellState:
 
     def begin(self, report: int) -> bool:
         """Goes on to a report step; whether it holds the wells as the one before did."""
-        targets, kinds = self.targets, self.problem.kinds
+        self.held = self.held_at(report)
         self.report, self.switches = report, np.zeros(len(self.held), dtype=int)
         self.has_limits = bool(self.problem.has_limit[report].any())
-        if report:
-            self.held = self.held & has_same_control(self.problem, report)
-            if (kinds[report] == kinds[report - 1]).all() and (targets[report] == targets[report - 1]).all():
-                return True
+        if report and self._is_as_before():
+            return True
         self._hold()
         return False
+
+    def held_at(self, report: int) -> Bool[np.ndarray, " w"]:
+        """Which wells their limits go on to hold as a report step begins."""
+        return self.held & has_same_control(self.problem, report) if report else self.held
+
+    def _is_as_before(self) -> bool:
+        """Whether controls are those of the step before, and what holds the wells too: limits may have changed."""
+        now, targets, kinds = self.report, self.targets, self.problem.kinds
+        if not ((kinds[now] == kinds[now - 1]).all() and (targets[now] == targets[now - 1]).all()):
+            return False
+        of_kinds, bounds = self._bounds(self.held)
+        return bool((of_kinds == self.kinds).all() and (bounds == self.bounds).all())
 
     def _hold(self) -> None:
         self.kinds, self.bounds = self._bounds(self.held)
