@@ -252,6 +252,28 @@ def test_what_is_asked_of_wells_follows_the_schedule(read: Callable[..., Case]) 
                                    ("bhp", 120.0)]  # fmt: skip
 
 
+def test_a_history_s_limit_of_pressure_stays_while_the_well_follows_rates(read: Callable[..., Case]) -> None:
+    history, target = "WCONHIST\n PROD OPEN {} 3 2 4* 120 /\n/\n", "WELTARG\n PROD BHP 140 /\n/\n"
+    rate, pressure, shut = history.format("ORAT"), history.format("BHP"), history.format("ORAT").replace("OPEN", "SHUT")
+    predicted = "WCONPROD\n PROD OPEN ORAT 3 /\n/\n"
+
+    def limits(*steps: str) -> list[float | None]:
+        controls = read(TSTEP="".join(f"{of}TSTEP\n 1 /\n" for of in steps)).schedule.of("PROD")
+        return [of.limit if of.limit is None else round(float(of.limit) / BAR, 9) for of in controls]
+
+    least = 1.01325
+    assert limits(rate, rate + target, rate, rate + rate) == [least, 140, 140, 140]
+    assert limits(rate + target, shut, rate) == [140, None, 140]
+    assert limits(rate + target, pressure, rate) == [140, None, least]
+    assert limits(pressure + target, rate) == [None, least]
+    assert limits(rate + target, predicted, rate) == [140, least, least]
+    assert limits(predicted + target, rate) == [140, least]
+
+    injected = "WCONINJH\n INJ WATER OPEN 6 /\n/\n"
+    lines = injected + "WELTARG\n INJ BHP 300 /\n/\n" + injected + "TSTEP\n 1 /\n"
+    assert read(TSTEP=lines).schedule.of("INJ")[0].limit == pytest.approx(300 * BAR)
+
+
 def test_limits_that_are_never_reached_are_none(read: Callable[..., Case]) -> None:
     produced = "WCONPROD\n PROD OPEN LRAT 20 10 999 10 1* 150 /\n/\n"
     case = read(CONTROLS=PARTS["CONTROLS"].partition("WCONPROD")[0] + produced)

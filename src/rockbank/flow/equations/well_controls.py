@@ -31,14 +31,16 @@ def held_step(
 ) -> Step:
     """A step of each member with what holds its wells: their limits where `held`, else their controls.
 
-    A well that is to flow at no rate is shut: without cross-flow, that is what its equation would mean.
+    A well that may flow at no rate is shut, be that its control or its limit: without cross-flow, that is what its
+    equation would mean.
     """
     problem, parameters = equations.problem, equations.parameters
     at = torch.arange(len(reports)), torch.as_tensor(reports)
     targets, limits = parameters.targets[at], parameters.limits[at]
     bounds = torch.where(torch.as_tensor(held, device=targets.device), limits, targets)
+    most = torch.where(torch.as_tensor(problem.kinds[reports] == BHP, device=targets.device), limits, targets)
     kinds = torch.as_tensor(kinds_held(problem, reports, held), device=targets.device)
-    kinds = torch.where((kinds != BHP) & (bounds <= 0), SHUT, kinds)
+    kinds = torch.where(most <= 0, SHUT, kinds)
     return Step(length=torch.as_tensor(lengths).to(targets), kinds=kinds, targets=bounds, head=head)
 
 

@@ -191,8 +191,9 @@ class TimeStepper:
         member, problem = self.states[i], self.equations.problem
         length = problem.steps[member.report] * member.parts / member.whole
         kinds = step.kinds[0].cpu().numpy()
+        held = member.held & (kinds != SHUT)
         member.taken.append(
-            StepTaken(length=length, report=member.report, state=state, head=step.head, kinds=kinds, held=member.held)
+            StepTaken(length=length, report=member.report, state=state, head=step.head, kinds=kinds, held=held)
         )
         if problem.fluid.gravity:
             self.head = self.head.index_copy(0, torch.as_tensor([i], device=self.head.device),
@@ -207,7 +208,6 @@ class TimeStepper:
             and member.left % (2 * member.parts) == 0
         ):
             member.parts *= 2  # what made it hard is over
-        held = member.held
         if not member.left:
             member.end_report(error.cnv, _note(problem, held, broken))
             if member.report < self.reports.stop:

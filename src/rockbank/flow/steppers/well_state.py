@@ -84,14 +84,15 @@ class WellState:
 
     def _hold(self) -> None:
         self.kinds, self.bounds = self._bounds(self.held)
+        self.held = self.held & (self.kinds != SHUT)
         self.is_rated = (self.kinds != BHP) & (self.kinds != SHUT)
         self.is_open = self.kinds[self.well] != SHUT
 
     def _bounds(self, held: Bool[np.ndarray, " w"]) -> tuple[Int[np.ndarray, " w"], Float[np.ndarray, " w"]]:
-        at = np.array([self.report])
-        bounds = np.where(held, self.limits[self.report], self.targets[self.report])
-        kinds = kinds_held(self.problem, at, held[None])[0]
-        return np.where((kinds != BHP) & (bounds <= 0), SHUT, kinds), bounds
+        at, targets, limits = self.report, self.targets[self.report], self.limits[self.report]
+        most = np.where(self.problem.kinds[at] == BHP, limits, targets)
+        kinds = kinds_held(self.problem, np.array([at]), held[None])[0]
+        return np.where(most <= 0, SHUT, kinds), np.where(held, limits, targets)
 
     def set(
         self,

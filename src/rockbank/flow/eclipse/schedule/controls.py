@@ -116,7 +116,6 @@ def _inject(orders: Orders, record: Record) -> None:
 
 
 def _produce_history(orders: Orders, record: Record) -> None:
-    """Of what was measured, the mode's number is the target; the others are no limits."""
     _become(orders, "producer", record)
     orders.is_open = _is_open(record, 2)
     mode = record.text(3, "" if not orders.is_open else None).upper()
@@ -124,12 +123,12 @@ def _produce_history(orders: Orders, record: Record) -> None:
     values = {"ORAT": oil, "WRAT": water, "LRAT": oil + water}
     if record.has(10):
         values["BHP"] = record.number(10, "pressure")
-    orders.measured = {"oil_rate": -oil, "water_rate": -water} | _pressure(values)
+    measured = {"oil_rate": -oil, "water_rate": -water} | _pressure(values)
     if mode == "RESV" and oil + water == 0:
         mode = "LRAT"
     if orders.is_open and mode not in _ITEMS:
         raise record.error(f"item 3: control by '{mode}' is not supported; use ORAT, WRAT, LRAT or BHP")
-    _order(orders, mode, {mode: values[mode]} if mode in values else {}, "item 10 has no default; give it")
+    _order_history(orders, mode, values, measured, "item 10 has no default; give it")
 
 
 def _inject_history(orders: Orders, record: Record) -> None:
@@ -139,12 +138,25 @@ def _inject_history(orders: Orders, record: Record) -> None:
     values = {"RATE": record.number(4, "rate", 0.0)}
     if record.has(5):
         values["BHP"] = record.number(5, "pressure")
-    orders.measured = {"water_rate": values["RATE"]} | _pressure(values)
+    measured = {"water_rate": values["RATE"]} | _pressure(values)
     if orders.is_open:
         _require_water(record)
         if mode not in ("RATE", "BHP"):
             raise record.error(f"item 12: control by '{mode}' is not supported; use RATE or BHP")
-    _order(orders, mode, {mode: values[mode]} if mode in values else {}, "item 5 has no default; give it")
+    _order_history(orders, mode, values, measured, "item 5 has no default; give it")
+
+
+def _order_history(
+    orders: Orders, mode: str, values: Mapping[str, float], measured: dict[str, float], missing: str
+) -> None:
+    """Of what was measured, the mode's number is the target; the others are no limits.
+
+    The limit of pressure that WELTARG gave stays as long as the well follows rates of a history.
+    """
+    keeps_limit = orders.measured and "BHP" not in (orders.mode, mode)
+    limit = {name: value for name, value in orders.values.items() if name == "BHP" and keeps_limit}
+    orders.measured = measured
+    _order(orders, mode, limit | {name: value for name, value in values.items() if name == mode}, missing)
 
 
 def _pressure(values: Mapping[str, float]) -> dict[str, float]:
