@@ -212,6 +212,20 @@ def test_tables_that_differ_between_regions_are_those_of_the_cells(read: Callabl
     assert read(PROPS=two, after=dims | {"PROPS": "REGIONS\nSATNUM\n 8*2 /\n"}).fluid.curves.saturation == (0.2, 0.9)
 
 
+def test_a_perforation_flows_by_the_table_of_its_cell(read: Callable[..., Case]) -> None:
+    two = PARTS["PROPS"].replace("0.8 1 0 0\n/", "0.8 1 0 0\n/\n 0.2 0 1 0\n 0.9 1 0 0\n/")
+    after = {"RUNSPEC": "TABDIMS\n 2 /\n", "PROPS": "REGIONS\nSATNUM\n 4*1 4*2 /\n"}
+
+    def perforated(table: str) -> Case:
+        compdat = PARTS["COMPDAT"].replace("PROD 4 2 1 1 OPEN 1*", f"PROD 4 2 1 1 OPEN {table}")
+        return read(PROPS=two, after=after, COMPDAT=compdat)
+
+    for table in ("1*", "0", "-1", "2"):
+        assert perforated(table).wells[1].cells == [(3, 1)]
+    with pytest.raises(DeckError, match=r"COMPDAT: item 7: got '1', but cell \(4, 2, 1\) has table 2 \(SATNUM\)"):
+        perforated("1")
+
+
 def test_end_points_stretch_the_curves_of_their_cells(read: Callable[..., Case]) -> None:
     given = {"RUNSPEC": "ENDSCALE\n/\n", "PROPS": "SWL\n 0.3 7* /\nSWCR\n 0.3 7* /\nKRW\n 8*0.5 /\n"}
     k, _ = read(after=given).fluid.curves.water(torch.full((1, 8), 0.55, dtype=torch.float64))

@@ -63,13 +63,16 @@ class DeckWells:
 
     Args:
         grid: in which they are perforated.
+        satnum: the table of saturation functions that each cell has, from 1.
         start: date of time 0.
         refuse: takes the errors of records, after which the others are read.
     """
 
-    def __init__(self, grid: Grid, start: datetime, refuse: Callable[[DeckError], None]) -> None:
+    def __init__(
+        self, grid: Grid, satnum: Float[np.ndarray, "nx ny nz"], start: datetime, refuse: Callable[[DeckError], None]
+    ) -> None:
         self.notes: list[str] = []
-        self._grid = grid
+        self._grid, self._satnum = grid, satnum
         self._now = self._start = start
         self._refuse = refuse
         self._steps: list[float] = []
@@ -196,7 +199,6 @@ class DeckWells:
         yield from found
 
     def _perforate(self, record: Record) -> None:
-        record.refuse((7,), "there is one table of saturation functions", default=1)
         for well in self._named(record):
             new = {each.cell: each for each in self._perforations(record, well)}
             if record.choice(6, ("OPEN", "SHUT", "AUTO"), "OPEN") == "SHUT":
@@ -210,7 +212,7 @@ class DeckWells:
                 well.perforations |= new
 
     def _perforations(self, record: Record, well: _DeckWell) -> Iterator[_Perforation]:
-        axis = record.choice(13, _AXES, "Z")
+        axis, table = record.choice(13, _AXES, "Z"), record.whole(7, 0)
         index = record.positive(8, "conductance")
         if index is None:
             record.refuse((10, 14), "give the connection factor instead (item 8), or leave both out", default=0)
@@ -227,6 +229,10 @@ class DeckWells:
             # Eclipse leaves out connections to cells that are not active.
             if self._grid.is_active[i, j, k]:
                 place = (i, j, k)[: len(self._grid.shape)]
+                if table > 0 and table != (own := self._satnum[i, j, k]):
+                    raise record.error(f"item 7: got '{table}', but cell ({i + 1}, {j + 1}, {k + 1}) has table {own:g} "
+                                       "(SATNUM), by which a perforation flows here; give that, or leave the item "
+                                       "out")  # fmt: skip
                 yield _Perforation(place, _AXES.index(axis), radius, record.number(11, default=0.0), index)
 
     def _order(self, record: Record) -> None:
