@@ -198,6 +198,56 @@ ASKED = {
 }
 
 
+APART = """GRID
+MULTIPLY
+ PERMZ 1e-4 /
+/
+"""
+CROSSING = """WELSPECS
+ INJ G1 1 1 1* WATER 3* YES /
+ PROD G1 6 4 1* OIL 3* YES /
+ X G1 3 2 1* {fluid} 3* YES /
+/
+COMPDAT
+ INJ 2* 1 1 OPEN 2* 0.2 /
+ PROD 2* 1 1 OPEN 2* 0.2 /
+ X 2* 1 3 OPEN 2* 0.2 /
+/
+WCONINJE
+ INJ WATER OPEN RATE 150 1* 400 /
+/
+WCONPROD
+ PROD OPEN BHP 5* 150 /
+/
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fluid", "asked"),
+    [
+        ("OIL", "WCONPROD\n X STOP ORAT 10 /\n/\n"),
+        ("OIL", "WCONPROD\n X OPEN ORAT 0 /\n/\n"),
+        ("OIL", "WCONPROD\n X OPEN BHP 3* 0 1* 100 /\n/\n"),
+        ("OIL", "WCONHIST\n X OPEN ORAT 10 0 /\n/\nWELOPEN\n X STOP /\n/\n"),
+        ("WATER", "WCONINJE\n X WATER STOP RATE 10 1* 400 /\n/\n"),
+        ("WATER", "WCONINJH\n X WATER OPEN 0 /\n/\n"),
+    ],
+)
+def test_opm_flow_agrees_on_cross_flow_in_wells_that_give_nothing(
+    flow: str, tmp_path: Path, fluid: str, asked: str
+) -> None:
+    shutil.copytree(DECKS / "include", tmp_path / "include")
+    before, _, _ = (DECKS / "HISTORY.DATA").read_text().partition("INCLUDE\n 'include/wells.sch' /\n")
+    deck = tmp_path / "CASE.DATA"
+    deck.write_text(
+        f"{before.replace('PROPS', f'{APART}PROPS', 1)}{CROSSING.format(fluid=fluid)}{asked}TSTEP\n 3*5 /\n"
+    )
+    case = replace(read_deck(deck), options=Options(cnv=1e-6, mb=1e-9))
+    # Measured: 1.8e-5 of the pressure and 1.3e-5 of the rate.
+    assert_close(run_deck(flow, deck, *MATCHED), run_ours(case), pressure=5e-5, rate=5e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ASKED)
 def test_opm_flow_agrees_on_what_is_asked_of_wells(flow: str, tmp_path: Path, name: str) -> None:

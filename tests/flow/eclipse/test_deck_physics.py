@@ -266,6 +266,19 @@ def test_what_is_asked_of_wells_follows_the_schedule(read: Callable[..., Case]) 
                                    ("bhp", 120.0)]  # fmt: skip
 
 
+@pytest.mark.parametrize("says", ["WCONPROD\n PROD STOP ORAT 3 /\n/\n", "WELOPEN\n PROD STOP /\n/\n"])
+def test_a_well_is_stopped_above_the_perforations_between_which_it_may_cross_flow(
+    read: Callable[..., Case], says: str
+) -> None:
+    steps = f"TSTEP\n 1 /\n{says}TSTEP\n 1 /\n{says.replace('STOP', 'SHUT')}TSTEP\n 1 /\n"
+    perforated = PARTS["COMPDAT"].replace(" PROD 4 2", " PROD 4 1 1 1 OPEN 1* 1* 0.2 /\n PROD 4 2")
+    for crosses, lines, kind in (("YES", perforated, "rate"), ("NO", perforated, "shut"),
+                                 ("YES", PARTS["COMPDAT"], "shut")):  # fmt: skip
+        specs = PARTS["SCHEDULE"].replace("OIL 3* NO", f"OIL 3* {crosses}")
+        case = read(SCHEDULE=specs, COMPDAT=lines, TSTEP=steps)
+        assert kinds(case, "PROD") == [("bhp", 150.0), (kind, 0.0), ("shut", 0.0)]
+
+
 def test_a_history_s_limit_of_pressure_stays_while_the_well_follows_rates(read: Callable[..., Case]) -> None:
     history, target = "WCONHIST\n PROD OPEN {} 3 2 4* 120 /\n/\n", "WELTARG\n PROD BHP 140 /\n/\n"
     rate, pressure, shut = history.format("ORAT"), history.format("BHP"), history.format("ORAT").replace("OPEN", "SHUT")

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from rockbank.core.errors import InputError
 from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.record import Record
-from rockbank.flow.eclipse.schedule.controls import SHUT, Orders, act
+from rockbank.flow.eclipse.schedule.controls import SHUT, STOPPED, Orders, act
 from rockbank.flow.eclipse.schedule.dates import read_date
 from rockbank.flow.eclipse.text import Keyword
 from rockbank.flow.equations.grid import Grid
@@ -158,7 +158,9 @@ class DeckWells:
             # A record that a well cannot follow does not become the fault of a later record.
             well.control = SHUT
             try:
-                well.control = well.orders.control(record)
+                control = well.orders.control(record)
+                crosses = well.crosses and len(well.perforations) > 1
+                well.control = SHUT if control is STOPPED and not crosses else control
             except DeckError as error:
                 self._refuse(error)
 
