@@ -278,6 +278,9 @@ class DeckWells:
         elif is_alike:
             peaceman_index(rock, well)
             return well
+        if any(each.index is None for each in perforations):
+            self.notes.append(f"well '{name}': its well indices are numbers, of the deck's permeability: perforations "
+                               "that differ, or WEFAC, keep them from following another rock's")  # fmt: skip
         indices = [given.efficiency * self._index(well, each, rock) for each in perforations]
         return replace(well, index=torch.tensor(indices, dtype=torch.float64))
 
