@@ -8,6 +8,7 @@ known: every call is read as a stream of one message, when its turn comes.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
@@ -25,13 +26,13 @@ from serving.base.logs import REQUEST_ID, log
 from serving.base.settings import SettingsError
 from serving.grpc.callers import Callers
 from serving.grpc.extensions import Extensions
-from serving.grpc.messages import check_outputs, parsed, read_input, tensor_of, timeout_of
-from serving.grpc.probes import KeyedReflection, add_probes, key_of
+from serving.grpc.messages import check_outputs, parsed, read_input, tensor_of, values_of
+from serving.grpc.probes import Health, KeyedReflection, add_probes, key_of
 from serving.http.middleware import MAX_HEADER_BYTES, request_id_of
 from serving.http.responses import about, about_headers
 from serving.http.routes.health import metadata_of, server_metadata
 from serving.inference.models import Served
-from serving.protocol.binary import read_latents
+from serving.protocol.binary import read_latents, timeout_of
 from serving.protocol.wire import split_values
 from serving.service import Service
 
@@ -55,8 +56,8 @@ _CODES = {
 _PLAIN = 1
 # A probe has no key, and says nothing: its message is not taken.
 _OPEN = ("ServerLive", "ServerReady")
-# The version that answers the call.
-_SERVED: ContextVar[Served | None] = ContextVar("served", default=None)
+# The version that the call was given to; None where it names one.
+_COMPARED: ContextVar[Served | None] = ContextVar("compared", default=None)
 Answer = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -73,6 +74,7 @@ class GrpcServer:
         self._service = service
         self._callers = Callers(service.settings.trusted_proxies)
         self._server: Any = None
+        self._health = Health(service)
 
     async def start(self) -> None:
         """Listen on the settings' port; 0 takes a free one.
@@ -95,7 +97,7 @@ class GrpcServer:
             ],
         )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
-        add_probes(self._server, self._service, SERVICE)
+        add_probes(self._server, self._health, SERVICE)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
             self.port = self._listen(f"{host}:{settings.grpc_port}")
@@ -113,10 +115,11 @@ class GrpcServer:
         pair = settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes()
         return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
 
-    async def stop(self) -> None:
-        """Take nothing new, and finish what is being answered."""
+    async def stop(self, drain_seconds: float) -> None:
+        """Take nothing new, and finish what is being answered within `drain_seconds`; a later call may shorten them."""
+        self._health.end()
         if self._server is not None:
-            await self._server.stop(self._service.settings.drain_seconds)
+            await self._server.stop(drain_seconds)
 
     def _handlers(self) -> dict[str, Any]:
         answers: dict[str, tuple[Any, Answer]] = {
@@ -145,7 +148,7 @@ class GrpcServer:
             start = time.perf_counter()
             request_id = request_id_of(given.get("x-request-id"))
             token = REQUEST_ID.set(request_id)
-            _SERVED.set(None)
+            _COMPARED.set(None)
             status, client, address = 500, None, self._callers.address(context)
             metrics.in_flight.inc()
             try:
@@ -169,7 +172,7 @@ class GrpcServer:
             except asyncio.CancelledError:
                 # gRPC itself cancels at the deadline that the client gave, and when the client goes.
                 is_late = (left := context.time_remaining()) is not None and left <= 0
-                status = 504 if is_late else 499
+                status = 408 if is_late else 499
                 metrics.rejected("deadline" if is_late else "client_gone")
                 raise
             # The outermost handler, as over HTTP: its words may reveal internals, so they go to the log alone.
@@ -183,7 +186,7 @@ class GrpcServer:
                 if client is not None:
                     self._service.keys.end(client)
                 metrics.answered(route, "GRPC", status, seconds)
-                if (served := _SERVED.get()) is not None:
+                if (served := _COMPARED.get()) is not None:
                     served.outcomes.add(status, seconds)
                 key = None if client is None else client.name.removeprefix("key ")
                 fields = {"route": route, "status": status, "milliseconds": round(seconds * 1e3, 3), "key": key}
@@ -260,17 +263,17 @@ class GrpcServer:
         start, settings, sampling = time.monotonic(), self._service.settings, self._service.sampling
         request_id = REQUEST_ID.get() or ""
         served, route = self._service.models.route(request.model_name, request.model_version or None, request_id)
-        _SERVED.set(served)
+        _COMPARED.set(None if request.model_version else served)
         n_max = max(1, min(settings.max_n, settings.max_buffered_bytes // (4 * served.n_values)))
         with served.used(), Share(self._service.budget) as share:
             tensor, values = read_input(request, raw_values)
             latents = read_latents(tensor, values, served.card, n_max)
             check_outputs(request)
+            timeout = min(timeout_of(values_of(request.parameters)), context.time_remaining() or math.inf)
             self._service.count_samples(len(latents))
             # Of images, and of the bytes that are made of them.
             share.add(2 * 4 * served.n_values * len(latents))
-            seconds = min(settings.deadline_seconds, timeout_of(request), context.time_remaining() or float("inf"))
-            images = await sampling.images(served, route, latents, start + seconds)
+            images = await sampling.images(served, route, latents, start, timeout)
             raw = await sampling.in_thread(np.ascontiguousarray(images, dtype="<f4").tobytes, images.size)
         context.set_trailing_metadata(
             tuple(

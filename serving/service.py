@@ -82,7 +82,7 @@ class Service:
         self.sampling = Sampling(settings, self.models, self.metrics, self.watch, self._encode)
         loader = Loader(settings, self.metrics, self._compute)
         self.follower = Follower(settings, self.models, self.metrics, loader, self._closed)
-        self.canaries = Canaries(settings, self.models, self.metrics, self.watch, self.follower.poll_now)
+        self.canaries = Canaries(settings, self.models, self.metrics, self.watch, self.follower)
         self.answers = Answers()
         self.started = time.time()
         self.is_draining = False

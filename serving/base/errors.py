@@ -161,6 +161,12 @@ class DeadlineExceeded(ServingError):
     status, reason = 504, "deadline"
 
 
+class TimedOut(ServingError):
+    """The samples were not ready in the time that the request itself set, which is less than the service's."""
+
+    status, reason = 408, "deadline"
+
+
 class ClientGone(ServingError):
     """Nobody is there to answer; for the log and the counts alone."""
 

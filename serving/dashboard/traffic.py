@@ -21,7 +21,8 @@ N_HISTORY = 60
 # Of a value "now": a minute.
 N_NOW = 12
 # What samples; reads of the page, the metrics and the health are not traffic.
-_SAMPLING = ("generate", "infer", "ModelInfer")
+_SAMPLING = ("generate", "samples", "infer", "ModelInfer")
+_TILES = "/tiles/"
 # The answers that are the service's own fault: HTTP's, and gRPC's.
 FAILURES = ("500", "502", "503", "504", "UNKNOWN", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 # A histogram's counts up to and with each bound, in ascending order of the bounds.
@@ -151,7 +152,7 @@ class Traffic:
 
 
 def _samples(route: str) -> bool:
-    return route.rsplit("/", 1)[-1] in _SAMPLING
+    return route.rsplit("/", 1)[-1] in _SAMPLING or _TILES in route
 
 
 def _measure(name: str, unit: str, history: Sequence[float | None]) -> Measure:

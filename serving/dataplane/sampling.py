@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor
@@ -16,7 +17,8 @@ from rockbank.core.errors import InputError
 from rockbank.generator.latents import latent_blocks
 from rockbank.generator.ranges import ValueRange, to_intensity
 from rockbank.generator.windows import Field, Tile, Window, bands, field_of
-from serving.base.errors import BadRequest, ServingError
+from serving.base.clients import CLIENT
+from serving.base.errors import BadRequest, DeadlineExceeded, ServingError, TimedOut
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
 from serving.base.settings import Settings
@@ -66,7 +68,7 @@ class Sampling:
         Args:
             route: the part that `served` plays, for the counts.
             is_unconditioned: whether nobody chose the seed or the truncation, so that the statistics may be watched.
-            deadline: of all blocks, on the clock of `time.monotonic`; None for the settings' of each.
+            deadline: of all blocks, on the clock of `time.monotonic`; None for the client's or the settings' of each.
 
         Raises:
             QueueFull: before the first block only.
@@ -104,16 +106,37 @@ class Sampling:
                 ahead[1].cancel()
 
     async def images(
-        self, served: Served, route: str, latents: Float32[np.ndarray, "n *latent"], deadline: float
+        self,
+        served: Served,
+        route: str,
+        latents: Float32[np.ndarray, "n *latent"],
+        start: float,
+        timeout: float = math.inf,
     ) -> Float32[np.ndarray, "n c h w"]:
         """Images in the network's range of a caller's own latents.
 
         Args:
-            deadline: on the clock of `time.monotonic`.
+            route: the part that `served` plays, for the counts.
+            start: of the request, on the clock of `time.monotonic`.
+            timeout: seconds that the caller waits at most.
+
+        Raises:
+            QueueFull, NotReady: as by the queue.
+            TimedOut: where the caller's time is over before the service's.
+            DeadlineExceeded: where the service's is.
         """
         # Latents of different extents cannot be in one batch.
         is_usual = served.tiles is None or latents.shape[1:] == served.card.latent_shape
-        images = await (served.batcher if is_usual else served.tiles or served.batcher).run(latents, deadline)
+        batcher = served.batcher if is_usual else served.tiles or served.batcher
+        seconds = min(timeout, self._settings.deadline_seconds)
+        try:
+            images = await batcher.run(latents, start + seconds)
+        except DeadlineExceeded as error:
+            if timeout >= self._settings.deadline_seconds:
+                raise
+            raise TimedOut(
+                f"the samples were not ready in time: the request gives them {timeout:.3g} s; give them more"
+            ) from error
         self._metrics.samples_total.labels(served.name, served.version, route).inc(len(images))
         return images
 
@@ -158,12 +181,17 @@ class Sampling:
             QueueFull, DeadlineExceeded, NotReady: as by the queue.
         """
         assert served.tiles is not None
-        deadline = time.monotonic() + self._settings.deadline_seconds
+        deadline = self._deadline()
         latent = await asyncio.get_running_loop().run_in_executor(self._executor, field.of_tile, row, column)
         image = await served.tiles.run(latent, deadline, is_begun=is_begun)
         self._metrics.tiles_total.labels(served.name, served.version, route).inc()
         convert = partial(_intensity, image, served.card.value_range)
         return np.asarray((await self.in_thread(convert, image.size))[0, 0])
+
+    def _deadline(self) -> float:
+        """Of what is begun now, on the clock of `time.monotonic`."""
+        own = CLIENT.get().deadline_seconds
+        return time.monotonic() + (self._settings.deadline_seconds if own is None else own)
 
     async def in_thread(self, call: Callable[[], T], n_values: int) -> T:
         """The result of `call`, made in a thread where it works on many values; its time counts as encoding."""
@@ -191,7 +219,7 @@ class Sampling:
         if block is None:
             return None
         if deadline is None:
-            deadline = time.monotonic() + self._settings.deadline_seconds
+            deadline = self._deadline()
         return block, served.batcher.submit(block, deadline, is_begun=is_begun, finish=finish)
 
     def _submit_tile(
@@ -232,7 +260,7 @@ class Sampling:
     ) -> None:
         with shadow.used():
             try:
-                images = await self.images(shadow, SHADOW, latents, time.monotonic() + self._settings.deadline_seconds)
+                images = await self.images(shadow, SHADOW, latents, time.monotonic())
             except ServingError as error:
                 log.info("the shadow %s/%s did not compute: %s", shadow.name, shadow.version, error)
                 return

@@ -44,8 +44,8 @@ def read_input(request: Any, raw: Sequence[memoryview]) -> tuple[Tensor, memoryv
     if len(request.inputs) != 1 or request.inputs[0].name != INPUT:
         raise BadRequest(f"inputs: got {[each.name[:40] for each in request.inputs[:5]]}; send one tensor, '{INPUT}'")
     (given,) = request.inputs
-    refuse_unknown(_given(request.parameters), "parameters", _PARAMETERS)
-    refuse_unknown(_given(given.parameters), f"parameters of '{INPUT}'", ())
+    refuse_unknown(values_of(request.parameters), "parameters", _PARAMETERS)
+    refuse_unknown(values_of(given.parameters), f"parameters of '{INPUT}'", ())
     if len(given.shape) > _N_DIMS or any(size < 0 for size in given.shape):
         raise BadRequest(f"'{INPUT}' has the shape {list(given.shape)[: _N_DIMS + 1]}; send [n, ..], n at least 1")
     if len(raw) > 1 or (raw and given.HasField("contents")):
@@ -66,25 +66,13 @@ def check_outputs(request: Any) -> None:
     if len(request.outputs) != 1 or request.outputs[0].name != OUTPUT:
         names = [each.name[:40] for each in request.outputs[:5]]
         raise BadRequest(f"outputs: got {names}; ask for one tensor, '{OUTPUT}', or leave the outputs out")
-    refuse_unknown(_given(request.outputs[0].parameters), f"parameters of '{OUTPUT}'", ())
+    refuse_unknown(values_of(request.outputs[0].parameters), f"parameters of '{OUTPUT}'", ())
 
 
-def _given(parameters: Any) -> dict[str, Any]:
+def values_of(parameters: Any) -> dict[str, Any]:
     """Parameters with their values; one that has none is there all the same."""
     kinds = {name: value.WhichOneof("parameter_choice") for name, value in parameters.items()}
     return {name: getattr(parameters[name], kind) if kind else True for name, kind in kinds.items()}
-
-
-def timeout_of(request: Any) -> float:
-    """The protocol's `timeout`, from microseconds to seconds; infinite where it is 0 or not there.
-
-    Raises:
-        BadRequest: where it is negative.
-    """
-    microseconds = request.parameters["timeout"].int64_param if "timeout" in request.parameters else 0
-    if microseconds < 0:
-        raise BadRequest(f"parameters.timeout: got {microseconds}; send whole microseconds")
-    return microseconds / 1e6 or float("inf")
 
 
 def tensor_of(metadata: TensorMetadata) -> Any:

@@ -95,7 +95,7 @@ class Outermost:
         given = scope["state"]["method"]
         method = given if given in _METHODS else "other"
         self._metrics.answered(route, method, status, seconds)
-        if (served := scope["state"].get("served")) is not None:
+        if (served := scope["state"].get("compared")) is not None:
             served.outcomes.add(status, seconds)
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if log.isEnabledFor(level):

@@ -43,6 +43,7 @@ class Served:
             where all images have one size.
         loaded: when, seconds since 1970.
         users: requests that are being answered by it.
+        jobs: that began with it; it is closed after them, however long they take.
         is_closed: whether it answers nothing more; nobody should keep hold of it.
         outcomes: of its requests.
     """
@@ -55,6 +56,7 @@ class Served:
     batcher: Batcher
     loaded: float = field(default_factory=time.time)
     users: int = 0
+    jobs: int = 0
     is_closed: bool = False
     golden: float = 0.0
     outcomes: Outcomes = field(default_factory=Outcomes)
@@ -112,7 +114,7 @@ class Slot:
         alias_read: when it was last read, on the monotonic clock; None if never.
         behind_since: since when the alias has named a version that is not served, on the monotonic clock.
         problem: why the version that the alias names is not served, or the alias could not be read.
-        noted: the version that answers and the one held back, as they were last written to the cache.
+        noted: the version that answers, the one held back and the one given up, as last written to the cache.
     """
 
     reference: str
@@ -126,7 +128,7 @@ class Slot:
     alias_read: float | None = None
     behind_since: float | None = None
     problem: str | None = None
-    noted: tuple[str, str | None] | None = None
+    noted: tuple[str, str | None, str | None] | None = None
 
     @property
     def name(self) -> str:

@@ -11,7 +11,9 @@ _N_KEPT = 2048
 
 @dataclass
 class Outcomes:
-    """Since the version was loaded, or since it began to be compared.
+    """Since the version was loaded, or since it began to be compared; of the requests that name no version.
+
+    Those that name one are not given to either by lot: who looks at the tiles of a canary would make it the slow one.
 
     Attributes:
         n: requests answered.

@@ -32,13 +32,13 @@ class Inference:
         id: the client's own, given back.
         latents: to be computed.
         is_binary: whether the images go back as bytes after the JSON.
-        timeout: seconds that the client waits at most; None for the service's own.
+        timeout: seconds that the client waits at most.
     """
 
     id: str
     latents: Float32[np.ndarray, "n *latent"]
     is_binary: bool
-    timeout: float | None
+    timeout: float
 
 
 def read_inference(body: bytes | bytearray, header: str | None, card: ModelCard, n_max: int) -> Inference:
@@ -68,7 +68,7 @@ def read_inference(body: bytes | bytearray, header: str | None, card: ModelCard,
         parameters = request.outputs[0].parameters
         refuse_unknown(parameters, f"parameters of '{OUTPUT}'", ("binary_data",))
         is_binary = parameters.get("binary_data", is_binary) is True
-    return Inference(id=request.id, latents=latents, is_binary=is_binary, timeout=_timeout(request))
+    return Inference(id=request.id, latents=latents, is_binary=is_binary, timeout=timeout_of(request.parameters))
 
 
 def refuse_unknown(parameters: Mapping[str, Any], where: str, known: Sequence[str]) -> None:
@@ -225,11 +225,15 @@ def _checked(latents: Float32[np.ndarray, "n *latent"]) -> Float32[np.ndarray, "
     return latents
 
 
-def _timeout(request: InferRequest) -> float | None:
-    """The protocol's `timeout` is in microseconds; 0 is none."""
-    given = request.parameters.get("timeout")
-    if given is None or given == 0:
-        return None
+def timeout_of(parameters: Mapping[str, Any]) -> float:
+    """The protocol's `timeout`, from microseconds to seconds; infinite where it is 0 or not there.
+
+    Raises:
+        BadRequest: where it is no whole number, or negative.
+    """
+    given = parameters.get("timeout")
+    if not given:
+        return math.inf
     if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 2**63:
         raise BadRequest(f"parameters.timeout: got {str(given)[:20]}; send whole microseconds")
     return given / 1e6

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from rockbank.mlops.promotion import promote_canary
 from serving.base.logs import log
@@ -12,6 +11,7 @@ from serving.base.monitoring import Metrics
 from serving.base.settings import Settings
 from serving.inference.models import Models, Served, Slot
 from serving.inference.outcomes import Outcomes
+from serving.registry.follower import Follower
 from serving.registry.threads import Threads
 from serving.watch.canary import Decision, Observed, judge
 from serving.watch.watch import Watch
@@ -20,15 +20,13 @@ from serving.watch.watch import Watch
 class Canaries:
     """Compares every model's canary with its champion, while it answers a part of the requests."""
 
-    def __init__(
-        self, settings: Settings, models: Models, metrics: Metrics, watch: Watch, poll_now: Callable[[], None]
-    ) -> None:
-        """Nothing is compared yet; `poll_now` is called after a promotion."""
+    def __init__(self, settings: Settings, models: Models, metrics: Metrics, watch: Watch, follower: Follower) -> None:
+        """Nothing is compared yet; `follower` moves what is decided."""
         self._settings = settings
         self._models = models
         self._metrics = metrics
         self._watch = watch
-        self._poll_now = poll_now
+        self._follower = follower
         self._threads = Threads()
         self._since: dict[Served, float] = {}
         self._done: set[Served] = set()
@@ -65,6 +63,7 @@ class Canaries:
         self._record(canary, decision)
         if decision.verdict == "give_up":
             slot.given_up, slot.canary = canary.version, None
+            await self._follower.settle(slot)
         elif self._settings.canary_promotes:
             await self._promote(canary)
 
@@ -80,10 +79,13 @@ class Canaries:
             refused = Decision(verdict="give_up", rule="registry", reason=f"it is not promoted: {error}")
             self._record(canary, refused)
             return
-        self._poll_now()
+        self._follower.poll_now()
 
     def _observed(self, served: Served) -> Observed:
-        return Observed(outcomes=served.outcomes, report=self._watch.reports.get((served.name, served.version)))
+        # A copy: the watch adds to it in a thread of its own.
+        reports = [each.report for each in tuple(self._watch.history.get((served.name, served.version), ()))]
+        n_nan = sum(report.n_nan for report in reports)
+        return Observed(outcomes=served.outcomes, report=reports[-1] if reports else None, n_nan=n_nan)
 
     def _record(self, canary: Served, decision: Decision) -> None:
         verdict = decision.verdict

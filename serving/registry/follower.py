@@ -9,12 +9,12 @@ from collections.abc import Callable
 from rockbank.core.heap import trim_heap
 from rockbank.mlops import registry, store
 from rockbank.mlops.failures import StoreError
-from serving.base.errors import LoadRefused, NothingToServe
+from serving.base.errors import LoadRefused, NothingToServe, NotReady
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
 from serving.base.settings import Settings
 from serving.inference.models import Models, Served, Slot
-from serving.registry.loading import Loader
+from serving.registry.loading import Loader, Note
 from serving.registry.threads import Threads
 
 # The first read opens the store, which for sqlite checks its schema.
@@ -41,6 +41,8 @@ class Follower:
         self._poll_now = {name: asyncio.Event() for name in models.slots}
         self._following: list[asyncio.Task[None]] = []
         self._retiring: set[asyncio.Task[None]] = set()
+        # By model: what has been in its slot and is not retired.
+        self._held: dict[str, set[Served]] = {name: set() for name in models.slots}
         # (model, version) -> when it may be tried again, and the wait after that
         self._refused: dict[tuple[str, str], tuple[float, float]] = {}
         for slot in models.slots.values():
@@ -54,8 +56,9 @@ class Follower:
         """
         store.connect(self._settings.tracking_uri, timeout=self._settings.alias_timeout_seconds)
         for slot in self._models.slots.values():
-            # What was rolled back from before the last end stays away.
-            _, slot.held_back = self._loader.remembered(slot.reference)
+            # What was rolled back from or given up before the last end stays away.
+            note = self._loader.remembered(slot.reference)
+            slot.held_back, slot.given_up = note.held_back, note.given_up
             await self._guarded(slot, _FIRST_READ_SECONDS)
             if slot.current is None:
                 await self._load_remembered(slot)
@@ -90,7 +93,6 @@ class Follower:
             await self._guarded(slot)
 
     async def _guarded(self, slot: Slot, timeout: float | None = None) -> None:
-        before = set(slot.loaded().values())
         try:
             await self._follow(slot, timeout or self._settings.alias_timeout_seconds)
         # The last handler: whatever a version raises, the follower goes on, and so does the old version.
@@ -98,9 +100,15 @@ class Follower:
             self._failed(slot, slot.reference, str(error) or type(error).__name__, "unexpected")
             log.exception("following %s failed", slot.reference)
         finally:
-            for dropped in before - set(slot.loaded().values()):
-                self._retire(dropped)
-            await self.note(slot.name)
+            await self.settle(slot)
+
+    async def settle(self, slot: Slot) -> None:
+        """Retire what is no longer in a slot, and note what is."""
+        now = set(slot.loaded().values())
+        dropped, self._held[slot.name] = self._held[slot.name] - now, now
+        for served in dropped:
+            self._retire(served)
+        await self.note(slot.name)
 
     async def _follow(self, slot: Slot, timeout: float) -> None:
         entry = await self._resolve_alias(slot, slot.reference, timeout)
@@ -215,7 +223,7 @@ class Follower:
         return served
 
     async def _load_remembered(self, slot: Slot) -> None:
-        entry, _ = self._loader.remembered(slot.reference)
+        entry = self._loader.remembered(slot.reference).entry
         if entry is None:
             return
         log.warning("%s: starting with version %s from the cache: %s", slot.name, entry.version, slot.problem)
@@ -226,17 +234,42 @@ class Follower:
             self._metrics.has_champion.labels(slot.name).set(1)
             slot.problem = problem
 
+    async def find_or_load(self, name: str, version: str) -> Served:
+        """A version for a job that began with it; where no slot has it, it is closed once no job needs it.
+
+        Raises:
+            NotFound: where the model is not served here.
+            NotReady: where the version cannot be loaded, with the reason.
+        """
+        slot, reference = self._models.slot(name), f"{name}/{version}"
+        for served in slot.loaded().values():
+            if served.version == version:
+                return served
+        seconds = self._settings.load_timeout_seconds
+        try:
+            served = await self._threads.run(
+                f"load {reference}", lambda: self._loader.load(registry.resolve(reference)), seconds
+            )
+        except (LoadRefused, StoreError, registry.RegistryError, TimeoutError, OSError) as error:
+            raise NotReady(f"{reference} cannot be loaded: {str(error) or f'no answer in {seconds:g} s'}") from error
+        self._loader.expose(served)
+        self._retire(served)
+        return served
+
     async def note(self, name: str) -> None:
-        """Write down which version answers and which was rolled back from, where the cache has something else.
+        """Write down which version answers, and which stay away, where the cache has something else.
 
         At every read of the alias: what could not be written, as on a full disk, is written once there is room.
         """
         slot = self._models.slot(name)
-        if slot.current is None or slot.noted == (now := (slot.current.version, slot.held_back)):
+        if slot.current is None:
             return
-        entry = slot.current.entry
+        now = (slot.current.version, slot.held_back, slot.given_up)
+        if slot.noted == now:
+            return
+        note = Note(entry=slot.current.entry, held_back=slot.held_back, given_up=slot.given_up)
         try:
-            await asyncio.to_thread(self._loader.remember, slot.reference, entry, slot.held_back)
+            await asyncio.to_thread(self._loader.remember, slot.reference, note)
             slot.noted = now
         except OSError as error:
             log.error("%s is served, but the cache cannot be written: %s", slot.name, error)
@@ -252,11 +285,11 @@ class Follower:
         task.add_done_callback(self._retiring.discard)
 
     async def _drain(self, served: Served) -> None:
-        """Close a version once the requests that it is answering are answered."""
+        """Close a version once the requests that it is answering are answered, and the jobs are done that need it."""
         until = time.monotonic() + max(self._settings.deadline_seconds, _LONGEST_ANSWER_SECONDS)
         # First a while, for requests that have been given to it and have not begun.
         await asyncio.sleep(0.1)
-        while (served.users or not served.is_idle) and time.monotonic() < until:
+        while served.jobs or ((served.users or not served.is_idle) and time.monotonic() < until):
             await asyncio.sleep(0.1)
         slot = self._models.slots[served.name]
         if served in slot.loaded().values():

@@ -9,7 +9,7 @@ import shutil
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rockbank.core.files import parse_json, read_json, write_json
@@ -27,6 +27,21 @@ from serving.inference.session import Generator, OneByOne
 from serving.inference.thread import ComputeThread
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What the cache keeps of a model for the next start.
+
+    Attributes:
+        entry: the version that answered last; None before the first.
+        held_back: a version that was rolled back from.
+        given_up: a canary that broke a rule.
+    """
+
+    entry: registry.Entry | None = None
+    held_back: str | None = None
+    given_up: str | None = None
 
 
 class Loader:
@@ -138,23 +153,24 @@ class Loader:
         except (ValueError, KeyError, TypeError) as error:
             raise LoadRefused(f"{entry.name}/{entry.version}: {error}; register the generator again", "card") from error
 
-    def remember(self, reference: str, entry: registry.Entry, held_back: str | None) -> None:
-        """Note which version answers for `reference`, and which was rolled back from: for the next start."""
-        write_json(self._note(reference), {**asdict(entry), "held_back": held_back})
+    def remember(self, reference: str, note: Note) -> None:
+        """Keep what is to be known of `reference` at the next start."""
+        raw = asdict(note)
+        write_json(self._note(reference), {**raw.pop("entry"), **raw})
 
-    def remembered(self, reference: str) -> tuple[registry.Entry | None, str | None]:
-        """The version that answered for `reference` last, and the one that was rolled back from; None if none."""
+    def remembered(self, reference: str) -> Note:
+        """What was kept of `reference`."""
         path = self._note(reference)
         if not path.is_file():
-            return None, None
+            return Note()
         try:
             raw = read_json(path)
             # Older notes have none.
-            held_back = raw.pop("held_back", None)
-            return registry.Entry(**{**raw, "aliases": tuple(raw["aliases"])}), held_back
+            away = {name: raw.pop(name, None) for name in ("held_back", "given_up")}
+            return Note(entry=registry.Entry(**{**raw, "aliases": tuple(raw["aliases"])}), **away)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             log.warning("%s: not a note of ours, and left alone: %s", path, error)
-            return None, None
+            return Note()
 
     def prune(self, name: str, keep: Callable[[], Collection[str | None]]) -> None:
         """Remove the cached versions of a model that are not in `keep`; the next time, where one is being loaded."""

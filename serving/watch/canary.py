@@ -36,10 +36,12 @@ class Observed:
     Attributes:
         outcomes: of its requests.
         report: of its last window of samples; None before the first.
+        n_nan: samples of all its windows with a value that is not finite.
     """
 
     outcomes: Outcomes
     report: WindowReport | None
+    n_nan: int = 0
 
 
 def judge(canary: Observed, champion: Observed, age: float, settings: Settings) -> Decision:
@@ -62,8 +64,18 @@ def judge(canary: Observed, champion: Observed, age: float, settings: Settings) 
         return Decision(verdict="give_up", rule="latency", reason=reason)
     if canary.report is None:
         return Decision(verdict="wait", rule="statistics", reason="no window of its samples is full yet")
+    if canary.n_nan:
+        reason = f"{canary.n_nan} of its samples have a value that is not finite; none may"
+        return Decision(verdict="give_up", rule="statistics", reason=reason)
     before = {} if champion.report is None else _over(champion.report)
-    for name, ratio in _over(canary.report).items():
+    over = _over(canary.report)
+    if not over:
+        reason = (
+            "nothing of its samples can be compared; register the generator again ('dvc repro') for a reference.json "
+            "with values, or decide by 'rockbank promote'"
+        )
+        return Decision(verdict="wait", rule="statistics", reason=reason)
+    for name, ratio in over.items():
         allowed = max(1.0, before.get(name, 0.0)) * settings.canary_statistics_ratio
         if ratio > allowed:
             reason = (

@@ -45,6 +45,26 @@ def test_what_is_not_done_is_refused_and_not_ignored(steady: Any, where: str, na
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize(
+    "value", [{"string_param": "5"}, {"double_param": 0.5}, {"bool_param": True}, {"int64_param": -1}, {}]
+)
+def test_a_timeout_that_is_no_whole_number_is_refused(steady: Any, value: dict[str, Any]) -> None:
+    request = infer_request(bytes(16), [1, 4])
+    request.parameters["timeout"].CopyFrom(pb.InferParameter(**value))
+    with pytest.raises(grpc.RpcError, match=r"parameters\.timeout: got .*; send whole microseconds") as caught:
+        raw_infer(steady.grpc, request)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("kind", ["int64_param", "uint64_param"])
+def test_a_timeout_is_heeded_in_either_kind_of_whole_number(steady: Any, kind: str) -> None:
+    request = infer_request(bytes(16), [1, 4])
+    request.parameters["timeout"].CopyFrom(pb.InferParameter(**{kind: 1}))
+    with pytest.raises(grpc.RpcError, match="not ready in time") as caught:
+        raw_infer(steady.grpc, request)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 @pytest.mark.parametrize("call", ["SystemSharedMemoryRegister", "SystemSharedMemoryStatus", "CudaSharedMemoryRegister"])
 def test_there_is_no_call_for_shared_memory(steady: Any, call: str) -> None:
     with grpc.insecure_channel(steady.grpc) as channel, pytest.raises(grpc.RpcError) as caught:

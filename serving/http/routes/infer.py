@@ -66,7 +66,7 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
     body = await read_body(request, service.settings, None if HEADER in request.headers else MAX_JSON_BYTES)
     share = share_of(request.scope)
     served, route = service.models.route(name, version, request.state.request_id)
-    request.state.served = served
+    request.state.compared = served if version is None else None
     n_max = max(1, min(service.settings.max_n, service.settings.max_buffered_bytes // (4 * served.n_values)))
     with served.used():
         read = partial(read_inference, body, request.headers.get(HEADER), served.card, n_max)
@@ -74,8 +74,7 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
         service.count_samples(len(inference.latents))
         # Of images, and of the text that is made of them.
         share.add((1 if inference.is_binary else _TEXT) * 4 * served.n_values * len(inference.latents))
-        seconds = min(service.settings.deadline_seconds, inference.timeout or service.settings.deadline_seconds)
-        work = service.sampling.images(served, route, inference.latents, start + seconds)
+        work = service.sampling.images(served, route, inference.latents, start, inference.timeout)
         with until_disconnect(request.receive):
             images = await work
         write = partial(write_inference, inference, images, served.name, served.version)

@@ -88,6 +88,7 @@ async def _answer(request: Request, name: str, version: str | None) -> Response:
     }
     if _has(request.headers.get("if-none-match"), caching["ETag"]):
         return Response(status_code=304, headers=caching)
+    request.state.compared = served if version is None else None
     return await respond(request, service, body, served, route, body.seed, caching)
 
 

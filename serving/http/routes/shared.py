@@ -21,7 +21,7 @@ _ABOUT = {
     403: "the key may not do this, or a page of another site has sent it",
     404: "no such model or version is loaded",
     405: "the path has no such method",
-    408: "the body did not come in time",
+    408: "the body did not come in time, or the samples not in the time that the request gives them",
     406: "no format among those that are accepted",
     409: "it does not fit what is there: no previous version, a job that is not done, an id that was used otherwise",
     416: "a range beyond the end",

@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from fastapi.routing import APIRoute
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ from serving.dashboard.status import (
     VersionStatus,
 )
 from serving.dashboard.traffic import Traffic, quantile, read
+from serving.http.routes import samples, tiles
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
@@ -217,6 +219,17 @@ def test_rates_are_differences_over_time(monkeypatch: pytest.MonkeyPatch) -> Non
     assert traffic.rejections() == {"queue_full": 8}
     ((route, count, *_),) = traffic.routes()
     assert (route, count) == ("/v2/models/{name}/generate", 4)
+
+
+def test_whatever_samples_is_counted_where_it_fails() -> None:
+    metrics = Metrics()
+    traffic = Traffic(metrics)
+    sampling = [route.path for route in (*samples.router.routes, *tiles.router.routes) if isinstance(route, APIRoute)]
+    for route in sampling:
+        metrics.answered(route, "GET", 500, 0.1)
+    metrics.answered("/status.json", "GET", 500, 0.1)
+    assert len(sampling) == 3
+    assert traffic.failing() == (3, 3)
 
 
 def test_what_was_long_ago_is_not_now(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,41 @@ async def test_the_canary_answers_its_part_and_the_same_request_the_same_way(sha
         assert await version_of(running) == "2"
 
 
+async def test_a_request_counts_for_the_version_that_it_was_given_to_and_for_none_that_it_names(
+    shale: Path, serve: Serve
+) -> None:
+    registry.set_alias("shale", registry.CANDIDATE, "2")
+    latents = {"inputs": [{"name": "latent", "shape": [1, 4], "datatype": "FP32", "data": [0.0] * 4}]}
+    async with serve(canary_weight=1.0) as running:
+        slot, client = running.service.models.slot("shale"), running.client
+        assert slot.current is not None
+        assert slot.canary is not None
+
+        async def counted(part: str) -> tuple[int, int]:
+            """The requests of champion and canary after one of each kind."""
+            path = f"/v2/models/shale{part}"
+            samples = await client.get(f"{path}/samples", params={"seed": 7})
+            kept = {"If-None-Match": samples.headers["ETag"]}
+            answers = [
+                await client.get(f"{path}/samples", params={"seed": 7}, headers=kept),
+                await client.post(f"{path}/generate"),
+                await client.post(f"{path}/infer", json=latents),
+            ]
+            assert [each.status_code for each in answers] == [304, 200, 200]
+            return slot.current.outcomes.n, slot.canary.outcomes.n
+
+        # Nothing is computed for a 304.
+        assert await counted("") == (0, 3)
+        assert await counted("/versions/1") == (0, 3)
+        assert await counted("/versions/2") == (0, 3)
+        key = {"Idempotency-Key": "once"}
+        assert (await client.post("/v2/models/shale/generate", headers=key)).headers["X-Rockbank-Version"] == "2"
+        # Whoever comes again gets the version of the first time, whatever is the canary by now.
+        slot.previous, slot.canary = slot.canary, None
+        assert (await client.post("/v2/models/shale/generate", headers=key)).headers["X-Rockbank-Version"] == "2"
+        assert (slot.current.outcomes.n, slot.previous.outcomes.n) == (0, 4)
+
+
 async def test_a_canary_without_its_alias_is_none(shale: Path, serve: Serve) -> None:
     registry.set_alias("shale", registry.CANDIDATE, "2")
     async with serve(canary_weight=1.0) as running:

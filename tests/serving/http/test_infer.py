@@ -176,8 +176,9 @@ def test_an_unknown_model_is_reported_with_those_that_there_are(client: triton.I
 
 
 def test_the_protocols_timeout_is_the_requests_deadline(client: triton.InferenceServerClient) -> None:
-    with pytest.raises(triton.InferenceServerException, match="not ready in time"):
+    with pytest.raises(triton.InferenceServerException, match="not ready in time") as caught:
         client.infer("shale", [latent(np.zeros((1, 4), np.float32))], timeout=1)
+    assert caught.value.status() == "408"
 
 
 def test_the_response_names_what_made_it(process: Process) -> None:

@@ -204,6 +204,23 @@ async def test_a_deadline_is_504(shale: Path, serve: Serve, monkeypatch: pytest.
         assert value("rockbank_rejections_total", {"reason": "deadline"}) == 1
 
 
+async def test_only_the_services_own_deadline_is_a_failure_of_the_version(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latents = {"inputs": [{"name": "latent", "shape": [1, 4], "datatype": "FP32", "data": [0.0] * 4}]}
+    async with serve(deadline_seconds=0.2) as running:
+        served = running.service.models.find("shale")
+        gate, right = threading.Event(), served.generator.run
+        monkeypatch.setattr(served.generator, "run", lambda given: (gate.wait(30), right(given))[1])
+        for microseconds, status, counted in ((1, 408, (0, 0)), (10**6, 504, (1, 1))):
+            body = latents | {"parameters": {"timeout": microseconds}}
+            response = await running.client.post("/v2/models/shale/infer", json=body)
+            assert response.status_code == status
+            assert "not ready in time" in response.json()["error"]
+            assert (served.outcomes.n, served.outcomes.n_failed) == counted
+        gate.set()
+
+
 async def test_the_command_tells_what_it_serves(shale: Path, serve: Serve) -> None:
     async with serve(models="shale,channels") as running:
         lines = about(running.service)

@@ -1,10 +1,14 @@
 """A canary becomes champion where its rules hold, and is given up where one is broken."""
 
+import asyncio
 import json
+from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rockbank.drift.distances import Distances
@@ -15,8 +19,9 @@ from serving.keys import make_key
 from serving.registry import canaries
 from serving.watch.canary import Decision, Observed, judge
 from serving.watch.statistics import StatisticReport, WindowReport
-from tests.serving.conftest import InProcess, Serve
-from tests.serving.registry.test_follower import follow, value, version_of
+from serving.watch.watch import Window
+from tests.serving.conftest import InProcess, Make, Serve
+from tests.serving.registry.test_follower import SECONDS, follow, value, version_of
 
 
 def outcomes(n: int, n_failed: int = 0, seconds: float = 0.01) -> Outcomes:
@@ -43,12 +48,14 @@ def test_a_rule_decides_by_what_was_measured(
     assert (found.verdict, found.rule) == (verdict, rule)
 
 
-async def compared(running: InProcess, n: int = 40) -> None:
+async def compared(running: InProcess, n: int = 40, *, method: str = "POST", path: str = "generate") -> None:
     """Requests to both, and windows of both, then a judgement."""
+    given: dict[str, Any] = {"json": {"n": 4}} if method == "POST" else {"params": {"seed": 7, "n": 4}}
     await running.service.canaries.judge()
     for i in range(n):
         for _ in range(2):
-            await running.client.post("/v2/models/shale/generate", json={"n": 4}, headers={"X-Request-Id": f"r{i}"})
+            headers = {"X-Request-Id": f"r{i}"}
+            await running.client.request(method, f"/v2/models/shale/{path}", headers=headers, **given)
     await running.service.canaries.judge()
 
 
@@ -72,8 +79,9 @@ async def test_a_canary_that_keeps_its_rules_becomes_champion_in_the_registry(sh
     assert registry.resolve("shale@champion").version == "2"
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "generate"), ("GET", "samples")])
 async def test_a_canary_that_fails_is_given_up_and_stays_away(
-    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, method: str, path: str
 ) -> None:
     registry.set_alias("shale", registry.CANDIDATE, "2")
     async with serve(canary_weight=0.5, canary_requests=10) as running:
@@ -84,7 +92,7 @@ async def test_a_canary_that_fails_is_given_up_and_stays_away(
             raise RuntimeError("broken")
 
         monkeypatch.setattr(canary.generator, "run", fail)
-        await compared(running)
+        await compared(running, method=method, path=path)
         count = value(running, "canary_decisions_total", model="shale", version="2", verdict="give_up", rule="errors")
         assert count == 1
         await follow(running)
@@ -127,10 +135,53 @@ def test_samples_may_be_over_their_limit_by_as_much_as_the_champions_are(
         assert f"porosity of its samples is {canary / 0.2:.3g} times its limit" in found.reason
 
 
+def test_one_value_that_is_not_finite_is_enough_in_whichever_window(settings: Callable[..., Settings]) -> None:
+    champion = Observed(outcomes=outcomes(100), report=window(0.1))
+    given = settings(canary_requests=50, canary_seconds=1)
+    for n_nan, verdict in ((0, "promote"), (1, "give_up")):
+        canary = Observed(outcomes=outcomes(100), report=window(0.1), n_nan=n_nan)
+        found = judge(canary, champion, 2.0, given)
+        assert found.verdict == verdict
+    assert (found.rule, found.reason) == ("statistics", "1 of its samples have a value that is not finite; none may")
+
+
+def test_a_canary_of_whose_samples_nothing_is_compared_is_not_promoted(settings: Callable[..., Settings]) -> None:
+    nothing = Observed(outcomes=outcomes(100), report=replace(window(0.1), statistics={}))
+    found = judge(nothing, nothing, 1e9, settings(canary_requests=50, canary_seconds=1))
+    assert (found.verdict, found.rule) == ("wait", "statistics")
+    assert "register the generator again" in found.reason
+
+
+async def test_a_canary_whose_samples_are_not_finite_is_given_up(
+    shale: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    registry.set_alias("shale", registry.CANDIDATE, "2")
+    rules: dict[str, Any] = {"canary_seconds": 0.01, "canary_requests": 10, "canary_latency_ratio": 1000.0}
+    async with serve(canary_weight=0.5, canary_promotes=True, statistics_fraction=1.0, **rules) as running:
+        canary = running.service.models.slot("shale").canary
+        assert canary is not None
+        right = canary.generator.run
+        monkeypatch.setattr(canary.generator, "run", lambda latents: np.full_like(right(latents), np.nan))
+        await compared(running)
+        async with asyncio.timeout(SECONDS):
+            while running.service.models.slot("shale").canary is not None:
+                await asyncio.sleep(0.02)
+                await running.service.canaries.judge()
+    (line,) = decisions(capfd)
+    assert (line["verdict"], line["rule"]) == ("give_up", "statistics")
+    assert "of its samples have a value that is not finite" in line["message"]
+    assert registry.resolve("shale@champion").version == "1"
+
+
 def decisions(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     """What the log says of canaries."""
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
     return [line for line in lines if "verdict" in line]
+
+
+def watched(running: InProcess, version: str, *reports: WindowReport) -> None:
+    """Have the watch say these of the windows of a version."""
+    running.service.watch.history["shale", version] = deque(Window(at=0.0, report=each) for each in reports)
 
 
 async def test_a_canary_whose_samples_leave_the_rock_is_given_up_and_the_log_says_why(
@@ -138,7 +189,7 @@ async def test_a_canary_whose_samples_leave_the_rock_is_given_up_and_the_log_say
 ) -> None:
     registry.set_alias("shale", registry.CANDIDATE, "2")
     async with serve(canary_weight=0.5, canary_requests=10, canary_latency_ratio=1000.0) as running:
-        running.service.watch.reports["shale", "2"] = window(0.9)
+        watched(running, "2", window(0.9))
         await compared(running)
         slot = running.service.models.slot("shale")
         assert (slot.canary, slot.given_up) == (None, "2")
@@ -152,6 +203,35 @@ async def test_a_canary_whose_samples_leave_the_rock_is_given_up_and_the_log_say
     assert (line["level"], line["model"], line["version"]) == ("WARNING", "shale", "2")
     assert (line["verdict"], line["rule"]) == ("give_up", "statistics")
     assert "canary shale/2: give_up: the porosity of its samples is 4.5 times its limit" in line["message"]
+
+
+async def test_a_canary_that_is_given_up_is_closed_and_no_restart_brings_it_back(
+    shale: Path, serve: Serve, generator_folder: Make
+) -> None:
+    registry.push("shale", generator_folder(kid=0.04, weights_seed=3))
+    registry.set_alias("shale", registry.CANDIDATE, "2")
+    exposed = {"model": "shale", "version": "2", "provider": "CPUExecutionProvider"}
+    async with serve(canary_weight=0.5, canary_requests=10, canary_latency_ratio=1000.0) as running:
+        canary = running.service.models.slot("shale").canary
+        assert canary is not None
+        assert value(running, "provider_info", **exposed) == 1
+        watched(running, "2", window(0.9))
+        await compared(running)
+        async with asyncio.timeout(SECONDS):
+            while canary.folder.exists():
+                await asyncio.sleep(0.02)
+        assert canary.is_closed
+        assert value(running, "provider_info", **exposed) is None
+        assert ("shale", "2") not in running.service.watch.history
+    async with serve(canary_weight=1.0) as running:
+        assert await version_of(running) == "1"
+        # Until the alias names another, and then for good.
+        for version in ("3", "2"):
+            registry.set_alias("shale", registry.CANDIDATE, version)
+            await follow(running)
+            assert await version_of(running) == version
+    async with serve(canary_weight=1.0) as running:
+        assert await version_of(running) == "2"
 
 
 async def test_a_canary_whose_kid_is_worse_is_not_promoted_and_the_log_says_so(
