@@ -232,6 +232,12 @@ def test_perforations_that_differ_have_an_index_each(read: Callable[..., Case]) 
     )
 
 
+def test_well_indices_that_do_not_follow_the_rock_are_told(read: Callable[..., Case]) -> None:
+    case = read(("INCLUDE\n  'active.inc' /", ""))
+    told = [note for note in case.notes if "its well indices are numbers" in note]
+    assert [note.split("'")[1] for note in told] == ["PROD"]
+
+
 def test_controls_follow_the_dates_of_the_deck(read: Callable[..., Case]) -> None:
     schedule = read().schedule
     # Two half days, then up to the twelfth of February, 11 days after the first.

@@ -212,6 +212,20 @@ def test_tables_that_differ_between_regions_are_those_of_the_cells(read: Callabl
     assert read(PROPS=two, after=dims | {"PROPS": "REGIONS\nSATNUM\n 8*2 /\n"}).fluid.curves.saturation == (0.2, 0.9)
 
 
+def test_a_perforation_flows_by_the_table_of_its_cell(read: Callable[..., Case]) -> None:
+    two = PARTS["PROPS"].replace("0.8 1 0 0\n/", "0.8 1 0 0\n/\n 0.2 0 1 0\n 0.9 1 0 0\n/")
+    after = {"RUNSPEC": "TABDIMS\n 2 /\n", "PROPS": "REGIONS\nSATNUM\n 4*1 4*2 /\n"}
+
+    def perforated(table: str) -> Case:
+        compdat = PARTS["COMPDAT"].replace("PROD 4 2 1 1 OPEN 1*", f"PROD 4 2 1 1 OPEN {table}")
+        return read(PROPS=two, after=after, COMPDAT=compdat)
+
+    for table in ("1*", "0", "-1", "2"):
+        assert perforated(table).wells[1].cells == [(3, 1)]
+    with pytest.raises(DeckError, match=r"COMPDAT: item 7: got '1', but cell \(4, 2, 1\) has table 2 \(SATNUM\)"):
+        perforated("1")
+
+
 def test_end_points_stretch_the_curves_of_their_cells(read: Callable[..., Case]) -> None:
     given = {"RUNSPEC": "ENDSCALE\n/\n", "PROPS": "SWL\n 0.3 7* /\nSWCR\n 0.3 7* /\nKRW\n 8*0.5 /\n"}
     k, _ = read(after=given).fluid.curves.water(torch.full((1, 8), 0.55, dtype=torch.float64))
@@ -250,6 +264,41 @@ def test_what_is_asked_of_wells_follows_the_schedule(read: Callable[..., Case]) 
     assert kinds(case, "INJ") == [("rate", 5.0), ("rate", 4.0), ("shut", 0.0), *[("rate", 6.0)] * 3]
     assert kinds(case, "PROD") == [("bhp", 150.0), ("bhp", 140.0), ("shut", 0.0), ("rate", 5.0), ("rate", 0.0),
                                    ("bhp", 120.0)]  # fmt: skip
+
+
+@pytest.mark.parametrize("says", ["WCONPROD\n PROD STOP ORAT 3 /\n/\n", "WELOPEN\n PROD STOP /\n/\n"])
+def test_a_well_is_stopped_above_the_perforations_between_which_it_may_cross_flow(
+    read: Callable[..., Case], says: str
+) -> None:
+    steps = f"TSTEP\n 1 /\n{says}TSTEP\n 1 /\n{says.replace('STOP', 'SHUT')}TSTEP\n 1 /\n"
+    perforated = PARTS["COMPDAT"].replace(" PROD 4 2", " PROD 4 1 1 1 OPEN 1* 1* 0.2 /\n PROD 4 2")
+    for crosses, lines, kind in (("YES", perforated, "rate"), ("NO", perforated, "shut"),
+                                 ("YES", PARTS["COMPDAT"], "shut")):  # fmt: skip
+        specs = PARTS["SCHEDULE"].replace("OIL 3* NO", f"OIL 3* {crosses}")
+        case = read(SCHEDULE=specs, COMPDAT=lines, TSTEP=steps)
+        assert kinds(case, "PROD") == [("bhp", 150.0), (kind, 0.0), ("shut", 0.0)]
+
+
+def test_a_history_s_limit_of_pressure_stays_while_the_well_follows_rates(read: Callable[..., Case]) -> None:
+    history, target = "WCONHIST\n PROD OPEN {} 3 2 4* 120 /\n/\n", "WELTARG\n PROD BHP 140 /\n/\n"
+    rate, pressure, shut = history.format("ORAT"), history.format("BHP"), history.format("ORAT").replace("OPEN", "SHUT")
+    predicted = "WCONPROD\n PROD OPEN ORAT 3 /\n/\n"
+
+    def limits(*steps: str) -> list[float | None]:
+        controls = read(TSTEP="".join(f"{of}TSTEP\n 1 /\n" for of in steps)).schedule.of("PROD")
+        return [of.limit if of.limit is None else round(float(of.limit) / BAR, 9) for of in controls]
+
+    least = 1.01325
+    assert limits(rate, rate + target, rate, rate + rate) == [least, 140, 140, 140]
+    assert limits(rate + target, shut, rate) == [140, None, 140]
+    assert limits(rate + target, pressure, rate) == [140, None, least]
+    assert limits(pressure + target, rate) == [None, least]
+    assert limits(rate + target, predicted, rate) == [140, least, least]
+    assert limits(predicted + target, rate) == [140, least]
+
+    injected = "WCONINJH\n INJ WATER OPEN 6 /\n/\n"
+    lines = injected + "WELTARG\n INJ BHP 300 /\n/\n" + injected + "TSTEP\n 1 /\n"
+    assert read(TSTEP=lines).schedule.of("INJ")[0].limit == pytest.approx(300 * BAR)
 
 
 def test_limits_that_are_never_reached_are_none(read: Callable[..., Case]) -> None:

@@ -137,7 +137,7 @@ def test_a_connection_factor_needs_no_diameter(read: Callable[..., Case]) -> Non
 @pytest.mark.parametrize(
     ("record", "says"),
     [
-        ("INJ 1 1 1 1 OPEN 2 1* 0.2 /", "COMPDAT: item 7: got '2'; there is one table"),
+        ("INJ 1 1 1 1 OPEN 2 1* 0.2 /", r"COMPDAT: item 7: got '2', but cell \(1, 1, 1\) has table 1"),
         ("INJ 1 1 1 1 OPEN 1* 1* 0.2 900 /", "COMPDAT: item 10: got '900'; give the connection factor"),
         ("INJ 1 1 1 1 OPEN 1* 1* 0.2 3* Z 4.2 /", "COMPDAT: item 14: got '4.2'; give the connection factor"),
     ],

@@ -34,7 +34,7 @@ def case(
     holes: bool = False,
     wet: float = 0.0,
     seed: int = 0,
-    **controls: Control,
+    **controls: Control | list[Control],
 ) -> tuple[Problem, Parameters]:
     """A rock whose permeabilities differ a hundredfold, water from below at one end, a producer above at the other.
 
@@ -94,6 +94,11 @@ CASES: Mapping[str, dict[str, Any]] = {
         "days": (1.0, 4.0, 20.0, 60.0),
     },
     "a limit that takes over": {"I": Control(kind="rate", target=120 / DAY, limit=1.3e7)},
+    "a limit that changes": {
+        "I": [
+            Control(kind="rate", target=120 / DAY, limit=limit) for limit in (1.3e7, 1.3e7, 1.25e7, 1.28e7, None, 1.2e7)
+        ],
+    },
 }
 
 

@@ -234,6 +234,33 @@ def test_no_rate_is_shut(reservoir, tight):
     assert by_rate.trajectories[0].kinds[:, 0].tolist() == [RATE, SHUT, RATE]
 
 
+NOTHING = Control(kind="bhp", target=1.6e7, limit=0.0)
+
+
+@pytest.mark.parametrize("method", ["newton", "sequential"])
+@pytest.mark.parametrize(
+    "controls",
+    [
+        [NOTHING] * 3,
+        # Held by their limits in the first step.
+        [Control(kind="rate", target=target, limit=1.5e7) for target in (8e-4, 0.0, 8e-4)],
+        [Control(kind="bhp", target=1.8e7, limit=limit) for limit in (1e-4, 0.0, 1e-4)],
+    ],
+)
+def test_a_well_that_may_flow_nothing_is_shut_whatever_holds_it(reservoir, tight, controls, method):
+    for rest in ({"compressible": True}, {"compressible": True, "gravity": True}):
+        options = replace(tight, method=method, tolerance=1e-12)
+        nothing = [0.0 in (of.target, of.limit) for of in controls]
+        shut = [Control(kind="shut") if no else of for of, no in zip(controls, nothing, strict=True)]
+        ours, wanted = (reservoir(I=of, **rest).run(options=options) for of in (controls, shut))
+        (trajectory,) = ours.trajectories
+        assert ((trajectory.kinds[:, 0] == SHUT) == nothing).all()
+        assert trajectory.held_by_limit[:, 0].tolist() == wanted.trajectories[0].held_by_limit[:, 0].tolist()
+        assert [report.note for report in ours.reports[0]] == [report.note for report in wanted.reports[0]]
+        torch.testing.assert_close(ours.bhp, wanted.bhp, rtol=1e-8, atol=0)
+        torch.testing.assert_close(ours.oil_rate, wanted.oil_rate, rtol=1e-7, atol=1e-14)
+
+
 def test_a_new_kind_of_control_starts_without_the_old_ones_limit(reservoir, tight):
     controls = [Control(kind="rate", target=8e-4, limit=1.6e7), Control(kind="bhp", target=1.4e7)]
     result = reservoir(steps=(2e5, 4e5), I=controls).run(options=tight)

@@ -21,6 +21,7 @@ from rockbank.flow import (
 )
 from rockbank.flow.equations.curves.relperm import SaturationFunctions
 from rockbank.flow.equations.problem import Parameters, Problem, discretise
+from rockbank.flow.equations.trajectory import NotConvergedError
 from rockbank.flow.results.balance import balance
 from rockbank.flow.steppers import newton, sequential
 from tests.flow.saturation_functions import COREY, CURVES
@@ -105,6 +106,17 @@ CASES = {
         "P": Control(kind="rate", target=200 / DAY, limit=1.2e7),
     },
     "a producer's rate limit": {"I": Control(kind="bhp", target=3e7), "P": Control(kind="bhp", target=1e7, limit=5e-4)},
+    "a producer's pressure limit that changes": {
+        "I": Control(kind="bhp", target=3e7),
+        "P": [Control(kind="rate", target=200 / DAY, limit=limit) for limit in (1.2e7, 1.2e7, 1.5e7, 1e7, 1.4e7)],
+    },
+    "an injector's pressure limit that ends": {
+        "I": [Control(kind="rate", target=100 / DAY, limit=limit) for limit in (2.5e7, 2.5e7, None, None, 2.2e7)],
+    },
+    "a rate limit that changes": {
+        "I": Control(kind="bhp", target=3e7),
+        "P": [Control(kind="bhp", target=1e7, limit=limit) for limit in (5e-4, 4e-4, 4e-4, None, 3e-4)],
+    },
     "controls that change": {
         "I": [RATE, Control(kind="rate", target=300 / DAY), RATE, Control(kind="bhp", target=2e7), RATE]
     },
@@ -196,6 +208,27 @@ def test_newtons_method_takes_the_steps_that_it_cannot_and_says_why():
     assert all(report.note.startswith("newton: the last of 50 iterations") for report in helped.reports)
     (newtons,) = newton.run(problem, parameters, NEWTON)
     torch.testing.assert_close(helped.saturation, newtons.saturation, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("failed", [0, 1, 2])
+@pytest.mark.parametrize("name", [name for name in CASES if "limit" in name])
+def test_what_newtons_method_leaves_holding_a_well_holds_it_in_the_next_step(name, failed, monkeypatch):
+    problem, parameters = case(**CASES[name])
+    step = sequential.TimeStepper.step
+
+    def fails_once(self: sequential.TimeStepper, report: int) -> tuple[int, float]:
+        if report != failed:
+            return step(self, report)
+        self.wells.begin(report)
+        raise NotConvergedError("as asked")
+
+    monkeypatch.setattr(sequential.TimeStepper, "step", fails_once)
+    ours = sequential.run(problem, parameters, replace(NEWTON, tolerance=1e-11))
+    (newtons,) = newton.run(problem, parameters, NEWTON)
+    assert [report.method for report in ours.reports].count("newton") == 1
+    assert (ours.held_by_limit == newtons.held_by_limit).all()
+    assert (ours.kinds == newtons.kinds).all()
+    torch.testing.assert_close(ours.bhp, newtons.bhp, rtol=1e-9, atol=0)
 
 
 def test_every_report_step_is_counted():

@@ -278,7 +278,7 @@ class _Reader:
                 self._grid = Geometry(**given, has_nnc="NONNC" not in self._seen, aquifers=cells).grid(arrays)
                 self._grid = self._connections.linked(self._aquifers.joined(self._grid, arrays))
                 arrays.require_values(self._grid.is_active)
-            self._wells = DeckWells(self._grid, self._start, self._faults.refuse)
+            self._wells = DeckWells(self._grid, arrays.values("SATNUM"), self._start, self._faults.refuse)
             if "INCLUDE" in self._faults.lost:
                 self._wells.lose(replace(keyword, name="WELSPECS"))
         return self._wells

@@ -53,7 +53,7 @@ class Step(_OfMembers):
 
     Attributes:
         length: s.
-        kinds: of what holds, the control or its limit: a place in wells.KINDS.
+        kinds: of what holds, the control or its limit: a place in wells.KINDS or problem.CLOSED.
         targets: of the same, Pa or m^3/s (positive).
         head: pressure at the perforations minus the bottom-hole pressure, Pa.
     """

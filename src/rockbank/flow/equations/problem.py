@@ -19,6 +19,8 @@ from rockbank.flow.equations.rock import Rock, pore_volume, require, transmissib
 from rockbank.flow.equations.wells import KINDS, Control, Schedule, Well, peaceman_index
 
 BHP, RATE, OIL, WATER, SHUT = range(len(KINDS))
+# What holds a well that may flow nothing but has cross-flow: its perforations give and take, together nothing.
+CLOSED = len(KINDS)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -19,7 +19,7 @@ from rockbank.flow.equations.linearised import (
     Unknowns,
 )
 from rockbank.flow.equations.places import added, at, last
-from rockbank.flow.equations.problem import BHP, OIL, RATE, SHUT, WATER, Parameters, Problem
+from rockbank.flow.equations.problem import BHP, CLOSED, OIL, RATE, SHUT, WATER, Parameters, Problem
 from rockbank.flow.equations.properties import Phases, Properties
 from rockbank.flow.equations.wellbore.cross_flow import water_part
 from rockbank.flow.equations.wellbore.heads import Wellbores, heads
@@ -126,13 +126,15 @@ class Equations:
     def first_head(self, pressure: Float[Tensor, "b n"], saturation: Float[Tensor, "b n"]) -> Float[Tensor, "b p"]:
         """Of the bores before anything flows, at the pressures of the cells, Pa."""
         p = at(pressure, self.cell)
-        return self._head(p, p, p.new_zeros(2, *p.shape), pressure, saturation)
+        is_closed = torch.zeros(len(p), len(self.sign), dtype=torch.bool, device=p.device)
+        return self._head(p, p, p.new_zeros(2, *p.shape), pressure, saturation, is_closed)
 
     def next_head(self, now: Unknowns, step: Step) -> Float[Tensor, "b p"]:
         """Of the bores during the step after this one, which ended at `now`, from what flowed then, Pa."""
         datum = at(now.bhp, self.well)
         outflow = -self.parameters.well_index * self._inflow(now, step)
-        return self._head(datum + step.head, datum, outflow, now.pressure, now.saturation)
+        is_closed = step.kinds == CLOSED
+        return self._head(datum + step.head, datum, outflow, now.pressure, now.saturation, is_closed)
 
     def _head(
         self,
@@ -141,6 +143,7 @@ class Equations:
         outflow: Float[Tensor, "2 b p"],
         pressure: Float[Tensor, "b n"],
         saturation: Float[Tensor, "b n"],
+        is_closed: Bool[Tensor, "b w"],
     ) -> Float[Tensor, "b p"]:
         if not self.fluid.gravity:
             return torch.zeros_like(bore)
@@ -152,7 +155,7 @@ class Equations:
         outflow = torch.where(at(is_still, self.well) & ~self.is_injector[self.well], m, outflow)
         above = self.bores.above(bore, datum)
         return heads(self.bores, gravity=self.fluid.gravity, density=self.in_perforations.density, outflow=outflow,
-                     volume=self.in_perforations.volumes((bore + above) / 2)[0])  # fmt: skip
+                     volume=self.in_perforations.volumes((bore + above) / 2)[0], is_closed=is_closed)  # fmt: skip
 
     def drawdown(self, now: Unknowns, head: Float[Tensor, "b p"]) -> Float[Tensor, "b p"]:
         """Pressure in the bore above that of the cell at each perforation, Pa."""
@@ -301,4 +304,5 @@ def _stored(
 
 def held_phases(kinds: Int[Tensor, "b w"]) -> Float[Tensor, "b w 2"]:
     """1 for the phases (water, oil) whose rates make up what holds the well, 0 for the others."""
-    return torch.stack([(kinds == RATE) | (kinds == a) for a in (WATER, OIL)], dim=-1).double()
+    both = (kinds == RATE) | (kinds == CLOSED)
+    return torch.stack([both | (kinds == a) for a in (WATER, OIL)], dim=-1).double()

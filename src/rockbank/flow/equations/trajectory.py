@@ -63,7 +63,8 @@ class Trajectory:
         saturation: of water, likewise.
         bhp: bottom-hole pressures after each step, Pa.
         head: during it, pressure at the perforations minus the bottom-hole pressure, Pa.
-        kinds: what held each well during it, a place in wells.KINDS: the control, or the limit that took over.
+        kinds: what held each well during it, a place in wells.KINDS or problem.CLOSED: the control, or the
+            limit that took over.
         held_by_limit: where `kinds` is the limit's, not the control's.
         reports: of each report step.
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rockbank.flow.equations.linearised import Step, Unknowns
 from rockbank.flow.equations.places import added, at
-from rockbank.flow.equations.problem import BHP, RATE, SHUT, Problem
+from rockbank.flow.equations.problem import BHP, CLOSED, RATE, SHUT, Problem
 from rockbank.flow.equations.residual import Equations, held_phases
 
 # By how much a bound must be passed, in parts of it, before it counts: round-off is no reason to switch.
@@ -31,14 +31,18 @@ def held_step(
 ) -> Step:
     """A step of each member with what holds its wells: their limits where `held`, else their controls.
 
-    A well that is to flow at no rate is shut: without cross-flow, that is what its equation would mean.
+    A well that may flow at no rate, be that its control or its limit, is closed above its perforations: both phases
+    together come to nothing, and without cross-flow it is shut, which is what its equation would mean.
     """
     problem, parameters = equations.problem, equations.parameters
     at = torch.arange(len(reports)), torch.as_tensor(reports)
     targets, limits = parameters.targets[at], parameters.limits[at]
     bounds = torch.where(torch.as_tensor(held, device=targets.device), limits, targets)
-    kinds = torch.as_tensor(kinds_held(problem, reports, held), device=targets.device)
-    kinds = torch.where((kinds != BHP) & (bounds <= 0), SHUT, kinds)
+    both = problem.kinds[reports], kinds_held(problem, reports, held)
+    own, kinds = (torch.as_tensor(of, device=targets.device) for of in both)
+    is_closed = (torch.where(own == BHP, limits, targets) <= 0) | (own == SHUT)
+    closed = torch.where((own != SHUT) & equations.crosses, CLOSED, SHUT)
+    bounds, kinds = torch.where(is_closed, 0.0, bounds), torch.where(is_closed, closed, kinds)
     return Step(length=torch.as_tensor(lengths).to(targets), kinds=kinds, targets=bounds, head=head)
 
 
@@ -66,7 +70,8 @@ def is_broken(
     passed = torch.where(
         other.kinds == BHP, equations.sign * (now.bhp - other.targets), equations.sign * flow - other.targets
     )
-    return (passed > SLACK * other.targets.abs()) & (step.kinds != SHUT) & (other.kinds != SHUT)
+    # Of a closed well, control and limit say the same.
+    return (passed > SLACK * other.targets.abs()) & (other.kinds != step.kinds)
 
 
 def set_wells(equations: Equations, now: Unknowns, before: Unknowns, step: Step) -> Unknowns:

@@ -32,8 +32,11 @@ class Control:
         target: Pa, or m^3/s as a positive number; a tensor, one number or one for each report step, after an
             axis of members where there are several, may require grad.
         limit: for a rate, the pressure (Pa) that an injector may not rise above and a producer may not fall
-            below; for a pressure, the most that may flow (the injector's water, the producer's liquid, m^3/s). A
-            tensor as the target's.
+            below; for a pressure, the most that may flow (the injector's water, the producer's liquid, m^3/s). A tensor
+            as the target's.
+
+    Where nothing may flow, by a rate of 0 or a pressure with a most rate of 0, the well is shut or, where it has
+    cross-flow, closed above its perforations.
     """
 
     kind: Kind

@@ -79,7 +79,7 @@ class MemberStepper(ABC):
 
     def take(self, report: int) -> None:
         """One report step."""
-        before, held = self.unknowns(), self.wells.held
+        before, held = self.unknowns(), self.wells.held_at(report)
         try:
             iterations, residual = self.step(report)
         except (NotConvergedError, NoPressureError, NoFlowError) as failure:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rockbank.flow.equations.linearised import Linearised, Step, Unknowns
 from rockbank.flow.equations.options import Options
-from rockbank.flow.equations.problem import BHP, SHUT, Parameters, Problem
+from rockbank.flow.equations.problem import BHP, CLOSED, SHUT, Parameters, Problem
 from rockbank.flow.equations.residual import Equations
 from rockbank.flow.equations.trajectory import NewtonError, StoppedError, Trajectory
 from rockbank.flow.equations.well_controls import (
@@ -27,7 +27,7 @@ from rockbank.flow.linear.choose import equations_for, solver_for
 from rockbank.flow.steppers.member_state import MemberState, StepError, StepTaken
 from rockbank.flow.units import DAY
 
-# Of a well's rate at cnv = 1e-3: MRST's 1 m^3/day, and which part of a small target.
+# Of a well's rate at cnv = 1e-3: MRST's 1 m^3/day, and which part of a small target, or of that where it is 0.
 WELL_RATE, WELL_PART = 1 / DAY, 0.01
 
 
@@ -163,7 +163,8 @@ class TimeStepper:
         options, pv = self.options, equations.parameters.pore_volume
         in_cells = (here.cells.abs() * step.length[:, None, None] / pv[..., None]).amax(dim=-1)
         together = here.cells.sum(dim=1).abs().amax(dim=-1) * step.length / pv.sum(dim=1)
-        may_be = options.cnv / 1e-3 * (WELL_PART * step.targets).clamp(max=WELL_RATE)
+        target = step.targets.where(step.kinds != CLOSED, WELL_RATE)
+        may_be = options.cnv / 1e-3 * (WELL_PART * target).clamp(max=WELL_RATE)
         of_well, well = (here.wells.abs() / may_be.where(step.kinds != SHUT, torch.inf)).max(dim=-1)
         cnv, cell = in_cells.max(dim=-1)
         allowed = torch.stack([cnv / options.cnv, together / options.mb, of_well]).amax(dim=0)
@@ -191,8 +192,9 @@ class TimeStepper:
         member, problem = self.states[i], self.equations.problem
         length = problem.steps[member.report] * member.parts / member.whole
         kinds = step.kinds[0].cpu().numpy()
+        held = np.where(kinds == CLOSED, problem.kinds[member.report] == BHP, member.held & (kinds != SHUT))
         member.taken.append(
-            StepTaken(length=length, report=member.report, state=state, head=step.head, kinds=kinds, held=member.held)
+            StepTaken(length=length, report=member.report, state=state, head=step.head, kinds=kinds, held=held)
         )
         if problem.fluid.gravity:
             self.head = self.head.index_copy(0, torch.as_tensor([i], device=self.head.device),
@@ -207,7 +209,6 @@ class TimeStepper:
             and member.left % (2 * member.parts) == 0
         ):
             member.parts *= 2  # what made it hard is over
-        held = member.held
         if not member.left:
             member.end_report(error.cnv, _note(problem, held, broken))
             if member.report < self.reports.stop:

@@ -62,26 +62,37 @@ class WellState:
 
     def begin(self, report: int) -> bool:
         """Goes on to a report step; whether it holds the wells as the one before did."""
-        targets, kinds = self.targets, self.problem.kinds
+        self.held = self.held_at(report)
         self.report, self.switches = report, np.zeros(len(self.held), dtype=int)
         self.has_limits = bool(self.problem.has_limit[report].any())
-        if report:
-            self.held = self.held & has_same_control(self.problem, report)
-            if (kinds[report] == kinds[report - 1]).all() and (targets[report] == targets[report - 1]).all():
-                return True
+        if report and self._is_as_before():
+            return True
         self._hold()
         return False
 
+    def held_at(self, report: int) -> Bool[np.ndarray, " w"]:
+        """Which wells their limits go on to hold as a report step begins."""
+        return self.held & has_same_control(self.problem, report) if report else self.held
+
+    def _is_as_before(self) -> bool:
+        """Whether controls are those of the step before, and what holds the wells too: limits may have changed."""
+        now, targets, kinds = self.report, self.targets, self.problem.kinds
+        if not ((kinds[now] == kinds[now - 1]).all() and (targets[now] == targets[now - 1]).all()):
+            return False
+        of_kinds, bounds = self._bounds(self.held)
+        return bool((of_kinds == self.kinds).all() and (bounds == self.bounds).all())
+
     def _hold(self) -> None:
         self.kinds, self.bounds = self._bounds(self.held)
+        self.held = self.held & (self.kinds != SHUT)
         self.is_rated = (self.kinds != BHP) & (self.kinds != SHUT)
         self.is_open = self.kinds[self.well] != SHUT
 
     def _bounds(self, held: Bool[np.ndarray, " w"]) -> tuple[Int[np.ndarray, " w"], Float[np.ndarray, " w"]]:
-        at = np.array([self.report])
-        bounds = np.where(held, self.limits[self.report], self.targets[self.report])
-        kinds = kinds_held(self.problem, at, held[None])[0]
-        return np.where((kinds != BHP) & (bounds <= 0), SHUT, kinds), bounds
+        at, targets, limits = self.report, self.targets[self.report], self.limits[self.report]
+        most = np.where(self.problem.kinds[at] == BHP, limits, targets)
+        kinds = kinds_held(self.problem, np.array([at]), held[None])[0]
+        return np.where(most <= 0, SHUT, kinds), np.where(held, limits, targets)
 
     def set(
         self,

@@ -20,7 +20,7 @@ from rockbank.flow import (
     simulate,
 )
 from rockbank.flow.equations.linearised import Step, Unknowns
-from rockbank.flow.equations.problem import BHP, discretise
+from rockbank.flow.equations.problem import BHP, CLOSED, RATE, discretise
 from rockbank.flow.equations.residual import Equations
 from rockbank.flow.linear.direct import DirectSolver
 from rockbank.flow.linear.interface import TIGHT as TIGHTLY
@@ -34,6 +34,7 @@ CONTROLS = {
     "rates": {"I": Control(kind="rate", target=2e-5), "P": Control(kind="rate", target=3e-5)},
     "pressures": {"I": Control(kind="bhp", target=1.9e7), "P": Control(kind="bhp", target=1.6e7)},
     "shut": {"I": Control(kind="shut"), "P": Control(kind="rate", target=3e-5)},
+    "closed": {"I": Control(kind="rate", target=0.0), "P": Control(kind="bhp", target=1.6e7, limit=0.0)},
 }
 
 
@@ -49,7 +50,12 @@ def model(controls, *, factors=(1.0, 1.0, 1.0), cross_flow=True, gravity=GRAVITY
     saturation = torch.tensor([0.3, 0.6, 0.45], dtype=torch.float64).expand(SHAPE)
     wells = [
         Well(
-            name=name, kind=kind, cells=[(i, 0, layer) for layer in range(3)], index=index[name], cross_flow=cross_flow
+            name=name,
+            kind=kind,
+            cells=[(i, 0, layer) for layer in range(3)],
+            index=index[name],
+            cross_flow=cross_flow,
+            datum=950.0 if controls == "closed" else None,
         )
         for name, kind, i in (("I", "injector", 0), ("P", "producer", 2))
     ]
@@ -95,6 +101,9 @@ def test_what_leaves_a_bore_is_the_mixture_of_what_enters_it_and_volumes_balance
     assert (both > 0).any()
     entering, leaving = -p[both < 0].sum(dim=0), p[both > 0].sum(dim=0)
     torch.testing.assert_close(leaving / leaving.sum(), entering / entering.sum(), rtol=1e-9, atol=0)
+    if controls == "closed":
+        for of in (i, p):
+            torch.testing.assert_close(of.sum(dim=0), torch.zeros(2).double(), rtol=0, atol=1e-9 * of.abs().sum())
     if controls == "rates":
         # An injector's adds water from above.
         back, into = -i[i.sum(dim=1) < 0].sum(dim=0), i[i.sum(dim=1) > 0].sum(dim=0)
@@ -109,6 +118,21 @@ def test_without_it_no_perforation_flows_the_wrong_way():
     i, p = inflow(given, simulate(**given, options=Options(**TIGHT))).split(3)
     assert (i >= 0).all()
     assert (p <= 0).all()
+
+
+@pytest.mark.parametrize("controls", ["oil", "water", "rate"])
+def test_a_well_of_no_rate_is_closed_above_its_perforations_until_it_flows_again(controls):
+    given, flowing = model("rates"), Control(kind="rate", target=3e-5)
+    closed = Control(kind=controls, target=0.0, limit=1.9e7)  # above the pressure that it comes to
+    given["schedule"] = Schedule(steps=(600.0, 600.0, 600.0), controls={"I": CONTROLS["rates"]["I"],
+                                                                         "P": [closed, flowing, closed]})  # fmt: skip
+    result = simulate(**given, options=Options(**TIGHT))
+    (run,) = result.trajectories
+    assert run.kinds[:, 1].tolist() == [CLOSED, RATE, CLOSED]
+    assert not run.held_by_limit[:, 1].any()
+    both = result.water_rate[:, 1] + result.oil_rate[:, 1]
+    torch.testing.assert_close(both, torch.tensor([0.0, -3e-5, 0.0], dtype=torch.float64), rtol=1e-9, atol=1e-13)
+    assert (inflow(given, result)[3:].abs().sum(dim=1) > 1e-6).all()
 
 
 @pytest.mark.parametrize("solver", ["slabs", "block"])
@@ -152,7 +176,7 @@ def test_one_more_right_hand_side_is_solved_for_each_well_that_crosses(bhp, n_mo
     assert solver.n_solved == 1 + n_more
 
 
-@pytest.mark.parametrize("controls", ["rates", "pressures"])
+@pytest.mark.parametrize("controls", ["rates", "pressures", "closed"])
 @pytest.mark.parametrize("varied", [0, 1, 2], ids=["permeability", "well index", "initial pressure"])
 def test_the_taylor_remainder_is_of_second_order(controls, varied):
     directions = [0.02 * uniform(SHAPE, 5), 0.02 * uniform(3, 6), 2e-3 * uniform(SHAPE, 7)]

@@ -14,6 +14,8 @@ from rockbank.flow.units import ATMOSPHERE, PSI
 # Eclipse's limits of the bottom-hole pressure where a deck gives none, Pa.
 LEAST_OF_PRODUCERS, MOST_OF_INJECTORS = ATMOSPHERE, 1e5 * PSI
 SHUT = Control(kind="shut")
+# Closed above the perforations, between which it may cross-flow.
+STOPPED = Control(kind="rate", target=0.0)
 _RATES: Mapping[str, Kind] = {"ORAT": "oil", "WRAT": "water", "LRAT": "rate", "RATE": "rate"}
 # Where WCONPROD has the number of each mode.
 _ITEMS = {"ORAT": 4, "WRAT": 5, "LRAT": 7, "BHP": 9}
@@ -29,6 +31,7 @@ class Orders:
         mode: RATE, ORAT, WRAT, LRAT or BHP.
         values: the number of each mode that is given, m^3/s or Pa; those of other modes are limits.
         is_open: whether it may flow.
+        is_stopped: where it may not, whether it is closed above its perforations only.
         missing: what is said where the mode has no number.
         measured: what a history says of it, by quantity; rates into the reservoir, m^3/s, pressures, Pa.
     """
@@ -37,13 +40,14 @@ class Orders:
     mode: str = ""
     values: dict[str, float] = field(default_factory=dict)
     is_open: bool = False
+    is_stopped: bool = False
     missing: str = ""
     measured: dict[str, float] = field(default_factory=dict)
 
     def control(self, record: Record) -> Control:
         """The control that this is; DeckError names the record that asks for what cannot be."""
         if not self.is_open or self.kind is None:
-            return SHUT
+            return STOPPED if self.is_stopped else SHUT
         if not self.mode:
             raise record.error(f"well '{record.text(1)}' is open, but nothing says what controls it; give the mode")
         if self.mode not in self.values:
@@ -83,7 +87,7 @@ def act(orders: Orders, record: Record) -> None:
 def _produce(orders: Orders, record: Record) -> None:
     _become(orders, "producer", record)
     orders.measured = {}
-    orders.is_open = _is_open(record, 2)
+    _open(orders, record, 2)
     values = {mode: record.number(item, "pressure" if mode == "BHP" else "rate")
               for mode, item in _ITEMS.items() if record.has(item)}  # fmt: skip
     mode = record.text(3, "" if not orders.is_open else None).upper()
@@ -99,7 +103,7 @@ def _produce(orders: Orders, record: Record) -> None:
 def _inject(orders: Orders, record: Record) -> None:
     _become(orders, "injector", record)
     orders.measured = {}
-    orders.is_open = _is_open(record, 3)
+    _open(orders, record, 3)
     values = {}
     if record.has(5):
         values["RATE"] = record.number(5, "rate")
@@ -116,35 +120,47 @@ def _inject(orders: Orders, record: Record) -> None:
 
 
 def _produce_history(orders: Orders, record: Record) -> None:
-    """Of what was measured, the mode's number is the target; the others are no limits."""
     _become(orders, "producer", record)
-    orders.is_open = _is_open(record, 2)
+    _open(orders, record, 2)
     mode = record.text(3, "" if not orders.is_open else None).upper()
     oil, water = (record.number(item, "rate", 0.0) for item in (4, 5))
     values = {"ORAT": oil, "WRAT": water, "LRAT": oil + water}
     if record.has(10):
         values["BHP"] = record.number(10, "pressure")
-    orders.measured = {"oil_rate": -oil, "water_rate": -water} | _pressure(values)
+    measured = {"oil_rate": -oil, "water_rate": -water} | _pressure(values)
     if mode == "RESV" and oil + water == 0:
         mode = "LRAT"
     if orders.is_open and mode not in _ITEMS:
         raise record.error(f"item 3: control by '{mode}' is not supported; use ORAT, WRAT, LRAT or BHP")
-    _order(orders, mode, {mode: values[mode]} if mode in values else {}, "item 10 has no default; give it")
+    _order_history(orders, mode, values, measured, "item 10 has no default; give it")
 
 
 def _inject_history(orders: Orders, record: Record) -> None:
     _become(orders, "injector", record)
-    orders.is_open = _is_open(record, 3)
+    _open(orders, record, 3)
     mode = record.text(12, "RATE").upper()
     values = {"RATE": record.number(4, "rate", 0.0)}
     if record.has(5):
         values["BHP"] = record.number(5, "pressure")
-    orders.measured = {"water_rate": values["RATE"]} | _pressure(values)
+    measured = {"water_rate": values["RATE"]} | _pressure(values)
     if orders.is_open:
         _require_water(record)
         if mode not in ("RATE", "BHP"):
             raise record.error(f"item 12: control by '{mode}' is not supported; use RATE or BHP")
-    _order(orders, mode, {mode: values[mode]} if mode in values else {}, "item 5 has no default; give it")
+    _order_history(orders, mode, values, measured, "item 5 has no default; give it")
+
+
+def _order_history(
+    orders: Orders, mode: str, values: Mapping[str, float], measured: dict[str, float], missing: str
+) -> None:
+    """Of what was measured, the mode's number is the target; the others are no limits.
+
+    The limit of pressure that WELTARG gave stays as long as the well follows rates of a history.
+    """
+    keeps_limit = orders.measured and "BHP" not in (orders.mode, mode)
+    limit = {name: value for name, value in orders.values.items() if name == "BHP" and keeps_limit}
+    orders.measured = measured
+    _order(orders, mode, limit | {name: value for name, value in values.items() if name == mode}, missing)
 
 
 def _pressure(values: Mapping[str, float]) -> dict[str, float]:
@@ -166,7 +182,7 @@ def _retarget(orders: Orders, record: Record) -> None:
 def _reopen(orders: Orders, record: Record) -> None:
     if any(record.whole(i, 0) > 0 for i in range(3, 8)):
         raise record.error("items 3 to 7: perforations cannot be opened or shut one by one; leave them out")
-    orders.is_open = _is_open(record, 2)
+    _open(orders, record, 2)
 
 
 def _order(orders: Orders, mode: str, values: dict[str, float], missing: str) -> None:
@@ -179,8 +195,9 @@ def _become(orders: Orders, kind: Literal["injector", "producer"], record: Recor
     orders.kind = kind
 
 
-def _is_open(record: Record, item: int) -> bool:
-    return record.choice(item, (_OPEN, *_CLOSED), _OPEN) == _OPEN
+def _open(orders: Orders, record: Record, item: int) -> None:
+    said = record.choice(item, (_OPEN, *_CLOSED), _OPEN)
+    orders.is_open, orders.is_stopped = said == _OPEN, said == "STOP"
 
 
 def _require_water(record: Record) -> None:

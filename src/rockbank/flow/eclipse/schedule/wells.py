@@ -14,7 +14,7 @@ from jaxtyping import Float
 from rockbank.core.errors import InputError
 from rockbank.flow.eclipse.lines import DeckError
 from rockbank.flow.eclipse.record import Record
-from rockbank.flow.eclipse.schedule.controls import SHUT, Orders, act
+from rockbank.flow.eclipse.schedule.controls import SHUT, STOPPED, Orders, act
 from rockbank.flow.eclipse.schedule.dates import read_date
 from rockbank.flow.eclipse.text import Keyword
 from rockbank.flow.equations.grid import Grid
@@ -63,13 +63,16 @@ class DeckWells:
 
     Args:
         grid: in which they are perforated.
+        satnum: the table of saturation functions that each cell has, from 1.
         start: date of time 0.
         refuse: takes the errors of records, after which the others are read.
     """
 
-    def __init__(self, grid: Grid, start: datetime, refuse: Callable[[DeckError], None]) -> None:
+    def __init__(
+        self, grid: Grid, satnum: Float[np.ndarray, "nx ny nz"], start: datetime, refuse: Callable[[DeckError], None]
+    ) -> None:
         self.notes: list[str] = []
-        self._grid = grid
+        self._grid, self._satnum = grid, satnum
         self._now = self._start = start
         self._refuse = refuse
         self._steps: list[float] = []
@@ -155,7 +158,9 @@ class DeckWells:
             # A record that a well cannot follow does not become the fault of a later record.
             well.control = SHUT
             try:
-                well.control = well.orders.control(record)
+                control = well.orders.control(record)
+                crosses = well.crosses and len(well.perforations) > 1
+                well.control = SHUT if control is STOPPED and not crosses else control
             except DeckError as error:
                 self._refuse(error)
 
@@ -196,7 +201,6 @@ class DeckWells:
         yield from found
 
     def _perforate(self, record: Record) -> None:
-        record.refuse((7,), "there is one table of saturation functions", default=1)
         for well in self._named(record):
             new = {each.cell: each for each in self._perforations(record, well)}
             if record.choice(6, ("OPEN", "SHUT", "AUTO"), "OPEN") == "SHUT":
@@ -210,7 +214,7 @@ class DeckWells:
                 well.perforations |= new
 
     def _perforations(self, record: Record, well: _DeckWell) -> Iterator[_Perforation]:
-        axis = record.choice(13, _AXES, "Z")
+        axis, table = record.choice(13, _AXES, "Z"), record.whole(7, 0)
         index = record.positive(8, "conductance")
         if index is None:
             record.refuse((10, 14), "give the connection factor instead (item 8), or leave both out", default=0)
@@ -227,6 +231,10 @@ class DeckWells:
             # Eclipse leaves out connections to cells that are not active.
             if self._grid.is_active[i, j, k]:
                 place = (i, j, k)[: len(self._grid.shape)]
+                if table > 0 and table != (own := self._satnum[i, j, k]):
+                    raise record.error(f"item 7: got '{table}', but cell ({i + 1}, {j + 1}, {k + 1}) has table {own:g} "
+                                       "(SATNUM), by which a perforation flows here; give that, or leave the item "
+                                       "out")  # fmt: skip
                 yield _Perforation(place, _AXES.index(axis), radius, record.number(11, default=0.0), index)
 
     def _order(self, record: Record) -> None:
@@ -270,6 +278,9 @@ class DeckWells:
         elif is_alike:
             peaceman_index(rock, well)
             return well
+        if any(each.index is None for each in perforations):
+            self.notes.append(f"well '{name}': its well indices are numbers, of the deck's permeability: perforations "
+                               "that differ, or WEFAC, keep them from following another rock's")  # fmt: skip
         indices = [given.efficiency * self._index(well, each, rock) for each in perforations]
         return replace(well, index=torch.tensor(indices, dtype=torch.float64))
 

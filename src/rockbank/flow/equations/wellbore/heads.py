@@ -97,6 +97,7 @@ def heads(
     density: Float[Tensor, "2 #b #p"],
     outflow: Float[Tensor, "2 b p"],
     volume: Float[Tensor, "2 b p"],
+    is_closed: Bool[Tensor, "b w"],
 ) -> Float[Tensor, "b p"]:
     """Pressure at each perforation minus the well's bottom-hole pressure, Pa.
 
@@ -112,8 +113,13 @@ def heads(
         density: of water and oil at their reference pressures, kg/m^3.
         outflow: of both phases from each perforation into the bore, or the other way round; m^3/s.
         volume: b of both phases in the bore, between each perforation and the one above.
+        is_closed: which wells are closed above their perforations: what enters a bore anywhere stands there.
     """
     through = bores.in_rows(outflow).flip(-1).cumsum(dim=-1).flip(-1)
+    if bool(is_closed.any()):
+        entering = bores.in_rows(outflow.clamp(min=0)).sum(dim=-1, keepdim=True)
+        is_top = torch.arange(bores.length, device=outflow.device) == 0
+        through = torch.where(is_closed[..., None] & is_top, entering, through)
     both = through.sum(dim=0)
     flows = both != 0
     standing = torch.stack([bores.standing, 1 - bores.standing])[:, None]
