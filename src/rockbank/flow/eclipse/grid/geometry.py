@@ -49,7 +49,7 @@ class Geometry:
         """The grid; layers where there is more than one. A cell without pores is not active, as in Eclipse."""
         is_active = arrays.values("ACTNUM") != 0
         # A negative porosity is none that switches a cell off.
-        pores = arrays.complete("PORO", is_active) * arrays.values("NTG") * arrays.values("MULTPV")
+        pores = arrays.complete("PORO", is_active) * arrays.values("NTG") * arrays.multiplier("MULTPV")
         is_active &= pores != 0
         if self.coord is not None or self.zcorn is not None:
             return self._of_corners(self._corners(arrays), is_active, pores)
@@ -145,18 +145,19 @@ def require_pinch(record: Record) -> None:
 def multipliers(grid: Grid, arrays: DeckArrays) -> dict[str, torch.Tensor]:
     """What NTG, MULTPV and the multipliers of faces make of a rock; nothing where they are 1."""
     found = {}
-    for name, of in (("NTG", "net_to_gross"), ("MULTPV", "pore_multiplier")):
-        values = arrays.values(name).ravel()[grid.cells]
+    net, pores = arrays.values("NTG"), arrays.multiplier("MULTPV")
+    factor = np.ones(len(grid.faces))
+    for axis, (behind, before) in enumerate(MULTIPLIERS):
+        of_axis = grid.face_axis == axis
+        left, right = grid.cells[grid.faces[of_axis]].T
+        factor[of_axis] = arrays.multiplier(behind).ravel()[left] * arrays.multiplier(before).ravel()[right]
+    for of, values in (
+        ("net_to_gross", net.ravel()[grid.cells]),
+        ("pore_multiplier", pores.ravel()[grid.cells]),
+        ("face_multiplier", factor),
+    ):
         if (values != 1).any():
             found[of] = torch.tensor(values, dtype=torch.float64)
-    if any(name in arrays for names in MULTIPLIERS for name in names):
-        factor = np.ones(len(grid.faces))
-        for axis, (behind, before) in enumerate(MULTIPLIERS):
-            of_axis = grid.face_axis == axis
-            left, right = grid.cells[grid.faces[of_axis]].T
-            factor[of_axis] = arrays.values(behind).ravel()[left] * arrays.values(before).ravel()[right]
-        if (factor != 1).any():
-            found["face_multiplier"] = torch.tensor(factor, dtype=torch.float64)
     return found
 
 
