@@ -29,9 +29,9 @@ FAULT = "FAULTS\n F 2 2 1 2 1 1 X /\n G 3 3 1 1 1 1 'X-' /\n G 4 4 1 1 1 1 Y /\n
 def same(flow: str, tmp_path: Path) -> Callable[..., Case]:
     """Reads a deck, and holds its pores and transmissibilities against OPM Flow's."""
 
-    def check(**after: str) -> Case:
-        parts = {**PARTS, "EDIT": "", "REGIONS": ""}
-        order = [*list(PARTS)[:4], "EDIT", "PROPS", "REGIONS", *list(PARTS)[5:]]
+    def check(of: dict[str, str] = PARTS, **after: str) -> Case:
+        parts = {**of, "EDIT": "", "REGIONS": ""}
+        order = [*list(of)[:4], "EDIT", "PROPS", "REGIONS", *list(of)[5:]]
         # It asks for sizes of the tables, and for INIT.
         after = {**after, "RUNSPEC": "TABDIMS\n/\nEQLDIMS\n/\nWELLDIMS\n 4 4 2 4 /\nFAULTDIM\n 9 /\nUNIFOUT\n"}
         after["GRID"] = "INIT\n" + after.get("GRID", "")
@@ -78,3 +78,45 @@ def assert_same_grid(case: Case, init: dict[str, np.ndarray]) -> None:
 )
 def test_opm_flow_multiplies_faces_and_pores_likewise(same: Callable[..., Case], grid: str, edit: str) -> None:
     same(PERM=FAULT + grid, EDIT=edit)
+
+
+# Two columns of three layers; the one in the middle is 0.5 m thick, and has pores of 0.05 m^3.
+LAYERS = PARTS | {
+    "RUNSPEC": PARTS["RUNSPEC"].replace("4 2 1", "2 1 3"),
+    "GRID": "GRID\nDX\n 6*10 /\nDY\n 6*10 /\nDZV\n 5 0.5 6 /\nTOPS\n 2*2000 /\nMINPV\n 10 /\n",
+    "PORO": "PORO\n 2*0.2 2*0.001 2*0.2 /\n",
+    "PERM": PARTS["PERM"].replace("8*100", "6*100"),
+    "SCHEDULE": PARTS["SCHEDULE"].replace("4 2 1*", "2 1 1*"),
+    "COMPDAT": PARTS["COMPDAT"].replace("4 2 1 1", "2 1 1 1"),
+}
+CORNERS = LAYERS | {
+    "GRID": "GRID\nMINPV\n 10 /\nCOORD\n"
+    + "".join(f" {10 * i} {10 * j} 1990 {10 * i} {10 * j} 2030\n" for j in range(2) for i in range(3))
+    + "/\nZCORN\n 8*2000 8*2005 8*2005 8*2005.5 8*2005.5 8*2011.5 /\n"
+}
+MULTZ = "EQUALS\n MULTZ 0.5 1 2 1 1 1 1 /\n MULTZ 0.2 1 2 1 1 2 2 /\n MULTZ- 0.3 1 2 1 1 3 3 /\n/\n"
+
+
+@pytest.mark.parametrize("layers", [LAYERS, CORNERS], ids=["boxes", "corners"])
+@pytest.mark.parametrize(
+    ("pinch", "perm"),
+    [
+        ("", ""),
+        ("0.1 ", ""),
+        ("1 NOGAP ", ""),
+        ("1 GAP 0.1 ", ""),
+        ("1 GAP 1* TOPBOT TOP ", MULTZ),
+        ("1 GAP 1* TOPBOT ALL ", MULTZ),
+        ("1 GAP 1* TOPBOT ALL ", "EQUALS\n MULTZ 0 1 1 1 1 2 2 /\n/\n"),
+    ],
+)
+def test_opm_flow_joins_layers_across_what_minpv_switches_off(
+    same: Callable[..., Case], layers: dict[str, str], pinch: str, perm: str
+) -> None:
+    case = same(layers, GRID=f"PINCH\n {pinch}/\n", PERM=perm)
+    assert (case.rock.grid.face_axis == 2).sum() == 2
+
+
+def test_opm_flow_passes_cells_and_the_gap_below_them(same: Callable[..., Case]) -> None:
+    gap = CORNERS | {"GRID": CORNERS["GRID"].replace("8*2005.5 8*2011.5", "8*2006 8*2011.5")}
+    assert len(same(gap, GRID="PINCH\n 0.1 /\n").rock.grid.faces) == 4
