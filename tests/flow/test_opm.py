@@ -8,6 +8,7 @@ mobility), 1e-9 per bar in place of incompressibility, a summary in single preci
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,6 +171,18 @@ def test_opm_flow_agrees_closely_where_no_bore_stands_between(flow: str, tmp_pat
     case = replace(case, wells=wells, options=Options(cnv=1e-6, mb=1e-9))
     # One perforation each, and compressible, gravity and all: measured 6e-6 and 1e-5.
     assert_close(run_opm(flow, case, tmp_path), run_ours(case), pressure=1e-4, rate=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "pvtw"),
+    [("BOX", "200 1.01"), ("FIELD_UNITS", "2900 1.01"), ("BOX", "200 1.01 0"), ("BOX", "200 1.01 1* 1")],
+)
+def test_opm_flow_agrees_on_water_by_default(flow: str, tmp_path: Path, name: str, pvtw: str) -> None:
+    shutil.copytree(DECKS / "include", tmp_path / "include")
+    deck = Path(shutil.copy(DECKS / f"{name}.DATA", tmp_path))
+    case = edited(deck, (r"PVTW\n[^/]*/", f"PVTW\n {pvtw} /"))
+    theirs, ours = run_deck(flow, deck, *MATCHED, *flow_options(case)[:1]), run_ours(case)
+    assert_close(theirs, ours, pressure=1e-5, rate=1e-5)
 
 
 @pytest.mark.slow
