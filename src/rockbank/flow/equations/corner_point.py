@@ -32,6 +32,7 @@ class CornerPointGrid(Grid):
         is_passed: inactive cells whose thickness counts for nothing there; None is nowhere.
         most_gap: how far apart cells may be that touch where nothing, or only such cells, is between them, m.
         has_nnc: whether cells that are no neighbours in the box may touch.
+        is_mirrored: whether the corners' y runs against that of the map on which the grid was given.
     """
 
     corners: Float[np.ndarray, "nx ny nz 2 2 2 3"]
@@ -39,6 +40,7 @@ class CornerPointGrid(Grid):
     is_passed: Bool[np.ndarray, "nx ny nz"] | None = None
     most_gap: float = 0.0
     has_nnc: bool = True
+    is_mirrored: bool = False
 
     def __post_init__(self) -> None:
         if self.corners.shape != (*self.box, 2, 2, 2, 3):

@@ -52,7 +52,8 @@ class Geometry:
         pores = arrays.complete("PORO", is_active) * arrays.values("NTG") * arrays.multiplier("MULTPV")
         is_active &= pores != 0
         if self.coord is not None or self.zcorn is not None:
-            return self._of_corners(self._corners(arrays), is_active, pores)
+            corners, is_mirrored = self._corners(arrays)
+            return self._of_corners(corners, is_active, pores, is_mirrored=is_mirrored)
         along = [_row(arrays, axis) for axis in range(3)]
         top = _flat_top(arrays, along)
         if along[2] is None or top is None:
@@ -77,6 +78,8 @@ class Geometry:
         corners: Float[np.ndarray, "nx ny nz 2 2 2 3"],
         is_active: Bool[np.ndarray, "nx ny nz"],
         pores: Float[np.ndarray, "nx ny nz"],
+        *,
+        is_mirrored: bool = False,
     ) -> CornerPointGrid:
         bulk = volumes(corners)
         if (bulk[is_active] < 0).sum() > (bulk[is_active] > 0).sum():
@@ -104,6 +107,7 @@ class Geometry:
             is_passed=self._passed(is_given, is_active),
             most_gap=0.0 if self.pinch is None else self.pinch.number(3, "length", math.inf),
             has_nnc=self.has_nnc,
+            is_mirrored=is_mirrored,
         )
 
     def _pinch(self) -> float | None:
@@ -150,7 +154,8 @@ class Geometry:
             is_small[cell] = False
         return np.asarray(is_active & ~is_small)
 
-    def _corners(self, arrays: DeckArrays) -> Float[np.ndarray, "nx ny nz 2 2 2 3"]:
+    def _corners(self, arrays: DeckArrays) -> tuple[Float[np.ndarray, "nx ny nz 2 2 2 3"], bool]:
+        """Of COORD and ZCORN, and whether their y is turned round."""
         (nx, ny, nz), coord, zcorn = arrays.box, self.coord, self.zcorn
         if coord is None or zcorn is None:
             raise InputError("the deck has COORD or ZCORN alone; give both")
@@ -161,9 +166,8 @@ class Geometry:
         depths = zcorn.numbers(len(zcorn.items)) * zcorn.units.scale("length")
         corners = corners_of(pillars.reshape(ny + 1, nx + 1, 6), depths.reshape(2 * nz, 2 * ny, 2 * nx))
         # Maps have y upwards where rows go down; the cells are the same, seen from below.
-        if np.nansum(volumes(corners)) < 0:
-            corners = corners * np.array([1.0, -1.0, 1.0])
-        return corners
+        is_mirrored = bool(np.nansum(volumes(corners)) < 0)
+        return corners * np.array([1.0, -1.0 if is_mirrored else 1.0, 1.0]), is_mirrored
 
 
 def require_pinch(record: Record) -> None:
