@@ -189,7 +189,17 @@ def test_opm_flow_agrees_on_water_by_default(flow: str, tmp_path: Path, name: st
 @pytest.mark.parametrize(
     "name",
     [
-        *("multipliers", "faulted", "pinch_out", "two_contacts", "work_over", "horizontal", "numerical_aquifer"),
+        *(
+            "multipliers",
+            "faulted",
+            "pinch_out",
+            "pinched_boxes",
+            "edited",
+            "two_contacts",
+            "work_over",
+            "horizontal",
+            "numerical_aquifer",
+        ),
         *("aquifer_chain", "scaled_ends", "scaled_crossing", "scaled_rocks", "two_rocks", "two_liquids", "joined"),
         *("by_regions", "operations", "arithmetic", "dead_oil", "viscosibility", "other_family"),
         *("two_compactions", "rock_regions", "given_water", "end_points", "close_ends"),
