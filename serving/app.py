@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield
         finally:
             if app.state.grpc_server is not None:
-                await app.state.grpc_server.stop()
+                await app.state.grpc_server.stop(settings.drain_seconds)
             await at_work.stop()
             await dashboard.stop()
             await service.stop()

@@ -26,7 +26,7 @@ from serving.base.settings import SettingsError
 from serving.grpc.callers import Callers
 from serving.grpc.extensions import Extensions
 from serving.grpc.messages import check_outputs, parsed, read_input, tensor_of, timeout_of
-from serving.grpc.probes import KeyedReflection, add_probes, key_of
+from serving.grpc.probes import Health, KeyedReflection, add_probes, key_of
 from serving.http.middleware import MAX_HEADER_BYTES, request_id_of
 from serving.http.responses import about, about_headers
 from serving.http.routes.health import metadata_of, server_metadata
@@ -73,6 +73,7 @@ class GrpcServer:
         self._service = service
         self._callers = Callers(service.settings.trusted_proxies)
         self._server: Any = None
+        self._health = Health(service)
 
     async def start(self) -> None:
         """Listen on the settings' port; 0 takes a free one.
@@ -95,7 +96,7 @@ class GrpcServer:
             ],
         )
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._handlers()),))
-        add_probes(self._server, self._service, SERVICE)
+        add_probes(self._server, self._health, SERVICE)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
             self.port = self._listen(f"{host}:{settings.grpc_port}")
@@ -113,10 +114,11 @@ class GrpcServer:
         pair = settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes()
         return int(self._server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
 
-    async def stop(self) -> None:
-        """Take nothing new, and finish what is being answered."""
+    async def stop(self, drain_seconds: float) -> None:
+        """Take nothing new, and finish what is being answered within `drain_seconds`; a later call may shorten them."""
+        self._health.end()
         if self._server is not None:
-            await self._server.stop(self._service.settings.drain_seconds)
+            await self._server.stop(drain_seconds)
 
     def _handlers(self) -> dict[str, Any]:
         answers: dict[str, tuple[Any, Answer]] = {

@@ -50,12 +50,13 @@ def run(settings: Settings, announce: Callable[[str], None]) -> None:
                 gc.freeze()
                 for line in about(service):
                     announce(line)
-                if app.state.grpc_server is not None:
-                    announce(f"serving gRPC on port {app.state.grpc_server.port}")
+                if (beside := app.state.grpc_server) is not None:
+                    announce(f"serving gRPC on port {beside.port}")
                 announce(f"serving on {scheme}://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)")
                 for each in signals:
                     loop.remove_signal_handler(each)
-                await make_server(app, service).serve(sockets=[listening])
+                stop_beside = None if beside is None else beside.stop
+                await make_server(app, service, stop_beside).serve(sockets=[listening])
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rockbank.core.errors import InputError
 from rockbank.params import load_params
 
 ROOT = Path(__file__).parents[1]
@@ -81,6 +82,17 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path: Path) -> None:
     path.write_text("prepare: [")
     with pytest.raises(ValueError, match=r"params\.yaml: not YAML"):
         load_params(path)
+
+
+def test_a_family_without_limits_is_answered_with_the_known_ones() -> None:
+    params = load_params(ROOT / "params.yaml")
+    assert params.check_of("shale") == params.check["shale"]
+    assert params.gate_of("shale") == params.gate["shale"]
+    for limits_of, section in ((params.check_of, "check"), (params.gate_of, "gate")):
+        with pytest.raises(
+            InputError, match=f"'coal' has no section in '{section}' of params.yaml; .*'channels', 'shale'"
+        ):
+            limits_of("coal")
 
 
 def test_an_unknown_generator_is_answered_with_the_known_ones() -> None:

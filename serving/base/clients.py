@@ -16,6 +16,7 @@ class Client:
         per_minute: requests; None for any number.
         samples_per_minute: likewise.
         concurrent: requests at once; None for any number.
+        deadline_seconds: of each block of samples; None for the settings'.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Client:
     per_minute: float | None = None
     samples_per_minute: float | None = None
     concurrent: int | None = None
+    deadline_seconds: float | None = None
 
 
 NOBODY = Client(name="the service itself")

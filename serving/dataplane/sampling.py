@@ -16,6 +16,7 @@ from rockbank.core.errors import InputError
 from rockbank.generator.latents import latent_blocks
 from rockbank.generator.ranges import ValueRange, to_intensity
 from rockbank.generator.windows import Field, Tile, Window, bands, field_of
+from serving.base.clients import CLIENT
 from serving.base.errors import BadRequest, ServingError
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
@@ -66,7 +67,7 @@ class Sampling:
         Args:
             route: the part that `served` plays, for the counts.
             is_unconditioned: whether nobody chose the seed or the truncation, so that the statistics may be watched.
-            deadline: of all blocks, on the clock of `time.monotonic`; None for the settings' of each.
+            deadline: of all blocks, on the clock of `time.monotonic`; None for the client's or the settings' of each.
 
         Raises:
             QueueFull: before the first block only.
@@ -158,12 +159,17 @@ class Sampling:
             QueueFull, DeadlineExceeded, NotReady: as by the queue.
         """
         assert served.tiles is not None
-        deadline = time.monotonic() + self._settings.deadline_seconds
+        deadline = self._deadline()
         latent = await asyncio.get_running_loop().run_in_executor(self._executor, field.of_tile, row, column)
         image = await served.tiles.run(latent, deadline, is_begun=is_begun)
         self._metrics.tiles_total.labels(served.name, served.version, route).inc()
         convert = partial(_intensity, image, served.card.value_range)
         return np.asarray((await self.in_thread(convert, image.size))[0, 0])
+
+    def _deadline(self) -> float:
+        """Of what is begun now, on the clock of `time.monotonic`."""
+        own = CLIENT.get().deadline_seconds
+        return time.monotonic() + (self._settings.deadline_seconds if own is None else own)
 
     async def in_thread(self, call: Callable[[], T], n_values: int) -> T:
         """The result of `call`, made in a thread where it works on many values; its time counts as encoding."""
@@ -191,7 +197,7 @@ class Sampling:
         if block is None:
             return None
         if deadline is None:
-            deadline = time.monotonic() + self._settings.deadline_seconds
+            deadline = self._deadline()
         return block, served.batcher.submit(block, deadline, is_begun=is_begun, finish=finish)
 
     def _submit_tile(

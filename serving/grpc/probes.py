@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -31,6 +32,7 @@ class Health:
         """Of `service`."""
         self._service = service
         self._n_watchers = 0
+        self._ended = asyncio.Event()
 
     def handler(self) -> Any:
         """Of both calls; nothing of what a client sends is taken."""
@@ -38,6 +40,13 @@ class Health:
         check = grpc.stream_unary_rpc_method_handler(self._check, response_serializer=serializer)
         watch = grpc.stream_stream_rpc_method_handler(self._watch, response_serializer=serializer)
         return grpc.method_handlers_generic_handler(_HEALTH, {"Check": check, "Watch": watch})
+
+    def end(self) -> None:
+        """Let go of those who watch: they would wait until the last of the seconds for what is being answered.
+
+        Not before the server stops. Who is let go asks anew at once.
+        """
+        self._ended.set()
 
     async def _check(self, messages: Any, context: Any) -> Any:
         return health_pb2.HealthCheckResponse(status=self._status())
@@ -54,7 +63,10 @@ class Health:
                 if now != before:
                     before = now
                     yield health_pb2.HealthCheckResponse(status=now)
-                await asyncio.sleep(_SECONDS)
+                if self._ended.is_set():
+                    return
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._ended.wait(), _SECONDS)
         finally:
             self._n_watchers -= 1
 
@@ -120,7 +132,7 @@ def key_of(metadata: dict[str, str]) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else metadata.get("x-api-key")
 
 
-def add_probes(server: Any, service: Service, name: str) -> None:
-    """Have `server` answer for its health, and say that it speaks the gRPC service `name`."""
-    server.add_generic_rpc_handlers((Health(service).handler(),))
+def add_probes(server: Any, health: Health, name: str) -> None:
+    """Have `server` answer for its `health`, and say that it speaks the gRPC service `name`."""
+    server.add_generic_rpc_handlers((health.handler(),))
     reflection.enable_server_reflection((name, _HEALTH, reflection.SERVICE_NAME), server)

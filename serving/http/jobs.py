@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import shutil
 import time
@@ -16,19 +17,21 @@ from typing import IO, Any, Literal
 from rockbank.core.files import read_json, write_json
 from serving.base.budget import Share
 from serving.base.clients import CLIENT, Client
-from serving.base.errors import BadRequest, Busy, Conflict, NotFound, QueueFull, ServingError, TooLarge
+from serving.base.errors import BadRequest, Busy, Conflict, NotFound, NotReady, QueueFull, ServingError, TooLarge
 from serving.base.logs import REQUEST_ID, log
 from serving.dataplane.encode import WHOLE, Chunk
 from serving.dataplane.sampling import encoded
-from serving.http.samples import Prepared, draw_seed, entity_tag, prepare
+from serving.http.samples import Prepared, check_request, draw_seed, entity_tag, prepare
 from serving.inference.models import CURRENT, Served
 from serving.protocol.schemas import GenerateRequest, parse_fields
 from serving.service import Service
 
 State = Literal["queued", "running", "done", "failed"]
-# They have a tenth of what one client gets while others wait.
-_JOBS = Client(name="jobs", weight=0.1)
+# They have a tenth of what one client gets while others wait, however long that takes.
+_JOBS = Client(name="jobs", weight=0.1, deadline_seconds=math.inf)
 _FILE, _ABOUT = "result", "job.json"
+# That are done or failed, whose files may be small; more would make each look at them slow.
+_N_KEPT = 1000
 # Between two tries of a job whose samples were refused for the sake of others.
 _WAIT_SECONDS = 0.5
 
@@ -41,7 +44,7 @@ class Job:
         id: nobody guesses it.
         owner: name of the key that sent it.
         model: that samples.
-        version: of it, which answers to the end.
+        version: of it, which stays loaded to the end.
         seed: of the samples.
         request: as `GenerateRequest` has it.
         created: seconds since 1970.
@@ -50,6 +53,7 @@ class Job:
         error: why it failed.
         headers: of the result.
         sha256: of the result, in hexadecimal; None until it is done.
+        n_bytes: of its file, as far as it is written.
     """
 
     id: str
@@ -64,10 +68,14 @@ class Job:
     error: str | None = None
     headers: dict[str, str]
     sha256: str | None = None
+    n_bytes: int = 0
 
 
 class Jobs:
-    """One job is computed at a time; what is done is kept on disk, within the settings' bounds, across a restart."""
+    """One job is computed at a time; what is done is kept on disk, within the settings' bounds, across a restart.
+
+    The version with which a job began is not closed before the job is done, whatever is promoted meanwhile.
+    """
 
     def __init__(self, service: Service) -> None:
         """The jobs that are on disk; those that were not done begin anew, with the same bytes."""
@@ -76,7 +84,8 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         # By the monotonic clock, when each was sent: a clock that is set changes no age.
         self._sent: dict[str, float] = {}
-        self._queue: asyncio.Queue[Job] = asyncio.Queue()
+        self._held: dict[str, Served] = {}
+        self._added = asyncio.Event()
         self._working: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -88,11 +97,15 @@ class Jobs:
             except (OSError, ValueError, TypeError, KeyError) as error:
                 log.warning("%s: not a job of ours, and left alone: %s", path, error)
                 continue
+            with suppress(OSError):
+                job.n_bytes = (path.parent / _FILE).stat().st_size
             self._jobs[job.id] = job
             self._sent[job.id] = time.monotonic() - max(0.0, time.time() - job.created)
             if job.state in ("queued", "running"):
                 job.state = "queued"
-                self._queue.put_nowait(job)
+                # What is not loaded is loaded in the job's turn.
+                with suppress(NotFound, NotReady):
+                    self._hold(job, self._service.models.find(job.model, job.version))
         self._working = asyncio.create_task(self._work())
 
     async def stop(self) -> None:
@@ -101,26 +114,26 @@ class Jobs:
             self._working.cancel()
             await asyncio.gather(self._working, return_exceptions=True)
 
-    def add(self, served: Served, body: GenerateRequest, owner: str) -> Job:
+    async def add(self, served: Served, body: GenerateRequest, owner: str) -> Job:
         """A new job.
 
         Raises:
             BadRequest, TooLarge, QueueFull: where it cannot be taken, with the remedy.
         """
         settings = self._service.settings
-        self._expire()
         if body.format in WHOLE:
             raise BadRequest(f"format: got {body.format}; a job writes its samples as they come: ask for npy or tiff")
         if body.condition is not None:
             raise BadRequest(f"a {body.condition} has at most 512 samples, which generate gives at once; leave it out")
-        if body.n > settings.max_job_n:
-            raise BadRequest(f"n: got {body.n}; ask for at most {settings.max_job_n}, with several seeds")
-        n_bytes = 4 * body.n * served.n_values
-        if n_bytes > settings.max_job_bytes:
-            most = settings.max_job_bytes // (4 * served.n_values)
-            raise TooLarge(f"n: got {body.n}, {n_bytes} bytes of float32; ask for at most {most}, with several seeds")
-        if self._queue.qsize() >= settings.max_jobs:
-            raise QueueFull(f"{self._queue.qsize()} jobs are waiting; ask again when some are done", retry_after=10.0)
+        check_request(self._service, served, body, settings.max_job_n)
+        window = body.requested_window
+        n_bytes = 4 * (served.n_values if window is None else window.width * window.height)
+        if body.n * n_bytes > settings.max_job_bytes:
+            most = settings.max_job_bytes // n_bytes
+            remedy = f"ask for at most {most}, with several seeds" if most else "ask for a smaller size"
+            raise TooLarge(f"n: got {body.n}, {body.n * n_bytes} bytes of float32; {remedy}")
+        if (n_waiting := len(self._waiting())) >= settings.max_jobs:
+            raise QueueFull(f"{n_waiting} jobs are waiting; ask again when some are done", retry_after=10.0)
         self._service.count_samples(body.n)
         seed = draw_seed() if body.seed is None else body.seed
         job = Job(
@@ -134,18 +147,20 @@ class Jobs:
             headers={"ETag": entity_tag(served, body, seed)},
         )
         self._write(job)
+        self._hold(job, served)
         self._jobs[job.id] = job
         self._sent[job.id] = time.monotonic()
-        self._queue.put_nowait(job)
+        self._added.set()
+        await self._expire()
         return job
 
-    def find(self, id_: str, owner: str, *, is_admin: bool = False) -> Job:
+    async def find(self, id_: str, owner: str, *, is_admin: bool = False) -> Job:
         """A job of this owner; others' are not there for him.
 
         Raises:
             NotFound: where there is none.
         """
-        self._expire()
+        await self._expire()
         job = self._jobs.get(id_)
         if job is None or (job.owner != owner and not is_admin):
             raise NotFound(
@@ -168,24 +183,49 @@ class Jobs:
             )
         return self._folder / job.id / _FILE
 
-    def remove(self, job: Job) -> None:
-        """Forget a job and its file; one that is being computed stops at its next block."""
-        self._jobs.pop(job.id, None)
-        self._sent.pop(job.id, None)
-        shutil.rmtree(self._folder / job.id, ignore_errors=True)
+    async def remove(self, *jobs: Job) -> None:
+        """Forget jobs and their files; one that is being computed stops at its next block."""
+        for job in jobs:
+            self._jobs.pop(job.id, None)
+            self._sent.pop(job.id, None)
+            self._release(job)
+        await asyncio.to_thread(_remove_folders, [self._folder / job.id for job in jobs])
 
-    def _expire(self) -> None:
-        """The oldest go first, where they are older or larger together than the settings allow."""
+    async def _expire(self) -> None:
+        """The oldest go first, where they are older, or more or larger together, than is kept."""
         settings, now = self._service.settings, time.monotonic()
-        kept = 0
+        n_kept = kept_bytes = 0
+        expired = []
         for job in sorted(self._jobs.values(), key=lambda each: -self._sent[each.id]):
-            path = self._folder / job.id / _FILE
-            with suppress(FileNotFoundError):
-                kept += path.stat().st_size
-            if job.state in ("done", "failed") and (
-                now - self._sent[job.id] > settings.job_seconds or kept > settings.max_job_bytes
-            ):
-                self.remove(job)
+            kept_bytes += job.n_bytes
+            if job.state not in ("done", "failed"):
+                continue
+            n_kept += 1
+            is_old = now - self._sent[job.id] > settings.job_seconds
+            if is_old or n_kept > _N_KEPT or kept_bytes > settings.max_job_bytes:
+                expired.append(job)
+        if expired:
+            await self.remove(*expired)
+
+    def _waiting(self) -> list[Job]:
+        """The oldest first."""
+        waiting = [job for job in self._jobs.values() if job.state == "queued"]
+        return sorted(waiting, key=lambda job: self._sent[job.id])
+
+    def _hold(self, job: Job, served: Served) -> None:
+        self._held[job.id] = served
+        served.jobs += 1
+
+    async def _load(self, job: Job) -> None:
+        """Hold the version of a job of before the restart, for those too that wait for the same one."""
+        served = await self._service.follower.find_or_load(job.model, job.version)
+        for each in (job, *self._waiting()):
+            if (each.model, each.version) == (job.model, job.version) and each.id not in self._held:
+                self._hold(each, served)
+
+    def _release(self, job: Job) -> None:
+        if (served := self._held.pop(job.id, None)) is not None:
+            served.jobs -= 1
 
     def _write(self, job: Job) -> None:
         folder = self._folder / job.id
@@ -195,9 +235,10 @@ class Jobs:
     async def _work(self) -> None:
         CLIENT.set(_JOBS)
         while True:
-            job = await self._queue.get()
-            if job.id not in self._jobs:
-                continue
+            while not (waiting := self._waiting()):
+                self._added.clear()
+                await self._added.wait()
+            job = waiting[0]
             token = REQUEST_ID.set(job.id)
             try:
                 job.state, job.error = "running", None
@@ -207,8 +248,11 @@ class Jobs:
             except Exception as error:
                 if not isinstance(error, ServingError):
                     log.exception("a job failed in a way that was not foreseen")
-                job.state, job.error = "failed", str(error) or type(error).__name__
+                with suppress(OSError):
+                    await asyncio.to_thread((self._folder / job.id / _FILE).unlink)
+                job.state, job.error, job.n_bytes = "failed", str(error) or type(error).__name__, 0
             finally:
+                self._release(job)
                 REQUEST_ID.reset(token)
             if job.id in self._jobs:
                 with suppress(OSError):
@@ -217,10 +261,12 @@ class Jobs:
 
     async def _compute(self, job: Job) -> None:
         service = self._service
-        served = service.models.find(job.model, job.version)
+        if job.id not in self._held:
+            await self._load(job)
+        served = self._held[job.id]
         body = parse_fields(GenerateRequest, job.request)
         path = self._folder / job.id / _FILE
-        while True:
+        while job.id in self._jobs:
             try:
                 with Share(service.budget) as share:
                     prepared = await prepare(
@@ -240,9 +286,11 @@ class Jobs:
                 continue
             job.headers |= prepared.headers
             return
+        raise Conflict("the job was removed")
 
     async def _fill(self, job: Job, path: Path, served: Served, prepared: Prepared) -> None:
-        most, n_bytes, n_written = self._service.settings.max_job_bytes, prepared.encoder.size, 0
+        most, n_bytes = self._service.settings.max_job_bytes, prepared.encoder.size
+        job.n_bytes = 0
         digest = sha256()
         pieces = encoded(self._service.sampling, served, prepared.encoder, prepared.blocks)
         try:
@@ -251,13 +299,18 @@ class Jobs:
                     if job.id not in self._jobs:
                         raise Conflict("the job was removed")
                     await asyncio.to_thread(_append, file, digest, chunks)
-                    n_written += sum(map(len, chunks))
-                    if n_written > most:
+                    job.n_bytes += sum(map(len, chunks))
+                    if job.n_bytes > most:
                         raise TooLarge(f"more than {most} bytes; ask for fewer samples, or for npy")
-                    job.fraction = n_written / n_bytes if n_bytes else 0.0
+                    job.fraction = job.n_bytes / n_bytes if n_bytes else 0.0
             job.sha256 = digest.hexdigest()
         finally:
             await pieces.aclose()
+
+
+def _remove_folders(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _append(file: IO[bytes], digest: Any, chunks: Iterable[Chunk]) -> None:

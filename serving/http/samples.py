@@ -96,17 +96,15 @@ async def prepare(
     Raises:
         BadRequest, TooLarge, Unmet: before anything is computed, or where the condition is met too rarely.
     """
+    check_request(service, served, body, n_max or service.settings.max_n)
     origin = about(served, seed)
     encoder: Encoder
     if (window := body.requested_window) is not None:
-        endless(served, seed)
-        _check_window(service, body, window)
         service.count_samples(max(1.0, body.n * window.width * window.height / served.n_values))
         shape = (body.n, 1, window.height, window.width)
         encoder = WINDOW_ENCODERS[body.format](shape, served.card.voxel_size, origin)
         blocks = service.sampling.bands(served, route, window, seed=seed, n=body.n, truncation=body.truncation)
     else:
-        _check_size(service, served, body, n_max or service.settings.max_n)
         service.count_samples(body.n)
         # A stream has one block computed, one sent and one ahead.
         is_whole = body.format in WHOLE or body.condition is not None
@@ -158,6 +156,22 @@ async def respond(
     if prepared.encoder.size is not None:
         headers["Content-Length"] = str(prepared.encoder.size)
     return Streamed(first, pieces, headers)
+
+
+def check_request(service: Service, served: Served, body: GenerateRequest, n_max: int) -> None:
+    """Refuse what `served` cannot give, or what is more than the settings allow.
+
+    Args:
+        n_max: samples, at most.
+
+    Raises:
+        BadRequest, TooLarge: with the remedy.
+    """
+    if (window := body.requested_window) is not None:
+        endless(served, 0)
+        _check_window(service, body, window)
+    else:
+        _check_size(service, served, body, n_max)
 
 
 def _check_size(service: Service, served: Served, body: GenerateRequest, n_max: int) -> None:

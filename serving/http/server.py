@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
@@ -17,14 +17,18 @@ from serving.base.settings import Settings, SettingsError
 from serving.http.connection import protocol_of
 from serving.service import Service
 
+# Ends what listens beside uvicorn, which has so many seconds for what it is answering.
+Stop = Callable[[float], Awaitable[None]]
+
 
 class Server(uvicorn.Server):
     """On SIGTERM or SIGINT: not ready, a delay, no new connections, what is being answered, exit 0."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
-        """A server of `service`."""
+    def __init__(self, config: uvicorn.Config, service: Service, stop_beside: Stop | None = None) -> None:
+        """A server of `service`, whose end is also that of what `stop_beside` ends."""
         super().__init__(config)
         self._service = service
+        self._stop_beside = stop_beside
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -59,6 +63,19 @@ class Server(uvicorn.Server):
             self.should_exit = True
 
         asyncio.get_running_loop().call_later(self._service.settings.shutdown_delay_seconds, stop)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """All that listens takes nothing new from now on, and has the same seconds for what it is answering."""
+        if self._stop_beside is None:
+            await super().shutdown(sockets)
+            return
+        beside = asyncio.ensure_future(self._stop_beside(self._service.settings.drain_seconds))
+        await super().shutdown(sockets)
+        while not beside.done() and not self.force_exit:
+            await asyncio.wait([beside], timeout=0.1)
+        if not beside.done():
+            await self._stop_beside(0.0)
+        await beside
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -108,8 +125,8 @@ def _no_password() -> str:
     raise ValueError("the key has a password")
 
 
-def make_server(app: object, service: Service) -> Server:
-    """A server for `app`, which has to be given its listening socket."""
+def make_server(app: object, service: Service, stop_beside: Stop | None = None) -> Server:
+    """A server for `app`, which has to be given its listening socket; with it ends what `stop_beside` ends."""
     settings = service.settings
     tls = {"ssl_certfile": settings.tls_cert_file, "ssl_keyfile": settings.tls_key_file}
     config = uvicorn.Config(
@@ -128,4 +145,4 @@ def make_server(app: object, service: Service) -> Server:
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
         **(tls if settings.tls_cert_file is not None else {}),  # type: ignore[arg-type]
     )
-    return Server(config, service)
+    return Server(config, service, stop_beside)

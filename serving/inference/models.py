@@ -43,6 +43,7 @@ class Served:
             where all images have one size.
         loaded: when, seconds since 1970.
         users: requests that are being answered by it.
+        jobs: that began with it; it is closed after them, however long they take.
         is_closed: whether it answers nothing more; nobody should keep hold of it.
         outcomes: of its requests.
     """
@@ -55,6 +56,7 @@ class Served:
     batcher: Batcher
     loaded: float = field(default_factory=time.time)
     users: int = 0
+    jobs: int = 0
     is_closed: bool = False
     golden: float = 0.0
     outcomes: Outcomes = field(default_factory=Outcomes)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from rockbank.core.heap import trim_heap
 from rockbank.mlops import registry, store
 from rockbank.mlops.failures import StoreError
-from serving.base.errors import LoadRefused, NothingToServe
+from serving.base.errors import LoadRefused, NothingToServe, NotReady
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
 from serving.base.settings import Settings
@@ -226,6 +226,28 @@ class Follower:
             self._metrics.has_champion.labels(slot.name).set(1)
             slot.problem = problem
 
+    async def find_or_load(self, name: str, version: str) -> Served:
+        """A version for a job that began with it; where no slot has it, it is closed once no job needs it.
+
+        Raises:
+            NotFound: where the model is not served here.
+            NotReady: where the version cannot be loaded, with the reason.
+        """
+        slot, reference = self._models.slot(name), f"{name}/{version}"
+        for served in slot.loaded().values():
+            if served.version == version:
+                return served
+        seconds = self._settings.load_timeout_seconds
+        try:
+            served = await self._threads.run(
+                f"load {reference}", lambda: self._loader.load(registry.resolve(reference)), seconds
+            )
+        except (LoadRefused, StoreError, registry.RegistryError, TimeoutError, OSError) as error:
+            raise NotReady(f"{reference} cannot be loaded: {str(error) or f'no answer in {seconds:g} s'}") from error
+        self._loader.expose(served)
+        self._retire(served)
+        return served
+
     async def note(self, name: str) -> None:
         """Write down which version answers and which was rolled back from, where the cache has something else.
 
@@ -252,11 +274,11 @@ class Follower:
         task.add_done_callback(self._retiring.discard)
 
     async def _drain(self, served: Served) -> None:
-        """Close a version once the requests that it is answering are answered."""
+        """Close a version once the requests that it is answering are answered, and the jobs are done that need it."""
         until = time.monotonic() + max(self._settings.deadline_seconds, _LONGEST_ANSWER_SECONDS)
         # First a while, for requests that have been given to it and have not begun.
         await asyncio.sleep(0.1)
-        while (served.users or not served.is_idle) and time.monotonic() < until:
+        while served.jobs or ((served.users or not served.is_idle) and time.monotonic() < until):
             await asyncio.sleep(0.1)
         slot = self._models.slots[served.name]
         if served in slot.loaded().values():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rockbank.core.config import load_sections
 from rockbank.core.errors import InputError
 
 PARAMS = Path("params.yaml")
+Section = TypeVar("Section")
 LOSSES = ("wgan-gp", "wgan-lp", "dcgan", "hinge")
 # Those whose critic is held by something else than a penalty of its gradient.
 WITHOUT_PENALTY = ("dcgan", "hinge")
@@ -253,6 +255,14 @@ class Params:
             )
         return known[name]
 
+    def check_of(self, family: str) -> CheckParams:
+        """The limits of a family's data; InputError names the known ones."""
+        return _of_family(self.check, "check", family)
+
+    def gate_of(self, family: str) -> GateParams:
+        """What a family's generators have to reach; InputError names the known ones."""
+        return _of_family(self.gate, "gate", family)
+
     def _section(self, name: str) -> str:
         return "generators" if name in self.generators else "challengers"
 
@@ -265,6 +275,12 @@ def load_params(path: Path = PARAMS) -> Params:
             combination, naming file, section and key.
     """
     return load_sections(path, Params, "run from the project's root, where params.yaml lies")
+
+
+def _of_family(sections: Mapping[str, Section], key: str, family: str) -> Section:
+    if family not in sections:
+        raise InputError(f"'{family}' has no section in '{key}' of {PARAMS}; add one, known are {sorted(sections)}")
+    return sections[family]
 
 
 def _require(holds: bool, key: str, got: Any, remedy: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from PIL import Image
 
 from tests.cli.commands import said
@@ -40,6 +41,30 @@ def test_a_scan_that_the_check_would_refuse_is_not_added(tmp_path: Path, fails: 
         assert "crops are flat" in line
         assert "crop blank margins off the volume, or change check.std_min" in line
     assert not (tmp_path / "data").exists()
+
+
+def test_params_without_limits_of_scans_are_one_line_of_error(
+    scan: Path, tmp_path: Path, fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = yaml.safe_load(PARAMS.read_text())
+    del params["check"]["shale"]
+    for section in ("generators", "challengers"):
+        params[section] = {name: each for name, each in params[section].items() if each["family"] != "shale"}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    for command in ("add", "show"):
+        line = fails("data", command, scan, "--voxel-size", "60e-9")
+        assert "'shale' has no section in 'check' of params.yaml; add one, known are ['channels']" in line
+    assert not Path("data").exists()
+
+
+def test_the_sample_takes_no_volumes_away_unless_told(scan: Path, tmp_path: Path, fails: Callable[..., str]) -> None:
+    data = tmp_path / "data"
+    said("data", "add", scan, "--voxel-size", "60e-9", "--folder", data)
+    line = fails("data", "sample", "--folder", data)
+    assert "manifest.yaml: lists scan.tif, which the sample would replace" in line
+    assert "--replace" in line
+    assert sorted(path.name for path in data.iterdir()) == ["manifest.yaml", "scan.tif"]
 
 
 def test_show_draws_a_scan_and_says_what_the_check_would_say(scan: Path, tmp_path: Path) -> None:

@@ -64,10 +64,6 @@ def normalise(voxels: np.ndarray, path: Path) -> np.ndarray:
     return np.stack([grey for grey, _ in scaled_slices(source, Mask(), scale, lambda n: None)])
 
 
-def entry(file: str) -> VolumeEntry:
-    return VolumeEntry(file=file, voxel_size=60e-9, segmentation=OTSU, licence="MIT", source="a test", sha256="0" * 64)
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -77,7 +73,7 @@ def scans(tmp_path: Path) -> Path:
     folder = tmp_path / "scans"
     folder.mkdir()
     np.save(folder / "one.npy", GREY.astype(np.uint16) * 100)
-    np.save(folder / "two.npy", GREY.astype(np.float32) / 7 - 5)
+    np.save(folder / "two.npy", GREY[:, ::-1].astype(np.float32) / 7 - 5)
     return folder
 
 
@@ -89,8 +85,8 @@ def test_what_is_added_is_read_back(tmp_path: Path, scans: Path) -> None:
     assert [each.file for each in entries] == ["one.tif", "two.tif"]
     assert entries[0].sha256 == sha256(data / "one.tif")
     volumes = read_volumes(data, manifest)
-    # The normalisation forgets scale and offset, so both are the same volume up to a rounding of one grey value.
-    assert np.abs(volumes["one.tif"].astype(int) - volumes["two.tif"]).max() <= 1
+    # The normalisation forgets scale and offset, so that one is the other upside down up to a rounding.
+    assert np.abs(volumes["one.tif"].astype(int) - volumes["two.tif"][:, ::-1]).max() <= 1
     assert sorted(contents(data)) == ["manifest.yaml", "one.tif", "two.tif"]
 
 
@@ -99,6 +95,21 @@ def test_adding_to_a_data_set_keeps_what_is_there(tmp_path: Path, scans: Path) -
     first = add([scans / "one.npy"], data)
     second = add([scans / "two.npy"], data)
     assert load_manifest(data).volumes == (*first, *second)
+
+
+def test_a_scan_under_another_name_is_refused_in_one_command_and_in_two(tmp_path: Path, scans: Path) -> None:
+    data = tmp_path / "data"
+    tifffile.imwrite(scans / "copy.tif", GREY.astype(np.uint16) * 100, photometric="minisblack")
+    same = r"'copy\.tif' is the same volume as 'one\.tif', .*; its pixels would be trained on and tested on"
+    with pytest.raises(VolumeError, match=same):
+        add([scans / "one.npy", scans / "copy.tif"], data)
+    first = add([scans / "one.npy"], data)
+    before = contents(data)
+    for dry_run in (True, False):
+        with pytest.raises(VolumeError, match=same):
+            add([scans / "copy.tif"], data, dry_run=dry_run)
+    assert contents(data) == before
+    assert load_manifest(data).volumes == tuple(first)
 
 
 def test_replacing_a_data_set_leaves_only_what_is_new(tmp_path: Path, scans: Path) -> None:

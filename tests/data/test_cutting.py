@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,8 @@ STRIPS = replace(BLOCKS, split="strips")
 
 
 def entry(file: str) -> VolumeEntry:
-    return VolumeEntry(file=file, voxel_size=60e-9, segmentation=OTSU, licence="MIT", source="a test", sha256="0" * 64)
+    digest = hashlib.sha256(file.encode()).hexdigest()
+    return VolumeEntry(file=file, voxel_size=60e-9, segmentation=OTSU, licence="MIT", source="a test", sha256=digest)
 
 
 ONE = Manifest(volumes=(entry("a.tif"),))
@@ -164,6 +166,6 @@ def test_a_crop_set_comes_back_from_its_folder(tmp_path: Path) -> None:
     loaded = load_crops(tmp_path / "crops")
     assert np.array_equal(loaded.crops, crop_set.crops)
     assert loaded.segmentation == crop_set.segmentation
-    assert loaded.scans == crop_set.scans == {"a.tif": "0" * 64, "b.tif": "0" * 64}
+    assert loaded.scans == crop_set.scans == {each.file: each.sha256 for each in manifest.volumes}
     assert loaded.table.equals(crop_set.table.rename_axis("crop"))
     assert 0.02 < segment(to_intensity(loaded.crops), loaded.segmentation).mean() < 0.2

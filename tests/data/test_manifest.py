@@ -33,10 +33,8 @@ def written(folder: Path, **changes: object) -> Path:
 
 
 def test_a_manifest_comes_back_as_it_was_saved(tmp_path) -> None:
-    numeric = dataclasses.replace(
-        ENTRY, file="other.tif", segmentation=SegmentationRule(smoothing=1.5, threshold="otsu"), licence="CC-BY-4.0"
-    )
-    manifest = Manifest(volumes=(ENTRY, numeric))
+    other = dataclasses.replace(ENTRY, file="other.tif", sha256="b" * 64, licence="CC-BY-4.0")
+    manifest = Manifest(volumes=(ENTRY, other))
     save_manifest(tmp_path, manifest)
     assert load_manifest(tmp_path) == manifest
     assert manifest.voxel_size == 60e-9
@@ -91,6 +89,7 @@ def test_an_absent_manifest_tells_how_to_get_one(tmp_path) -> None:
         ({"voxel_size": 50e-9}, "'shale.tif' has voxels of 6e-08 m, 'other.tif' of 5e-08 m"),
         ({"segmentation": SegmentationRule(smoothing=1.5, threshold=0.4)}, "'other.tif' by smoothing 1.5 px"),
         ({"file": "shale.tif"}, "listed twice"),
+        ({}, "'other.tif' is the same volume as 'shale.tif', sha256 aaaaaaaaaaaa..; its pixels would be trained on"),
     ],
 )
 def test_volumes_of_one_set_agree(changes: dict[str, object], says: str) -> None:

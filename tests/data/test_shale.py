@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import tifffile
 from scipy.ndimage import gaussian_filter
 
-from rockbank.data.manifest import load_manifest
+from rockbank.data.manifest import Manifest, VolumeError, load_manifest, save_manifest
 from rockbank.data.stored import open_volumes
 from rockbank.data.synthetic.shale import BEDDING, NOISE, VOXEL_SIZE, _random_field, sample_volume, write_sample
 from rockbank.rock.correlation import two_point_correlation
@@ -82,6 +83,24 @@ def test_the_sample_is_a_multipage_tiff_with_its_manifest(tmp_path, monkeypatch)
         assert np.array_equal(volumes["shale.tif"], SLICES)
     with tifffile.TiffFile(tmp_path / "data" / "shale.tif") as tiff:
         assert len(tiff.pages) == 3
+
+
+def test_the_sample_takes_the_place_of_a_sample_and_of_others_only_where_that_is_wanted(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("rockbank.data.synthetic.shale.sample_volume", lambda rng, track: SLICES)
+    data = tmp_path / "data"
+    own = write_sample(data, seed=3).volumes[0]
+    # The sample that the repository has, of a version in which the function lay elsewhere.
+    save_manifest(data, Manifest(volumes=(replace(own, source="synthetic: rockbank.shale.write_sample, seed 20"),)))
+    assert write_sample(data, seed=4).volumes[0].source.endswith("seed 4")
+    save_manifest(data, Manifest(volumes=(replace(own, source="the core library"),)))
+    before = (data / "manifest.yaml").read_bytes()
+    with pytest.raises(VolumeError, match=r"manifest\.yaml: lists shale\.tif, which the sample would replace"):
+        write_sample(data, seed=3)
+    assert (data / "manifest.yaml").read_bytes() == before
+    assert write_sample(data, seed=3, replace=True) == load_manifest(data)
+    (data / "manifest.yaml").unlink()
+    with pytest.raises(VolumeError, match=r"shale\.tif: lies there, and no manifest lists it"):
+        write_sample(data, seed=3, replace=True)
 
 
 @pytest.mark.parametrize(("n_slices", "size"), [(0, 256), (1, 32)])

@@ -48,6 +48,8 @@ def test_the_service_is_configured_by_settings_that_there_are(monkeypatch: pytes
     named = {name.removeprefix(PREFIX).lower() for name in SERVICES["service"]["environment"]}
     assert named == settings.model_fields_set
     assert settings.trusted_hosts == ("service",)
+    stopping = settings.shutdown_delay_seconds + settings.drain_seconds
+    assert stopping < float(SERVICES["service"]["stop_grace_period"].removesuffix("s"))
 
 
 def test_mlflow_waits_for_its_bucket_and_has_the_same_access_to_the_store() -> None:

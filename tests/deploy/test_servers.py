@@ -19,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tritonclient.grpc import service_pb2 as pb
 
 from rockbank.client import Client
+from serving.base.settings import Settings
 from tests.deploy.queries import DEPLOY
 from tests.serving.processes import Process, service_process
 from tests.serving.test_grpc import METHOD, infer_request
@@ -143,6 +144,12 @@ def test_the_nginx_example_passes_grpc_on_and_says_whom_for(running: Process, tm
     assert re.fullmatch("[0-9a-f]{32}", request_id)
     # The proxy's word, and not the client's.
     assert running.logged(request_id)["client"] == "127.0.0.1"
+
+
+def test_systemd_waits_for_the_end_of_the_service() -> None:
+    (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", (DEPLOY / "systemd" / "rockbank.service").read_text(), re.M)
+    settings = Settings()  # type: ignore[call-arg]
+    assert settings.shutdown_delay_seconds + settings.drain_seconds < float(seconds)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here: apt install systemd")

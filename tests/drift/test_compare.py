@@ -122,7 +122,8 @@ def test_another_rock_is_over_the_limits_and_the_commands_that_retrain_are_repor
     scan = write_scan(project / "coarse.tif", 2, grain=4.0)
     printed = said(scan, "--voxel-size", "60e-9", "--n", "300", status=OVER)
     assert "statistics are over a limit" in printed
-    commands = [f"rockbank data add {scan} --voxel-size 6e-08", "dvc add data", "dvc repro", "rockbank promote shale"]
+    add = f"rockbank data add {scan} --voxel-size 6e-08 --smoothing 1.5 --threshold otsu"
+    commands = [add, "dvc add data", "dvc repro", "rockbank promote shale"]
     positions = [printed.index(command) for command in commands]
     assert positions == sorted(positions)
 

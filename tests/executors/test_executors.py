@@ -135,7 +135,7 @@ def test_a_match_whose_command_is_killed_and_then_a_node_ends_by_the_same_comman
     register(store / "generator")
     case = write_case(store)
     monkeypatch.setattr(match, "pool", pool_here)
-    request = MatchRequest(method="adam", iterations=25, name="killed")
+    request = MatchRequest(method="adam", iterations=12, name="killed")
     killed, whole = (match.begin(case, replace(request, name=name)) for name in ("killed", "whole"))
     command = [*COMMAND, "match", "resume", str(killed), "--executor", "ray", "--workers", "2"]
     environment = {**os.environ, "RAY_ADDRESS": ray_cluster[0].address}

@@ -1,5 +1,6 @@
 """A card says what a generator is, and notices when one of its files is another."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +89,22 @@ def test_a_lattice_that_does_not_give_the_card_s_image_is_refused(generator_fold
             replace(endless, image_shape=image)
 
 
+def test_scores_of_other_scans_are_not_compared_whatever_dvc_knows_of_the_data(
+    generator_folder: Callable[..., Path],
+) -> None:
+    card = ModelCard.load(generator_folder())
+    more = replace(card, scans={**card.scans, "new.tif": "1" * 64})
+    differing = more.gate_scores().differing(card.gate_scores())
+    assert re.fullmatch(r"scans is a\.tif, new\.tif \(\w{12}\) here and a\.tif \(\w{12}\) there", differing)
+    other = replace(card, scans={"a.tif": "1" * 64})
+    assert "scans is a.tif (" in other.gate_scores().differing(card.gate_scores())
+    assert card.gate_scores().differing(replace(card, scans=dict(card.scans)).gate_scores()) == ""
+    # Of an older version, whose card names no scans.
+    older = replace(card, scans={})
+    assert older.gate_scores().differing(card.gate_scores()) == card.gate_scores().differing(older.gate_scores()) == ""
+
+
 def test_scores_with_another_extractor_count_or_data_are_distinguished(generator_folder: Callable[..., Path]) -> None:
     one, other = ModelCard.load(generator_folder()), ModelCard.load(generator_folder(extractor="inception"))
-    assert one.gate_scores().measured_with != other.gate_scores().measured_with
+    differing = one.gate_scores().differing(other.gate_scores())
+    assert differing == "extractor is tiny here and inception there"

@@ -95,3 +95,10 @@ def test_scores_measured_otherwise_are_not_compared_and_it_is_said(key: str) -> 
     said = verdict(GOOD, champion)
     assert said.passed
     assert f"{key} is {WITH[key]} here and other there" in said.notes[0]
+
+
+def test_what_is_known_of_one_alone_keeps_nothing_from_being_compared() -> None:
+    champion = GateScores(metrics={**GOOD, "kid": 0.0}, measured_with={**WITH, "scans": "core.tif (0123456789ab)"})
+    said = verdict(GOOD, champion)
+    assert not said.passed
+    assert said.notes == ()

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from rockbank.mlops import registry
 from serving.app import create_app
@@ -28,6 +29,7 @@ Make = Callable[..., Path]
 class InProcess:
     """The service in this process, and a client that reaches it without a socket."""
 
+    app: FastAPI
     service: Service
     client: httpx.AsyncClient
 
@@ -79,7 +81,7 @@ def serve(settings: Callable[..., Settings]) -> Serve:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         client = httpx.AsyncClient(transport=transport, base_url="http://service")
         async with app.router.lifespan_context(app), client:
-            yield InProcess(app.state.service, client)
+            yield InProcess(app, app.state.service, client)
 
     return start
 

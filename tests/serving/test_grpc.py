@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import subprocess
 import sys
 import time
@@ -296,14 +295,6 @@ def test_a_call_that_is_given_up_is_counted_and_computed_no_further(shale: Path,
     assert metrics["rockbank_queued_samples"] == 0
 
 
-def test_the_end_is_bounded_and_no_failure(shale: Path, start_process: Start) -> None:
-    running = start_process(grpc_port=0, drain_seconds=5)
-    with triton_at(running) as client:
-        assert client.is_server_ready()
-        running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(30) == 0
-
-
 def test_without_a_port_nothing_listens_and_grpc_is_not_imported(shale: Path, start_process: Start) -> None:
     running = start_process()
     assert running.grpc == ""
@@ -386,7 +377,7 @@ async def test_a_call_counts_for_the_version_that_answers_it_and_leaves_a_trace(
             tensor = request.inputs.add(name="latent", datatype="FP32", shape=(1, *LATENT))
             tensor.contents.fp32_contents.extend([0.0] * LATENT[0])
             await infer(request, metadata=(traceparent,))
-        await server.stop()
+        await server.stop(1.0)
         assert (outcomes.n, outcomes.n_failed) == (1, 0)
     sent = b"".join(received)
     assert b"ModelInfer" in sent

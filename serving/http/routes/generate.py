@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from serving.base.errors import Conflict, NotFound
 from serving.dataplane.encode import ENCODERS
 from serving.http.accept import choose_format
 from serving.http.bodies import check_media_type, read_body
@@ -87,9 +88,16 @@ async def answer(request: Request, name: str, version: str | None) -> Response:
     key = request.headers.get("idempotency-key")
     if key is None:
         return await respond(request, service, body, served, route, draw_seed() if body.seed is None else body.seed)
-    with service.answers.begun(request.state.key_name, key, repr((name, version, body))) as answer:
+    # In an open service each address has keys of its own.
+    with service.answers.begun(request.state.client.name, key, repr((name, version, body))) as answer:
         if answer.version is None:
             answer.version, answer.seed = served.version, draw_seed() if body.seed is None else body.seed
         elif answer.version != served.version:
-            served, route = service.models.find(name, answer.version), CURRENT
+            try:
+                served, route = service.models.find(name, answer.version), CURRENT
+            except NotFound as error:
+                raise Conflict(
+                    f"the request with the Idempotency-Key '{key[:40]}' was answered by version {answer.version}, "
+                    "which is no longer loaded; send a new key for the samples of the version that answers now"
+                ) from error
         return await respond(request, service, body, served, route, answer.seed)

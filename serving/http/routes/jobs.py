@@ -41,10 +41,12 @@ _RESULT: dict[int | str, dict[str, Any]] = {
 async def create(request: Request, response: Response, name: Name) -> JobAbout:
     """Have samples computed behind the requests of others; the answer says where they will be."""
     service = service_of(request)
-    served = service.models.find(name)
+    service.models.find(name)
     check_media_type(request, "application/json")
     body = parse(GenerateRequest, await read_body(request, service.settings, MAX_GENERATE_BYTES))
-    job = _jobs(request).add(served, body, request.state.key_name)
+    # Which may be another one than before the body came.
+    served = service.models.find(name)
+    job = await _jobs(request).add(served, body, request.state.key_name)
     response.headers["Location"] = f"/v2/jobs/{job.id}"
     return _about(job)
 
@@ -52,14 +54,14 @@ async def create(request: Request, response: Response, name: Name) -> JobAbout:
 @router.get("/v2/jobs/{job_id}", responses=errors(400, 401, 404, 429))
 async def status(request: Request, job_id: Id, key: Annotated[Key, Depends(admit)]) -> JobAbout:
     """Where a job stands."""
-    return _about(_jobs(request).find(job_id, key.name, is_admin=key.role == "admin"))
+    return _about(await _jobs(request).find(job_id, key.name, is_admin=key.role == "admin"))
 
 
 @router.get("/v2/jobs/{job_id}/result", response_class=Response, responses=_RESULT)
 async def result(request: Request, job_id: Id, key: Annotated[Key, Depends(admit)]) -> Response:
     """The samples of a job that is done, or a range of their bytes."""
     jobs = _jobs(request)
-    job = jobs.find(job_id, key.name, is_admin=key.role == "admin")
+    job = await jobs.find(job_id, key.name, is_admin=key.role == "admin")
     path = jobs.result(job)
     headers = {**job.headers, "Cache-Control": "private, max-age=604800, immutable"}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
@@ -71,7 +73,7 @@ async def result(request: Request, job_id: Id, key: Annotated[Key, Depends(admit
 async def remove(request: Request, job_id: Id, key: Annotated[Key, Depends(admit)]) -> Response:
     """Stop a job, and remove its file."""
     jobs = _jobs(request)
-    jobs.remove(jobs.find(job_id, key.name, is_admin=key.role == "admin"))
+    await jobs.remove(await jobs.find(job_id, key.name, is_admin=key.role == "admin"))
     return Response(status_code=204)
 
 

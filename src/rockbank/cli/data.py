@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -116,7 +117,7 @@ def _limits() -> Limits | None:
     if not PARAMS.is_file():
         return None
     params = load_params()
-    return Limits(prepare=params.prepare, check=params.check[SCANNED])
+    return Limits(prepare=params.prepare, check=params.check_of(SCANNED))
 
 
 def _threshold(text: str) -> float | Literal["otsu"]:
@@ -132,9 +133,13 @@ def _threshold(text: str) -> float | Literal["otsu"]:
 def data_sample(
     folder: Annotated[Path, typer.Option(help="where to write it")] = Path("data"),
     seed: Annotated[int, typer.Option(help="of the synthetic rock")] = 20,
+    replace: Annotated[bool, typer.Option("--replace", help="take the place of other volumes that lie there")] = False,
 ) -> None:
     """Make the synthetic Nano-CT shale that the repository's sample data is."""
     from rockbank.data.synthetic.shale import write_sample
 
-    write_sample(folder, seed, track=lambda each: track(each, "drawing slices", console=Console(stderr=True)))
+    def tracked(slices: Iterable[int]) -> Iterable[int]:
+        return track(slices, "drawing slices", console=Console(stderr=True))
+
+    write_sample(folder, seed, tracked, replace=replace)
     stdout.print(f"wrote the synthetic shale to {folder}\n\nNext:\n  dvc add {folder}")

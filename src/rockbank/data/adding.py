@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from jaxtyping import UInt8
 
 from rockbank.core.files import sha256
 from rockbank.data.grey_scale import Advance, find_grey_scale, scaled_slices
-from rockbank.data.joining import finish, join
+from rockbank.data.joining import join, joining, trial
 from rockbank.data.manifest import (
     MANIFEST,
     Manifest,
@@ -96,7 +95,7 @@ def add_volumes(
         source: where the data came from.
         limits: of the data check, which are held against each volume; None checks nothing.
         replace: take the place of the volumes that `folder` lists, rather than join them.
-        dry_run: check everything and return what would be added, but leave `folder` as it is.
+        dry_run: check everything, in a temporary folder, and return what would be added, but leave `folder` as it is.
         progress: of the slices of each scan.
 
     Returns:
@@ -104,20 +103,17 @@ def add_volumes(
 
     Raises:
         VolumeError: naming the file and the remedy, for scans that cannot be read and for all that the data check
-            would refuse; then nothing was written.
+            would refuse, or where another process adds to `folder`; then nothing was written.
     """
     if not paths:
         raise VolumeError("no paths given; name at least one file or folder of slices")
-    staging = folder / ".adding"
-    if not dry_run:
-        finish(staging, folder)
-    listed = load_manifest(folder).volumes if (folder / MANIFEST).exists() else ()
-    leaving = {name for entry in listed for name in entry.files} if replace else set()
-    existing = () if replace else listed
-    names = _names(paths, folder, existing, leaving)
     read: dict[Path, Path] = {}
-    with _scratch(staging):
-        added, refused = [], []
+    added, refused = [], []
+    with trial(folder) if dry_run else joining(folder) as staging:
+        listed = load_manifest(folder).volumes if (folder / MANIFEST).exists() else ()
+        leaving = {name for entry in listed for name in entry.files} if replace else set()
+        existing = () if replace else listed
+        names = _names(paths, folder, existing, leaving)
         for path, name in zip(paths, names, strict=True):
             with (
                 open_scan(path, dataset=options.dataset, allow_gaps=options.allow_gaps) as scan,
@@ -232,18 +228,3 @@ def _voxel_size(scan: Source, given: float | None) -> float:
             f"{scan.path}: it declares voxels of {declared:g} m, but {given:g} m was given; correct one of them"
         )
     return float(given if given is not None else declared or 0.0)
-
-
-@contextmanager
-def _scratch(staging: Path) -> Iterator[None]:
-    """An empty folder inside the data folder; both are gone afterwards unless the data folder got something."""
-    folder = staging.parent
-    made = not folder.exists()
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
-        yield
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        if made and not any(folder.iterdir()):
-            folder.rmdir()

@@ -107,7 +107,11 @@ class VolumeEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """All volumes of the raw data; they share one voxel size and one segmentation rule, as one model learns them."""
+    """All volumes of the raw data; they share one voxel size and one segmentation rule, as one model learns them.
+
+    None is there twice: each volume is divided into training, validation and test by itself, so that pixels of one that
+    has two names would be trained on and tested on.
+    """
 
     volumes: tuple[VolumeEntry, ...]
 
@@ -116,6 +120,7 @@ class Manifest:
             raise VolumeError("volumes: got none; add one with 'rockbank data add'")
         first = self.volumes[0]
         seen: set[str] = set()
+        names: dict[str, str] = {}
         for entry in self.volumes:
             if entry.file in seen:
                 raise VolumeError(f"volumes: '{entry.file}' is listed twice; remove one of the entries")
@@ -129,6 +134,11 @@ class Manifest:
                 raise VolumeError(
                     f"'{first.file}' is segmented by {_spell(first.segmentation)} and '{entry.file}' by "
                     f"{_spell(entry.segmentation)}; one data set has one rule: make them equal"
+                )
+            if (other := names.setdefault(entry.sha256, entry.file)) != entry.file:
+                raise VolumeError(
+                    f"'{entry.file}' is the same volume as '{other}', sha256 {entry.sha256[:12]}..; its pixels would "
+                    "be trained on and tested on: leave one of them out"
                 )
 
     @property

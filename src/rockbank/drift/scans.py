@@ -154,7 +154,9 @@ def about(plan: Plan) -> dict[str, str]:
 
 def retrain_commands(plan: Plan) -> list[str]:
     """What makes the generators learn from the new scans as well."""
-    added = ["rockbank", "data", "add", *map(str, plan.request.paths), "--voxel-size", f"{plan.new.voxel_size:g}"]
+    rule = load_manifest(DATA).segmentation if (DATA / MANIFEST).is_file() else plan.reference.rule
+    added = ["rockbank", "data", "add", *map(str, plan.request.paths), "--voxel-size", f"{plan.new.voxel_size}"]
+    added += ["--smoothing", f"{rule.smoothing}", "--threshold", f"{rule.threshold}"]
     options = plan.request.options
     for name in ("dataset", "nodata", "mask"):
         if getattr(options, name) is not None:

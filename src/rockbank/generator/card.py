@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -45,11 +46,20 @@ class GateScores:
 
     Attributes:
         metrics: those of `HEADLINE`.
-        measured_with: extractor, sample count and data; scores that differ in any are never compared.
+        measured_with: extractor, sample count and data, and the scans where they are known.
     """
 
     metrics: Mapping[str, float]
     measured_with: Mapping[str, Any]
+
+    def differing(self, other: Self) -> str:
+        """In what they were measured otherwise, in words: such scores are never compared. Empty where in nothing.
+
+        What one of them does not know does not count: cards once named no scans.
+        """
+        ours, theirs = self.measured_with, other.measured_with
+        keys = sorted(key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key])
+        return "; ".join(f"{key} is {ours[key]} here and {theirs[key]} there" for key in keys)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +136,10 @@ class ModelCard:
             "samples": self.scores["large"]["n"],
             "data": self.data_md5,
         }
+        # DVC's md5 is of what was last added to it, which need not be what the crops were cut from.
+        if self.scans:
+            digest = hashlib.sha256(json.dumps(self.scans, sort_keys=True).encode()).hexdigest()
+            measured_with["scans"] = f"{self.scan_names} ({digest[:12]})"
         return GateScores(metrics=headline(self.scores), measured_with=measured_with)
 
     def save(self, folder: Path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from rockbank.core.errors import InputError
 from rockbank.core.files import parents_of, read_json, require_writable, sha256, write_json
+from rockbank.core.locks import locked
 from rockbank.gan.weights import load_generator
 from rockbank.generator.card import CARD, WEIGHTS, ModelCard
 from rockbank.generator.latents import draw_latents
@@ -270,19 +271,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
 def _held_folder(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that is locked; those that killed processes left there, which nobody holds, go."""
     for left in folder.parent.glob(f"{_PART}*"):
-        with suppress(OSError), _locked(left):
+        with suppress(OSError), locked(left):
             shutil.rmtree(left, ignore_errors=True)
     beside = Path(tempfile.mkdtemp(prefix=f"{_PART}{folder.name}.", dir=folder.parent))
-    with _locked(beside):
+    with locked(beside):
         yield beside
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """BlockingIOError where another process has it locked; the system lets go of it however this one ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)

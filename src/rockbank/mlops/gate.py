@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -77,7 +76,7 @@ def judge(
     notes: list[str] = []
     if champion is not None:
         version, scores = champion
-        if differing := _differing(candidate.measured_with, scores.measured_with):
+        if differing := candidate.differing(scores):
             notes.append(f"not compared with the champion, version {version}: {differing}")
         elif refusal := beats_champion(family, candidate, champion, params):
             reasons.append(refusal)
@@ -101,7 +100,7 @@ def beats_champion(
     version, scores = champion
     kid, best = candidate.metrics.get("kid", math.nan), scores.metrics["kid"]
     threshold = MetricThreshold(min_relative_change=params.kid_gain_min, greater_is_better=False)
-    if _differing(candidate.measured_with, scores.measured_with) or _holds("kid", kid, threshold, baseline=best):
+    if candidate.differing(scores) or _holds("kid", kid, threshold, baseline=best):
         return None
     gain = params.kid_gain_min
     needed = f"a relative gain of at least {gain:g}" if gain > 0 else "a lower one"
@@ -130,8 +129,3 @@ def _holds(metric: str, value: float, threshold: MetricThreshold, baseline: floa
     except ModelValidationFailedException:
         return False
     return True
-
-
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    keys = sorted(key for key in set(one) | set(other) if one.get(key) != other.get(key))
-    return "; ".join(f"{key} is {one.get(key)} here and {other.get(key)} there" for key in keys)

@@ -81,7 +81,7 @@ def promote_canary(name: str, version: str) -> tuple[Entry, Entry | None]:
         if before is not None:
             _, other = pull(f"{name}/{before.version}", Path(temporary) / "champion")
             ours, theirs = card.gate_scores(), other.gate_scores()
-            if ours.measured_with == theirs.measured_with and ours.metrics["kid"] > theirs.metrics["kid"]:
+            if not ours.differing(theirs) and ours.metrics["kid"] > theirs.metrics["kid"]:
                 raise PromotionRefused(
                     f"'{name}' version {version} is not promoted: kid {ours.metrics['kid']:.4g} > "
                     f"{theirs.metrics['kid']:.4g} of the champion, version {before.version}; 'rockbank promote' decides"

@@ -47,9 +47,11 @@ def import_weights(
         paths: where the steps write, and where the family's crops lie.
 
     Raises:
+        InputError: where the params have no gate of the family.
         WeightsMismatch: where the file is not a state dict of the network.
         NonePassed: with the gate's reasons.
     """
+    params.gate_of(family)
     crop_set = load_crops(paths.crops(family))
     _, n_channels, height, width = crop_set.crops.shape
     image = (n_channels, height, width)

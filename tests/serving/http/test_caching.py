@@ -3,10 +3,11 @@
 import asyncio
 from pathlib import Path
 
+import httpx
 import pytest
 
 from rockbank.mlops import registry
-from tests.serving.conftest import Serve
+from tests.serving.conftest import Make, Serve
 
 SEED = {"seed": 7, "n": 3}
 
@@ -94,3 +95,38 @@ async def test_of_requests_at_once_with_one_idempotency_key_one_is_answered(shal
             assert "is being answered; ask again in a second" in each.json()["error"]
         again = await post(path, json={"n": 64}, headers=headers)
         assert (again.status_code, again.content) == (200, whole.content)
+
+
+async def test_addresses_of_an_open_service_have_idempotency_keys_of_their_own(shale: Path, serve: Serve) -> None:
+    path, headers = "/v2/models/shale/generate", {"Idempotency-Key": "1"}
+    async with serve() as running:
+        mine = await running.client.post(path, json={"n": 3}, headers=headers)
+        transport = httpx.ASGITransport(running.app, client=("192.0.2.7", 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as other:
+            theirs = await other.post(path, json={"n": 3}, headers=headers)
+            unlike = await other.post(path, json={"n": 4}, headers=headers)
+        assert (mine.status_code, theirs.status_code, unlike.status_code) == (200, 200, 409)
+        assert mine.headers["X-Rockbank-Seed"] != theirs.headers["X-Rockbank-Seed"]
+
+
+async def test_an_idempotency_key_whose_version_is_gone_is_refused_with_what_to_do(
+    shale: Path, serve: Serve, generator_folder: Make
+) -> None:
+    registry.push("shale", generator_folder(kid=0.02, weights_seed=3))
+    async with serve() as running:
+
+        async def post(key: str) -> httpx.Response:
+            path, headers = "/v2/models/shale/generate", {"Idempotency-Key": key}
+            return await running.client.post(path, json={"n": 3}, headers=headers)
+
+        first = await post("a")
+        for version in ("2", "3"):
+            # While it is the version before, it still answers.
+            again = await post("a")
+            assert (again.status_code, again.content) == (200, first.content)
+            registry.set_alias("shale", registry.CHAMPION, version)
+            await running.service.follower._guarded(running.service.models.slot("shale"))
+        gone = await post("a")
+        assert gone.status_code == 409
+        assert "by version 1, which is no longer loaded; send a new key" in gone.json()["error"]
+        assert (await post("b")).headers["X-Rockbank-Version"] == "3"

@@ -111,6 +111,22 @@ async def test_what_cannot_be_had_is_refused(
         assert says in response.json()["error"]
 
 
+async def test_a_job_for_a_window_that_cannot_be_had_is_refused_when_it_is_sent(rocks: Path, serve: Serve) -> None:
+    async with serve(max_side=300, max_job_bytes=4 * 8000) as running:
+        for body, status, says in (
+            ({"size": [64, 301]}, 400, "ask for sides of at most 300 pixels"),
+            ({"size": [64, 64], "format": "png"}, 400, "ask for npy or tiff"),
+            (
+                {"size": [64, 64], "n": 2},
+                413,
+                "n: got 2, 32768 bytes of float32; ask for at most 1, with several seeds",
+            ),
+            ({"size": [100, 100]}, 413, "40000 bytes of float32; ask for a smaller size"),
+        ):
+            response = await running.client.post("/v2/models/shale/jobs", json=body)
+            assert (response.status_code, says in response.json()["error"]) == (status, True), response.text
+
+
 async def test_a_version_of_one_size_refuses_any_other_and_names_its_own(rocks: Path, serve: Serve) -> None:
     registry.set_alias("shale", registry.CHAMPION, "2")
     async with serve() as running:

@@ -27,9 +27,20 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from rockbank.core.errors import InputError
-from rockbank.core.files import replacing_together, sha256
-from rockbank.data.manifest import MANIFEST, Manifest, SegmentationRule, VolumeEntry, save_manifest
+from rockbank.core.files import sha256
+from rockbank.data.joining import join, joining
+from rockbank.data.manifest import (
+    MANIFEST,
+    Manifest,
+    SegmentationRule,
+    VolumeEntry,
+    VolumeError,
+    load_manifest,
+)
 
+FILE = "shale.tif"
+# What its entry's source begins with, whichever version of rockbank made it.
+SOURCE = "synthetic: rockbank."
 VOXEL_SIZE = 60e-9
 SLICE_MIN = 64
 BEDDING = np.deg2rad(12.0)
@@ -71,28 +82,50 @@ def sample_volume(
     return volume
 
 
-def write_sample(folder: Path, seed: int, track: Callable[[Iterable[int]], Iterable[int]] = iter) -> Manifest:
+def write_sample(
+    folder: Path, seed: int, track: Callable[[Iterable[int]], Iterable[int]] = iter, *, replace: bool = False
+) -> Manifest:
     """Write the sample, shale.tif and its manifest, into `folder`; 8 slices of 1024 x 1024.
 
     Args:
-        folder: usually data/; a manifest that lies there is replaced.
+        folder: usually data/; a sample that lies there is replaced.
         seed: of the volume.
         track: as in `sample_volume`.
+        replace: take the place of all volumes that `folder` lists, be they the sample or not.
+
+    Raises:
+        VolumeError: naming the volumes that lie there, or where another process adds to `folder`.
     """
-    volume = sample_volume(np.random.default_rng(seed), track=track)
-    with replacing_together([folder / "shale.tif", folder / MANIFEST]) as (beside, _):
-        tifffile.imwrite(beside, volume, compression="zlib", photometric="minisblack", metadata=None)
+    with joining(folder) as staging:
+        leaving = _replaceable(folder, replace)
+        volume = sample_volume(np.random.default_rng(seed), track=track)
+        tifffile.imwrite(staging / FILE, volume, compression="zlib", photometric="minisblack", metadata=None)
         entry = VolumeEntry(
-            file="shale.tif",
+            file=FILE,
             voxel_size=VOXEL_SIZE,
             segmentation=SEGMENTATION,
             licence="MIT",
-            source=f"synthetic: rockbank.data.synthetic.shale.write_sample, seed {seed}",
-            sha256=sha256(beside),
+            source=f"{SOURCE}data.synthetic.shale.write_sample, seed {seed}",
+            sha256=sha256(staging / FILE),
         )
         manifest = Manifest(volumes=(entry,))
-        save_manifest(beside.parent, manifest)
+        join(staging, folder, entry.files, manifest, leaving)
     return manifest
+
+
+def _replaceable(folder: Path, replace: bool) -> set[str]:
+    """The files of `folder` whose place the sample takes."""
+    listed = load_manifest(folder).volumes if (folder / MANIFEST).exists() else ()
+    others = [entry.file for entry in listed if not entry.source.startswith(SOURCE)]
+    if others and not replace:
+        raise VolumeError(
+            f"{folder / MANIFEST}: lists {', '.join(others)}, which the sample would replace; name another --folder, "
+            "or give --replace"
+        )
+    leaving = {name for entry in listed for name in entry.files}
+    if (folder / FILE).exists() and FILE not in leaving:
+        raise VolumeError(f"{folder / FILE}: lies there, and no manifest lists it; rename it, or name another --folder")
+    return leaving
 
 
 def _draw_rock(rng: np.random.Generator, size: int) -> Float[np.ndarray, "size size"]:
