@@ -143,7 +143,7 @@ class CornerPointGrid(Grid):
         nx, ny, nz = self.box
         area = _area(self.corners[..., 1, :])
         is_passed = np.zeros(self.box, dtype=bool) if self.is_passed is None else self.is_passed
-        passed = np.diff(self.corners[..., 2], axis=5)[..., 0] * is_passed[..., None, None]
+        passed = np.where(is_passed[..., None, None], np.diff(self.corners[..., 2], axis=5)[..., 0], 0.0)
         # Of all cells down to each one: the thickness that is passed, and how many count by theirs.
         passed, n_counted = np.cumsum(passed, axis=2), np.cumsum(~(self.is_active | is_passed), axis=2)
         for i, j in np.ndindex(nx, ny):
