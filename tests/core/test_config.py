@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from rockbank.core.config import load_sections
+from rockbank.core.config import Given, convert, load_sections
 from rockbank.core.errors import InputError
 
 
@@ -78,3 +78,12 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 def test_a_missing_file_comes_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.yaml: no such file; make one"):
         load_sections(tmp_path / "none.yaml", Outer, "make one")
+
+
+def test_a_section_may_say_which_of_its_keys_are_there() -> None:
+    assert convert({"even": 2}, Given[Inner], "some") == Given(Inner(), frozenset({"even"}))
+    assert convert(None, Given[Inner] | None, "some") is None
+    with pytest.raises(InputError, match=r"unknown key 'odd' in section 'some'; known are \['even', 'kind'\]"):
+        convert({"odd": 3}, Given[Inner], "some")
+    with pytest.raises(InputError, match="some: expected a mapping, got 3"):
+        convert(3, Given[Inner], "some")

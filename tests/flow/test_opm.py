@@ -262,11 +262,33 @@ def test_opm_flow_agrees_on_what_is_asked_of_wells(flow: str, tmp_path: Path, na
     assert_close(theirs, ours, pressure=2e-5, rate=5e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "pvtw"),
+    [("BOX", "200 1.01"), ("FIELD_UNITS", "2900 1.01"), ("BOX", "200 1.01 0"), ("BOX", "200 1.01 1* 1")],
+)
+def test_opm_flow_agrees_on_water_by_default(flow: str, tmp_path: Path, name: str, pvtw: str) -> None:
+    shutil.copytree(DECKS / "include", tmp_path / "include")
+    deck = Path(shutil.copy(DECKS / f"{name}.DATA", tmp_path))
+    case = edited(deck, (r"PVTW\n[^/]*/", f"PVTW\n {pvtw} /"))
+    theirs, ours = run_deck(flow, deck, *MATCHED, *flow_options(case)[:1]), run_ours(case)
+    assert_close(theirs, ours, pressure=1e-5, rate=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
-        *("multipliers", "faulted", "pinch_out", "two_contacts", "work_over", "horizontal", "numerical_aquifer"),
+        *(
+            "multipliers",
+            "faulted",
+            "pinch_out",
+            "pinched_boxes",
+            "edited",
+            "two_contacts",
+            "work_over",
+            "horizontal",
+            "numerical_aquifer",
+        ),
         *("aquifer_chain", "scaled_ends", "scaled_crossing", "scaled_rocks", "two_rocks", "two_liquids", "joined"),
         *("by_regions", "operations", "arithmetic", "dead_oil", "viscosibility", "other_family"),
         *("two_compactions", "rock_regions", "given_water", "end_points", "close_ends"),

@@ -14,9 +14,9 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import yaml
 
@@ -53,6 +53,14 @@ _MOST_REPEATED = 1_000_000
 
 Kind = TypeVar("Kind")
 Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class Given(Generic[Kind]):
+    """A section, and which of its keys the file has: a value that says the default is not the same as none."""
+
+    section: Kind
+    keys: frozenset[str]
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:
@@ -121,6 +129,8 @@ def convert(raw: Any, kind: Any, where: str) -> Any:
     origin = typing.get_origin(kind)
     if origin is typing.Annotated:
         return _named(where, typing.get_args(kind)[1], raw)
+    if origin is Given:
+        return Given(convert(raw, typing.get_args(kind)[0], where), frozenset(raw))
     if is_dataclass(kind) and isinstance(kind, type):
         return _convert_section(raw, kind, where)
     if origin is dict:

@@ -47,9 +47,9 @@ def test_multipliers_are_of_the_faces_behind_or_before_a_cell(read: Callable[...
     assert factors(case, read()) == {(2, 4): 0.5, (1, 3): 0.1, (6, 7): 0.0}
 
 
-def test_a_fault_multiplies_its_faces_each_time(read: Callable[..., Case]) -> None:
+def test_the_last_factor_of_a_fault_multiplies_its_faces(read: Callable[..., Case]) -> None:
     fault = (
-        "FAULTS\n F 2 2 1 2 1 1 X /\n G 4 4 2 2 1 1 'Y-' /\n/\nMULTFLT\n F 0.5 /\n G 0.25 /\n/\nMULTFLT\n F 0.5 /\n/\n"
+        "FAULTS\n F 2 2 1 2 1 1 X /\n G 4 4 2 2 1 1 'Y-' /\n/\nMULTFLT\n F 0.5 /\n G 0.25 /\n/\nMULTFLT\n F 0.25 /\n/\n"
     )
     assert factors(read(after={"PERM": fault}), read()) == {(2, 4): 0.25, (3, 5): 0.25, (6, 7): 0.25}
     before, case = read(after={"PERM": fault.split("MULTFLT")[0]}), read(after={"PERM": fault})
@@ -59,6 +59,54 @@ def test_a_fault_multiplies_its_faces_each_time(read: Callable[..., Case]) -> No
         fault_multiplier(case.rock, {"H": 2.0})
     with pytest.raises(DeckError, match=r"MULTFLT: no fault 'H'; known are \['F', 'G'\]"):
         read(after={"PERM": fault.replace("MULTFLT\n F", "MULTFLT\n H", 1)})
+
+
+def test_a_fault_is_sealed_whatever_is_said_of_its_faces_later(read: Callable[..., Case]) -> None:
+    fault = "FAULTS\n F 2 2 1 2 1 1 X /\n/\nMULTFLT\n F 0.5 /\n/\n"
+    multiplied = {(0, 2): 0.1, (1, 3): 0.1, (2, 4): 0.05, (3, 5): 0.05, (4, 6): 0.1, (5, 7): 0.1}
+    for later in ("EQUALS\n MULTX 0.1 /\n/\n", "EDIT\nEQUALS\n MULTX 0.1 /\n/\n", "MULTX\n 8*0.1 /\n"):
+        assert factors(read(after={"PERM": fault + later}), read()) == multiplied
+    with pytest.raises(DeckError, match=r":\d+: MULTFLT: item 2: got -1; it must be 0 or more"):
+        read(after={"PERM": fault.replace("0.5", "-1")})
+    with pytest.raises(DeckError) as refused:
+        read(after={"PERM": fault.replace("1 1 X", "1 1 W")})
+    (line,) = str(refused.value).splitlines()
+    assert "FAULTS: item 8: got 'W'" in line
+
+
+@pytest.mark.parametrize(
+    ("grid", "edit"),
+    [
+        ("MULTX\n 8*0.5 /\n", "MULTX\n 8*0.2 /\n"),
+        ("EQUALS\n MULTX 0.5 /\n/\n", "EQUALS\n MULTX 0.2 /\n/\n"),
+        ("EQUALS\n MULTX 0.5 /\n/\n", "MULTIPLY\n MULTX 0.2 /\n/\n"),
+        ("EQUALS\n MULTX 0.1 /\n/\n", "ENDBOX\n"),
+    ],
+)
+def test_multipliers_of_edit_multiply_those_of_grid(read: Callable[..., Case], grid: str, edit: str) -> None:
+    case = read(after={"PERM": grid + "EDIT\n" + edit})
+    assert set(factors(case, read()).values()) == {0.1}
+    assert not any("given again" in note for note in case.notes)
+    pores = read(after={"PERM": (grid + "EDIT\n" + edit).replace("MULTX", "MULTPV")})
+    torch.testing.assert_close(pore_volume(pores.rock), 0.1 * pore_volume(read().rock))
+    with pytest.raises(DeckError, match=r":27: MULTX: got -1 in cell \(1, 1, 1\) and 7 more; it must be 0 or more"):
+        read(after={"PERM": "MULTX\n 8*-1 /\nEDIT\n" + edit})
+
+
+def test_a_box_ends_with_its_section(read: Callable[..., Case]) -> None:
+    regions = "EQUALS\n SATNUM 2 /\n/\nFIPNUM\n 8*3 /\n"
+    table = PARTS["PROPS"].partition("PVTW")[0].partition("SWOF")[2]
+    props = PARTS["PROPS"].replace("PVTW", table.lstrip("\n") + "PVTW", 1)
+    case = read(
+        after={
+            "RUNSPEC": "TABDIMS\n 2 /\n",
+            "PERM": "BOX\n 1 2 1 2 1 1 /\nMULTPV\n 4*2 /\n",
+            "PROPS": "REGIONS\n" + regions,
+        },
+        PROPS=props,
+    )
+    assert (case.regions["SATNUM"] == 2).all()
+    assert (case.regions["FIPNUM"] == 3).all()
 
 
 def test_cells_are_joined_and_their_connections_edited(read: Callable[..., Case]) -> None:

@@ -248,3 +248,9 @@ def test_a_control_that_cannot_be_names_its_line(read: Callable[..., Case]) -> N
         read(CONTROLS=PARTS["CONTROLS"].replace("5* 150", "5* -10"))
     with pytest.raises(DeckError, match=r"PVTW: fluid: got viscosity 0.0 Pa s; it must be positive"):
         read(PROPS=PARTS["PROPS"].replace("4e-5 0.5", "4e-5 0"))
+
+
+def test_water_of_which_no_more_is_said_gives_way(read: Callable[..., Case]) -> None:
+    props = PARTS["PROPS"].replace("200 1 4e-5 0.5 0", "200").replace("200 1 1e-4 2 0", "200 1 1* 2")
+    fluid = read(PROPS=props).fluid
+    assert (fluid.water.compressibility, fluid.oil.compressibility) == (4e-5 / BAR, 0.0)

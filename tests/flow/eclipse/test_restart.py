@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import resfo
 from resdata.grid import Grid as ReadGrid
 from resdata.resfile import ResdataFile, ResdataRestartFile
 from resdata.well import WellInfo
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 from rockbank.cli.main import app
 from rockbank.flow.casefile.file import load_case
 from rockbank.flow.results.netcdf import read_results
+from tests.flow.eclipse.test_deck_physics import CORNERS
+from tests.flow.eclipse.test_deck_syntax import PARTS
 
 CASE = """
 title: layers with a hole
@@ -109,3 +112,23 @@ def test_the_wells_are_those_of_the_case(folder: Path) -> None:
     assert before.isOpen()
     assert not after.isOpen()
     assert [at.ijk() for at in wells["INJ"][1].globalConnections()] == [(0, 0, 0), (0, 0, 1)]
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["y grows with j", "y falls with j"])
+def test_the_corners_are_those_of_the_decks_map(tmp_path: Path, sign: int) -> None:
+    # Leaning pillars, so that the map is not the same both ways.
+    pillars = [(100 + 10 * i, sign * (500 + 10 * j), 1990, 102 + 10 * i, sign * (501 + 10 * j), 2010)
+               for j in range(3) for i in range(5)]  # fmt: skip
+    coord = "COORD\n" + "".join(f" {' '.join(map(str, pillar))}\n" for pillar in pillars) + "/\nZCORN"
+    parts = PARTS | {"GRID": "GRID\n" + coord + CORNERS.partition("ZCORN")[2]}
+    (tmp_path / "MAP.DATA").write_text("".join(parts.values()))
+    done = CliRunner().invoke(
+        app, ["simulate", str(tmp_path / "MAP.DATA"), "-o", str(tmp_path / "map.nc"), "--restart"]
+    )
+    assert done.exit_code == 0, done.output
+    lines = dict(resfo.read(tmp_path / "MAP.EGRID"))["COORD   "].reshape(-1, 2, 3)
+    for line, pillar in zip(lines, np.reshape(pillars, (-1, 2, 3)), strict=True):
+        part = (line[:, 2:] - pillar[0, 2]) / np.ptp(pillar[:, 2])
+        np.testing.assert_allclose(line, pillar[0] + part * np.diff(pillar, axis=0), atol=1e-3)
+    grid = ReadGrid(str(tmp_path / "MAP.EGRID"))
+    assert np.sign(grid.get_xyz(ijk=(0, 1, 0))[1] - grid.get_xyz(ijk=(0, 0, 0))[1]) == sign

@@ -136,3 +136,9 @@ def test_a_case_files_options_go_over_its_decks(tmp_path):
     assert load_case(tmp_path / "case.yaml").options == Options(
         first_step=0.5 * DAY, largest_step=10 * DAY, solver="direct"
     )
+
+
+def test_a_case_file_sets_its_decks_options_back(tmp_path):
+    read(tmp_path, tuning="TUNING\n 0.5 30 2* 2 /\n 1* 1e-5 /\n 12 /")
+    (tmp_path / "case.yaml").write_text("deck: A.DATA\noptions: {first_step: null, growth: 3, cnv: 0.001}\n")
+    assert load_case(tmp_path / "case.yaml").options == Options(largest_step=30 * DAY, max_iterations=12)

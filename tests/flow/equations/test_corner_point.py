@@ -88,6 +88,30 @@ def test_cells_touch_across_a_pinched_layer_where_they_are_to(pinch: float | Non
     assert grid.is_structured is not touches
 
 
+@pytest.mark.parametrize(
+    ("has_corners", "pinch", "touches"), [(True, 0.5, True), (True, None, True), (False, 0.5, False)]
+)
+def test_a_cell_that_is_passed_holds_nothing_apart(has_corners: bool, pinch: float | None, touches: bool) -> None:
+    active = np.ones((3, 2, 3), dtype=bool)
+    active[1, 0, 1] = False
+    corners = grid_of().corners.copy()
+    if not has_corners:
+        corners[1, 0, 1] = np.nan
+    grid = CornerPointGrid(
+        shape=(3, 2, 3),
+        spacing=SIZES,
+        corners=corners,
+        active=active,
+        pinch=pinch,
+        is_passed=~active if has_corners else None,
+    )
+    above, below = grid.number[1, 0, 0], grid.number[1, 0, 2]
+    assert bool((grid.faces == [above, below]).all(axis=1).any()) is touches
+    # What has no corners spoils no other column, nor what lies above and below by its own thickness.
+    wide = CornerPointGrid(shape=(3, 2, 3), spacing=SIZES, corners=corners, active=active, pinch=3.0)
+    assert bool((wide.faces == [above, below]).all(axis=1).any())
+
+
 def test_pillars_and_depths_of_a_deck_are_corners() -> None:
     coord = np.array([[[x, y, 0.0, x + 1.0, y, 10.0] for x in (0.0, 10.0)] for y in (0.0, 5.0)])
     zcorn = np.array([[[2.0, 2.0], [2.0, 2.0]], [[6.0, 6.0], [6.0, 6.0]]])

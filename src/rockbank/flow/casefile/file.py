@@ -9,7 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from rockbank.core.config import load_sections
+from rockbank.core.config import Given, load_sections
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
 from rockbank.flow.casefile.rock import FluidSection, GridSection, InitialSection, RockSection, read_gravity
@@ -46,7 +46,7 @@ class CaseFile:
     wells: dict[str, WellSection] | None = None
     schedule: ScheduleSection | None = None
     initial: InitialSection | None = None
-    options: Options | None = None
+    options: Given[Options] | None = None
     matching: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -115,12 +115,11 @@ def _named_in(value: Any, folder: Path) -> Iterator[Path]:
             yield from _named_in(each, folder)
 
 
-def _over(of_deck: Options, of_file: Options | None) -> Options:
-    """The case file's options, and the deck's where those are the defaults."""
+def _over(of_deck: Options, of_file: Given[Options] | None) -> Options:
+    """The options that the case file has, and the deck's others."""
     if of_file is None:
         return of_deck
-    default = vars(Options())
-    return replace(of_deck, **{name: value for name, value in vars(of_file).items() if value != default[name]})
+    return replace(of_deck, **{name: getattr(of_file.section, name) for name in of_file.keys})
 
 
 def _build(file: CaseFile, path: Path, folder: Path) -> Case:
@@ -153,7 +152,7 @@ def _build(file: CaseFile, path: Path, folder: Path) -> Case:
             wells=wells,
             schedule=schedule,
             initial=initial,
-            options=file.options or Options(),
+            options=file.options.section if file.options else Options(),
             start=file.start,
         )
 

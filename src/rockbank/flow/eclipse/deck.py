@@ -194,7 +194,9 @@ class _Reader:
         with self._faults.caught():
             compaction = self._compaction()
             if not self._faults.has_errors:
-                rock = self._connections.joined(read_rock(grid, arrays, **vars(compaction)))
+                rock = self._connections.joined(
+                    read_rock(grid, arrays, pinch=self._geometry.get("PINCH"), **vars(compaction))
+                )
         with self._faults.caught():
             schedule = wells.schedule()
         if fluid is not None:

@@ -42,6 +42,8 @@ _ANY = Values("fraction")
 _REGION = Values("fraction", 1.0, default=1.0)
 # By axis: of the face behind a cell, and of that before it.
 MULTIPLIERS = (("MULTX", "MULTX-"), ("MULTY", "MULTY-"), ("MULTZ", "MULTZ-"))
+# Those of which EDIT may say more than GRID.
+EDITED = ("MULTPV", *sum(MULTIPLIERS, ()))
 REGIONS = ("SATNUM", "PVTNUM", "EQLNUM", "ROCKNUM")
 # Of all that number regions.
 REGION_ARRAYS = (*REGIONS, "FIPNUM", "MULTNUM", "FLUXNUM", "OPERNUM")
@@ -68,7 +70,7 @@ ARRAYS: Mapping[str, Values] = {
     "PRESSURE": _POSITIVE["pressure"],
     **dict.fromkeys(("SWAT", "SOIL"), _FRACTION),
     **dict.fromkeys(("SGAS", "RS", "RV"), _NONE),
-    **dict.fromkeys(("NTG", "MULTPV", *sum(MULTIPLIERS, ())), Values("fraction", 0.0, default=1.0)),
+    **dict.fromkeys(("NTG", *EDITED), Values("fraction", 0.0, default=1.0)),
     **dict.fromkeys(REGIONS, _REGION),
     "ENDNUM": ONE,
     **dict.fromkeys(("SWL", "SWCR", "SWU", "SOWCR", "SWATINIT"), _FRACTION),

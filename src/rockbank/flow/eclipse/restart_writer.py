@@ -61,7 +61,8 @@ def _egrid(grid: Grid) -> Iterator[Array]:
     """Corner points of boxes: straight pillars, and the depth of each layer's top and bottom at its corners."""
     nx, ny, nz = grid.box
     if isinstance(grid, CornerPointGrid):
-        pillars, depths = (of.astype(np.float32) for of in pillars_of(grid.corners))
+        of_map = np.array([1.0, -1.0 if grid.is_mirrored else 1.0, 1.0])
+        pillars, depths = (of.astype(np.float32) for of in pillars_of(grid.corners * of_map))
     else:
         pillars, depths = _of_boxes(grid)
     yield "FILEHEAD", _numbers(100, {0: 3, 1: _FORMAT, 6: 1})

@@ -13,7 +13,7 @@ from rockbank.core.errors import InputError
 from rockbank.flow.equations.grid import Grid
 
 # Corners are the same to this, m; a deck's single precision is coarser at 3000 m.
-_SAME = 1e-4
+TOUCHING = 1e-4
 # Points and weights of Gauss on [0, 1]: exact for the volume of a cell with straight edges.
 _GAUSS = (0.5 - 0.5 / 3**0.5, 0.5 + 0.5 / 3**0.5)
 
@@ -29,12 +29,18 @@ class CornerPointGrid(Grid):
         corners: of each cell, m; the three axes of 2 are along x, y and z, the last holds x, y and depth.
         pinch: how thick layers without active cells may be across which those above and below touch, m; None is that
             nothing touches across a layer.
+        is_passed: inactive cells whose thickness counts for nothing there; None is nowhere.
+        most_gap: how far apart cells may be that touch where nothing, or only such cells, is between them, m.
         has_nnc: whether cells that are no neighbours in the box may touch.
+        is_mirrored: whether the corners' y runs against that of the map on which the grid was given.
     """
 
     corners: Float[np.ndarray, "nx ny nz 2 2 2 3"]
     pinch: float | None = None
+    is_passed: Bool[np.ndarray, "nx ny nz"] | None = None
+    most_gap: float = 0.0
     has_nnc: bool = True
+    is_mirrored: bool = False
 
     def __post_init__(self) -> None:
         if self.corners.shape != (*self.box, 2, 2, 2, 3):
@@ -117,7 +123,7 @@ class CornerPointGrid(Grid):
         left, right = (np.take(corners[part], end, axis=3 + axis) for part, end in ((slice(None, -1), 1),
                                                                                    (slice(1, None), 0)))  # fmt: skip
         both = active[:-1] & active[1:]
-        fits = (np.abs(left - right) <= _SAME).all(axis=(3, 4, 5)) | ~(active[:-1] | active[1:])
+        fits = (np.abs(left - right) <= TOUCHING).all(axis=(3, 4, 5)) | ~(active[:-1] | active[1:])
         column_fits = fits.all(axis=2)
         area = _area(left)
         for m, o, k in np.argwhere(both & column_fits[..., None]):
@@ -136,11 +142,17 @@ class CornerPointGrid(Grid):
         """Faces between a cell and the next active one below it, where nothing but a pinched-out layer is between."""
         nx, ny, nz = self.box
         area = _area(self.corners[..., 1, :])
+        is_passed = np.zeros(self.box, dtype=bool) if self.is_passed is None else self.is_passed
+        passed = np.where(is_passed[..., None, None], np.diff(self.corners[..., 2], axis=5)[..., 0], 0.0)
+        # Of all cells down to each one: the thickness that is passed, and how many count by theirs.
+        passed, n_counted = np.cumsum(passed, axis=2), np.cumsum(~(self.is_active | is_passed), axis=2)
         for i, j in np.ndindex(nx, ny):
             layers = np.flatnonzero(self.is_active[i, j])
             bottom, top = self.corners[i, j, layers[:-1], :, :, 1, 2], self.corners[i, j, layers[1:], :, :, 0, 2]
-            gap = np.abs(top - bottom).max(axis=(1, 2)) if len(layers) > 1 else np.empty(0)
-            most = np.where(np.diff(layers) > 1, -1.0 if self.pinch is None else self.pinch, 0.0) + _SAME
+            between = top - bottom - np.diff(passed[i, j, layers], axis=0)
+            gap = np.abs(between).max(axis=(1, 2)) if len(layers) > 1 else np.empty(0)
+            is_apart = np.diff(n_counted[i, j, layers]) > 0
+            most = np.where(is_apart, -1.0 if self.pinch is None else self.pinch, self.most_gap) + TOUCHING
             for n in np.flatnonzero(gap <= most):
                 at = np.array([layers[n], layers[n + 1]]) + (i * ny + j) * nz
                 yield at[0], at[1], 2, area[i, j, layers[n]]

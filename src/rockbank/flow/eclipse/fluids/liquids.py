@@ -18,8 +18,8 @@ from rockbank.flow.units import BAR, CENTIPOISE
 _SAME_VOLUME, _SAME_VISCOSITY = 1e-7, 1e-6
 # A volume factor that is the same at all pressures is that of this compressibility: it changes by 1e-7 over 100 bar.
 _LEAST_COMPRESSIBILITY = 1e-9 / BAR
-# Viscosity of water where PVTW says none.
-_OF_WATER = 0.5 * CENTIPOISE
+# Viscosity and compressibility of water where PVTW says none.
+_VISCOSITY, _COMPRESSIBILITY = 0.5 * CENTIPOISE, 4e-5 / BAR
 
 Tables = Mapping[str, Sequence[Record]]
 
@@ -68,13 +68,13 @@ def table_of(tables: Tables, name: str, region: int) -> Record:
 
 def _liquid(record: Record, density: float) -> Phase:
     """PVTW and PVCDO: reference pressure, volume factor there, compressibility, viscosity, its change."""
-    pressure = record.number(1, "pressure")
+    pressure, is_water = record.number(1, "pressure"), record.keyword == "PVTW"
     return _phase(
         record,
         pressure=pressure,
         volume_factor=record.number(2, default=1.0),
-        compressibility=record.number(3, "compressibility", 0.0),
-        viscosity=record.number(4, "viscosity", None if record.keyword == "PVCDO" else _OF_WATER),
+        compressibility=record.number(3, "compressibility", _COMPRESSIBILITY if is_water else 0.0),
+        viscosity=record.number(4, "viscosity", _VISCOSITY if is_water else None),
         viscosibility=record.number(5, "compressibility", 0.0),
         density=density,
     )

@@ -174,7 +174,7 @@ class NumericalAquifers:
         if takes_area not in (0, 1):
             raise record.error(f"item 10: got {takes_area}; use 0, or 1 for the area of the reservoir's face")
         is_inner = record.choice(11, ("YES", "Y", "NO", "N"), "NO").startswith("Y")
-        multipliers = arrays.values(MULTIPLIERS[axis][is_before])
+        multipliers = arrays.multiplier(MULTIPLIERS[axis][is_before])
         is_reservoir = grid.is_active & ~is_aquifer
         places = [tuple(int(at) for at in place) for place in np.argwhere(_mask(grid.box, within))]
         n_passed = 0

@@ -13,7 +13,7 @@ from rockbank.flow.eclipse.grid.fault_faces import Box, FaultFaces
 from rockbank.flow.eclipse.grid.operate import ACTS
 from rockbank.flow.eclipse.keywords import REFUSED
 from rockbank.flow.eclipse.lines import DeckError
-from rockbank.flow.eclipse.ranges import ARRAYS, MULTIPLIERS, OF_REGIONS, ONE, REGION_ARRAYS, VECTORS
+from rockbank.flow.eclipse.ranges import ARRAYS, EDITED, OF_REGIONS, ONE, REGION_ARRAYS, VECTORS
 from rockbank.flow.eclipse.record import Items, Record
 from rockbank.flow.eclipse.text import Keyword
 from rockbank.flow.equations.grid import Grid
@@ -41,11 +41,16 @@ class DeckArrays:
         self._last: dict[str, Record] = {}
         self._lost: set[str] = set()
         self._faults = FaultFaces()
+        self._section = ""
         self._within = self._whole()
+        # What GRID has said of multipliers, once EDIT has begun.
+        self._of_grid: dict[str, tuple[Float[np.ndarray, "nx ny nz"], Record]] = {}
 
     def take(self, keyword: Keyword) -> None:
         """Do what the keyword says."""
         name = keyword.name
+        if keyword.section != self._section:
+            self._enter(keyword.section)
         if name in VECTORS:
             keyword.record.numbers(self.box[VECTORS.index(name)])
             self._take_last(name, keyword.record, is_again=name in self.sizes)
@@ -64,11 +69,18 @@ class DeckArrays:
                 except DeckError as error:
                     self._refuse(error)
 
+    def _enter(self, section: str) -> None:
+        """A box ends with its section; what EDIT says of a multiplier multiplies what GRID has said."""
+        self._section, self._within = section, self._whole()
+        if section == "EDIT" and not self._of_grid:
+            given = [name for name in EDITED if name in self]
+            self._of_grid = {name: (self._fields.pop(name), self._last[name]) for name in given}
+
     def _act(self, name: str, record: Record, within: Box) -> Box:
         if name == "FAULTS":
             self._faults.add(record, self._box(record, 2, self._whole()))
         elif name == "MULTFLT":
-            self._seal(record)
+            self._faults.seal(record)
         elif name == "OPERATER":
             regions = _REGION_SETS[record.choice(7, tuple(_REGION_SETS), "O")]
             if regions not in self and "INCLUDE" not in self._lost:
@@ -111,6 +123,8 @@ class DeckArrays:
         self, name: str, cell: tuple[int, int, int], value: float, record: Record, *, is_new: bool = False
     ) -> None:
         """Set an array's value in a cell, where it has values already or `is_new`, as a record has it."""
+        if name in self._of_grid:
+            self._of_grid[name][0][cell] = value
         if name in self or is_new:
             self._field(name)[cell] = value
             self._last.setdefault(name, record)
@@ -126,6 +140,13 @@ class DeckArrays:
         field = self._fields.get(name)
         return np.full(self.box, default) if field is None else np.where(np.isnan(field), default, field)
 
+    def multiplier(self, name: str) -> Float[np.ndarray, "nx ny nz"]:
+        """An array of multipliers: GRID's by EDIT's, and by the factors of the faults that have such faces."""
+        factor = self.values(name)
+        if name in self._of_grid:
+            factor = factor * np.nan_to_num(self._of_grid[name][0], nan=1.0)
+        return self._faults.sealed(name, factor)
+
     def complete(self, name: str, where: Bool[np.ndarray, "nx ny nz"] | None = None) -> Float[np.ndarray, "nx ny nz"]:
         """The array `name`; InputError where it is absent, or lacks a value in a cell of `where`."""
         if name not in self._fields:
@@ -139,25 +160,20 @@ class DeckArrays:
 
     def require_values(self, where: Bool[np.ndarray, "nx ny nz"]) -> None:
         """Refuses each array that holds what it cannot hold in a cell of `where`."""
-        for name, field in self._fields.items():
+        given = [(name, field, self._last.get(name)) for name, field in self._fields.items()]
+        for name, field, record in [*given, *((name, *of_grid) for name, of_grid in self._of_grid.items())]:
             wrong = places(where & ~np.isnan(field) & ~ARRAYS[name].hold(field))
-            if len(wrong):
+            if record is not None and len(wrong):
                 remedy = ", or ACTNUM has to switch the cell off" if ARRAYS[name] != ONE else ""
-                self._refuse(self._wrong(name, wrong, f"{ARRAYS[name]}{remedy}"))
+                self._refuse(_wrong(name, field, record, wrong, f"{ARRAYS[name]}{remedy}"))
 
     def regions(self, name: str, where: Bool[np.ndarray, "nx ny nz"], n: int) -> Int[np.ndarray, "nx ny nz"]:
         """Regions counted from 0; refuses those of which there is no table."""
         field = self.values(name)
         wrong = places(where & ((field > n) | (field % 1 != 0)))
         if len(wrong):
-            self._refuse(self._wrong(name, wrong, f"the deck has tables for 1 to {n}"))
+            self._refuse(_wrong(name, field, self._last[name], wrong, f"the deck has tables for 1 to {n}"))
         return np.where(where, np.clip(field, 1, n) - 1, 0).astype(int)
-
-    def _wrong(self, name: str, wrong: Int[np.ndarray, "m 3"], why: str) -> DeckError:
-        record, (i, j, k) = self._last[name], wrong[0] + 1
-        got = self._fields[name][tuple(wrong[0])] / record.units.scale(ARRAYS[name].dimension)
-        rest = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        return DeckError(f"{record.place}: {name}: got {got:g} in cell ({i}, {j}, {k}){rest}; {why}")
 
     def _whole(self) -> Box:
         nx, ny, nz = self.box
@@ -199,6 +215,10 @@ class DeckArrays:
             self._fields[name] = np.full(self.box, np.nan)
         return self._fields[name]
 
+    def _given(self, name: str) -> Float[np.ndarray, "nx ny nz"] | None:
+        """What a copy is of: a multiplier of which EDIT has said nothing is GRID's."""
+        return self._fields.get(name, self._of_grid[name][0] if name in self._of_grid else None)
+
     def _box(self, record: Record, first: int, within: Box) -> Box:
         parts = []
         for axis, (part, n) in enumerate(zip(within, self.box, strict=True)):
@@ -222,7 +242,7 @@ class DeckArrays:
                 return
             raise record.error(f"{name} has no values yet")
         self._last[target] = record
-        given = self._fields.get(name)
+        given = self._given(name)
         if act == "COPY":
             assert given is not None or ARRAYS[name].default is not None
             self._field(target)[within] = (self.values(name) if given is None else given)[within]
@@ -253,7 +273,7 @@ class DeckArrays:
         self._require_known(record, (target, source), target)
         if act.upper() not in ACTS:
             raise record.error(f"got '{act}'; use one of {', '.join(ACTS)}")
-        given = self._fields.get(source)
+        given = self._given(source)
         if given is None and ARRAYS[source].default is None:
             if self._lost & {source, "INCLUDE"}:
                 self._lost.add(target)
@@ -272,14 +292,6 @@ class DeckArrays:
                 self._lost.add(target)
                 raise record.error(f"array {name} is not supported; {REFUSED.get(name) or f'known are {list(ARRAYS)}'}")
 
-    def _seal(self, record: Record) -> None:
-        """MULTFLT: multiplies the transmissibility of a fault's faces."""
-        for within, axis, is_before in self._faults.of(record):
-            name = MULTIPLIERS[axis][is_before]
-            self._fields[name] = self.values(name)
-            self._fields[name][within] *= record.number(2, default=1.0)
-            self._last[name] = record
-
     def all_regions(self, grid: Grid) -> dict[str, Float[np.ndarray, "*shape"]]:
         """Numbers of regions in each cell, of the arrays that are given."""
         return {name: self.values(name).reshape(grid.shape) for name in REGION_ARRAYS if name in self}
@@ -287,6 +299,15 @@ class DeckArrays:
     def faults(self, grid: Grid) -> dict[str, Int[np.ndarray, " k"]]:
         """The faces of each fault."""
         return self._faults.on(grid)
+
+
+def _wrong(
+    name: str, field: Float[np.ndarray, "nx ny nz"], record: Record, wrong: Int[np.ndarray, "m 3"], why: str
+) -> DeckError:
+    i, j, k = wrong[0] + 1
+    got = field[tuple(wrong[0])] / record.units.scale(ARRAYS[name].dimension)
+    rest = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    return DeckError(f"{record.place}: {name}: got {got:g} in cell ({i}, {j}, {k}){rest}; {why}")
 
 
 def places(where: Bool[np.ndarray, "nx ny nz"]) -> Int[np.ndarray, "n 3"]:

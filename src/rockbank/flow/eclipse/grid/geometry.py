@@ -15,7 +15,7 @@ from rockbank.flow.eclipse.grid.arrays import DeckArrays
 from rockbank.flow.eclipse.ranges import MULTIPLIERS, VECTORS
 from rockbank.flow.eclipse.record import Record
 from rockbank.flow.eclipse.text import MOST_NUMBERS
-from rockbank.flow.equations.corner_point import CornerPointGrid, corners_of, volumes
+from rockbank.flow.equations.corner_point import TOUCHING, CornerPointGrid, corners_of, volumes
 from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock
 
@@ -49,16 +49,22 @@ class Geometry:
         """The grid; layers where there is more than one. A cell without pores is not active, as in Eclipse."""
         is_active = arrays.values("ACTNUM") != 0
         # A negative porosity is none that switches a cell off.
-        pores = arrays.complete("PORO", is_active) * arrays.values("NTG") * arrays.values("MULTPV")
+        pores = arrays.complete("PORO", is_active) * arrays.values("NTG") * arrays.multiplier("MULTPV")
         is_active &= pores != 0
         if self.coord is not None or self.zcorn is not None:
-            return self._of_corners(self._corners(arrays), is_active, pores)
+            corners, is_mirrored = self._corners(arrays)
+            return self._of_corners(corners, is_active, pores, is_mirrored=is_mirrored)
         along = [_row(arrays, axis) for axis in range(3)]
         top = _flat_top(arrays, along)
         if along[2] is None or top is None:
             return self._of_corners(_layers(arrays, along[:2]), is_active, pores)
         sizes = [of for of in along if of is not None]
-        is_active = self._without_small(is_active, pores, np.prod(np.meshgrid(*sizes, indexing="ij"), axis=0))
+        is_kept = self._without_small(is_active, pores, np.prod(np.meshgrid(*sizes, indexing="ij"), axis=0))
+        if self._pinches(is_kept, self._passed(is_active, is_kept), sizes[2]):
+            return self._of_corners(
+                _columns(sizes[:2], top + np.cumsum(sizes[2]) - sizes[2], sizes[2]), is_active, pores
+            )
+        is_active = is_kept
         shape = arrays.box if arrays.box[2] > 1 else arrays.box[:2]
         return Grid(
             shape=shape,
@@ -72,12 +78,14 @@ class Geometry:
         corners: Float[np.ndarray, "nx ny nz 2 2 2 3"],
         is_active: Bool[np.ndarray, "nx ny nz"],
         pores: Float[np.ndarray, "nx ny nz"],
+        *,
+        is_mirrored: bool = False,
     ) -> CornerPointGrid:
         bulk = volumes(corners)
         if (bulk[is_active] < 0).sum() > (bulk[is_active] > 0).sum():
             # A left-handed map: x and y the other way round.
             raise InputError("the grid's corners turn the other way: ZCORN grows downwards, COORD's rows with y")
-        is_active = self._without_small(is_active & (bulk > 0), pores, bulk)
+        is_given, is_active = is_active & (bulk >= 0), self._without_small(is_active & (bulk > 0), pores, bulk)
         shape = is_active.shape if is_active.shape[2] > 1 else is_active.shape[:2]
         if not is_active.any():
             raise InputError("the grid has no active cell; see PORO, ACTNUM, MINPV and the corners")
@@ -96,7 +104,10 @@ class Geometry:
             top=float(corners[..., 2][is_active].min()),
             corners=corners,
             pinch=self._pinch(),
+            is_passed=self._passed(is_given, is_active),
+            most_gap=0.0 if self.pinch is None else self.pinch.number(3, "length", math.inf),
             has_nnc=self.has_nnc,
+            is_mirrored=is_mirrored,
         )
 
     def _pinch(self) -> float | None:
@@ -104,6 +115,30 @@ class Geometry:
         if self.pinch is None:
             return None
         return self.pinch.number(1, "length", 0.001 * self.pinch.units.scale("length"))
+
+    def _passed(
+        self, was_active: Bool[np.ndarray, "nx ny nz"], is_active: Bool[np.ndarray, "nx ny nz"]
+    ) -> Bool[np.ndarray, "nx ny nz"] | None:
+        """What MINPV has switched off, however thick it is, but for NOGAP."""
+        if self.pinch is None or self.pinch.text(2, "GAP").upper() == "NOGAP":
+            return None
+        return np.asarray(was_active & ~is_active)
+
+    def _pinches(
+        self,
+        is_active: Bool[np.ndarray, "nx ny nz"],
+        is_passed: Bool[np.ndarray, "nx ny nz"] | None,
+        dz: Float[np.ndarray, " nz"],
+    ) -> bool:
+        """Whether cells of boxes touch across others."""
+        pinch = self._pinch()
+        if pinch is None:
+            return False
+        counts = ~is_active if is_passed is None else ~(is_active | is_passed)
+        i, j, k = np.nonzero(is_active)
+        apart = np.diff(np.cumsum(counts * dz, axis=2)[i, j, k])
+        is_across = (np.diff(i) == 0) & (np.diff(j) == 0) & (np.diff(k) > 1)
+        return bool((is_across & (apart <= pinch + TOUCHING)).any())
 
     def _without_small(
         self,
@@ -119,7 +154,8 @@ class Geometry:
             is_small[cell] = False
         return np.asarray(is_active & ~is_small)
 
-    def _corners(self, arrays: DeckArrays) -> Float[np.ndarray, "nx ny nz 2 2 2 3"]:
+    def _corners(self, arrays: DeckArrays) -> tuple[Float[np.ndarray, "nx ny nz 2 2 2 3"], bool]:
+        """Of COORD and ZCORN, and whether their y is turned round."""
         (nx, ny, nz), coord, zcorn = arrays.box, self.coord, self.zcorn
         if coord is None or zcorn is None:
             raise InputError("the deck has COORD or ZCORN alone; give both")
@@ -130,37 +166,49 @@ class Geometry:
         depths = zcorn.numbers(len(zcorn.items)) * zcorn.units.scale("length")
         corners = corners_of(pillars.reshape(ny + 1, nx + 1, 6), depths.reshape(2 * nz, 2 * ny, 2 * nx))
         # Maps have y upwards where rows go down; the cells are the same, seen from below.
-        if np.nansum(volumes(corners)) < 0:
-            corners = corners * np.array([1.0, -1.0, 1.0])
-        return corners
+        is_mirrored = bool(np.nansum(volumes(corners)) < 0)
+        return corners * np.array([1.0, -1.0 if is_mirrored else 1.0, 1.0]), is_mirrored
 
 
 def require_pinch(record: Record) -> None:
     """DeckError where PINCH asks for other transmissibilities than those of the cells above and below."""
     record.choice(2, ("GAP", "NOGAP"), "GAP")
+    record.number(3, "length", math.inf)
+    record.choice(5, ("TOP", "ALL"), "TOP")
     if record.text(4, "TOPBOT").upper() != "TOPBOT":
         raise record.error(f"item 4: got '{record.text(4)}'; only TOPBOT is supported")
 
 
-def multipliers(grid: Grid, arrays: DeckArrays) -> dict[str, torch.Tensor]:
-    """What NTG, MULTPV and the multipliers of faces make of a rock; nothing where they are 1."""
+def multipliers(grid: Grid, arrays: DeckArrays, pinch: Record | None = None) -> dict[str, torch.Tensor]:
+    """What NTG, MULTPV and the multipliers of faces make of a rock; nothing where they are 1.
+
+    Across a pinched-out layer the MULTZ of the cell above counts, or the least down to there where PINCH says ALL.
+    """
     found = {}
-    for name, of in (("NTG", "net_to_gross"), ("MULTPV", "pore_multiplier")):
-        values = arrays.values(name).ravel()[grid.cells]
+    net, pores = arrays.values("NTG"), arrays.multiplier("MULTPV")
+    factor = np.ones(len(grid.faces))
+    for axis, (behind, before) in enumerate(MULTIPLIERS):
+        of_axis = grid.face_axis == axis
+        left, right = grid.cells[grid.faces[of_axis]].T
+        of_cells = arrays.multiplier(behind).ravel()
+        of_left = of_cells[left]
+        if axis == 2 and pinch is not None and pinch.text(5, "TOP").upper() == "ALL":
+            for f in np.flatnonzero(right - left > 1):
+                of_left[f] = of_cells[left[f] : right[f]].min()
+        factor[of_axis] = of_left * arrays.multiplier(before).ravel()[right]
+    for of, values in (
+        ("net_to_gross", net.ravel()[grid.cells]),
+        ("pore_multiplier", pores.ravel()[grid.cells]),
+        ("face_multiplier", factor),
+    ):
         if (values != 1).any():
             found[of] = torch.tensor(values, dtype=torch.float64)
-    if any(name in arrays for names in MULTIPLIERS for name in names):
-        factor = np.ones(len(grid.faces))
-        for axis, (behind, before) in enumerate(MULTIPLIERS):
-            of_axis = grid.face_axis == axis
-            left, right = grid.cells[grid.faces[of_axis]].T
-            factor[of_axis] = arrays.values(behind).ravel()[left] * arrays.values(before).ravel()[right]
-        if (factor != 1).any():
-            found["face_multiplier"] = torch.tensor(factor, dtype=torch.float64)
     return found
 
 
-def read_rock(grid: Grid, arrays: DeckArrays, *, compressibility: OfCells, reference_pressure: OfCells) -> Rock:
+def read_rock(
+    grid: Grid, arrays: DeckArrays, *, pinch: Record | None, compressibility: OfCells, reference_pressure: OfCells
+) -> Rock:
     """Porosity, permeability and multipliers of a deck, and how its pores give way."""
     k = [_tensor(field, grid) for field in _permeability(arrays, grid.is_active)]
     is_isotropic = all(torch.equal(k[0].nan_to_num(), each.nan_to_num()) for each in k[1:])
@@ -171,7 +219,7 @@ def read_rock(grid: Grid, arrays: DeckArrays, *, compressibility: OfCells, refer
         compressibility=compressibility,
         reference_pressure=reference_pressure,
         faults=arrays.faults(grid),
-        **multipliers(grid, arrays),
+        **multipliers(grid, arrays, pinch),
     )
 
 
@@ -226,7 +274,7 @@ def _flat_top(arrays: DeckArrays, along: list[Float[np.ndarray, " n"] | None]) -
 
 def _layers(arrays: DeckArrays, rows: list[Float[np.ndarray, " n"] | None]) -> Float[np.ndarray, "nx ny nz 2 2 2 3"]:
     """Corners of cells with flat tops at TOPS and thicknesses DZ, each column by itself, as OPM Flow has it."""
-    nx, ny, nz = arrays.box
+    nz = arrays.box[2]
     if "DZV" in arrays.sizes:
         record = arrays.sizes["DZV"]
         dz = np.broadcast_to(record.numbers() * record.units.scale("length"), arrays.box)
@@ -237,7 +285,15 @@ def _layers(arrays: DeckArrays, rows: list[Float[np.ndarray, " n"] | None]) -> F
     for k in range(1, nz):
         below = tops[:, :, k - 1] + dz[:, :, k - 1]
         tops[:, :, k] = np.where(np.isnan(tops[:, :, k]), below, tops[:, :, k])
-    x, y = (np.concatenate([[0.0], np.cumsum(of)]) for of in rows if of is not None)
+    return _columns([of for of in rows if of is not None], tops, dz)
+
+
+def _columns(
+    rows: Sequence[Float[np.ndarray, " n"]], tops: Float[np.ndarray, "*nx ny nz"], dz: Float[np.ndarray, "*nx ny nz"]
+) -> Float[np.ndarray, "nx ny nz 2 2 2 3"]:
+    """Corners of cells with flat tops, in straight rows of sizes along x and y."""
+    x, y = (np.concatenate([[0.0], np.cumsum(of)]) for of in rows)
+    nx, ny, nz = len(rows[0]), len(rows[1]), tops.shape[-1]
     corners = np.empty((nx, ny, nz, 2, 2, 2, 3))
     for a, b in np.ndindex(2, 2):
         corners[:, :, :, a, b, :, 0] = x[a : nx + a, None, None, None]
