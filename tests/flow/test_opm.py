@@ -256,7 +256,8 @@ def test_opm_flow_agrees_on_what_is_asked_of_wells(flow: str, tmp_path: Path, na
     deck.write_text("".join([before, wells, *(f"{of}TSTEP\n 5 /\n" for of in ASKED[name]), "END\n"]))
     case = replace(read_deck(deck), options=Options(cnv=1e-6, mb=1e-9))
     theirs, ours = run_deck(flow, deck, *MATCHED), run_ours(case)
-    # OPM Flow gives a well that is shut another pressure, or none. Measured: 4e-6 of the pressure and 2e-5 of the rate.
+    # OPM Flow gives a well that is shut another pressure, or none. Measured of the histories: 4e-6 of the pressure and
+    # 2e-5 of the rate.
     flows = (theirs.water_rate != 0) | (theirs.oil_rate != 0)
     theirs = replace(theirs, bhp=np.where(flows, theirs.bhp, ours.bhp))
     assert_close(theirs, ours, pressure=2e-5, rate=5e-5)
