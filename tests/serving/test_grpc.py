@@ -26,11 +26,9 @@ from tritonclient.utils import InferenceServerException
 
 from rockbank.client import Client
 from rockbank.generator.latents import draw_latents
-from rockbank.mlops import registry
 from serving.grpc_server import GrpcServer
 from serving.keys import make_key
 from tests.serving.conftest import Serve
-from tests.serving.processes import launch
 
 pytestmark = pytest.mark.slow
 Start = Callable[..., Any]
@@ -199,60 +197,6 @@ def test_a_message_is_bounded_and_not_decompressed(grpc_service: Any) -> None:
         assert caught.value.code() is code
     with triton_at(grpc_service) as client:
         assert client.is_server_live()
-
-
-def test_keys_and_rates_are_those_of_http(shale: Path, start_process: Start, tmp_path: Path) -> None:
-    key, line = make_key("somebody")
-    (tmp_path / "keys").write_text(f"{line}:6\n")
-    running = start_process(grpc_port=0, keys_file=tmp_path / "keys")
-    good = latent(draw_latents(7, 1, LATENT))
-    with triton_at(running) as client:
-        assert client.is_server_live()
-        with refused("UNAUTHENTICATED", "no key; send"):
-            client.infer("shale", good)
-        with refused("UNAUTHENTICATED", "the key is not known"):
-            client.infer("shale", good, headers={"authorization": "Bearer wrong"})
-        with refused("UNAUTHENTICATED", "no key"):
-            client.get_model_metadata("shale")
-        for headers in ({"authorization": f"Bearer {key}"}, {"x-api-key": key}):
-            assert client.infer("shale", good, headers=headers).as_numpy("image").shape == (1, 1, 16, 16)
-        with refused("RESOURCE_EXHAUSTED", "has used up its 6 requests a minute"):
-            for _ in range(7):
-                client.infer("shale", good, headers={"authorization": f"Bearer {key}"})
-    metrics = running.metrics()
-    assert metrics["rockbank_rejections_total{reason=bad_key}"] == 3
-    assert metrics["rockbank_rejections_total{reason=rate_limit}"] == 1
-
-
-def test_samples_of_a_key_are_counted(shale: Path, start_process: Start, tmp_path: Path) -> None:
-    key, line = make_key("narrow")
-    (tmp_path / "keys").write_text(f"{line}::samples=100\n")
-    running = start_process(grpc_port=0, keys_file=tmp_path / "keys")
-    with triton_at(running) as client:
-        # What was asked for over HTTP is of the same minute.
-        answer = httpx.post(f"{running.url}/v2/models/shale/generate", json={"n": 60}, headers={"X-API-Key": key})
-        assert answer.status_code == 200
-        given = {"headers": {"x-api-key": key}}
-        assert client.infer("shale", latent(draw_latents(7, 30, LATENT)), **given).as_numpy("image").shape[0] == 30
-        with refused("RESOURCE_EXHAUSTED", "has used up its 100 samples a minute"):
-            client.infer("shale", latent(draw_latents(7, 60, LATENT)), **given)
-        assert client.get_server_metadata(**given).name == "rockbank"
-
-
-def test_images_of_other_extents_are_counted_by_their_pixels(
-    store: Path, generator_folder: Callable[..., Path], tmp_path: Path
-) -> None:
-    registry.push("shale", generator_folder(endless=True))
-    registry.set_alias("shale", registry.CHAMPION, "1")
-    running = launch(store, grpc_port=0, samples_per_minute=100)
-    try:
-        # Each has the pixels of four of the card's own.
-        request = infer_request(bytes(4 * 13 * 8 * 18 * 18), [13, 8, 18, 18])
-        raw_infer(running.grpc, request)
-        with pytest.raises(grpc.RpcError, match="has used up its 100 samples a minute"):
-            raw_infer(running.grpc, request)
-    finally:
-        running.end()
 
 
 def test_a_response_says_what_made_it(shale: Path, start_process: Start) -> None:
