@@ -81,6 +81,12 @@ def test_a_hundred_members_that_log_at_once_lose_no_record(work: Path) -> None:
         assert sorted(each.value for each in found) == [1000 * i + step for step in range(5)]
 
 
+def test_runs_that_train_on_the_same_new_data_may_say_so_at_once(work: Path) -> None:
+    made = at_once(writer.log_data, 4, "shale")
+    used = [mlflow.MlflowClient().get_run(run_id).inputs.dataset_inputs for run_id in made]
+    assert [len(of_run) for of_run in used] == [writer.N_RECORDS] * 4
+
+
 def test_of_promotions_at_once_one_wins(work: Path, generator_folder: Make) -> None:
     for kid in (0.4, 0.3, 0.2, 0.1):
         registry.push("race", generator_folder(kid=kid))

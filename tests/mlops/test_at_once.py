@@ -6,7 +6,7 @@ from pathlib import Path
 import mlflow
 
 from rockbank.mlops import registry, tracking
-from tests.mlops.writer import N_RECORDS, begin, log_steps, push
+from tests.mlops.writer import N_RECORDS, begin, log_data, log_steps, push
 from tests.mlops.writers import at_once
 
 Make = Callable[..., Path]
@@ -30,6 +30,14 @@ def test_the_first_runs_of_a_new_experiment_may_begin_at_once(store: Path) -> No
         (experiment,) = mlflow.MlflowClient().search_experiments(filter_string=f"name = '{family}'")
         runs = mlflow.MlflowClient().search_runs([experiment.experiment_id])
         assert {run.info.run_id for run in runs} == set(made)
+
+
+def test_runs_that_train_on_the_same_new_data_may_say_so_at_once(store: Path) -> None:
+    made = at_once(log_data, N_WRITERS, "shale")
+    used = [mlflow.MlflowClient().get_run(run_id).inputs.dataset_inputs for run_id in made]
+    assert [sorted(each.dataset.name for each in of_run) for of_run in used] == [
+        [f"crops {i}" for i in range(N_RECORDS)]
+    ] * N_WRITERS
 
 
 def test_two_that_register_at_once_have_a_version_each_and_the_same_files_have_one(

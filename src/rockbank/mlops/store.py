@@ -84,9 +84,9 @@ class _Answering:
                 try:
                     return getattr(mlflow.MlflowClient(), name)(*arguments, **keywords)
                 except MlflowException as error:
-                    # MLflow looks for the row of a tag, and adds it where it is missing. Another process has added it
-                    # meanwhile; now it is there to be changed.
-                    if not (name.startswith("set_") and is_overtaken(error)):
+                    # MLflow looks for the row of a tag or of a data set, and adds it where it is missing. Another
+                    # process has added it meanwhile; now it is there to be changed or used.
+                    if not (name.startswith(("set_", "log_")) and is_overtaken(error)):
                         raise
                     return getattr(mlflow.MlflowClient(), name)(*arguments, **keywords)
 
