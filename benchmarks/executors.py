@@ -38,7 +38,7 @@ from rockbank.matching.run import GENERATOR, Run
 REPORT = Path("reports/executors.md")
 RAY = "ray"
 _STARTING_SECONDS, _TOLERANCE = 3.0, 1e-4
-NODE = {"num_cpus": 1, "include_dashboard": False, "include_log_monitor": False}
+NODE = {"num_cpus": 1, "include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
 N_TRIES = 3
 # What two workers have to reach, where two plain processes reach the other.
 LEAST, AT_PLAIN = 1.8, 1.9

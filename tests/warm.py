@@ -10,9 +10,12 @@ sent signals. Where memory is measured, or what is imported, a test starts a fre
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import importlib
 import json
+import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import runpy
 import select
@@ -68,10 +71,18 @@ _CLIENT = """#!{python} -SE
 import json, os, pathlib, socket, sys
 
 here = pathlib.Path(sys.argv[0])
+handed = []
+for number in map(int, os.listdir("/proc/self/fd")):
+    try:
+        os.fstat(number)
+    except OSError:
+        continue
+    handed += [number] if number > 2 else []
 with socket.socket(socket.AF_UNIX) as server:
     server.connect(str(here.parent / "{server}"))
     request = {{"command": [here.name, *sys.argv[1:]], "folder": os.getcwd(), "environment": dict(os.environ)}}
-    socket.send_fds(server, [{streams}], [0, 1, 2])
+    request["handed"] = handed
+    socket.send_fds(server, [{streams}], [0, 1, 2, *handed])
     server.sendall(json.dumps(request).encode())
     server.shutdown(socket.SHUT_WR)
     with server.makefile() as says:
@@ -207,7 +218,7 @@ def serve(path: str) -> list[str]:
                 break
             caller.close()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _, streams, *_ = socket.recv_fds(caller, len(_STREAMS), 3)
+    _, streams, *_ = socket.recv_fds(caller, len(_STREAMS), 64)
     request = json.loads(b"".join(iter(lambda: caller.recv(65536), b"")))
     if process := os.fork():
         for stream in streams:
@@ -218,8 +229,12 @@ def serve(path: str) -> list[str]:
     caller.close()
     # A group of its own, which a signal of a terminal would go to.
     os.setsid()
-    for i, stream in enumerate(streams):
-        os.dup2(stream, i)
+    # Out of the way of the numbers that they are to have.
+    aside = [fcntl.fcntl(stream, fcntl.F_DUPFD, 512) for stream in streams]
+    for stream in streams:
+        os.close(stream)
+    for number, stream in zip([0, 1, 2, *request.get("handed", [])], aside, strict=True):
+        os.dup2(stream, number)
         os.close(stream)
     os.chdir(request["folder"])
     os.environ.clear()
@@ -232,10 +247,15 @@ def run(command: Sequence[str]) -> Any:
     name, *arguments = command
     given = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     sys.path[:] = [*given, *sys.path]
+    if spawned := os.environ.get("WARM_SPAWN"):
+        multiprocessing.resource_tracker.ensure_running()
+        multiprocessing.set_executable(spawned)
     if name != "python":
         sys.argv = list(command)
         # Two distributions may bring the same one.
         return next(iter(entry_points(group="console_scripts", name=name))).load()()
+    while (flag := arguments[0]).startswith("-") and flag not in ("-m", "-c"):
+        del arguments[: 1 + (flag == "-X")]
     kind, *rest = arguments
     if kind in ("-m", "-c"):
         sys.path.insert(0, "")

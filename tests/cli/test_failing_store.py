@@ -43,9 +43,9 @@ COMMANDS = {
 
 
 @pytest.fixture
-def shale(store: Path) -> Path:
+def shale(store: Path, made_once: Callable[..., Path]) -> Path:
     """As `write_shale` makes it."""
-    return write_shale(store)
+    return made_once(write_shale, store)
 
 
 def write_shale(store: Path) -> Path:

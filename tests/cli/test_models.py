@@ -16,19 +16,23 @@ from rockbank.cli.main import app
 from rockbank.cli.models import table_of
 from rockbank.mlops import registry
 from tests.cli.commands import said
+from tests.tiny_generators import write_generator
 
 Make = Callable[..., Path]
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
 
-@pytest.fixture
-def shale(store: Path, generator_folder: Make) -> Path:
-    """A working folder with params.yaml and two versions of `shale`, the first one the better."""
-    (store / "params.yaml").write_text(PARAMS.read_text())
-    registry.push("shale", generator_folder(kid=0.1))
-    registry.push("shale", generator_folder(kid=0.2))
+def two_versions(folder: Path) -> None:
+    (folder / "params.yaml").write_text(PARAMS.read_text())
+    registry.push("shale", write_generator(folder / "generators" / "1", kid=0.1))
+    registry.push("shale", write_generator(folder / "generators" / "2", kid=0.2))
     registry.set_alias("shale", registry.CANDIDATE, "1")
-    return store
+
+
+@pytest.fixture
+def shale(store: Path, made_once: Callable[..., Path]) -> Path:
+    """A working folder with params.yaml and two versions of `shale`, the first one the better."""
+    return made_once(two_versions, store)
 
 
 def test_an_empty_registry_says_how_to_fill_it(store: Path) -> None:
@@ -139,12 +143,15 @@ def test_a_file_that_cannot_be_written_is_one_line_of_error(shale: Path, fails: 
     assert not Path("grid.jpg").exists()
 
 
+def endless_and_not(folder: Path) -> None:
+    registry.push("shale", write_generator(folder / "generators" / "1", endless=True))
+    registry.push("shale", write_generator(folder / "generators" / "2"))
+
+
 @pytest.fixture
-def endless(store: Path, generator_folder: Make) -> Path:
+def endless(store: Path, made_once: Callable[..., Path]) -> Path:
     """A working folder whose registry has an endless `shale`, version 1, and version 2 of one size."""
-    registry.push("shale", generator_folder(endless=True))
-    registry.push("shale", generator_folder())
-    return store
+    return made_once(endless_and_not, store)
 
 
 def test_an_endless_generator_is_written_at_any_size_and_a_window_of_it_is_its_part(endless: Path) -> None:

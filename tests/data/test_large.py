@@ -1,4 +1,4 @@
-"""A volume of 1.6 GB becomes crops in 1 GB of memory."""
+"""A volume of 1.2 GB becomes crops in 1 GB of memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SHAPE = (768, 1024, 1024)
+SHAPE = (560, 1024, 1024)
 N_BYTES = 2 * int(np.prod(SHAPE))
 # One slice in so many is noise, the others are holes in the file.
 NOISY = 8

@@ -6,7 +6,6 @@ import re
 from importlib.resources import files
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
@@ -18,6 +17,9 @@ SERVICES: dict[str, Any] = COMPOSE["services"]
 
 
 def test_it_fits_the_schema_of_compose() -> None:
+    # Here, since it compiles grammars for three seconds as it is imported.
+    import jsonschema
+
     schema = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
     jsonschema.validate(COMPOSE, json.loads(schema.read_text()))
 

@@ -60,6 +60,7 @@ class World:
             "PATH": f"{commands()}{os.pathsep}{bare['PATH']}",
             "PYTHONPATH": f"{self.source / 'src'}{os.pathsep}{self.source}",
             "COLUMNS": "200",
+            "WARM_SPAWN": str(commands() / "python"),
             "DVC_NO_ANALYTICS": "1",
         }
         done = subprocess.run([*shell, text], cwd=self.folder, env=env, capture_output=True, text=True, check=False)

@@ -19,7 +19,7 @@ from executor_tasks import fail, run, setup
 
 from benchmarks.executors import NODE
 from rockbank.core.errors import InputError
-from rockbank.executors import choose
+from rockbank.executors import choose, on_slurm
 from rockbank.executors.choose import check_executor, open_executor
 from rockbank.executors.interface import Executor, Task
 from rockbank.executors.local import local_executor
@@ -35,6 +35,7 @@ from tests.executors.ray_processes import ray_tasks
 from tests.matching.quick import pool_here, rough_pictures
 from tests.matching.tiny import checkpoints, register, write_case
 from tests.started import started
+from tests.warm import commands
 from tests.workflows.mlflow_runs import children
 
 # What `rockbank` is when it is installed.
@@ -97,8 +98,11 @@ def opened(name: str, folder: Path) -> AbstractContextManager[Executor]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["local", "ray", "submitit", "slurm"])
 def test_results_come_once_and_a_task_goes_on_from_its_checkpoint(
-    name: str, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(on_slurm, "POLL_SECONDS", 0.1)
+    if name == "slurm":
+        monkeypatch.setattr(sys, "executable", str(commands() / "python"))
     if name in ("ray", "slurm"):
         request.getfixturevalue(f"{name}_cluster")
     # A process that dies ends the local executor; tests/matching/methods/test_workers.py has that.
@@ -205,10 +209,9 @@ with open_executor("slurm", setup(folder), 2, folder / "executor") as executor:
 @pytest.mark.slow
 @pytest.mark.parametrize("successor", ["slurm", "local"])
 def test_jobs_of_a_command_that_was_killed_end_before_its_successor_begins(
-    successor: str, slurm_cluster: None, tmp_path: Path
+    successor: str, slurm_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rockbank.executors import on_slurm
-
+    monkeypatch.setattr(on_slurm, "POLL_SECONDS", 0.1)
     with started([sys.executable, "-c", DRIVER, str(tmp_path)]) as driver:
         while not list(tmp_path.glob("a.1.*")):
             time.sleep(0.05)

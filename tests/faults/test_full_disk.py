@@ -92,8 +92,10 @@ def require_message(status: int, said: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_a_full_disk_is_a_message_and_the_old_state_is_whole(store: Path, command: Command) -> None:
-    write_project(store)
+def test_a_full_disk_is_a_message_and_the_old_state_is_whole(
+    store: Path, made_once: Callable[..., Path], command: Command
+) -> None:
+    made_once(write_project, store)
     before, database = state(store), (store / "mlflow.db").read_bytes()
     status, said, _ = run(rockbank(*command), room=ROOMS[0])
     require_message(status, said)
@@ -122,11 +124,11 @@ def small_disk(store: Path) -> Callable[[Callable[[], None]], None]:
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_a_disk_that_gets_full_in_the_middle_is_a_message_and_the_old_state_is_whole(
-    store: Path, small_disk: Callable[[Callable[[], None]], None], command: Command
+    store: Path, made_once: Callable[..., Path], small_disk: Callable[[Callable[[], None]], None], command: Command
 ) -> None:
+    made_once(write_project, store)
+
     def fill() -> None:
-        status, said, _ = run(lambda: write_project(store))
-        assert status == 0, said
         before, n_failed = state(store), 0
         # An import would go on to its scores, for which these crops are too few.
         for n_pages in PAGES[:-1] if command[0] == "import" else PAGES:

@@ -13,6 +13,7 @@ from rockbank.mlops.champion_log import Overtaken
 from tests.mlops.test_registry import LIMITS
 from tests.mlops.writer import advance
 from tests.mlops.writers import at_once
+from tests.tiny_generators import write_generator
 
 Make = Callable[..., Path]
 N_WRITERS = 4
@@ -22,11 +23,15 @@ class Killed(BaseException):
     """What ends a writer in the middle, past every handler."""
 
 
-@pytest.fixture
-def shale(store: Path, generator_folder: Make) -> str:
-    """A registered model of four versions, each better than the one before."""
+def four_versions(folder: Path) -> None:
     for kid in (0.4, 0.3, 0.2, 0.1):
-        registry.push("shale", generator_folder(kid=kid))
+        registry.push("shale", write_generator(folder / "generators" / str(kid), kid=kid))
+
+
+@pytest.fixture
+def shale(store: Path, made_once: Callable[..., Path]) -> str:
+    """A registered model of four versions, each better than the one before."""
+    made_once(four_versions, store)
     return "shale"
 
 

@@ -99,8 +99,8 @@ def proxy(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 def test_a_slow_server_is_waited_for_and_named(
     proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, asked: Asked
 ) -> None:
-    monkeypatch.setattr("rockbank.mlops.failures.PATIENCE_SECONDS", 0.1)
-    proxy.delay = 0.2
+    monkeypatch.setattr("rockbank.mlops.failures.PATIENCE_SECONDS", 0.02)
+    proxy.delay = 0.04
     asked()
     assert f"still waiting for {proxy.address}: " in caplog.text
 

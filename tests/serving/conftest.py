@@ -21,6 +21,7 @@ from serving.app import create_app
 from serving.base.settings import Settings
 from serving.service import Service
 from tests.serving.processes import Process, launch
+from tests.tiny_generators import write_generator
 
 Make = Callable[..., Path]
 
@@ -47,13 +48,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
-@pytest.fixture
-def shale(store: Path, generator_folder: Make) -> Path:
-    """A registry whose `shale` has the versions 1, the champion, and 2; they have different weights."""
-    registry.push("shale", generator_folder(kid=0.1, weights_seed=1))
-    registry.push("shale", generator_folder(kid=0.05, weights_seed=2))
+def two_versions(folder: Path) -> None:
+    for i, kid in enumerate((0.1, 0.05), start=1):
+        registry.push("shale", write_generator(folder / "generators" / str(i), kid=kid, weights_seed=i))
     registry.set_alias("shale", registry.CHAMPION, "1")
-    return store
+
+
+@pytest.fixture
+def shale(store: Path, made_once: Callable[..., Path]) -> Path:
+    """A registry whose `shale` has the versions 1, the champion, and 2; they have different weights."""
+    return made_once(two_versions, store)
 
 
 @pytest.fixture

@@ -86,7 +86,8 @@ def test_replicas_give_the_same_bits_an_update_loses_no_answer_and_more_than_may
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        deployed(max_wait_ms="3")
+        # One at a time, and one that waits.
+        deployed(max_wait_ms="3", max_ongoing_requests="1", max_queued_requests="1")
         with triton.InferenceServerClient(address) as client:
             delay = client.get_model_config("shale")["dynamic_batching"]["max_queue_delay_microseconds"]
     finally:
@@ -96,8 +97,7 @@ def test_replicas_give_the_same_bits_an_update_loses_no_answer_and_more_than_may
     assert set(answers) == {200}
     assert infer(address, latents).tobytes() == images[0].tobytes()
 
-    # One at a time, and one that waits: of many at once Ray's proxy turns the others away, and the service goes on.
-    deployed(replicas="1", max_ongoing_requests="1", max_queued_requests="1")
+    # Of many at once Ray's proxy turns away those that may not wait, and the service goes on.
     path = f"http://{address}/v2/models/shale/generate"
 
     def generate(seed: int) -> httpx.Response:

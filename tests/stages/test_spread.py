@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from rockbank.core.files import sha256
 from rockbank.core.paths import PIPELINE
 from rockbank.data.adding import ScanOptions, add_volumes
 from rockbank.data.manifest import SegmentationRule
+from rockbank.executors import on_slurm
 from rockbank.executors.interface import Outcome, Task, WorkerLost
 from rockbank.params import Params, load_params
 from rockbank.stages import spread
@@ -35,10 +35,18 @@ from rockbank.stages.export import export
 from rockbank.stages.score import score
 from rockbank.stages.train import train
 from tests.executors.ray_processes import ray_tasks
+from tests.warm import Process, commands, environment
 
 pytestmark = pytest.mark.slow
 # What `rockbank` is when it is installed.
-COMMAND = (sys.executable, "-c", "from rockbank.cli.main import main; main()")
+# What a shell runs in the background ignores Ctrl-C, and so would this.
+COMMAND = """
+import signal
+from rockbank.cli.main import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
 ROOT = Path(__file__).parents[2]
 TINY = {
     "family": "shale", "network": "table1", "latent": [8], "loss": "wgan-gp", "optimiser": "adam", "penalty": 10.0,
@@ -48,7 +56,7 @@ TINY = {
 }  # fmt: skip
 # The third's network is none.
 GENERATORS = {"one": TINY, "two": TINY | {"seed": 2}, "broken": TINY | {"network": "table9"}}
-LONG = TINY | {"n_steps": 120}
+LONG = TINY | {"n_steps": 60}
 # What a stage says of the moment and the machine is in others.
 FILES = (
     "artifacts/data/*/*",
@@ -151,6 +159,9 @@ def test_stages_by_an_executor_make_the_files_of_the_plain_stages_and_a_generato
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(on_slurm, "POLL_SECONDS", 0.1)
+    if name == "slurm":
+        monkeypatch.setattr(sys, "executable", str(commands() / "python"))
     if name != "local":
         request.getfixturevalue(f"{name}_cluster")
     monkeypatch.setattr(spread, "N_SLICES", 2)
@@ -206,15 +217,8 @@ def test_ctrl_c_ends_a_training_at_once_and_the_same_command_goes_on_to_the_same
 ) -> None:
     copy_of(project, tmp_path / "stopped", monkeypatch)
     shutil.copytree(plain / PIPELINE.data, PIPELINE.data)
-    command = [*COMMAND, "stage", "train", "long", "--workers", "1"]
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # What a shell runs in the background ignores Ctrl-C, and so would what it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    command = ["-c", COMMAND, "stage", "train", "long", "--workers", "1"]
+    process = Process(command, Path.cwd(), environment())
     while not list(Path(".checkpoints").glob("long-*/training.safetensors")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -224,7 +228,9 @@ def test_ctrl_c_ends_a_training_at_once_and_the_same_command_goes_on_to_the_same
     assert "stopped; nothing is half written, and the same command takes it up again" in said
     assert "Traceback" not in said
     assert not PIPELINE.train("long").exists()
-    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.endswith("train@long\n")
+    again = Process(command, Path.cwd(), environment())
+    assert again.communicate(timeout=120)[0].endswith("train@long\n")
+    assert again.returncode == 0
     assert (PIPELINE.train("long") / "weights.safetensors").read_bytes() == long_weights
     (run,) = runs()
     assert run.info.status == "FINISHED"

@@ -42,7 +42,7 @@ def wait_for(is_so: Callable[[], bool], process: Process) -> None:
         time.sleep(0.02)
 
 
-LONG = MatchRequest(method="adam", iterations=25, name="killed")
+LONG = MatchRequest(method="adam", iterations=12, name="killed")
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def begun(case: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("asked", "n_kills"),
-    [(LONG, 2), (MatchRequest(method="es-mda", iterations=12, members=20, name="killed"), 1)],
+    [(LONG, 2), (MatchRequest(method="es-mda", iterations=6, members=20, name="killed"), 1)],
     ids=["members", "an ensemble"],
 )
 def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(case: Path, asked: MatchRequest, n_kills: int) -> None:
@@ -63,7 +63,7 @@ def test_a_match_killed_at_any_moment_goes_on_to_the_same_bits(case: Path, asked
         before = checkpoints(begun)
         process = resume(begun)
         wait_for(lambda before=before: checkpoints(begun) != before, process)  # type: ignore[misc]
-        time.sleep(0.3)
+        time.sleep(0.1)
         process.kill()
         # Its two processes hold the same streams, which are at their ends once all have ended.
         process.communicate(timeout=120)

@@ -230,6 +230,7 @@ def pids_in(folder: Path) -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_processes")
 def test_members_go_side_by_side_and_one_that_fails_holds_up_no_other(toy: Any, tmp_path: Path) -> None:
     seen: list[Progress] = []
     n_done = []
@@ -249,6 +250,7 @@ def test_members_go_side_by_side_and_one_that_fails_holds_up_no_other(toy: Any, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_processes")
 def test_a_process_that_dies_is_reported_with_the_remedy(toy: Any, tmp_path: Path) -> None:
     with (
         pytest.raises(WorkerLost, match=r"memory is short; every iteration is kept: resume with fewer --workers"),

@@ -241,7 +241,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_kind_of_run_has_a_dataset_and_a_report(variant: str, tmp_path: Path) -> None:
     of_case, settings = VARIANTS[variant]
-    run = make_run(tmp_path / "run", write_case(tmp_path, **of_case), **settings)
+    run = make_run(tmp_path / "run", write_case(tmp_path, **of_case), **({"members": 2} | settings))
     dataset = of(run)
     write_posterior(tmp_path, dataset)
     again = read_posterior(tmp_path)

@@ -27,19 +27,22 @@ from serving.dataplane.sampling import endless
 from serving.http.samples import prepare
 from serving.protocol.schemas import GenerateRequest
 from tests.serving.conftest import InProcess, Serve
-from tests.tiny_generators import ENDLESS_LATENT, LATTICE, endless_images
+from tests.tiny_generators import ENDLESS_LATENT, LATTICE, endless_images, write_generator
 
 Make = Callable[..., Path]
 PATH = "/v2/models/shale/generate"
 
 
-@pytest.fixture
-def rocks(store: Path, generator_folder: Make) -> Path:
-    """A registry whose `shale` has the endless version 1, the champion, and version 2 of one size."""
-    registry.push("shale", generator_folder(endless=True, weights_seed=1))
-    registry.push("shale", generator_folder(weights_seed=2))
+def an_endless_one_and_another(folder: Path) -> None:
+    registry.push("shale", write_generator(folder / "generators" / "1", endless=True, weights_seed=1))
+    registry.push("shale", write_generator(folder / "generators" / "2", weights_seed=2))
     registry.set_alias("shale", registry.CHAMPION, "1")
-    return store
+
+
+@pytest.fixture
+def rocks(store: Path, made_once: Callable[..., Path]) -> Path:
+    """A registry whose `shale` has the endless version 1, the champion, and version 2 of one size."""
+    return made_once(an_endless_one_and_another, store)
 
 
 def local(running: InProcess, window: Window, sample: int = 0, truncation: float | None = None) -> np.ndarray:

@@ -96,7 +96,7 @@ def test_a_client_that_takes_nothing_does_not_keep_it_from_ending(start_process:
 
 @pytest.mark.slow
 def test_under_load_no_request_is_lost_where_clients_heed_that_it_is_not_ready(start_process: Start) -> None:
-    process = start_process(shutdown_delay_seconds=10)
+    process = start_process(shutdown_delay_seconds=4)
     failed: list[str] = []
     n_answered = [0]
     signalled = threading.Event()
