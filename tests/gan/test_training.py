@@ -59,6 +59,7 @@ KINDS = {
         clip=1.0,
         penalty=0.0,
         energy=1.0,
+        dropout=0.0,
         n_critic=1,
         shares_batch=True,
         batch=4,
