@@ -71,6 +71,8 @@ def test_one_generator_is_shown_with_its_scores_and_fingerprints(shale: Path) ->
     printed = said("show", "shale/1")
     for shown in ("tiny", "wgan-gp", "1 x 16 x 16", "6e-08 m", "large.kid: 0.1", "generator.onnx", "sha256"):
         assert shown in printed
+    (commit,) = (line for line in printed.splitlines() if "git commit" in line)
+    assert "not known" in commit
 
 
 def test_an_unknown_generator_is_one_line_of_error_with_the_known_ones(shale: Path, fails: Callable[..., str]) -> None:

@@ -89,7 +89,7 @@ def show(model: Model) -> None:
         "voxel size": f"{card.voxel_size:g} m",
         "scans": card.scan_names or "none that the card names",
         "data md5": card.data_md5,
-        "git commit": card.git_commit,
+        "git commit": card.git_commit or "not known",
         "MLflow run": entry.run_id,
         "ONNX against torch": f"{card.parity:.2g}",
     }

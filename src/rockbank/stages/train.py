@@ -38,7 +38,8 @@ from rockbank.plot.curves import save_training
 from rockbank.plot.grids import grid
 from rockbank.rock.crops import CropSet, load_crops
 from rockbank.stages.blueprint import Blueprint
-from rockbank.stages.training_run import SAMPLES, TrainingAbout, samples_file
+from rockbank.stages.training_about import TrainingAbout
+from rockbank.stages.training_run import SAMPLES, samples_file
 
 RUN = "run.json"
 N_PICTURED = 16
