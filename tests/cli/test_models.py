@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from mlflow import MlflowClient
 from PIL import Image
 from rich.console import Console
@@ -15,7 +16,9 @@ from typer.testing import CliRunner
 from rockbank.cli.main import app
 from rockbank.cli.models import table_of
 from rockbank.mlops import registry
+from rockbank.stages.register import NonePassed
 from tests.cli.commands import said
+from tests.pulled import write_pulled
 
 Make = Callable[..., Path]
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -93,6 +96,22 @@ def test_the_candidate_is_promoted_and_a_worse_one_refused(shale: Path, fails: C
 def test_a_model_that_is_not_registered_is_not_promoted(shale: Path, fails: Callable[..., str]) -> None:
     line = fails("promote", "sandstone")
     assert "sandstone@candidate: not in the registry" in line
+
+
+def test_a_family_of_which_none_passed_does_not_stop_the_registration_of_the_others(
+    store: Path, generator_folder: Make
+) -> None:
+    params = yaml.safe_load(PARAMS.read_text())
+    # The first of them has no verdict, and neither has the last.
+    gates = params["gate"]
+    params["gate"] = {"channels": gates["channels"], "shale": gates["shale"], "coal": gates["shale"]}
+    (store / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    write_pulled("shale-texture", generator_folder())
+    result = CliRunner().invoke(app, ["register"])
+    assert isinstance(result.exception, NonePassed)
+    for family in ("channels", "coal"):
+        assert f"no generator of '{family}' has a verdict" in str(result.exception)
+    assert registry.resolve("shale@candidate").version == "1"
 
 
 def test_rollback_gives_the_title_back(shale: Path, generator_folder: Make, fails: Callable[..., str]) -> None:

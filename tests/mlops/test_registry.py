@@ -146,6 +146,9 @@ def test_the_limits_are_those_of_the_cards_family_whatever_the_model_is_called(
     assert promotion.promote("mine", LIMITS, "1")[0].name == "mine"
     with pytest.raises(ValueError, match=r"a generator of 'shale', which .* known are \['channels'\]"):
         promotion.promote("mine", {"channels": LIMITS["shale"]}, "1")
+    registry.push("mine", generator_folder(kid=0.9))
+    with pytest.raises(registry.PromotionRefused, match=r"params.yaml: gate\.shale\.kid_gain_min"):
+        promotion.promote("mine", LIMITS, "2")
 
 
 def test_a_registry_that_does_not_answer_is_not_taken_for_one_without_a_champion(
