@@ -13,7 +13,8 @@ from rockbank.core.files import read_json, write_json
 from rockbank.core.paths import HISTORY, TRAINING_PICTURE, ProjectPaths
 from rockbank.generator.card import VERDICT, WEIGHTS
 from rockbank.stages.blueprint import Blueprint
-from rockbank.stages.training_run import TrainingAbout, samples_file
+from rockbank.stages.training_about import TrainingAbout
+from rockbank.stages.training_run import samples_file
 
 PATHS = ProjectPaths()
 STEPS, BEGAN = [1, 2, 3], 1_700_000_000.0

@@ -31,12 +31,13 @@ TRAINED = {
     "rockbank.plot.curves": "draws the record: other colours redraw no training",
     "rockbank.plot.figures": "likewise",
     "rockbank.plot.grids": "likewise",
+    "rockbank.stages.training_about": "is the record",
     "rockbank.stages.training_run": "names the files of the record",
 }
 JUDGED = {"rockbank.rock.segmentation": "is the type of one of the card's fields, which is not judged"}
 LEFT_OUT = {
     "train": TRAINED,
-    "score": SCORED,
+    "score": {**SCORED, "rockbank.stages.training_about": "is read for the MLflow run"},
     "challenge": SCORED,
     "gate": JUDGED,
     "register": {

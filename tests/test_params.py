@@ -35,6 +35,19 @@ def test_the_files_in_the_repository_load(name: str) -> None:
         ({"generators.shale-texture.spectral_steps": -1}, "use 0 or a positive number"),
         ({"generators.shale-wgan-gp.batch": 1}, "batch norm needs at least 2"),
         ({"generators.shale-wgan-gp.family": "coal"}, "'coal' has no section in 'check'"),
+        (
+            {"generators.shale-texture.dropout": 0.25},
+            "generators.shale-texture.dropout: got 0.25; the critic of 'texture'",
+        ),
+        (
+            {"generators.shale-texture.loss": "wgan-gp", "generators.shale-texture.penalty": 10.0},
+            "generators.shale-texture.loss: got 'wgan-gp'; the critic of 'texture' judges feature maps",
+        ),
+        ({"generators.shale-dcgan.clip": -1}, "generators.shale-dcgan.clip: got -1.0; use a norm of at least 0"),
+        ({"generators.shale-dcgan.seed": -1}, "generators.shale-dcgan.seed: got -1; use a whole number from 0 to"),
+        ({"prepare.seed": -1}, "prepare.seed: got -1; use a whole number from 0 to"),
+        ({"channels.seed": 2**64}, "channels.seed: got 18446744073709551616; use a whole number from 0 to"),
+        ({"score.seed": 2**32}, "score.seed: got 4294967296; use a whole number from 0 to 4294967295"),
         ({"score.extractor": "vgg"}, "score.extractor: got 'vgg'"),
         (
             {"score.second_extractor": "efficientnet-lite1"},
@@ -98,3 +111,13 @@ def test_a_family_without_limits_is_answered_with_the_known_ones() -> None:
 def test_an_unknown_generator_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"known are .*shale-dcgan"):
         load_params(ROOT / "params.yaml").generator("shale-vae")
+
+
+@pytest.mark.parametrize("name", ["a.b", "", "../esc", "my generator", "x" * 65])
+def test_a_name_that_no_version_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    raw["challengers"][name] = raw["challengers"]["shale-quick"]
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    with pytest.raises(InputError, match=re.escape(f"challengers: got the name '{name}'; use letters, digits")):
+        load_params(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,12 @@ WITHOUT_PENALTY = ("dcgan", "hinge")
 OPTIMISERS = ("rmsprop", "adam")
 # Networks that noise enters at each scale.
 WITH_NOISE = ("texture",)
+# Networks whose critic judges feature maps, by layers of its own.
+PROJECTED = ("texture",)
+# Of a generator: it names folders, and MLflow takes no dot in the name of a logged model.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+# NumPy's older generator, which draws KID's subsets, takes 32 bits.
+_SEED_BITS, _KID_SEED_BITS = 64, 32
 REGIONS = ("blocks", "strips")
 # Not Lite1: the projected critic compares its features, so a generator is trained to match them.
 EXTRACTORS = ("efficientnet-lite0", "efficientnet-lite2", "inception")
@@ -40,6 +47,7 @@ class PrepareParams:
     def __post_init__(self) -> None:
         _require(self.size > 0 and self.size % 16 == 0, "size", self.size, "use a multiple of 16, such as 64 or 256")
         _require_positive(self, "n_train", "n_validation", "n_test", "block")
+        _require_seed(self)
         _require_among(self, "split", REGIONS)
         for key in ("validation_fraction", "test_fraction"):
             value = getattr(self, key)
@@ -64,6 +72,7 @@ class ChannelsParams:
 
     def __post_init__(self) -> None:
         _require_positive(self, "n_train", "n_validation", "n_test")
+        _require_seed(self)
         _require(
             0 < self.sand_proportion < 1,
             "sand_proportion",
@@ -126,6 +135,8 @@ class GeneratorParams:
         _require(
             self.energy >= 0, "energy", self.energy, "use a weight of at least 0; 0 leaves the energy distance out"
         )
+        _require(self.clip >= 0, "clip", self.clip, "use a norm of at least 0; 0 clips nothing")
+        _require_seed(self)
         can_fit = self.network in WITH_NOISE
         _require(
             self.spectral_steps == 0 or (can_fit and self.spectral_steps > 0),
@@ -156,6 +167,15 @@ class GeneratorParams:
             )
         else:
             _require(self.penalty > 0, "penalty", self.penalty, f"the loss '{self.loss}' needs a positive weight")
+        if self.network in PROJECTED:
+            critic = f"the critic of '{self.network}'"
+            _require(self.dropout == 0, "dropout", self.dropout, f"{critic} has no dropout: set it to 0")
+            _require(
+                self.loss in WITHOUT_PENALTY,
+                "loss",
+                self.loss,
+                f"{critic} judges feature maps, and has no gradient penalty: use one of {list(WITHOUT_PENALTY)}",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +205,7 @@ class ScoreParams:
             self.n_large >= self.n_paper, "n_large", self.n_large, f"use at least n_paper, which is {self.n_paper}"
         )
         _require(self.n_progress >= 2, "n_progress", self.n_progress, "a covariance needs at least 2 samples")
+        _require_seed(self, _KID_SEED_BITS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +249,7 @@ class Params:
         both = sorted(set(self.generators) & set(self.challengers))
         _require(not both, "challengers", both, "these are in 'generators' too: give each a name of its own")
         for name, generator in self.all_generators.items():
+            check_generator_name(name, f"{self._section(name)}: got the name")
             for section in ("check", "gate"):
                 known = getattr(self, section)
                 if generator.family not in known:
@@ -277,6 +299,12 @@ def load_params(path: Path = PARAMS) -> Params:
     return load_sections(path, Params, "run from the project's root, where params.yaml lies")
 
 
+def check_generator_name(name: str, what: str = "name: got") -> None:
+    """InputError, which begins with `what`, where no generator can be called `name`."""
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{what} '{name}'; use letters, digits, '-' and '_', 64 at most, a letter or a digit first")
+
+
 def _of_family(sections: Mapping[str, Section], key: str, family: str) -> Section:
     if family not in sections:
         raise InputError(f"'{family}' has no section in '{key}' of {PARAMS}; add one, known are {sorted(sections)}")
@@ -291,6 +319,11 @@ def _require(holds: bool, key: str, got: Any, remedy: str) -> None:
 def _require_positive(section: Any, *keys: str) -> None:
     for key in keys:
         _require(getattr(section, key) > 0, key, getattr(section, key), "use a positive number")
+
+
+def _require_seed(section: Any, bits: int = _SEED_BITS) -> None:
+    most = 2**bits - 1
+    _require(0 <= section.seed <= most, "seed", section.seed, f"use a whole number from 0 to {most}")
 
 
 def _require_among(section: Any, key: str, known: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from mlflow import MlflowClient
 from PIL import Image
 from rich.console import Console
@@ -15,7 +16,9 @@ from typer.testing import CliRunner
 from rockbank.cli.main import app
 from rockbank.cli.models import table_of
 from rockbank.mlops import registry
+from rockbank.stages.register import NonePassed
 from tests.cli.commands import said
+from tests.pulled import write_pulled
 from tests.tiny_generators import write_generator
 
 Make = Callable[..., Path]
@@ -75,6 +78,8 @@ def test_one_generator_is_shown_with_its_scores_and_fingerprints(shale: Path) ->
     printed = said("show", "shale/1")
     for shown in ("tiny", "wgan-gp", "1 x 16 x 16", "6e-08 m", "large.kid: 0.1", "generator.onnx", "sha256"):
         assert shown in printed
+    (commit,) = (line for line in printed.splitlines() if "git commit" in line)
+    assert "not known" in commit
 
 
 def test_an_unknown_generator_is_one_line_of_error_with_the_known_ones(shale: Path, fails: Callable[..., str]) -> None:
@@ -95,6 +100,22 @@ def test_the_candidate_is_promoted_and_a_worse_one_refused(shale: Path, fails: C
 def test_a_model_that_is_not_registered_is_not_promoted(shale: Path, fails: Callable[..., str]) -> None:
     line = fails("promote", "sandstone")
     assert "sandstone@candidate: not in the registry" in line
+
+
+def test_a_family_of_which_none_passed_does_not_stop_the_registration_of_the_others(
+    store: Path, generator_folder: Make
+) -> None:
+    params = yaml.safe_load(PARAMS.read_text())
+    # The first of them has no verdict, and neither has the last.
+    gates = params["gate"]
+    params["gate"] = {"channels": gates["channels"], "shale": gates["shale"], "coal": gates["shale"]}
+    (store / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    write_pulled("shale-texture", generator_folder())
+    result = CliRunner().invoke(app, ["register"])
+    assert isinstance(result.exception, NonePassed)
+    for family in ("channels", "coal"):
+        assert f"no generator of '{family}' has a verdict" in str(result.exception)
+    assert registry.resolve("shale@candidate").version == "1"
 
 
 def test_rollback_gives_the_title_back(shale: Path, generator_folder: Make, fails: Callable[..., str]) -> None:

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from rockbank.core.provenance import data_md5, git_commit
+from rockbank.core.provenance import code_sha256, data_md5, git_commit
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -36,3 +36,19 @@ def test_the_md5_comes_from_the_pointer_or_from_the_lock(tmp_path: Path) -> None
     assert data_md5("data", tmp_path) == "aa.dir"
     assert data_md5("artifacts/data/shale", tmp_path) == "bb.dir"
     assert data_md5("artifacts/data/coal", tmp_path) is None
+
+
+def test_the_digest_of_code_changes_with_each_byte_and_name_of_the_modules_and_with_nothing_else(
+    tmp_path: Path,
+) -> None:
+    def digest(one: str = "1", two: str = "2", name: str = "two.py", beside: str = "") -> str:
+        folder = tmp_path / f"package{len(list(tmp_path.iterdir()))}"
+        (folder / "part").mkdir(parents=True)
+        (folder / "one.py").write_text(one)
+        (folder / "part" / name).write_text(two)
+        (folder / "part" / "two.pyc").write_text(beside)
+        (folder / "other.py").write_text(beside)
+        return code_sha256(("one.py", "part"), folder)
+
+    assert digest() == digest(beside="3")
+    assert len({digest(), digest(one="3"), digest(two="3"), digest(name="three.py"), digest(one="", two="12")}) == 5

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rockbank.gan.batches import real_batch
-from rockbank.gan.checkpoint import FILE, CheckpointMismatch, load_checkpoint
+from rockbank.gan.checkpoint import FILE, CheckpointMismatch, load_checkpoint, save_checkpoint
 from rockbank.gan.training import fit, pick_device
 from rockbank.gan.training_state import Record, TrainingDiverged
 from rockbank.params import GeneratorParams
@@ -59,6 +59,7 @@ KINDS = {
         clip=1.0,
         penalty=0.0,
         energy=1.0,
+        dropout=0.0,
         n_critic=1,
         shares_batch=True,
         batch=4,
@@ -213,6 +214,33 @@ def test_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         next(run(replace(PARAMS, rate_critic=2e-3), tmp_path))
     with pytest.raises(CheckpointMismatch, match="crops"):
         next(fit(make_crops(41), PARAMS, device=pick_device(), evaluate=None, n_samples=3, checkpoint=tmp_path))
+
+
+def test_checkpoint_of_other_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = replace(PARAMS, n_steps=4, evaluate_every=2)
+    list(islice(run(params, tmp_path), 2))
+    assert next(run(params, tmp_path)).is_replayed
+    monkeypatch.setattr("rockbank.gan.training.code_sha256", lambda parts: "0" * 64)
+    with pytest.raises(CheckpointMismatch, match=r"these differ: \['code'\]"):
+        next(run(params, tmp_path))
+
+
+def test_checkpoint_whose_tensors_have_other_shapes_is_refused(tmp_path: Path) -> None:
+    list(islice(run(PARAMS, tmp_path), 4))
+    saved = load_checkpoint(tmp_path)
+    assert saved is not None
+    tensors, about = saved
+    save_checkpoint(tmp_path, {**tensors, "critic.linear.bias": torch.zeros(7)}, about)
+    with pytest.raises(CheckpointMismatch, match=r"does not fit the networks: .*linear\.bias"):
+        next(run(PARAMS, tmp_path))
+
+
+def test_a_restart_gives_the_samples_of_its_checkpoint_again(tmp_path: Path) -> None:
+    before = list(islice(run(PARAMS, tmp_path), 8))
+    after = list(islice(run(PARAMS, tmp_path), 8))
+    assert [each.samples is not None for each in after] == [each.step == 8 for each in after]
+    assert before[-1].samples is not None
+    np.testing.assert_array_equal(after[-1].samples, before[-1].samples)
 
 
 def test_damaged_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Samples of a wanted porosity are those of the seed that have it, in order; what the rock has not is refused."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,12 @@ def test_other_values_are_refused_with_their_name(wanted: Any) -> None:
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.parametrize("wanted", ["-0.005", -0.005, "-0.3..0.1", [-0.1, 0.2]])
+def test_a_negative_value_is_refused_as_it_was_given(wanted: Any) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"porosity: got {wanted!r}; use numbers of at least 0")):
+        parse_condition("porosity", wanted)
+
+
 @pytest.mark.parametrize("statistic", MEASURE)
 def test_what_is_kept_are_the_samples_that_meet_the_condition_in_their_order(statistic: str) -> None:
     samples = rock(400)
@@ -102,6 +109,14 @@ def test_what_the_rock_has_not_is_refused_with_its_range() -> None:
         ValueError, match=r"no crop of the rock has a porosity of 0.6 to 0.7; its 300 held-out .* 0\.\d+"
     ):
         Condition(statistic="porosity", low=0.6, high=0.7).check(reference)
+
+
+def test_what_lies_within_the_range_of_the_rock_is_not_refused_be_there_a_crop_of_it_or_not() -> None:
+    reference = {"porosity": {"values": [0.0, 0.1, 0.761]}}
+    for low, high in ((0.69, 0.71), (0.761, 0.8), (0.0, 0.01)):
+        Condition(statistic="porosity", low=low, high=high).check(reference)
+    with pytest.raises(ValueError, match=r"its 3 held-out crops have 0 to 0\.761"):
+        Condition(statistic="porosity", low=0.762, high=0.8).check(reference)
 
 
 @pytest.mark.parametrize("reference", [{}, {"porosity": {"mean": 0.2, "std": 0.1}}, {"porosity": {"values": []}}])

@@ -1,10 +1,13 @@
 """A seed gives the same latents whatever else is asked for."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rockbank.generator import latents
 from rockbank.generator.latents import Lattice, draw_latents, field_latents, latent_blocks
 
 GOLDEN = [-0.29333901, 1.7038306, 1.53919184]
@@ -18,11 +21,11 @@ def test_a_sample_does_not_depend_on_how_many_are_drawn(seed: int, few: int, mor
 
 
 def test_latents_are_standard_normal() -> None:
-    latents = draw_latents(7, 20_000, (10,))
-    assert latents.dtype == np.float32
+    drawn = draw_latents(7, 20_000, (10,))
+    assert drawn.dtype == np.float32
     # 200,000 draws: the standard error of the mean is 0.0022, of the standard deviation 0.0016
-    assert abs(latents.mean()) < 0.01
-    assert abs(latents.std() - 1) < 0.01
+    assert abs(drawn.mean()) < 0.01
+    assert abs(drawn.std() - 1) < 0.01
 
 
 def test_truncation_scales() -> None:
@@ -81,13 +84,34 @@ def test_a_field_is_standard_normal_and_its_cells_and_channels_are_independent()
 
 
 def test_samples_of_a_lattice_are_parts_of_their_own_fields_at_the_image_s_first_pixel() -> None:
-    latents = draw_latents(7, 3, (5, 12, 10), 0.5, lattice=LATTICE)
-    for i, latent in enumerate(latents):
+    drawn = draw_latents(7, 3, (5, 12, 10), 0.5, lattice=LATTICE)
+    for i, latent in enumerate(drawn):
         np.testing.assert_array_equal(latent, field_latents(7, i, range(-4, 8), range(-4, 6), 5, 0.5))
     blocks = list(latent_blocks(7, 3, (5, 12, 10), 0.5, size=2, lattice=LATTICE))
     assert [len(block) for block in blocks] == [2, 1]
-    np.testing.assert_array_equal(np.concatenate(blocks), latents)
+    np.testing.assert_array_equal(np.concatenate(blocks), drawn)
     assert LATTICE.image(12, 10) == (64, 32)
+
+
+@pytest.mark.parametrize("lattice", [None, LATTICE])
+def test_latents_from_a_place_on_are_the_last_of_all(lattice: Lattice | None) -> None:
+    whole = draw_latents(7, 11, (5, 10, 9), 0.5, lattice=lattice)
+    blocks = list(latent_blocks(7, 11, (5, 10, 9), 0.5, size=3, begin=4, lattice=lattice))
+    assert [len(block) for block in blocks] == [3, 3, 1]
+    np.testing.assert_array_equal(np.concatenate(blocks), whole[4:])
+
+
+def test_on_a_lattice_nothing_is_drawn_of_the_samples_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[range] = []
+    fields = latents._fields
+
+    def counted(seed: int, samples: range, *rest: Any) -> np.ndarray:
+        drawn.append(samples)
+        return fields(seed, samples, *rest)
+
+    monkeypatch.setattr(latents, "_fields", counted)
+    assert len(list(latent_blocks(7, 70, (5, 10, 9), size=16, begin=48, lattice=LATTICE))) == 2
+    assert drawn == [range(48, 64), range(64, 70)]
 
 
 def test_of_a_cell_so_many_first_numbers_are_drawn_as_are_read_at_its_distance_from_the_edge() -> None:

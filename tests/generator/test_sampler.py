@@ -39,6 +39,11 @@ def test_batches_are_the_samples_in_their_order(sampler: Sampler) -> None:
     np.testing.assert_array_equal(np.concatenate(batches), sampler.sample(seed=7, n=2 * BATCH + 1))
 
 
+def test_batches_from_a_place_on_are_the_last_of_all(sampler: Sampler) -> None:
+    batches = list(sampler.batches(seed=7, n=2 * BATCH + 1, begin=BATCH))
+    np.testing.assert_array_equal(np.concatenate(batches), sampler.sample(seed=7, n=2 * BATCH + 1)[BATCH:])
+
+
 def test_samples_are_intensity(sampler: Sampler) -> None:
     samples = sampler.sample(seed=7, n=BATCH)
     assert samples.dtype == np.float32

@@ -7,6 +7,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, sha256, write_json
 from rockbank.core.paths import ProjectPaths
 from rockbank.generator.card import CARD, ONNX, VERDICT, CardMismatch, ModelCard
@@ -57,6 +58,12 @@ def test_a_card_that_names_its_run_as_they_once_did_is_read(generator_folder: Ma
     folder = generator_folder()
     write_json(folder / CARD, {**read_json(folder / CARD), "run_id": "0" * 32})
     assert ModelCard.load(folder).generator == "tiny"
+
+
+def test_a_name_that_no_command_could_resolve_is_not_registered(store: Path, generator_folder: Make) -> None:
+    with pytest.raises(InputError, match="'my model': no name of a registered model; use letters"):
+        registry.push("my model", generator_folder())
+    assert registry.names() == []
 
 
 def test_what_did_not_pass_the_gate_is_not_registered(store: Path, generator_folder: Make) -> None:
@@ -139,6 +146,9 @@ def test_the_limits_are_those_of_the_cards_family_whatever_the_model_is_called(
     assert promotion.promote("mine", LIMITS, "1")[0].name == "mine"
     with pytest.raises(ValueError, match=r"a generator of 'shale', which .* known are \['channels'\]"):
         promotion.promote("mine", {"channels": LIMITS["shale"]}, "1")
+    registry.push("mine", generator_folder(kid=0.9))
+    with pytest.raises(registry.PromotionRefused, match=r"params.yaml: gate\.shale\.kid_gain_min"):
+        promotion.promote("mine", LIMITS, "2")
 
 
 def test_a_registry_that_does_not_answer_is_not_taken_for_one_without_a_champion(

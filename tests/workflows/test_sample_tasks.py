@@ -26,7 +26,7 @@ def test_tasks_give_the_samples_of_one_session(
     monkeypatch.setattr(sample_tasks, "N_OF_TASK", 32)
     folder = generator_folder(endless=endless)
     with local_executor(sample_tasks.setup_of(folder), 1) as executor:
-        spread = sample_tasks.spread(executor, 7, 70, 0.9)
+        spread = np.concatenate(list(sample_tasks.spread(executor, 7, 70, 0.9)))
     whole = Sampler(folder, ModelCard.load(folder)).sample(7, 70, 0.9)
     assert spread.tobytes() == np.ascontiguousarray(whole).tobytes()
 
@@ -40,7 +40,7 @@ def test_tasks_on_a_ray_cluster_give_the_samples_of_one_session(
     monkeypatch.setattr(sample_tasks, "N_OF_TASK", 32)
     folder = generator_folder(endless=endless)
     with open_executor("ray", sample_tasks.setup_of(folder), 2, tmp_path / "messages") as executor:
-        spread = sample_tasks.spread(executor, 7, 70, 0.9)
+        spread = np.concatenate(list(sample_tasks.spread(executor, 7, 70, 0.9)))
     whole = Sampler(folder, ModelCard.load(folder), threads=1).sample(7, 70, 0.9)
     assert spread.tobytes() == np.ascontiguousarray(whole).tobytes()
 

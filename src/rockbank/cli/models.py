@@ -89,7 +89,7 @@ def show(model: Model) -> None:
         "voxel size": f"{card.voxel_size:g} m",
         "scans": card.scan_names or "none that the card names",
         "data md5": card.data_md5,
-        "git commit": card.git_commit,
+        "git commit": card.git_commit or "not known",
         "MLflow run": entry.run_id,
         "ONNX against torch": f"{card.parity:.2g}",
     }
@@ -115,13 +115,21 @@ def register(
     family: Annotated[str | None, typer.Argument(help="one family of rock; all where it is left out")] = None,
 ) -> None:
     """Register what was pulled or made here and passed the gate, each version with its MLflow run."""
+    from rockbank.stages.register import NonePassed
     from rockbank.stages.register import register as step
 
     params = load_params(PARAMS)
     if family is not None and family not in params.gate:
         raise InputError(f"'{family}' has no section in 'gate' of {PARAMS}; known are {sorted(params.gate)}")
+    # One family does not wait for another to pass.
+    refusals = []
     for each in [family] if family else params.gate:
-        step(each, params.of_family(each))
+        try:
+            step(each, params.of_family(each))
+        except NonePassed as refusal:
+            refusals.append(str(refusal))
+    if refusals:
+        raise NonePassed("\n".join(refusals))
 
 
 def promote(

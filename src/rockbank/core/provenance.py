@@ -1,8 +1,10 @@
-"""Where a result comes from: the git commit and the DVC md5 of its data."""
+"""Where a result comes from: the git commit, the code's digest and the DVC md5 of its data."""
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import yaml
 
 # What `dvc repro` itself writes while it runs says nothing of the code.
 WRITTEN = (":!dvc.lock", ":!reports")
+PACKAGE = Path(__file__).parents[1]
 
 
 def git_commit(root: Path = Path()) -> str | None:
@@ -20,6 +23,23 @@ def git_commit(root: Path = Path()) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{commit}-dirty" if changed else commit
+
+
+# Once a process: what has been imported stays what it was, whatever becomes of its file.
+@cache
+def code_sha256(parts: tuple[str, ...], root: Path = PACKAGE) -> str:
+    """SHA-256 of modules, by their names and all that stands in them.
+
+    Args:
+        parts: files and folders of the package.
+        root: the package.
+    """
+    files = {file for part in parts for file in [root / part, *(root / part).rglob("*.py")] if file.suffix == ".py"}
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(root)} {len(content)} ".encode() + content)
+    return digest.hexdigest()
 
 
 def data_md5(path: str, root: Path = Path()) -> str | None:

@@ -65,6 +65,15 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | 
         raise CheckpointMismatch(f"{path}: not a checkpoint: {error}; remove it to start anew") from error
 
 
+def saved_step(folder: Path) -> int | None:
+    """The step of the checkpoint in `folder`; None where there is none, or it is not whole."""
+    try:
+        saved = load_checkpoint(folder)
+    except CheckpointMismatch:
+        return None
+    return None if saved is None else int(saved[1]["step"])
+
+
 def fingerprint(crops: UInt[np.ndarray, "n c h w"], **values: Any) -> dict[str, Any]:
     """What has to be the same for a training to go on: the crops and `values`, as JSON gives them back."""
     digest = hashlib.sha256(f"{crops.shape} {crops.dtype}".encode())

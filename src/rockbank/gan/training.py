@@ -12,7 +12,15 @@ import torch.distributed as dist
 from jaxtyping import Float32, UInt
 
 from rockbank.core.errors import InputError
-from rockbank.gan.checkpoint import check_fingerprint, fingerprint, load_checkpoint, save_checkpoint
+from rockbank.core.provenance import code_sha256
+from rockbank.gan.checkpoint import (
+    FILE,
+    CheckpointMismatch,
+    check_fingerprint,
+    fingerprint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from rockbank.gan.features import PYRAMID
 from rockbank.gan.losses import ONE
 from rockbank.gan.ranks import Ranks
@@ -20,6 +28,8 @@ from rockbank.gan.training_state import Record, TrainingState
 from rockbank.generator.latents import draw_latents
 from rockbank.params import GeneratorParams
 
+# What makes the weights, but for the evaluation: parts of the package.
+CODE = ("efficientnet.py", "gan", "generator/latents.py", "generator/ranges.py", "rock/crops.py")
 Evaluate = Callable[[Float32[np.ndarray, "n c h w"]], Mapping[str, float]]
 
 
@@ -43,7 +53,8 @@ def fit(
     """Train by alternating `n_critic` critic steps and one generator step; a record after each of the latter.
 
     Where `checkpoint` holds the state of a killed training with the same crops and params, its records come first,
-    as replayed ones, and the training goes on bit for bit (on a GPU, or on a CPU with as many threads).
+    as replayed ones, and the training goes on bit for bit (on a GPU, or on a CPU with as many threads). The last of
+    them has its samples again: a kill between the checkpoint and its record would lose them.
 
     Args:
         crops: what to learn from; full scale is intensity 1.
@@ -56,19 +67,26 @@ def fit(
 
     Raises:
         InputError: for crops or shapes that do not fit the params.
-        CheckpointMismatch: for a checkpoint of other crops or params.
+        CheckpointMismatch: for a checkpoint of other crops, params or code.
         TrainingDiverged: naming step and loss; the last checkpoint stays.
     """
     _check_crops(crops, params)
-    identity = fingerprint(crops, params=asdict(params), n_samples=n_samples)
+    identity = fingerprint(crops, params=asdict(params), n_samples=n_samples, code=code_sha256(CODE))
     training = TrainingState(crops, params, device, ranks)
+    latents = draw_latents(params.seed, n_samples, params.latent)
     saved = load_checkpoint(checkpoint) if checkpoint is not None else None
     if saved is not None and checkpoint is not None:
         tensors, about = saved
         check_fingerprint(checkpoint, about["identity"], identity)
-        training.restore(tensors, about)
-        yield from training.replayed()
-    latents = draw_latents(params.seed, n_samples, params.latent)
+        try:
+            training.restore(tensors, about)
+        # torch's error for tensors of other names or shapes.
+        except RuntimeError as error:
+            why = " ".join(str(error).split())
+            raise CheckpointMismatch(
+                f"{checkpoint / FILE}: does not fit the networks: {why}; remove it to start anew"
+            ) from error
+        yield from training.replayed(latents)
     while training.step < params.n_steps:
         metrics = training.advance()
         samples, is_best = None, False

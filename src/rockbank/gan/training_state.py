@@ -44,7 +44,7 @@ class Record:
         is_best: the averaged generator has the least "kid" so far.
         best_step: the step of `best`.
         best: weights of the averaged generator at `best_step`; empty before the first evaluation.
-        is_replayed: read from a checkpoint, not done now; it has no samples.
+        is_replayed: read from a checkpoint, not done now; of these only the last has samples.
     """
 
     step: int
@@ -261,10 +261,12 @@ class TrainingState:
                 )
         return metrics
 
-    def replayed(self) -> Iterator[Record]:
-        """The records of the steps before a restart."""
+    def replayed(self, latents: Float32[np.ndarray, "n ..."]) -> Iterator[Record]:
+        """The records of the steps before a restart; that of the step that was saved with its samples of `latents`."""
         for record in self.history:
-            yield replace(record, best=self.best if record.step >= self.best_step else {}, is_replayed=True)
+            samples = self.sample(latents) if record.step == self.step else None
+            best = self.best if record.step >= self.best_step else {}
+            yield replace(record, samples=samples, best=best, is_replayed=True)
 
     def about(self) -> dict[str, object]:
         """What a checkpoint holds beside the tensors, as JSON takes it."""

@@ -78,7 +78,7 @@ class ModelCard:
         segmentation: how the phase of interest is segmented from the rest.
         data_md5: DVC's md5 of the raw data, or of the crops where there is no raw data.
         scans: SHA-256 of each scan that the crops were cut from, by its file's name; none where the rock is synthetic.
-        git_commit: of the code that trained it.
+        git_commit: of the code that trained it; None where that is not known, as of imported weights.
         scores: as `score` wrote them; the extractor and the sample counts stand inside.
         parity: largest |ONNX - torch| over samples, in units of the network's range.
         golden: a latent seed, and where to find which values in its samples.

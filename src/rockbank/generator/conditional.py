@@ -53,7 +53,7 @@ class Condition:
         return f"{self.statistic.replace('_', ' ')} of {self.low:g} to {self.high:g}"
 
     def check(self, reference: Mapping[str, Any]) -> None:
-        """Refuse what the rock itself does not have.
+        """Refuse what lies outside of what the rock itself has; within, samples may be rare (`TooRare`), not wrong.
 
         Args:
             reference: statistics of held-out rock, as `morphology.describe` gives them.
@@ -67,7 +67,7 @@ class Condition:
                 f"{REFERENCE} has no values of the rock's {self.statistic.replace('_', ' ')}, so a {self} cannot be "
                 "checked: register the generator again, or sample it without"
             )
-        if not any(self.low <= value <= self.high for value in values):
+        if self.high < values[0] or self.low > values[-1]:
             raise InputError(
                 f"no crop of the rock has a {self}; its {len(values)} held-out crops have {values[0]:.3g} to "
                 f"{values[-1]:.3g}: ask for a value in that range"
@@ -84,13 +84,12 @@ def parse_condition(statistic: str, wanted: str | float | Sequence[float]) -> Co
     Raises:
         InputError: for anything else.
     """
-    numbers = _numbers(wanted)
+    numbers, got = _numbers(wanted), repr(wanted)
+    got = got if len(got) <= _MAX_SHOWN else got[: _MAX_SHOWN - 3] + "..."
     if numbers is None:
-        got = repr(wanted)
-        raise InputError(
-            f"{statistic}: got {got if len(got) <= _MAX_SHOWN else got[: _MAX_SHOWN - 3] + '...'}; "
-            "give a number, such as 0.12, or an interval, such as 0.05..0.15"
-        )
+        raise InputError(f"{statistic}: got {got}; give a number, such as 0.12, or an interval, such as 0.05..0.15")
+    if min(numbers) < 0:
+        raise InputError(f"{statistic}: got {got}; use numbers of at least 0")
     if len(numbers) == 1:
         tolerance = TOLERANCE[statistic]
         numbers = [max(0.0, numbers[0] - tolerance), numbers[0] + tolerance]

@@ -65,10 +65,13 @@ def latent_blocks(
     truncation: float | None = None,
     *,
     size: int,
+    begin: int = 0,
     lattice: Lattice | None = None,
     n_read: tuple[int, ...] = (),
 ) -> Iterator[Float32[np.ndarray, "b *shape"]]:
     """The latents of `draw_latents`, bit for bit, `size` at a time; only one block is in memory.
+
+    From the sample `begin` on. With a lattice those before it cost nothing, without one they are drawn too.
 
     With `n_read`, of a cell of the lattice only so many first numbers are drawn as stand there for its distance from
     the latent's edge, in cells; further inside all of them. The others are 0: what an image does not depend on.
@@ -80,7 +83,7 @@ def latent_blocks(
     if n < 1:
         raise InputError(f"n: got {n}; ask for at least one sample")
     _check_truncation(truncation)
-    starts = range(0, n, size)
+    starts = range(begin, n, size)
     if lattice is not None:
         rows, columns = (range(-lattice.margin, extent - lattice.margin) for extent in shape[1:])
         return (
@@ -90,8 +93,15 @@ def latent_blocks(
     # The generator keeps the half of a draw that a block did not use, so where it is cut leaves no trace.
     rng = np.random.Generator(np.random.Philox(key=seed))
     scale = None if truncation is None else np.float32(truncation)
-    blocks = (rng.standard_normal((min(size, n - start), *shape), dtype=np.float32) for start in starts)
-    return blocks if scale is None else (block * scale for block in blocks)
+
+    def drawn() -> Iterator[Float32[np.ndarray, "b *shape"]]:
+        # How many numbers of Philox a normal takes differs, so their stream cannot be entered at a later place.
+        for start in range(0, begin, size):
+            rng.standard_normal((min(size, begin - start), *shape), dtype=np.float32)
+        for start in starts:
+            yield rng.standard_normal((min(size, n - start), *shape), dtype=np.float32)
+
+    return drawn() if scale is None else (block * scale for block in drawn())
 
 
 def field_latents(

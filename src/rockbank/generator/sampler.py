@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +60,9 @@ class Sampler:
     ) -> Iterator[Float32[np.ndarray, "b c h w"]]:
         """The same samples, `BATCH` at a time; from the sample `begin` on, a multiple of that."""
         card = self._card
-        blocks = latent_blocks(seed, n, card.latent_shape, truncation, size=BATCH, lattice=card.lattice)
-        for block in islice(blocks, begin // BATCH, None):
+        for block in latent_blocks(
+            seed, n, card.latent_shape, truncation, size=BATCH, begin=begin, lattice=card.lattice
+        ):
             # Always a whole batch: in one of another size a kernel may give other last bits.
             whole = np.pad(block, [(0, BATCH - len(block)), *[(0, 0)] * (block.ndim - 1)])
             yield self._intensity(whole)[: len(block)]

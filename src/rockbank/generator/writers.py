@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from jaxtyping import Float32
 from PIL import Image
 
@@ -18,6 +17,7 @@ from rockbank.generator.tiff import Layout
 from rockbank.plot.grids import save_grid
 from rockbank.rock.crops import to_bytes
 
+SUFFIXES = (".npy", ".png", ".tif")
 # Pixels of a picture, which is in memory as a whole; an array or a TIFF is not.
 PICTURE_MAX = 2**26
 
@@ -28,8 +28,23 @@ def check_suffix(path: Path) -> None:
     Raises:
         InputError: naming the suffixes that there are.
     """
-    if path.suffix not in WRITERS:
-        raise InputError(f"{path}: cannot write '{path.suffix}'; use one of {sorted(WRITERS)}")
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: cannot write '{path.suffix}'; use one of {list(SUFFIXES)}")
+
+
+def check_samples(path: Path, n: int, image: tuple[int, int, int]) -> None:
+    """Refuse a file that could not hold `n` samples of this shape, before there are samples.
+
+    Raises:
+        InputError: for an unknown suffix, or a picture that is too large.
+    """
+    check_suffix(path)
+    n_channels, height, width = image
+    if path.suffix == ".png" and n * n_channels * height * width > PICTURE_MAX:
+        raise InputError(
+            f"{path}: {n} samples of {width} x {height} pixels; a PNG takes {PICTURE_MAX} pixels at most: "
+            "use .tif or .npy, or ask for fewer"
+        )
 
 
 def write_samples(path: Path, samples: Float32[np.ndarray, "n c h w"], voxel_size: float) -> None:
@@ -41,11 +56,38 @@ def write_samples(path: Path, samples: Float32[np.ndarray, "n c h w"], voxel_siz
         voxel_size: metres.
 
     Raises:
-        InputError: for any other suffix.
+        InputError: as `check_samples`.
     """
-    check_suffix(path)
-    with replacing(path) as beside:
-        WRITERS[path.suffix](beside.with_suffix(path.suffix), samples, voxel_size)
+    n, n_channels, height, width = samples.shape
+    write_batches(path, [samples], n=n, image=(n_channels, height, width), voxel_size=voxel_size)
+
+
+def write_batches(
+    path: Path,
+    batches: Iterable[Float32[np.ndarray, "b c h w"]],
+    *,
+    n: int,
+    image: tuple[int, int, int],
+    voxel_size: float,
+) -> None:
+    """Write samples as they come: the file of `write_samples`, which but for a picture is never in memory.
+
+    Args:
+        path: its suffix says which.
+        batches: `n` samples in all; intensity in [0, 1].
+        n: how many.
+        image: channels, height and width of each.
+        voxel_size: metres.
+
+    Raises:
+        InputError: as `check_samples`.
+        OSError: where the disk is too small for it.
+    """
+    check_samples(path, n, image)
+    if path.suffix == ".png":
+        save_grid(path, np.concatenate(list(batches)))
+    else:
+        _write_blocks(path, batches, (n, *image), voxel_size)
 
 
 def check_image(path: Path, n: int, height: int, width: int) -> None:
@@ -89,20 +131,11 @@ def write_images(
         OSError: where the disk is too small for it.
     """
     check_image(path, n, height, width)
-    with replacing(path) as beside, beside.open("wb") as file:
-        if path.suffix == ".png":
-            pixels = np.concatenate([to_bytes(band) for band in bands])
-            Image.fromarray(pixels).save(file, format="PNG")
-            return
-        layout = Layout(n, height, width, voxel_size)
-        is_array = path.suffix == ".npy"
-        head = array_header((n, 1, height, width)) if is_array else layout.head()
-        os.posix_fallocate(file.fileno(), 0, len(head) + 4 * n * height * width if is_array else layout.size)
-        file.write(head)
-        for band in bands:
-            file.write(np.ascontiguousarray(band if is_array else to_bytes(band)).data)
-        if not is_array:
-            file.writelines(layout.tail())
+    if path.suffix != ".png":
+        _write_blocks(path, bands, (n, 1, height, width), voxel_size)
+        return
+    with replacing(path) as beside:
+        Image.fromarray(np.concatenate([to_bytes(band) for band in bands])).save(beside, format="PNG")
 
 
 def array_header(shape: tuple[int, ...]) -> bytes:
@@ -112,26 +145,19 @@ def array_header(shape: tuple[int, ...]) -> bytes:
     return header.getvalue()
 
 
-def _write_picture(path: Path, samples: Float32[np.ndarray, "n c h w"], voxel_size: float) -> None:
-    save_grid(path, samples)
-
-
-def _write_array(path: Path, samples: Float32[np.ndarray, "n c h w"], voxel_size: float) -> None:
-    np.save(path, samples, allow_pickle=False)
-
-
-def _write_stack(path: Path, samples: Float32[np.ndarray, "n c h w"], voxel_size: float) -> None:
-    per_centimetre = 0.01 / voxel_size
-    pages = to_bytes(samples).reshape(-1, *samples.shape[2:])
-    tifffile.imwrite(
-        path,
-        pages,
-        photometric="minisblack",
-        resolution=(per_centimetre, per_centimetre),
-        resolutionunit="CENTIMETER",
-        imagej=True,
-        metadata={"spacing": voxel_size * 1e6, "unit": "um"},
-    )
-
-
-WRITERS = {".png": _write_picture, ".npy": _write_array, ".tif": _write_stack}
+def _write_blocks(
+    path: Path, blocks: Iterable[Float32[np.ndarray, "*dims"]], shape: tuple[int, int, int, int], voxel_size: float
+) -> None:
+    """An array or a TIFF of the values of the blocks, one after another."""
+    n, n_channels, height, width = shape
+    layout = Layout(n * n_channels, height, width, voxel_size)
+    is_array = path.suffix == ".npy"
+    head = array_header(shape) if is_array else layout.head()
+    size = len(head) + 4 * n * n_channels * height * width if is_array else layout.size
+    with replacing(path) as beside, beside.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+        file.write(head)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block if is_array else to_bytes(block)).data)
+        if not is_array:
+            file.writelines(layout.tail())

@@ -59,7 +59,7 @@ def promote(name: str, gates: Mapping[str, GateParams], version: str | None = No
         if before is not None:
             _, champion_card = pull(f"{name}/{before.version}", Path(temporary) / "champion")
             refusal = beats_champion(
-                name, card.gate_scores(), (before.version, champion_card.gate_scores()), gates[card.family]
+                card.family, card.gate_scores(), (before.version, champion_card.gate_scores()), gates[card.family]
             )
             if refusal is not None:
                 raise PromotionRefused(f"'{name}' version {entry.version} is not promoted: {refusal}")

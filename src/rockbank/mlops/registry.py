@@ -66,6 +66,15 @@ class Entry:
     tags: dict[str, str]
 
 
+def check_name(name: str) -> None:
+    """InputError where no registered model can be called `name`."""
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"'{name}': no name of a registered model; use letters, digits, '.', '-' and '_', 64 at most, a letter or "
+            "a digit first"
+        )
+
+
 def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
     """Register the gated generator in `folder` as a version of `name`; the same files are not registered twice.
 
@@ -75,9 +84,11 @@ def push(name: str, folder: Path, run_id: str | None = None) -> Entry:
         run_id: the MLflow run that trained it, which the version links to.
 
     Raises:
+        InputError: for a name that no reference could have.
         CardMismatch: where a file is not the one its card describes.
         PromotionRefused: where the folder has no passed verdict on this very card.
     """
+    check_name(name)
     card, fingerprint = _checked(folder)
     for entry in versions(name):
         if entry.tags.get("card_sha256") == fingerprint:

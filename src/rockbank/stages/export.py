@@ -10,7 +10,6 @@ from torch import nn
 
 from rockbank.core.files import read_json, replacing_folder
 from rockbank.core.paths import PIPELINE, ProjectPaths, origin
-from rockbank.core.provenance import git_commit
 from rockbank.core.terminal import terminal
 from rockbank.gan.networks import find_network
 from rockbank.gan.onnx_export import export_onnx, parity
@@ -21,6 +20,7 @@ from rockbank.generator.ranges import to_intensity
 from rockbank.plot.grids import save_grid
 from rockbank.rock.crops import load_crops
 from rockbank.stages.blueprint import Blueprint
+from rockbank.stages.training_about import TrainingAbout
 
 GOLDEN_SEED = 2019
 N_GOLDEN = 64
@@ -36,7 +36,7 @@ def export(generator: str, paths: ProjectPaths = PIPELINE) -> ModelCard:
     blueprint = Blueprint.load(source)
     crop_set = load_crops(paths.crops(blueprint.family))
     module = load_generator(source / WEIGHTS, network=blueprint.network, latent=blueprint.latent, image=blueprint.image)
-    network = find_network(blueprint.network)
+    network, training = find_network(blueprint.network), TrainingAbout.find(source)
     with replacing_folder(paths.export(generator)) as folder:
         export_onnx(module, blueprint.latent, folder / ONNX, network.lattice)
         shutil.copyfile(source / WEIGHTS, folder / WEIGHTS)
@@ -55,7 +55,7 @@ def export(generator: str, paths: ProjectPaths = PIPELINE) -> ModelCard:
             segmentation=crop_set.segmentation,
             data_md5=origin(blueprint.family, paths),
             scans=dict(crop_set.scans),
-            git_commit=git_commit(),
+            git_commit=None if training is None else training.git_commit,
             scores=read_json(paths.scores(generator)),
             parity=parity(module, folder / ONNX, blueprint.latent, network.lattice),
             golden=_golden(module, blueprint),

@@ -8,8 +8,8 @@ from rockbank.core.files import sha256
 from rockbank.core.paths import ProjectPaths, origin
 from rockbank.gan.weights import load_foreign, save_weights
 from rockbank.generator.card import WEIGHTS
-from rockbank.mlops import tracking
-from rockbank.params import Params
+from rockbank.mlops import registry, tracking
+from rockbank.params import Params, check_generator_name
 from rockbank.rock.crops import load_crops
 from rockbank.stages.blueprint import Blueprint
 from rockbank.stages.export import export
@@ -47,10 +47,14 @@ def import_weights(
         paths: where the steps write, and where the family's crops lie.
 
     Raises:
-        InputError: where the params have no gate of the family.
+        InputError: for a name that cannot be registered, or where the params have no gate of the family; before
+            anything is read.
         WeightsMismatch: where the file is not a state dict of the network.
         NonePassed: with the gate's reasons.
     """
+    # All of it before the work: a name is used for the first time after the scoring.
+    check_generator_name(name)
+    registry.check_name(family if register_as is None else register_as)
     params.gate_of(family)
     crop_set = load_crops(paths.crops(family))
     _, n_channels, height, width = crop_set.crops.shape

@@ -20,8 +20,10 @@ from torch import Tensor
 from rockbank.core.files import read_json, replacing, replacing_folder, sha256, whole_files, write_json
 from rockbank.core.heap import keep_freed_memory
 from rockbank.core.paths import CHECKPOINTS, HISTORY, PIPELINE, TRAINING_PICTURE, ProjectPaths, origin
-from rockbank.core.provenance import git_commit
-from rockbank.core.terminal import progress
+from rockbank.core.provenance import code_sha256, git_commit
+from rockbank.core.terminal import progress, terminal
+from rockbank.gan import training
+from rockbank.gan.checkpoint import saved_step
 from rockbank.gan.ranks import Ranks, torchrun_ranks
 from rockbank.gan.spectrum import fit_spectrum
 from rockbank.gan.training import fit, pick_device
@@ -36,12 +38,15 @@ from rockbank.plot.curves import save_training
 from rockbank.plot.grids import grid
 from rockbank.rock.crops import CropSet, load_crops
 from rockbank.stages.blueprint import Blueprint
-from rockbank.stages.training_run import SAMPLES, TrainingAbout, samples_file
+from rockbank.stages.training_about import TrainingAbout
+from rockbank.stages.training_run import SAMPLES, samples_file
 
 RUN = "run.json"
 N_PICTURED = 16
 # Grids of samples that travel with the weights, evenly over the training: 60 kB each at 64 x 64.
 N_GRIDS = 8
+# What makes the weights: the training, and the scores by which the best are chosen.
+CODE = (*training.CODE, "metrics", "rock")
 
 
 def train(generator: str, params: GeneratorParams, score: ScoreParams, paths: ProjectPaths = PIPELINE) -> None:
@@ -49,8 +54,8 @@ def train(generator: str, params: GeneratorParams, score: ScoreParams, paths: Pr
 
     Under torchrun all its processes take part, and the first one logs and writes; another number of them may go on.
 
-    Its checkpoints lie under .checkpoints, in a folder named after the parameters and the data, so that
-    changed ones start anew; the folder goes when the training has ended.
+    Its checkpoints lie under .checkpoints, in a folder named after the parameters, the data and the code, so that
+    changed ones start anew; the folder goes when the training has ended, with those of other code.
     """
     with torchrun_ranks() as ranks:
         _train(generator, params, score, paths, ranks)
@@ -61,7 +66,8 @@ def _train(generator: str, params: GeneratorParams, score: ScoreParams, paths: P
     crop_set = load_crops(paths.crops(params.family))
     device = pick_device()
     settings = {**asdict(params), "extractor": score.extractor, "n_progress": score.n_progress}
-    checkpoint = CHECKPOINTS / f"{generator}-{_fingerprint(settings, paths.crops(params.family))}"
+    checkpoints = f"{generator}-{_fingerprint(settings, paths.crops(params.family))}"
+    checkpoint = CHECKPOINTS / f"{checkpoints}-{code_sha256(CODE)[:12]}"
     validation = crop_set.validation[: score.n_progress]
     if not ranks.is_first:
         # Its records are those of the first, which evaluates for all.
@@ -76,6 +82,8 @@ def _train(generator: str, params: GeneratorParams, score: ScoreParams, paths: P
         ):
             pass
         return
+    others = [each for each in CHECKPOINTS.glob(f"{checkpoints}*") if each != checkpoint]
+    _say_what_begins_anew(generator, checkpoint, others)
     extractor = make_extractor(score.extractor, score.inception_weights, device.type)
     with tracking.start(params.family, generator, settings, resume=_run_id(checkpoint)) as run:
         write_json(checkpoint / RUN, {"run_id": run.run_id})
@@ -98,7 +106,7 @@ def _train(generator: str, params: GeneratorParams, score: ScoreParams, paths: P
             if record.step not in times:
                 times[record.step] = run.log(record.step, record.metrics)
             history.append({"step": record.step, "time": times[record.step], **record.metrics})
-            if record.samples is not None:
+            if record.samples is not None and not samples_file(checkpoint, record.step).is_file():
                 tiled = grid(record.samples[:N_PICTURED], 4)
                 run.picture("samples", tiled, record.step)
                 _save_png(samples_file(checkpoint, record.step), tiled)
@@ -111,7 +119,17 @@ def _train(generator: str, params: GeneratorParams, score: ScoreParams, paths: P
         about.save(paths.train(generator))
         _keep_samples(checkpoint / SAMPLES, paths.train(generator) / SAMPLES)
         run.has_weights(sha256(paths.train(generator) / WEIGHTS))
-    shutil.rmtree(checkpoint, ignore_errors=True)
+    for each in (checkpoint, *others):
+        shutil.rmtree(each, ignore_errors=True)
+
+
+def _say_what_begins_anew(generator: str, checkpoint: Path, others: Iterable[Path]) -> None:
+    """One line where only other code has a checkpoint of this training: one training is of one code."""
+    steps = [step for each in others if (step := saved_step(each)) is not None]
+    if steps and saved_step(checkpoint) is None:
+        terminal.print(
+            f"{generator}: the code has changed since the checkpoint of step {max(steps)}; the training begins anew"
+        )
 
 
 def _never(samples: Float32[np.ndarray, "n c h w"]) -> dict[str, float]:

@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from rockbank.core.files import read_json, sha256, whole_files, write_json
+from rockbank.core.files import read_json, sha256, whole_files
 from rockbank.core.paths import HISTORY, TRAINING_PICTURE, ProjectPaths
 from rockbank.generator.card import WEIGHTS, headline
 from rockbank.mlops import tracking
 from rockbank.stages.blueprint import Blueprint
+from rockbank.stages.training_about import TrainingAbout
 
-ABOUT = "training.json"
 SAMPLES = "samples"
 # In the names of the files of samples.
 _STEP = "step-"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingAbout:
-    """What an MLflow run says of a training beside its metrics; training.json beside the weights.
-
-    Attributes:
-        params: its settings.
-        git_commit: of the code.
-        data_md5: DVC's, of the raw data or the crops.
-        best_step: whose weights were kept.
-        description: markdown for the head of the run.
-    """
-
-    params: dict[str, Any]
-    git_commit: str | None
-    data_md5: str | None
-    best_step: int
-    description: str
-
-    def save(self, folder: Path) -> None:
-        """Write training.json into `folder`."""
-        write_json(folder / ABOUT, asdict(self))
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        """The training of `folder`."""
-        return cls(**read_json(folder / ABOUT))
 
 
 def samples_file(folder: Path, step: int) -> Path:

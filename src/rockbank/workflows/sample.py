@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, require_writable
-from rockbank.core.terminal import progress
+from rockbank.core.terminal import Advance, progress
 from rockbank.executors.choose import LOCAL, check_executor, open_executor
 from rockbank.generator.card import REFERENCE
 from rockbank.generator.conditional import MAX_TRIES, Condition, accepted
 from rockbank.generator.windows import Window, field_of, n_tiles
-from rockbank.generator.writers import check_image, check_suffix, write_images, write_samples
+from rockbank.generator.writers import (
+    check_image,
+    check_samples,
+    check_suffix,
+    write_batches,
+    write_images,
+    write_samples,
+)
 from rockbank.workflows.sample_tasks import setup_of, spread
 
 # A smaller count is there before a bar could be read.
@@ -37,7 +45,7 @@ def sample_here(
     """Pull `model` from the registry and sample it on this machine, or by an executor; says what was written.
 
     Raises:
-        InputError: where the rock has nothing that meets the condition.
+        InputError: where the rock has nothing that meets the condition, or for a file that cannot hold the samples.
         TooRare: where the generator gives too little of it.
     """
     from rockbank.generator.sampler import Sampler
@@ -54,25 +62,60 @@ def sample_here(
     with tempfile.TemporaryDirectory(prefix=".sampling-", dir=shared) as temporary:
         folder = Path(temporary) / "pulled"
         entry, card = registry.pull(model, folder)
+        check_samples(path, n, card.image_shape)
         origin = f"{entry.name}/{entry.version} ({card.generator}), seed {seed}"
+
+        def write(batches: Iterable[Float32[np.ndarray, "b c h w"]]) -> None:
+            write_batches(path, batches, n=n, image=card.image_shape, voxel_size=card.voxel_size)
+
         if executor != LOCAL:
             with open_executor(executor, setup_of(folder), workers, Path(temporary) / "executor") as opened:
-                write_samples(path, spread(opened, seed, n, truncation), card.voxel_size)
+                write(spread(opened, seed, n, truncation))
             return f"wrote {path}: {n} of {origin}, by {executor}"
         sampler = Sampler(folder, card)
         if condition is None:
-            write_samples(path, sampler.sample(seed, n, truncation), card.voxel_size)
+            with _bar(model, n) as advance:
+                write(_counted(sampler.batches(seed, n, truncation), advance))
             return f"wrote {path}: {n} of {origin}"
         condition.check(read_json(folder / REFERENCE))
+        places: list[int] = []
         batches = sampler.batches(seed, n * MAX_TRIES, truncation)
         with progress(f"sampling {model}", n) as advance:
-            places, samples = [], []
-            for place, sample in accepted(batches, condition, card.segmentation, n):
-                places.append(place)
-                samples.append(sample)
-                advance(1, f"{place + 1} sampled")
-        write_samples(path, np.stack(samples), card.voxel_size)
+            kept = accepted(
+                batches,
+                condition,
+                card.segmentation,
+                n,
+                on_batch=lambda n_found, n_tried: advance(0, f"{n_tried} sampled"),
+            )
+            write(_one_by_one(kept, places, advance))
     return f"wrote {path}: {n}{_met(condition, places)} of {origin}"
+
+
+def _bar(model: str, n: int) -> AbstractContextManager[Advance]:
+    return progress(f"sampling {model}", n) if n >= _N_BAR else nullcontext(_say_nothing)
+
+
+def _say_nothing(steps: float = 1, says: str = "") -> None:
+    pass
+
+
+def _counted(
+    batches: Iterable[Float32[np.ndarray, "b c h w"]], advance: Advance
+) -> Iterator[Float32[np.ndarray, "b c h w"]]:
+    for batch in batches:
+        yield batch
+        advance(len(batch))
+
+
+def _one_by_one(
+    kept: Iterable[tuple[int, Float32[np.ndarray, "c h w"]]], places: list[int], advance: Advance
+) -> Iterator[Float32[np.ndarray, "1 c h w"]]:
+    """The samples that are kept, as batches of one; their places among the seed's are added to `places`."""
+    for place, sample in kept:
+        places.append(place)
+        advance(1)
+        yield sample[None]
 
 
 def _met(condition: Condition, places: Sequence[int] | None) -> str:
@@ -127,18 +170,16 @@ def sample_there(
     from rockbank.client import Client
 
     check_suffix(path)
-    with (
-        Client(url, key=key) as client,
-        progress(f"sampling {model}", n) if n >= _N_BAR else nullcontext() as advance,
-    ):
+    with Client(url, key=key) as client, _bar(model, n) as advance:
         name, version = _split(model)
         served, about = _find(client.models(), name, version, f"{model}: not served at {client.url}")
+        n_channels, height, width = about["image_shape"]
+        check_samples(path, n, (n_channels, height, width))
         n_done = 0
 
         def on_progress(n_come: int) -> None:
             nonlocal n_done
-            if advance is not None:
-                advance(n_come - n_done)
+            advance(n_come - n_done)
             n_done = n_come
 
         wanted: dict[str, Any] = {} if condition is None else {condition.statistic: (condition.low, condition.high)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ def setup_of(folder: Path) -> Setup:
     return Setup(make=_sampler, arguments={"folder": folder})
 
 
-def spread(executor: Executor, seed: int, n: int, truncation: float | None) -> Float32[np.ndarray, "n c h w"]:
-    """The samples that one session gives of a seed, to the bit.
+def spread(executor: Executor, seed: int, n: int, truncation: float | None) -> Iterator[Float32[np.ndarray, "b c h w"]]:
+    """The samples that one session gives of a seed, to the bit, in their order; the parts as they come.
 
     Raises:
         WorkerLost: one of the tasks is lost.
@@ -30,14 +31,17 @@ def spread(executor: Executor, seed: int, n: int, truncation: float | None) -> F
     begins = range(0, n, N_OF_TASK)
     parts = [(seed, begin, min(begin + N_OF_TASK, n), truncation) for begin in begins]
     executor.submit([Task(key=str(part[1]), function=_sample, argument=part) for part in parts])
-    samples = {}
+    samples, due = {}, iter(begins)
+    begin = next(due)
     with progress("sampling", len(parts)) as advance:
         for outcome in executor.results(lambda _: None):
             if outcome.lost is not None:
                 raise outcome.lost
             samples[outcome.key] = outcome.value
             advance(1)
-    return np.concatenate([samples[str(begin)] for begin in begins])
+            while str(begin) in samples:
+                yield samples.pop(str(begin))
+                begin = next(due, n)
 
 
 def _sampler(folder: Path) -> Any:
