@@ -45,11 +45,12 @@ def scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "tiny"
 
 
-def test_the_card_names_the_commit_of_the_training_whatever_code_exports_it(scored: str) -> None:
-    TrainingAbout(params={}, git_commit="of the training", data_md5=None, best_step=1, description="").save(
+def test_the_card_names_commit_and_data_of_the_training_whatever_there_is_when_it_is_exported(scored: str) -> None:
+    TrainingAbout(params={}, git_commit="of the training", data_md5="trained on", best_step=1, description="").save(
         PATHS.train(scored)
     )
-    assert export(scored, PATHS).git_commit == "of the training"
+    made = export(scored, PATHS)
+    assert (made.git_commit, made.data_md5) == ("of the training", "trained on")
     card = (PATHS.export(scored) / CARD).read_bytes()
     export(scored, PATHS)
     assert (PATHS.export(scored) / CARD).read_bytes() == card
