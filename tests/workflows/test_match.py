@@ -10,6 +10,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+import yaml
 from markupsafe import escape
 from typer.testing import CliRunner
 
@@ -71,6 +72,17 @@ def test_a_dry_run_says_what_would_be_run_and_writes_nothing(case: Path) -> None
     printed = " ".join(said("match", "--members", "5", case, "--dry-run", "--terms", "wells").split())
     assert "wells, prior; scaling: posterior" in printed
     assert "if every member takes" not in printed
+
+
+def test_a_dry_run_says_why_the_first_members_rock_is_impossible(case: Path) -> None:
+    text = yaml.safe_load(case.read_text())
+    for key in ("generator", "facies", "geology"):
+        del text["matching"][key]
+    text["matching"]["parameters"] = {"kr": {"curves": {"priors": {"oil.exponent": {"mean": -5, "deviation": 0.1}}}}}
+    case.write_text(yaml.safe_dump(text))
+    said_of = about(case, MatchRequest(), 1)["time"]
+    assert said_of.startswith("not known, the first member's rock cannot be simulated: ")
+    assert "need an exponent of at least 1" in said_of
 
 
 def test_without_a_case_it_is_deepflows(case: Path) -> None:

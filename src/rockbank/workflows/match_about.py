@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.flow.units import DAY
 from rockbank.matching.io.case_file import MatchCase, load_match_case
+from rockbank.matching.methods.interface import MEMBER_ERRORS
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.status import FAILED, status_in_words
 from rockbank.matching.methods.table import counted
@@ -187,7 +187,7 @@ def _estimate(run: Run, workers: int) -> str:
         begin = time.perf_counter()
         try:
             run.objective.evaluate(z, with_run=True)
-        except NewtonError as error:
+        except MEMBER_ERRORS as error:
             return f"not known, the first member's rock cannot be simulated: {error}"
         seconds = time.perf_counter() - begin
     # Without the flow only what is reported is simulated, start and end.

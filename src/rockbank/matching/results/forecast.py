@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 
 from rockbank.flow.case import Case
-from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.flow.equations.wells import Control, Schedule
 from rockbank.flow.simulate import simulate
 from rockbank.matching.io.case_file import MatchCase
@@ -88,7 +87,7 @@ def predict_truth(run: Run, _: None) -> dict[str, Float[np.ndarray, "..."]]:
     """The curves of the case's own rock; none where it cannot be simulated."""
     try:
         return _simulated(with_forecast(run.case), run)
-    except NewtonError:
+    except MEMBER_ERRORS:
         return {}
 
 
