@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from rockbank.flow.equations.fluid import Fluid
+from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock
 
 
@@ -40,6 +42,14 @@ class Group:
     name: str
     n_latent: int
     prior: str
+
+
+def kept_in_aquifers(values: Float[Tensor, "*shape"], own: Float[Tensor, "*shape"], grid: Grid) -> Tensor:
+    """`values`, but `own` in cells of aquifers, which do not lie where the box has them."""
+    if grid.aquifers is None:
+        return values
+    at = torch.as_tensor(grid.cells[~grid.has_place])
+    return values.flatten().index_copy(0, at, own.double().flatten()[at]).reshape(values.shape)
 
 
 class Parameterisation(Protocol):

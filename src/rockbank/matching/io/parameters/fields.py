@@ -64,11 +64,11 @@ class GaussianSection:
         ranges = self.ranges[0], self.ranges[1], (*self.ranges, self.ranges[0])[2]
         variogram = Variogram(shape=self.variogram, ranges=ranges, azimuth=self.azimuth)
         basis, kept = karhunen_loeve(grid, variogram, self.components)
-        mean = _transformed(arrays[0].reshape(-1)[grid.cells], self.of, "median")
+        mean = _transformed(arrays[0].reshape(-1)[grid.placed_cells], self.of, "median")
         says = (f"normal field of log {self.of}" if self.of == "permeability" else "normal field of log-odds") + (
             f", {self.variogram} variogram; {self.components} directions keep {kept:.0%} of the variance"
         )
-        return _field(name, self.of, grid.cells, mean, self.deviation * basis, says)
+        return _field(name, self.of, grid.placed_cells, mean, self.deviation * basis, says)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class EnsembleSection:
         chosen = members[list(self.members)] if self.members else members
         unit = own or self.unit
         scale = Quantity(_DIMENSION[self.of]).scale(unit) if unit and unit != "1" else 1.0
-        return (chosen.reshape(len(chosen), -1)[:, grid.cells].astype(float) * scale,)
+        return (chosen.reshape(len(chosen), -1)[:, grid.placed_cells].astype(float) * scale,)
 
     def build(self, name: str, case: Case, arrays: Sequence[np.ndarray]) -> LinearField:
         """The field."""
@@ -115,7 +115,7 @@ class EnsembleSection:
         mean, basis, kept = principal_components(samples, self.components)
         says = (f"{self.components} principal components of {len(samples)} members, which keep {kept:.0%} of their "
                 "variance")  # fmt: skip
-        return _field(name, self.of, case.rock.grid.cells, mean, basis, says)
+        return _field(name, self.of, case.rock.grid.placed_cells, mean, basis, says)
 
 
 def _transformed(values: Float[np.ndarray, "*c"], of: Property, key: str) -> Float[np.ndarray, "*c"]:

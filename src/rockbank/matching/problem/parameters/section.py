@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rockbank.core.errors import InputError
 from rockbank.matching.problem.geology import RockGenerator
-from rockbank.matching.problem.parameterisation import Group, Model
+from rockbank.matching.problem.parameterisation import Group, Model, kept_in_aquifers
 from rockbank.matching.problem.parameters.fields import with_permeability
 
 
@@ -79,8 +79,14 @@ class SectionOfGrid:
     def model(self, variables: Float[Tensor, " v"], model: Model) -> Model:
         """The rock with the images' in these cells."""
         section = self.generator.rock(variables.reshape(2, *self.generator.shape))
-        rock = replace(model.rock, porosity=self._placed(section.porosity, model.rock.porosity))
-        return replace(model, rock=with_permeability(rock, self._placed(section.permeability, rock.components[0])))
+        porosity, k_x = (
+            kept_in_aquifers(self._placed(image, own), own, model.rock.grid)
+            for image, own in (
+                (section.porosity, model.rock.porosity),
+                (section.permeability, model.rock.components[0]),
+            )
+        )
+        return replace(model, rock=with_permeability(replace(model.rock, porosity=porosity), k_x))
 
     def facies(self, variables: Float[Tensor, "*b v"]) -> Float[Tensor, "*b *shape"]:
         """Of the images' cells; 0 elsewhere."""
