@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rockbank.core.errors import InputError
@@ -67,6 +67,15 @@ class SectionOfGrid:
     @property
     def _across(self) -> int | None:
         return None if self.axis is None else "ijk".index(self.axis)
+
+    @property
+    def covered(self) -> Bool[np.ndarray, "*shape"]:
+        """The cells that have an image's."""
+        covered = np.zeros(self.shape, dtype=bool)
+        if self._across is None:
+            return ~covered
+        np.moveaxis(covered, self._across, 0)[list(self.at)] = True
+        return covered
 
     def variables(self, z: Float[Tensor, "*b n"]) -> Float[Tensor, "*b v"]:
         """Facies probability and porosity variable of the images."""

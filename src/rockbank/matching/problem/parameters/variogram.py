@@ -59,7 +59,7 @@ class Variogram:
 
 
 def karhunen_loeve(grid: Grid, variogram: Variogram, n: int) -> tuple[Float[np.ndarray, "c n"], float]:
-    """The first n directions of a field of variance 1 in the cells that have a place, scaled, and the variance they keep.
+    """The first n directions of a field of variance 1 in cells that have a place, scaled, and the variance they keep.
 
     Eigenvectors of the covariance times the roots of their eigenvalues; the covariance is applied by Fourier transforms
     over twice the box, on cells of the grid's mean sizes.
