@@ -21,7 +21,8 @@ from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock
 from rockbank.matching.io.case_file import load_match_case
 from rockbank.matching.io.parameters.unknowns import parameterisation
-from rockbank.matching.problem.geology import Section
+from rockbank.matching.problem.geology import Section, WellFacies
+from rockbank.matching.problem.objective import Objective
 from rockbank.matching.problem.parameterisation import Model, Parameterisation
 from rockbank.matching.problem.parameters.curves import CurveNumbers
 from rockbank.matching.problem.parameters.fields import LinearField, Property
@@ -29,7 +30,7 @@ from rockbank.matching.problem.parameters.joint import Joint
 from rockbank.matching.problem.parameters.multipliers import Zones
 from rockbank.matching.problem.parameters.prior import Prior
 from rockbank.matching.problem.parameters.section import SectionOfGrid
-from tests.matching.problem.test_parameterisations import OBSERVATIONS, PRIOR, SETS
+from tests.matching.problem.test_parameterisations import OBSERVATIONS, PRIOR, SETS, written
 
 SHAPE = (6, 4, 3)
 LAW = BrooksCorey(water_curve=Corey(residual=0.1, span=0.7), oil_curve=Corey(residual=0.15, span=0.6))
@@ -170,3 +171,17 @@ def test_parameters_of_different_things_are_taken() -> None:
         [field("a", -30.0), field("b", 0.0, "porosity"), images("c", (0,)), numbers("d", "oil.end"),
          numbers("e", "oil.exponent", law=LAW)]
     ).check(OWN)  # fmt: skip
+
+
+def test_facies_where_no_parameter_has_any_are_refused(tmp_path: Path) -> None:
+    case = load_match_case(written(tmp_path, SETS["curves"]))
+    own = case.case.rock.grid.shape
+    generator: Any = Images(own[:2])
+    rock = Joint([SectionOfGrid(name="s", generator=generator, shape=own, axis="k", at=(1,)), numbers("c", "oil.end")])
+    for cells in (((0, 0, 1), (2, 1, 0), (3, 1, 0)), ((0, 0, 1),)):
+        facies = WellFacies(cells=cells, is_sand=torch.ones(len(cells), dtype=torch.bool))
+        if len(cells) == 1:
+            assert Objective(rock, case.case, case.observations, facies).has_wells
+            continue
+        with pytest.raises(InputError, match=r"facies: no parameter has any in cell \(2, 1, 0\) and 1 more"):
+            Objective(rock, case.case, case.observations, facies)
