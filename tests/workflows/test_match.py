@@ -24,7 +24,7 @@ from rockbank.matching.results.report import write_report
 from rockbank.matching.run import Run
 from rockbank.mlops import tracking
 from rockbank.workflows import match
-from rockbank.workflows.match_about import about, status
+from rockbank.workflows.match_about import about, hours, status
 from rockbank.workflows.match_request import MATCHES, MatchRequest
 from tests.matching.quick import Here, rough_pictures
 from tests.matching.tiny import checkpoints, make_run, register, write_case
@@ -72,6 +72,17 @@ def test_a_dry_run_says_what_would_be_run_and_writes_nothing(case: Path) -> None
     printed = " ".join(said("match", "--members", "5", case, "--dry-run", "--terms", "wells").split())
     assert "wells, prior; scaling: posterior" in printed
     assert "if every member takes" not in printed
+
+
+@pytest.mark.parametrize(("members", "workers", "rounds"), [(3, 1, 3), (3, 2, 2), (3, 3, 1), (3, 16, 1), (5, 2, 3)])
+def test_workers_that_have_no_member_do_not_shorten_the_estimate(members: int, workers: int, rounds: int) -> None:
+    assert hours(members, workers, n_runs=10, seconds=36.0) == pytest.approx(rounds * 0.1, rel=1e-12)
+
+
+def test_a_dry_run_refuses_an_executor_that_is_none(case: Path) -> None:
+    answer = CliRunner().invoke(app, ["match", str(case), "--dry-run", "--executor", "nonsense"])
+    assert answer.exit_code == 1
+    assert "got 'nonsense'" in answer.stderr
 
 
 def test_a_dry_run_says_why_the_first_members_rock_is_impossible(case: Path) -> None:
