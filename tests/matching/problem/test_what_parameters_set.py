@@ -46,6 +46,7 @@ OWN = Model(
         curves=BrooksCorey(water_curve=Corey(residual=0.2, span=0.6), oil_curve=Corey(residual=0.2, span=0.6)),
     ),
 )
+EQUILIBRIUM = {"equilibrium": {"datum": "0 m", "pressure": "200 bar", "contact": "100 m"}}
 DECKS = Path(__file__).parents[2] / "decks"
 
 
@@ -185,3 +186,26 @@ def test_facies_where_no_parameter_has_any_are_refused(tmp_path: Path) -> None:
             continue
         with pytest.raises(InputError, match=r"facies: no parameter has any in cell \(2, 1, 0\) and 1 more"):
             Objective(rock, case.case, case.observations, facies)
+
+
+@pytest.mark.parametrize("initial", [{"pressure": "200 bar"}, {"pressure": "200 bar", "saturation": 0.2}, EQUILIBRIUM])
+def test_connate_water_that_the_initial_saturation_would_not_follow_is_refused(
+    initial: dict[str, Any], tmp_path: Path
+) -> None:
+    """Without a saturation it is the curves' own connate water, of each member."""
+    path = written(tmp_path, SETS["curves"])
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"initial": initial}))
+    case = load_match_case(path)
+    other = BrooksCorey(water_curve=Corey(residual=0.2, span=0.7), oil_curve=Corey(residual=0.1, span=0.7))
+    for part, is_fixed in (
+        (numbers("c", "oil.end", "water.residual"), False),
+        (numbers("c", "oil.end", law=LAW), False),
+        (numbers("c", "oil.end", "oil.residual", law=other), True),
+    ):
+        if is_fixed or ("saturation" not in initial and "equilibrium" not in initial):
+            assert Objective(part, case.case, case.observations, case.facies).has_flow
+            continue
+        with pytest.raises(
+            InputError, match=r"^c\.(water\.residual|oil\.end): .*would not follow; give a pressure alone"
+        ):
+            Objective(part, case.case, case.observations, case.facies)

@@ -53,7 +53,8 @@ class Objective:
             InputError: the parameters do not fit the case, or observations the schedule, or facies are observed that
                 no parameter has.
         """
-        rock.check(Model(rock=case.rock, fluid=case.fluid))
+        has_saturation = case.initial.saturation is not None
+        rock.check(Model(rock=case.rock, fluid=case.fluid, has_saturation=has_saturation))
         _require_facies(rock, facies)
         self.rock, self.case, self.observations, self.facies = rock, case, observations, facies
         steps = np.asarray(case.schedule.steps)

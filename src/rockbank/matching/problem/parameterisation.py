@@ -23,10 +23,13 @@ class Model:
     Attributes:
         rock: of one model.
         fluid: water and oil.
+        has_saturation: whether the case begins with a saturation of its own, which no parameter changes; else it is the
+            curves' connate water.
     """
 
     rock: Rock
     fluid: Fluid
+    has_saturation: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
