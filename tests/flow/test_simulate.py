@@ -1,6 +1,7 @@
 """The simulator as one function: shapes, signs, members, what it refuses, and by which way it goes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,24 @@ def test_an_axis_of_members_may_come_from_anything(reservoir, given):
     )
     assert all(getattr(result, name).shape == (n, 3, 2) for name in OBSERVABLES)
     assert len(result.trajectories) == n
+
+
+@pytest.mark.parametrize("name", ["net_to_gross", "pore_multiplier", "face_multiplier", "added_transmissibility"])
+def test_an_axis_of_members_may_come_from_any_field_of_cells_or_faces(reservoir, name):
+    model = reservoir()
+    own = model.rock()
+    n = len(own.grid.faces) if name in ("face_multiplier", "added_transmissibility") else own.grid.n_cells
+    size = 1e-13 if name == "added_transmissibility" else 0.5
+    values = size * torch.tensor([[0.5], [1.0], [1.5]], dtype=torch.float64) * torch.ones(n, dtype=torch.float64)
+    together = model.run(rock=replace(own, **{name: values}), options=NEWTON)
+    for i in range(3):
+        alone = model.run(rock=replace(own, **{name: values[i]}), options=NEWTON)
+        for of in OBSERVABLES:
+            # Both meet Newton's tolerance.
+            torch.testing.assert_close(getattr(together, of)[i], getattr(alone, of), rtol=1e-6, atol=1e-12)
+    assert together.bhp.shape == (3, 3, 2)
+    with pytest.raises(ValueError, match=r"have .* members; give the same number"):
+        replace(own, porosity=own.porosity.expand(2, *own.porosity.shape), **{name: values})
 
 
 @pytest.mark.parametrize("options", [NEWTON, Options(method="newton", solver="block"), Options()])

@@ -21,12 +21,13 @@ class LinearGaussian:
 
     has_flow, has_wells, prior_precision = True, False, 1.0
 
-    def __init__(self, *, seed=0, n_observed=N_OBSERVED, precision=1.0, fails=lambda z: False):
+    def __init__(self, *, seed=0, n_observed=N_OBSERVED, precision=1.0, fails=lambda z: False,
+                 error=NewtonError):  # fmt: skip
         rng = np.random.default_rng(seed)
         self.n_latent = N_LATENT
         # Correlated and unequal, so that a method that mixes up rows or forgets a covariance is found out.
         self.matrix = rng.normal(size=(n_observed, N_LATENT)) * np.array([2.0, 1.0, 0.3])
-        self.fails = fails
+        self.fails, self.error = fails, error
         self.prior_precision = precision
         sigma = rng.uniform(0.5, 1.5, size=n_observed)
         self.observations = Observations(
@@ -68,7 +69,7 @@ class LinearGaussian:
 
     def evaluate(self, z, tolerance=1e-4, **_):
         if self.fails(z):
-            raise NewtonError("step 2: the pressure does not converge")
+            raise self.error("step 2: the pressure does not converge")
         return Evaluation(
             at=torch.tensor(z, dtype=torch.float64),
             variables=torch.zeros(2, 1, 1),

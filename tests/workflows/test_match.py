@@ -10,6 +10,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+import yaml
 from markupsafe import escape
 from typer.testing import CliRunner
 
@@ -23,7 +24,7 @@ from rockbank.matching.results.report import write_report
 from rockbank.matching.run import Run
 from rockbank.mlops import tracking
 from rockbank.workflows import match
-from rockbank.workflows.match_about import about, status
+from rockbank.workflows.match_about import about, hours, status
 from rockbank.workflows.match_request import MATCHES, MatchRequest
 from tests.matching.quick import Here, rough_pictures
 from tests.matching.tiny import checkpoints, make_run, register, write_case
@@ -71,6 +72,28 @@ def test_a_dry_run_says_what_would_be_run_and_writes_nothing(case: Path) -> None
     printed = " ".join(said("match", "--members", "5", case, "--dry-run", "--terms", "wells").split())
     assert "wells, prior; scaling: posterior" in printed
     assert "if every member takes" not in printed
+
+
+@pytest.mark.parametrize(("members", "workers", "rounds"), [(3, 1, 3), (3, 2, 2), (3, 3, 1), (3, 16, 1), (5, 2, 3)])
+def test_workers_that_have_no_member_do_not_shorten_the_estimate(members: int, workers: int, rounds: int) -> None:
+    assert hours(members, workers, n_runs=10, seconds=36.0) == pytest.approx(rounds * 0.1, rel=1e-12)
+
+
+def test_a_dry_run_refuses_an_executor_that_is_none(case: Path) -> None:
+    answer = CliRunner().invoke(app, ["match", str(case), "--dry-run", "--executor", "nonsense"])
+    assert answer.exit_code == 1
+    assert "got 'nonsense'" in answer.stderr
+
+
+def test_a_dry_run_says_why_the_first_members_rock_is_impossible(case: Path) -> None:
+    text = yaml.safe_load(case.read_text())
+    for key in ("generator", "facies", "geology"):
+        del text["matching"][key]
+    text["matching"]["parameters"] = {"kr": {"curves": {"priors": {"oil.exponent": {"mean": -5, "deviation": 0.1}}}}}
+    case.write_text(yaml.safe_dump(text))
+    said_of = about(case, MatchRequest(), 1)["time"]
+    assert said_of.startswith("not known, the first member's rock cannot be simulated: ")
+    assert "need an exponent of at least 1" in said_of
 
 
 def test_without_a_case_it_is_deepflows(case: Path) -> None:

@@ -89,12 +89,12 @@ def match(
         name=name,
     )
     with report_user_errors():
+        check_executor(executor, workers)
         if dry_run:
             from rockbank.workflows.match_about import about
 
             print_rows(about(case, request, workers or os.cpu_count() or 1))
             return
-        check_executor(executor, workers)
         folder = step.begin(case, request)
         stdout.print(f"run {folder}")
         step.go_on(folder, workers, executor)

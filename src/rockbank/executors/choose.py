@@ -13,7 +13,7 @@ from pathlib import Path
 from rockbank.core.errors import InputError
 from rockbank.executors.interface import Executor, Setup
 from rockbank.executors.local import local_executor
-from rockbank.executors.on_slurm import end_predecessors, slurm_executor
+from rockbank.executors.on_slurm import QueueError, end_predecessors, slurm_executor
 
 EXECUTORS = ("local", "ray", "slurm")
 LOCAL = EXECUTORS[0]
@@ -54,10 +54,12 @@ def open_executor(name: str, setup: Setup, workers: int | None, folder: Path) ->
 
     Raises:
         InputError: another name, or what that executor or the end of such jobs needs is not there.
+        QueueError: Slurm does not tell whether jobs have ended; the folder stays, so that the next one ends them.
     """
     check_executor(name, workers)
     end_predecessors(folder)
     own = folder.absolute() / uuid.uuid4().hex
+    has_jobs = False
     try:
         if name == LOCAL:
             with local_executor(setup, workers or os.cpu_count() or 1) as executor:
@@ -70,5 +72,9 @@ def open_executor(name: str, setup: Setup, workers: int | None, folder: Path) ->
         else:
             with slurm_executor(setup, workers or 1, own) as executor:
                 yield executor
+    except QueueError:
+        has_jobs = True
+        raise
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not has_jobs:
+            shutil.rmtree(folder, ignore_errors=True)

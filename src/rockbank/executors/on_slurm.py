@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rockbank.core.errors import InputError
+from rockbank.core.errors import InputError, UserError
 from rockbank.core.files import read_json, write_json
 from rockbank.executors.interface import ENVIRONMENT, Outcome, Setup, Task, WorkerLost, environment
 from rockbank.executors.mailbox import Mailbox, MailboxWorker
@@ -24,8 +24,14 @@ N_RETRIES = 3
 # For each job that runs at a time: fewer than tasks, since a job takes seconds to begin; more than one, since tasks are
 # not equally long.
 JOBS_PER_WORKER = 4
+# So long squeue may fail before nothing is waited for any more; meanwhile it is asked ever more rarely, this at least.
+PATIENCE_SECONDS, _LONGEST_WAIT = 600.0, 30.0
 JOBS, LOGS = "jobs.json", "logs"
 _MINUTES = 7 * 24 * 60
+
+
+class QueueError(UserError, RuntimeError):
+    """Squeue does not answer, so that nothing is known of the jobs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,7 @@ class SlurmExecutor:
         self._jobs: list[_Submitted] = []
         self._done: list[_Submitted] = []
         self._n_lost: Counter[str] = Counter()
+        self._queue = _Queue()
 
     def submit(self, tasks: Sequence[Task]) -> None:
         """As Executor.submit."""
@@ -138,12 +145,16 @@ class SlurmExecutor:
     def _alive(self, jobs: Sequence[_Submitted]) -> list[_Submitted]:
         """Those that wait or run; submitit asks sacct, which a cluster without accounting lacks."""
         if self._is_slurm:
-            alive = alive_in_slurm()
+            alive = self._queue.alive([each.job.job_id for each in jobs])
             return [each for each in jobs if each.job.job_id in alive]
         return [each for each in jobs if not each.job.done()]
 
     def cancel(self) -> None:
-        """As Executor.cancel: jobs that wait go, others end after what they are at."""
+        """As Executor.cancel: jobs that wait go, others end after what they are at.
+
+        Raises:
+            QueueError: squeue does not tell whether they have.
+        """
         self._mailbox.stop()
         if self._is_slurm and self._jobs:
             _scancel([each.job.job_id for each in self._jobs], only_pending=True)
@@ -156,9 +167,45 @@ class SlurmExecutor:
 
 
 def alive_in_slurm() -> set[str]:
-    """The ids of this user's jobs that wait or run; those of an array as ARRAY_INDEX."""
+    """The ids of this user's jobs that wait or run; those of an array as ARRAY_INDEX.
+
+    Raises:
+        QueueError: squeue fails, as it does while Slurm's controller restarts.
+    """
     command = ["squeue", "--noheader", "--array", "--format=%i", f"--user={getpass.getuser()}"]
-    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    found = subprocess.run(command, check=False, capture_output=True, text=True)
+    if found.returncode:
+        said = " ".join(found.stderr.split()) or f"exit status {found.returncode}"
+        raise QueueError(f"squeue: {said}; jobs may go on: begin again once it answers, which ends them first")
+    return set(found.stdout.split())
+
+
+class _Queue:
+    """Which jobs wait or run, from a squeue that may fail for a while."""
+
+    def __init__(self) -> None:
+        self._failing_since: float | None = None
+        self._wait, self._next = POLL_SECONDS, 0.0
+
+    def alive(self, ids: Sequence[str]) -> set[str]:
+        """Those of them that wait or run; all of them where squeue does not tell.
+
+        Raises:
+            QueueError: it has not told for PATIENCE_SECONDS.
+        """
+        now = time.monotonic()
+        if self._failing_since is not None and now < self._next:
+            return set(ids)
+        try:
+            alive = alive_in_slurm()
+        except QueueError:
+            self._failing_since = now if self._failing_since is None else self._failing_since
+            if now - self._failing_since >= PATIENCE_SECONDS:
+                raise
+            self._next, self._wait = now + self._wait, min(2 * self._wait, _LONGEST_WAIT)
+            return set(ids)
+        self._failing_since, self._wait = None, POLL_SECONDS
+        return alive.intersection(ids)
 
 
 def _scancel(ids: Sequence[str], *, only_pending: bool = False) -> None:
@@ -171,6 +218,7 @@ def end_predecessors(folder: Path) -> None:
 
     Raises:
         InputError: on a machine that cannot end them.
+        QueueError: squeue does not tell whether they have ended.
     """
     ids = []
     for path in folder.glob(f"*/{JOBS}"):
@@ -183,7 +231,8 @@ def end_predecessors(folder: Path) -> None:
                          "not on the PATH; go on from a machine that has it, or remove the folder once they have "
                          "ended")  # fmt: skip
     _scancel(ids)
-    while not alive_in_slurm().isdisjoint(ids):
+    queue = _Queue()
+    while queue.alive(ids):
         time.sleep(POLL_SECONDS)
 
 

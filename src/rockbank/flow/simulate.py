@@ -246,7 +246,7 @@ def _has_members(rock: Rock, fluid: Fluid, wells: Sequence[Well], schedule: Sche
     fields = (*rock.components, rock.porosity, initial.pressure, initial.saturation)
     controls = [control for well in wells for control in schedule.of(well.name)]
     series = [*(well.index for well in wells), *(of for each in controls for of in (each.target, each.limit))]
-    given = ((n_axes, fields), (1, [*series, *rock.multipliers]), (0, tensor_fields(fluid).values()))
+    given = ((n_axes, fields), (1, [*series, *rock.of_cells_and_faces]), (0, tensor_fields(fluid).values()))
     return any(isinstance(of, Tensor) and of.ndim > n for n, tensors in given for of in tensors)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections import Counter
@@ -12,9 +13,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.flow.units import DAY
 from rockbank.matching.io.case_file import MatchCase, load_match_case
+from rockbank.matching.methods.interface import MEMBER_ERRORS
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.status import FAILED, status_in_words
 from rockbank.matching.methods.table import counted
@@ -187,15 +188,22 @@ def _estimate(run: Run, workers: int) -> str:
         begin = time.perf_counter()
         try:
             run.objective.evaluate(z, with_run=True)
-        except NewtonError as error:
+        except MEMBER_ERRORS as error:
             return f"not known, the first member's rock cannot be simulated: {error}"
         seconds = time.perf_counter() - begin
     # Without the flow only what is reported is simulated, start and end.
     has_flow = run.objective.has_flow
     n_iterations = run.max_iterations if has_flow else 0
     n_runs = 2 + has_flow + n_iterations * run.iteration_cost.runs
-    hours = run.settings.members * n_runs * seconds / workers / 3600
-    on = "one core" if workers == 1 else f"{workers} cores"
+    members = run.settings.members
+    n_busy = min(workers, members)
+    on = "one core" if n_busy == 1 else f"{n_busy} cores"
     kind = run.spec.iteration
     until = f", if every member takes {counted(n_iterations, kind)}" if kind is not None and n_iterations > 1 else ""
-    return f"a forward run takes {seconds:.2g} s; all of it about {hours:.2g} hours on {on}{until}"
+    total = hours(members, workers, n_runs, seconds)
+    return f"a forward run takes {seconds:.2g} s; all of it about {total:.2g} hours on {on}{until}"
+
+
+def hours(members: int, workers: int, n_runs: float, seconds: float) -> float:
+    """How long all members take, each of them `n_runs` of so many seconds on one worker."""
+    return math.ceil(members / workers) * n_runs * seconds / 3600

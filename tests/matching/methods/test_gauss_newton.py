@@ -12,6 +12,7 @@ from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.matching.methods.gauss_newton.method import GaussNewton
 from rockbank.matching.methods.gauss_newton.restarts import fit_wells
 from rockbank.matching.methods.gauss_newton.trust_region import TrustRegion
+from rockbank.matching.methods.interface import MEMBER_ERRORS
 from rockbank.matching.methods.state import State
 from rockbank.matching.problem.cost import Cost
 from rockbank.testing.small import small_objective
@@ -80,15 +81,16 @@ class Curved(LinearGaussian, ABC):
 class Valley(Curved):
     """Beyond a ridge that no run crosses, the first number of the latent hardly shows: a valley that leads nowhere."""
 
-    def __init__(self):
-        super().__init__(fails=lambda z: -1.0 < z[0] < 0.1)
+    def __init__(self, error=NewtonError):
+        super().__init__(fails=lambda z: -1.0 < z[0] < 0.1, error=error)
 
     def shown(self, first):
         return (first, 1.0) if first > 0 else (-3.0 + 0.01 * first, 0.01)
 
 
-def test_member_in_a_valley_that_leads_nowhere_restarts_and_its_best_end_counts():
-    objective, z = Valley(), np.array([-2.0, 0.0, 0.0])
+@pytest.mark.parametrize("error", MEMBER_ERRORS)
+def test_member_in_a_valley_that_leads_nowhere_restarts_and_its_best_end_counts(error):
+    objective, z = Valley(error), np.array([-2.0, 0.0, 0.0])
     alone = finished(GaussNewton(), objective, objective.target(), z)
     floor = 0.5 * len(objective.observations)
     assert alone.last.parts.flow > 2 * floor
@@ -99,6 +101,14 @@ def test_member_in_a_valley_that_leads_nowhere_restarts_and_its_best_end_counts(
     failing = replace(objective.target(), starts=[np.array([-3.0, 5.0, 0.0])])
     state = finished(GaussNewton(), objective, failing, z)
     assert state.last.parts.total == min(record.parts.total for record in state.records)
+
+
+@pytest.mark.parametrize("error", MEMBER_ERRORS)
+def test_a_start_that_is_impossible_is_passed_over(error):
+    objective, z = Valley(error), np.array([-2.0, 0.0, 0.0])
+    target = replace(objective.target(), starts=[np.array([0.0, 0.0, 0.0]), np.array([1.0, 0.0, 0.0])])
+    state = finished(GaussNewton(), objective, target, z)
+    assert state.last.parts.flow < len(objective.observations)
 
 
 def test_member_whose_starts_are_used_up_goes_on_from_the_best_of_their_ends():

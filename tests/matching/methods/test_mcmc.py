@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from rockbank.matching.methods.interface import MEMBER_ERRORS
 from rockbank.matching.methods.mcmc import Chain, Gaussian
 from rockbank.matching.methods.state import State
 from rockbank.testing.mixing import effective_sample_size, r_hat
@@ -99,8 +100,9 @@ def test_another_seed_and_another_start_draw_differently():
     assert not np.allclose(steps["a"], steps["c"])
 
 
-def test_a_latent_that_the_simulator_fails_on_is_never_sampled():
-    objective = LinearGaussian(fails=lambda z: z[0] < 0)
+@pytest.mark.parametrize("error", MEMBER_ERRORS)
+def test_a_latent_that_the_simulator_fails_on_is_never_sampled(error):
+    objective = LinearGaussian(fails=lambda z: z[0] < 0, error=error)
     method = Chain(max_iterations=300, burn_in=0, thinning=1)
     state = finished(method, objective, objective.target(), START)
     assert method.samples(state)[:, 0].min() >= 0

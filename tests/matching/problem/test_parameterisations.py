@@ -215,6 +215,17 @@ def test_a_match_reports_its_parameters_by_name(name: str, method: str, tmp_path
     np.testing.assert_allclose(again.permeability.values[kept], dataset.permeability.values[kept], rtol=0.02)
 
 
+@pytest.mark.parametrize(("method", "iterations"), [("pcn", 6), ("gauss-newton", 2)])
+def test_an_impossible_trial_does_not_end_a_member(method: str, iterations: int, tmp_path: Path) -> None:
+    """An exponent below 1, of a prior that allows it."""
+    parameters = {"kr": {"curves": {"priors": {"water.exponent": {"mean": 1.3, "deviation": 1.0}}}}}
+    settings = {"method": method, "members": 1, "iterations": iterations, "seed": 4}
+    run = opened(tmp_path / "run", written(tmp_path, parameters), **settings)
+    state = advance(run, 0, lambda _: None, lambda: False)
+    assert state.status != "failed"
+    assert method != "pcn" or state.memory["n_failed"] > 0
+
+
 def test_an_observation_between_report_steps_is_simulated_at_its_time(tmp_path: Path) -> None:
     case = load_match_case(written(tmp_path, SETS["curves"]))
     np.testing.assert_allclose(np.cumsum(case.case.schedule.steps) / 86400, [10, 40, 60, 80])

@@ -124,10 +124,10 @@ def test_connection_of_a_reservoir_with_one_kind_of_wells_is_not_known() -> None
     assert truth_is_connected(dataset) is None
 
 
-def test_oil_produced_is_the_rate_times_the_time() -> None:
+def test_oil_produced_is_the_rate_times_the_time_where_a_dataset_has_no_volumes() -> None:
     dataset = matched(n_members=2)
-    rate = xr.full_like(dataset.oil_rate.sel(ensemble="prior"), -RATE)
-    assert oil_produced(rate, dataset).values == pytest.approx(300 * dataset.time.values[-1] / DAY, rel=1e-12)
+    dataset["oil_rate"] = xr.full_like(dataset.oil_rate, -RATE)
+    assert oil_produced(dataset, "prior").values == pytest.approx(300 * dataset.time.values[-1] / DAY, rel=1e-12)
 
 
 def test_norm_is_that_of_the_latent() -> None:

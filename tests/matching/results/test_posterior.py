@@ -12,14 +12,20 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rockbank.flow.case import Case
 from rockbank.flow.equations.options import Options
+from rockbank.flow.equations.problem import discretise
+from rockbank.flow.results.balance import balance
+from rockbank.flow.results.netcdf import to_dataset
 from rockbank.flow.simulate import simulate
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.workers import advance
 from rockbank.matching.problem.cost import COST
+from rockbank.matching.problem.parameterisation import Model
 from rockbank.matching.results.forecast import predict, slerp, with_forecast
 from rockbank.matching.results.posterior import fingerprint, n_runs, posterior, read_posterior, write_posterior
 from rockbank.matching.results.report import to_html
@@ -100,6 +106,34 @@ def test_what_is_reported_is_simulated_of_the_reported_rock(run: Run, dataset: x
     geology = run.case.geology
     facies = (at.permeability - geology.least_permeability) / geology.permeability_range
     np.testing.assert_allclose(at.facies, facies, atol=1e-12)
+
+
+def test_oil_produced_is_of_the_steps_really_taken(tmp_path: Path) -> None:
+    path = write_case(tmp_path)
+    text = yaml.safe_load(path.read_text()) | {"options": {"first_step": "1 day"}}
+    text["rock"]["compressibility"] = 1e-8
+    path.write_text(yaml.safe_dump(text))
+    run = make_run(tmp_path / "run", path, method="prior", members=2)
+    dataset = of(run)
+    case = with_forecast(run.case)
+    case = replace(case, options=replace(case.options, tolerance=1e-6))
+
+    def produced(case: Case) -> float:
+        result = simulate(case.rock, case.fluid, case.wells, case.schedule, initial=case.initial, options=case.options)
+        numbered = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
+        volumes = to_dataset(case, result, balance(*numbered, result.trajectories[0])).oil_volume
+        # The rates at the ends of the report steps give another.
+        of_rates = (result.oil_rate[:, 1].numpy() * np.diff(result.time, prepend=0)).sum()
+        assert abs(of_rates / volumes[-1, 1].item() - 1) > 0.01
+        return float(-volumes[-1, 1])
+
+    assert summary(dataset)["truth"]["oil_produced"] == pytest.approx(produced(case), rel=1e-6)
+    for i, found in enumerate(table(dataset).prior_oil_produced):
+        z = torch.as_tensor(run.member(i).z)
+        model = run.rock.model(run.rock.variables(z), Model(rock=case.rock, fluid=case.fluid))
+        k, phi = model.rock.components[0].detach(), model.rock.porosity.detach()
+        own = replace(case, rock=replace(model.rock, permeability=k, porosity=phi))
+        assert found == pytest.approx(produced(own), rel=1e-6)
 
 
 def test_the_forecast_follows_the_history_and_does_not_change_it(run: Run, dataset: xr.Dataset) -> None:

@@ -78,6 +78,29 @@ class ArrayFile:
             return np.asarray(variable.values), variable.attrs.get("units")
 
 
+def scale_of(dimension: str, name: str, given: str, own: str | None) -> float:
+    """One of an array's units in SI: what the file tells, and the case file where it does not.
+
+    Args:
+        dimension: of its numbers.
+        name: of the file, for messages.
+        given: unit of the case file; empty is none.
+        own: of the file itself.
+
+    Raises:
+        InputError: an unknown unit, or two that are not the same.
+    """
+    scales = {}
+    for unit in filter(None, (own, given)):
+        try:
+            scales[unit] = 1.0 if unit == _NO_UNIT else Quantity(dimension).scale(unit)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+    if len(set(scales.values())) > 1:
+        raise InputError(f"{name}: is in '{own}', got unit: '{given}'; leave it out")
+    return next(iter(scales.values()), 1.0)
+
+
 @dataclass(frozen=True)
 class FieldSource:
     """A number or a file, of one dimension."""
@@ -103,19 +126,7 @@ class FieldSource:
         field_ = np.moveaxis(array.astype(float), range(len(axes)), [order.index(axis) for axis in axes])
         if field_.shape != grid.shape:
             raise InputError(f"{name}: got shape {field_.shape} along {list(order)}; the grid has {grid.shape}")
-        return np.ascontiguousarray(field_) * self._scale(name, self.source.unit, own)
-
-    def _scale(self, name: str, given: str, own: str | None) -> float:
-        """One of the array's units in SI: what the file tells, and the case file where it does not."""
-        scales = {}
-        for unit in filter(None, (own, given)):
-            try:
-                scales[unit] = 1.0 if unit == _NO_UNIT else Quantity(self.dimension).scale(unit)
-            except InputError as error:
-                raise InputError(f"{name}: {error}") from error
-        if len(set(scales.values())) > 1:
-            raise InputError(f"{name}: is in '{own}', got unit: '{given}'; leave it out")
-        return next(iter(scales.values()), 1.0)
+        return np.ascontiguousarray(field_) * scale_of(self.dimension, name, self.source.unit, own)
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,11 @@ class Grid:
         return has_place
 
     @cached_property
+    def placed_cells(self) -> Int[np.ndarray, " m"]:
+        """Place in the flattened box of each active cell that lies there; an aquifer's does not."""
+        return self.cells[self.has_place]
+
+    @cached_property
     def _own_faces(self) -> tuple[Int[np.ndarray, "f 2"], Int[np.ndarray, " f"]]:
         """Those of the geometry, and their axes."""
         found, number = [], np.where(np.append(self.has_place, False)[self.number], self.number, -1)

@@ -35,6 +35,7 @@ class Rock:
         face_multiplier: of the transmissibility of each face, 0 for a seal.
         faults: the faces of each, by name, for `fault_multiplier`.
         added_transmissibility: of each face, m^3, on top of what geometry and permeability give; all that a link has.
+            It may have an axis of members too.
     """
 
     grid: Grid
@@ -46,7 +47,7 @@ class Rock:
     pore_multiplier: Float[Tensor, "*b n"] | None = None
     face_multiplier: Float[Tensor, "*b f"] | None = None
     faults: Mapping[str, Int[np.ndarray, " k"]] = field(default_factory=dict)
-    added_transmissibility: Float[Tensor, " f"] | None = None
+    added_transmissibility: Float[Tensor, "*b f"] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.permeability, Tensor | Sequence) or isinstance(self.permeability, str):
@@ -57,10 +58,10 @@ class Rock:
             raise InputError(f"permeability: got {len(components)} components; give one, or three along x, y and z")
         members = {self._members(f"permeability {axis}", k) for axis, k in zip("xyz", components, strict=False)}
         members |= {self._members("porosity", self.porosity)}
-        members |= {len(factor) for factor in self.multipliers if factor.ndim == 2}
+        members |= {len(factor) for factor in self.of_cells_and_faces if factor.ndim == 2}
         if len(members - {1}) > 1:
-            raise InputError(f"rock: permeability, porosity and multipliers have {sorted(members)} members; give the "
-                             "same number")  # fmt: skip
+            raise InputError(f"rock: permeability, porosity, multipliers and added transmissibilities have "
+                             f"{sorted(members)} members; give the same number")  # fmt: skip
         for k in map(self.flat, components):
             remedy = "; it must be 0 or more, in m^2 (1 mD is 9.869233e-16 m^2)"
             require("permeability", k, (k >= 0) & k.isfinite(), remedy, grid=self.grid)
@@ -109,9 +110,10 @@ class Rock:
         return (self.permeability,) if isinstance(self.permeability, Tensor) else self.permeability
 
     @property
-    def multipliers(self) -> list[Float[Tensor, "*b _"]]:
-        """Of net rock, pores and faces, those that are given."""
-        return [of for of in (self.net_to_gross, self.pore_multiplier, self.face_multiplier) if of is not None]
+    def of_cells_and_faces(self) -> list[Float[Tensor, "*b _"]]:
+        """Multipliers of net rock, pores and faces, and what is added to these: those that are given."""
+        given = (self.net_to_gross, self.pore_multiplier, self.face_multiplier, self.added_transmissibility)
+        return [of for of in given if of is not None]
 
     def flat(self, field: Float[Tensor, "*b *shape"]) -> Float[Tensor, "b n"]:
         """A field's active cells, in float64, with an axis of members."""

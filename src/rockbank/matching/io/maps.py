@@ -123,7 +123,7 @@ class MapSection:
     def _is_there(self, grid: Grid) -> Bool[np.ndarray, "*layer"]:
         """Which cells are active, and lie where the box has them."""
         found = np.zeros(grid.is_active.size, dtype=bool)
-        found[grid.cells[grid.has_place]] = True
+        found[grid.placed_cells] = True
         found = found.reshape(grid.shape)
         return found if self.layer is None else found[..., self.layer]
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rockbank.core.errors import InputError
-from rockbank.flow.equations.trajectory import NewtonError
+from rockbank.matching.methods.interface import MEMBER_ERRORS
 from rockbank.matching.methods.state import Record, State
 from rockbank.matching.methods.status import SAMPLED
 from rockbank.matching.problem.cost import Cost
@@ -120,7 +120,7 @@ class Chain:
             delta = min(float(np.exp(log_delta)), _DELTA_MOST)
             try:
                 proposed, probability, learned = self._propose(objective, target, point, delta, rng)
-            except NewtonError:
+            except MEMBER_ERRORS:
                 probability, learned, n_failed = 0.0, 0.0, n_failed + 1
             if rng.random() < probability:
                 point = proposed

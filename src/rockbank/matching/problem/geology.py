@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from rockbank.core.errors import InputError
 from rockbank.generator.ranges import ValueRange
-from rockbank.matching.problem.parameterisation import Group, Model
+from rockbank.matching.problem.parameterisation import Group, Model, kept_in_aquifers
 
 # Directions of the derivative taken at a time: the activations of 25 of DeepFlow's images are 50 MB.
 _CHUNK = 25
@@ -156,8 +156,10 @@ class RockGenerator:
 
     def model(self, variables: Float[Tensor, "2 i j"], model: Model) -> Model:
         """The image's rock in place of the case's."""
-        section = self.rock(variables)
-        rock = replace(model.rock, permeability=section.permeability, porosity=section.porosity)
+        section, own = self.rock(variables), model.rock
+        k = kept_in_aquifers(section.permeability, own.components[0], own.grid)
+        porosity = kept_in_aquifers(section.porosity, own.porosity, own.grid)
+        rock = replace(own, permeability=k, porosity=porosity)
         return replace(model, rock=rock)
 
     def facies(self, variables: Float[Tensor, "*b 2 i j"]) -> Float[Tensor, "*b i j"]:

@@ -53,11 +53,9 @@ class Objective:
             InputError: the parameters do not fit the case, or observations the schedule, or facies are observed that
                 no parameter has.
         """
-        rock.check(Model(rock=case.rock, fluid=case.fluid))
-        with torch.no_grad():
-            sand = rock.facies(rock.variables(torch.zeros(rock.n_latent, dtype=torch.float64)))
-        if facies.cells and sand is None:
-            raise InputError("facies: none of the parameters has any; leave it out, or match a generator's images")
+        has_saturation = case.initial.saturation is not None
+        rock.check(Model(rock=case.rock, fluid=case.fluid, has_saturation=has_saturation))
+        _require_facies(rock, facies)
         self.rock, self.case, self.observations, self.facies = rock, case, observations, facies
         steps = np.asarray(case.schedule.steps)
         self._places = observations.places(steps, [well.name for well in case.wells])
@@ -147,4 +145,21 @@ class Objective:
             variables=variables,
             facies=self.facies.at(self.rock.facies(variables.detach())),
             simulated=simulated,
+        )
+
+
+def _require_facies(rock: Parameterisation, facies: WellFacies) -> None:
+    """InputError where facies are observed that no parameter has: they would be compared with 0 whatever the latent."""
+    if not facies.cells:
+        return
+    with torch.no_grad():
+        variables = rock.variables(torch.zeros(rock.n_latent, dtype=torch.float64))
+    # They are linear in the variables, and so those of ones are 0 where there are none.
+    has_any = rock.facies(torch.ones_like(variables))
+    if has_any is None:
+        raise InputError("facies: none of the parameters has any; leave it out, or match a generator's images")
+    if outside := [cell for cell, value in zip(facies.cells, facies.at(has_any).tolist(), strict=True) if not value]:
+        more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
+        raise InputError(
+            f"facies: no parameter has any in cell {outside[0]}{more}; leave it out, or match images there"
         )

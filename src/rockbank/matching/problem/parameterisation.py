@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from rockbank.flow.equations.fluid import Fluid
+from rockbank.flow.equations.grid import Grid
 from rockbank.flow.equations.rock import Rock
 
 
@@ -21,10 +23,13 @@ class Model:
     Attributes:
         rock: of one model.
         fluid: water and oil.
+        has_saturation: whether the case begins with a saturation of its own, which no parameter changes; else it is the
+            curves' connate water.
     """
 
     rock: Rock
     fluid: Fluid
+    has_saturation: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,14 @@ class Group:
     name: str
     n_latent: int
     prior: str
+
+
+def kept_in_aquifers(values: Float[Tensor, "*shape"], own: Float[Tensor, "*shape"], grid: Grid) -> Tensor:
+    """`values`, but `own` in cells of aquifers, which do not lie where the box has them."""
+    if grid.aquifers is None:
+        return values
+    at = torch.as_tensor(grid.cells[~grid.has_place])
+    return values.flatten().index_copy(0, at, own.double().flatten()[at]).reshape(values.shape)
 
 
 class Parameterisation(Protocol):

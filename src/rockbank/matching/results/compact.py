@@ -11,7 +11,8 @@ from rockbank.matching.results.diagnostics import ensembles, has, norm_squared_h
 N_LEVELS = 253
 _MISSING = 255
 _FACIES = ("facies", "facies_path", "interpolation_facies")
-# Of pictures, whose lines are thicker. Oil rates are added up in a table's row, and stay as they are.
+# Of pictures, whose lines are thicker. Oil volumes, and oil rates where there are none, are a table's, and stay as they
+# are.
 _SINGLE = ("bhp", "water_rate", "simulated")
 # What the latents and the parameters give again, and no report reads, where there are facies.
 _LEFT_OUT = ("permeability", "porosity")

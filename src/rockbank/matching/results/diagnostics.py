@@ -144,11 +144,23 @@ def truth_is_connected(dataset: xr.Dataset, n_dilations: int = 0) -> bool | None
     return bool(is_connected(dataset.truth_facies.transpose("y", "x").values[None], *wells, n_dilations)[0])
 
 
-def oil_produced(rates: xr.DataArray, dataset: xr.Dataset) -> xr.DataArray:
-    """Oil that the producers gave until the last report, m^3, of oil rates (..., time, well) at the ends of steps."""
-    steps = xr.DataArray(np.diff(dataset.time.values, prepend=0.0), dims="time")
+def oil_produced(dataset: xr.Dataset, ensemble: str | None) -> xr.DataArray:
+    """Oil that the producers gave until the last report, m^3, of an ensemble's members or, with None, of the truth.
+
+    Datasets of before have no volumes: there it is the rates at the ends of report steps times their lengths, which is
+    right where none of them was cut into several.
+    """
+
+    def found(name: str) -> xr.DataArray:
+        return dataset[f"truth_{name}"] if ensemble is None else dataset[name].sel(ensemble=ensemble)
+
+    if has(dataset, "oil_volume"):
+        injected = found("oil_volume").isel(time=-1)
+    else:
+        steps = xr.DataArray(np.diff(dataset.time.values, prepend=0.0), dims="time")
+        injected = (found("oil_rate") * steps).sum("time", skipna=False)
     is_producer = xr.DataArray(dataset.well_kind.values == "producer", dims="well")
-    return -(rates * steps).where(is_producer, 0.0).sum(["time", "well"], skipna=False)
+    return -injected.where(is_producer, 0.0).sum("well", skipna=False)
 
 
 def loss_history(dataset: xr.Dataset) -> Float[np.ndarray, "m iterate"]:

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 
 from rockbank.flow.case import Case
-from rockbank.flow.equations.trajectory import NewtonError
+from rockbank.flow.equations.problem import discretise
 from rockbank.flow.equations.wells import Control, Schedule
+from rockbank.flow.results.balance import balance
 from rockbank.flow.simulate import simulate
 from rockbank.matching.io.case_file import MatchCase
 from rockbank.matching.methods.interface import MEMBER_ERRORS
@@ -36,6 +37,7 @@ class Prediction:
         bhp: Pa.
         water_rate: m^3/s.
         oil_rate: m^3/s.
+        oil_volume: m^3 since the start, of the steps that were really taken.
         simulated: where there are observations.
         parts: of the posterior's own objective, whatever a member was fitted to.
     """
@@ -48,6 +50,7 @@ class Prediction:
     bhp: Float[np.ndarray, "t w"]
     water_rate: Float[np.ndarray, "t w"]
     oil_rate: Float[np.ndarray, "t w"]
+    oil_volume: Float[np.ndarray, "t w"]
     simulated: Float[np.ndarray, " n"]
     parts: Parts
 
@@ -88,7 +91,7 @@ def predict_truth(run: Run, _: None) -> dict[str, Float[np.ndarray, "..."]]:
     """The curves of the case's own rock; none where it cannot be simulated."""
     try:
         return _simulated(with_forecast(run.case), run)
-    except NewtonError:
+    except MEMBER_ERRORS:
         return {}
 
 
@@ -116,7 +119,12 @@ def _simulated(case: Case, run: Run) -> dict[str, Float[np.ndarray, "..."]]:
             options=replace(case.options, tolerance=_TOLERANCE),
         )
     curves = {name: getattr(result, name).numpy() for name in QUANTITIES}
-    return curves | {"simulated": observables(result, places).numpy()}
+    problem, parameters = discretise(case.rock, case.fluid, case.wells, case.schedule, case.initial)
+    volumes = balance(problem, parameters, result.trajectories[0])
+    return curves | {
+        "oil_volume": volumes.injected[..., 1],
+        "simulated": observables(result, places).numpy(),
+    }
 
 
 def slerp(a: Vector, b: Vector, t: float) -> Vector:

@@ -193,6 +193,7 @@ _MEMBERS = {
     "bhp": (("time", "well"), "Pa", "bottom-hole pressure"),
     "water_rate": (("time", "well"), "m3 s-1", "surface rate of water into the reservoir; a producer's is negative"),
     "oil_rate": (("time", "well"), "m3 s-1", "surface rate of oil into the reservoir; a producer's is negative"),
+    "oil_volume": (("time", "well"), "m3", "surface volume of oil into the reservoir since the start"),
     "simulated": (("observation",), "", "simulated values of the observations, Pa, m3 s-1 or 1"),
 }
 
@@ -251,7 +252,7 @@ def _of_truth(run: Run, parallel_map: ParallelMap) -> dict[str, Variable]:
         dims = ("layer", "y", "x")[-k.ndim :]
         found["truth_permeability"] = (dims, k.T, {"units": "m2", "long_name": "permeability of the truth"})
     (curves,) = parallel_map(predict_truth, [None])
-    for name in QUANTITIES if curves else ():
+    for name in (*QUANTITIES, "oil_volume") if curves else ():
         _, unit, meaning = _MEMBERS[name]
         attributes = {"units": unit, "long_name": f"{meaning}, in the truth"}
         found[f"truth_{name}"] = (("time", "well"), curves[name], attributes)

@@ -72,7 +72,7 @@ def table(dataset: xr.Dataset) -> pd.DataFrame:
             "norm_squared": norm_squared(dataset, name),
             "connected": connected(dataset, name),
             "connected_dilated": connected(dataset, name, 1),
-            "oil_produced": oil_produced(dataset.oil_rate.sel(ensemble=name), dataset).values,
+            "oil_produced": oil_produced(dataset, name).values,
             **{f"parameter {key}": values for key, values in numbers(dataset, name).items()},
         }
         columns |= {f"{name}_{key}": value for key, value in mine.items()}
@@ -108,7 +108,7 @@ def summary(dataset: xr.Dataset) -> dict[str, Any]:
     failed, n_running = rows[rows.status == FAILED], int((rows.status == RUNNING).sum())
     truth = None
     if has(dataset, "truth_oil_rate"):
-        truth = float(oil_produced(dataset.truth_oil_rate, dataset))
+        truth = float(oil_produced(dataset, None))
     return {
         "warnings": list(warnings_of(dataset)),
         "members": len(rows),

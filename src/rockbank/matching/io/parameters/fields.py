@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -13,13 +13,14 @@ from jaxtyping import Float
 
 from rockbank.core.errors import InputError
 from rockbank.flow.case import Case
-from rockbank.flow.casefile.fields import ArrayFile, FieldOf
+from rockbank.flow.casefile.fields import ArrayFile, FieldOf, scale_of
 from rockbank.flow.casefile.rock import Length
 from rockbank.flow.casefile.wells import read_places
-from rockbank.flow.units import Quantity
+from rockbank.flow.equations.grid import Grid
 from rockbank.matching.problem.parameters.fields import LinearField, Property, principal_components
 from rockbank.matching.problem.parameters.variogram import Shape, Variogram, karhunen_loeve
 
+EnsembleAxis = Literal["member", "i", "j", "k"]
 _DIMENSION = {"permeability": "permeability", "porosity": "fraction"}
 
 
@@ -64,11 +65,11 @@ class GaussianSection:
         ranges = self.ranges[0], self.ranges[1], (*self.ranges, self.ranges[0])[2]
         variogram = Variogram(shape=self.variogram, ranges=ranges, azimuth=self.azimuth)
         basis, kept = karhunen_loeve(grid, variogram, self.components)
-        mean = _transformed(arrays[0].reshape(-1)[grid.cells], self.of, "median")
+        mean = _transformed(arrays[0].reshape(-1)[grid.placed_cells], self.of, "median")
         says = (f"normal field of log {self.of}" if self.of == "permeability" else "normal field of log-odds") + (
             f", {self.variogram} variogram; {self.components} directions keep {kept:.0%} of the variance"
         )
-        return _field(name, self.of, grid.cells, mean, self.deviation * basis, says)
+        return _field(name, self.of, grid.placed_cells, mean, self.deviation * basis, says)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +78,11 @@ class EnsembleSection:
 
     Attributes:
         file: .npy, .npz:NAME or .nc:VARIABLE, relative to the case file: members along the first axis, then the grid's
-            axes; or one row for each member, i fastest as in a deck.
+            axes, unless `axes` says others; or, not of a NetCDF, one row for each member, i fastest as in a deck.
         of: permeability or porosity.
-        unit: of the numbers; none is SI.
+        axes: along which axis each of the array's axes runs, such as [member, k, j, i]; a NetCDF has to say, in others
+            it is members, then the grid's order.
+        unit: of the numbers, where a NetCDF variable does not tell it; none is SI.
         members: which, counted from 0, such as 1..99; all where nothing is said.
         components: how many, fewer than members.
     """
@@ -87,27 +90,39 @@ class EnsembleSection:
     file: str
     components: int
     of: Property = "permeability"
+    axes: tuple[EnsembleAxis, ...] = ()
     unit: str = ""
     members: Annotated[tuple[int, ...], read_places] = ()
 
     def arrays(self, case: Case, folder: Path) -> tuple[Float[np.ndarray, "m c"], ...]:
         """The members in the active cells, SI."""
+        if self.file.partition(":")[0].endswith(".nc") and not self.axes:
+            raise InputError("axes: give those of a NetCDF variable, such as [member, k, j, i]")
+        # Which axis is which is this section's to say: the members' is none of a field's.
         raw, name, own = ArrayFile(file=self.file, axes=("i",)).read(folder)
         grid = case.rock.grid
-        n_box, m = grid.is_active.size, len(raw) if raw.ndim else 0
-        if raw.shape == (m, n_box) and raw.shape[1:] != grid.shape:
-            members = raw.reshape(m, *grid.box[::-1]).transpose(0, 3, 2, 1)
-        elif raw.shape[1:] == grid.shape:
-            members = raw
-        else:
-            raise InputError(f"{name}: got shape {raw.shape}; give members times {grid.shape} or times {n_box} cells")
-        wrong = [each for each in self.members if each >= m]
+        members = self._members(raw, name, grid)
+        wrong = [each for each in self.members if each >= len(members)]
         if wrong:
-            raise InputError(f"members: got {wrong[0]}; {name} has {m}, counted from 0")
+            raise InputError(f"members: got {wrong[0]}; {name} has {len(members)}, counted from 0")
         chosen = members[list(self.members)] if self.members else members
-        unit = own or self.unit
-        scale = Quantity(_DIMENSION[self.of]).scale(unit) if unit and unit != "1" else 1.0
-        return (chosen.reshape(len(chosen), -1)[:, grid.cells].astype(float) * scale,)
+        scale = scale_of(_DIMENSION[self.of], name, self.unit, own)
+        return (chosen.reshape(len(chosen), -1)[:, grid.placed_cells].astype(float) * scale,)
+
+    def _members(self, raw: np.ndarray, name: str, grid: Grid) -> Float[np.ndarray, "m *shape"]:
+        """The array with its members first, then the grid's axes."""
+        if self.axes:
+            order = ("member", "i", "j", "k")[: 1 + len(grid.shape)]
+            if sorted(self.axes) != sorted(order) or raw.ndim != len(order):
+                raise InputError(f"{name}: an array of shape {raw.shape} along axes {list(self.axes)} is no ensemble "
+                                 f"on a grid of {grid.shape}; its axes are {list(order)} in some order")  # fmt: skip
+            raw = np.moveaxis(raw, range(len(order)), [order.index(axis) for axis in self.axes])
+        n_box, m = grid.is_active.size, len(raw) if raw.ndim else 0
+        if raw.shape[1:] == grid.shape:
+            return raw
+        if raw.shape == (m, n_box) and not self.axes:
+            return raw.reshape(m, *grid.box[::-1]).transpose(0, 3, 2, 1)
+        raise InputError(f"{name}: got shape {raw.shape}; give members times {grid.shape} or times {n_box} cells")
 
     def build(self, name: str, case: Case, arrays: Sequence[np.ndarray]) -> LinearField:
         """The field."""
@@ -115,7 +130,7 @@ class EnsembleSection:
         mean, basis, kept = principal_components(samples, self.components)
         says = (f"{self.components} principal components of {len(samples)} members, which keep {kept:.0%} of their "
                 "variance")  # fmt: skip
-        return _field(name, self.of, case.rock.grid.cells, mean, basis, says)
+        return _field(name, self.of, case.rock.grid.placed_cells, mean, basis, says)
 
 
 def _transformed(values: Float[np.ndarray, "*c"], of: Property, key: str) -> Float[np.ndarray, "*c"]:

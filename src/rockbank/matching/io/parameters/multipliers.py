@@ -77,12 +77,12 @@ class MultiplierSection:
             return Faults(priors={name: self._prior("")}, faces={name: self._faces(case)})
         assert self.of is not None
         if not arrays:
-            return Zones(priors={name: self._prior("")}, of=self.of, cells={name: grid.cells})
-        region = arrays[0].reshape(-1)[grid.cells]
+            return Zones(priors={name: self._prior("")}, of=self.of, cells={name: grid.placed_cells})
+        region = arrays[0].reshape(-1)[grid.placed_cells]
         found = [f"{each:g}" for each in np.unique(region)]
         if unknown := [each for each in self.priors if each not in found]:
             raise InputError(f"priors: no active cell is of region '{unknown[0]}'; the regions are {found}")
-        cells = {f"{name}.{each}": grid.cells[region == float(each)] for each in found}
+        cells = {f"{name}.{each}": grid.placed_cells[region == float(each)] for each in found}
         return Zones(priors={f"{name}.{each}": self._prior(each) for each in found}, of=self.of, cells=cells)
 
     def _prior(self, region: str) -> Prior:

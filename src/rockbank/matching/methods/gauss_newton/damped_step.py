@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.matching.methods.gauss_newton.quadratic_model import QuadraticModel
+from rockbank.matching.methods.interface import MEMBER_ERRORS
 from rockbank.matching.methods.state import Record
 from rockbank.matching.problem.objective import Objective
 from rockbank.matching.problem.point import Parts, Point, Target, Vector
@@ -73,7 +73,7 @@ class Descent:
             n_runs += 1
             try:
                 point = self.objective.at(self.last.z + dz, self.target, self.tolerance)
-            except NewtonError:
+            except MEMBER_ERRORS:
                 break
             reduction = before - self._emphasised(point.parts)
             if best is not None and predicted - reduction > _BETTER * (predicted - best.reduction * before):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import minimize
 
-from rockbank.flow.equations.trajectory import NewtonError
 from rockbank.matching.methods.gauss_newton.search_state import SearchState
 from rockbank.matching.methods.gauss_newton.stopping import StoppingRule
+from rockbank.matching.methods.interface import MEMBER_ERRORS
 from rockbank.matching.methods.state import Record, State
 from rockbank.matching.problem.cost import Cost
 from rockbank.matching.problem.objective import Objective
@@ -50,7 +50,7 @@ class Restarts:
                 cost = cost + Cost(generator_evaluations=n_evaluations)
             try:
                 record, point = self._record(objective, target, z, cost)
-            except NewtonError:
+            except MEMBER_ERRORS:
                 cost = cost + Cost(forward=1)
                 continue
             return state.then(record, point, self._memory(i_start))

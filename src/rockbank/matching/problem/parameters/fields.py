@@ -54,8 +54,8 @@ class LinearField:
 
     def check(self, model: Model) -> None:
         """InputError where its cells are not the grid's."""
-        if len(self.cells) != model.rock.grid.n_cells:
-            raise InputError(f"{self.name}: is of {len(self.cells)} cells, the grid has {model.rock.grid.n_cells}")
+        if len(self.cells) != (n := len(model.rock.grid.placed_cells)):
+            raise InputError(f"{self.name}: is of {len(self.cells)} cells, the grid has {n}")
 
     def variables(self, z: Float[Tensor, "*b n"]) -> Float[Tensor, "*b c"]:
         """The logarithms or log-odds in the cells."""

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, combinations, pairwise
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rockbank.core.errors import InputError
 from rockbank.matching.problem.parameterisation import Group, Model, Parameterisation
-from rockbank.matching.problem.parameters.numbers import Numbers
+from rockbank.matching.problem.parameters.curves import CurveNumbers
+from rockbank.matching.problem.parameters.fields import LinearField
+from rockbank.matching.problem.parameters.section import SectionOfGrid
 
 
 class Joint:
-    """Parts whose latents stand one behind the other; fields are set before anything multiplies them."""
+    """Parts whose latents stand one behind the other, whatever their order in the file.
+
+    Fields are set first, images over them, and what multiplies them last; the curves of a law before their numbers.
+    """
 
     def __init__(self, parts: Sequence[Parameterisation]) -> None:
         self._parts = tuple(parts)
@@ -35,9 +41,12 @@ class Joint:
         return tuple(group for part in self._parts for group in part.groups)
 
     def check(self, model: Model) -> None:
-        """InputError where one does not fit."""
+        """InputError where one does not fit, or two set the same, of which one would be lost."""
         for part in self._parts:
             part.check(model)
+        _require_apart_fields([part for part in self._parts if isinstance(part, LinearField)])
+        _require_apart_images([part for part in self._parts if isinstance(part, SectionOfGrid)], self._parts)
+        _require_apart_curves([part for part in self._parts if isinstance(part, CurveNumbers)])
 
     def variables(self, z: Float[Tensor, "*b n"]) -> Float[Tensor, "*b v"]:
         """One behind the other."""
@@ -56,7 +65,7 @@ class Joint:
     def model(self, variables: Float[Tensor, " v"], model: Model) -> Model:
         """With what each part says."""
         each = list(zip(self._parts, self._variables, strict=True))
-        for part, at in sorted(each, key=lambda one: isinstance(one[0], Numbers)):
+        for part, at in sorted(each, key=lambda one: _rank(one[0])):
             model = part.model(variables[at], model)
         return model
 
@@ -73,6 +82,47 @@ class Joint:
             for part, at in zip(self._parts, self._variables, strict=True)
             for name, value in part.values(variables[at]).items()
         }
+
+
+def _rank(part: Parameterisation) -> int:
+    """In which turn it is set."""
+    if isinstance(part, LinearField):
+        return 0
+    if isinstance(part, SectionOfGrid):
+        return 1
+    return 2 if isinstance(part, CurveNumbers) and part.law is not None else 3
+
+
+def _require_apart_fields(fields: Sequence[LinearField]) -> None:
+    for one, other in combinations(fields, 2):
+        if one.of == other.of:
+            raise InputError(f"{other.name}: sets the {other.of} of every cell, as {one.name} does; leave one of the "
+                             "two out")  # fmt: skip
+
+
+def _require_apart_images(sections: Sequence[SectionOfGrid], parts: Sequence[Parameterisation]) -> None:
+    for one, other in combinations(sections, 2):
+        if (shared := np.argwhere(one.covered & other.covered)).size:
+            raise InputError(f"{other.name}: has images in cells of {one.name}, such as {tuple(shared[0].tolist())}; "
+                             "say other layers or sections")  # fmt: skip
+    if not sections:
+        return
+    covered = np.any([section.covered for section in sections], axis=0).ravel()
+    for field in parts:
+        if isinstance(field, LinearField) and covered[field.cells].all():
+            raise InputError(f"{field.name}: all its cells have images, of "
+                             f"{', '.join(section.name for section in sections)}; leave it out")  # fmt: skip
+
+
+def _require_apart_curves(curves: Sequence[CurveNumbers]) -> None:
+    for one, other in combinations(curves, 2):
+        named = {part: name for name, part in one.parts.items()}
+        for name, part in other.parts.items():
+            if part in named:
+                raise InputError(f"{name}: is the same number as {named[part]}; leave one of the two out")
+        if one.law is not None and other.law is not None:
+            first, second = (next(iter(each.parts)) for each in (one, other))
+            raise InputError(f"{second}: has a 'law', as {first} has; put the numbers of both into one parameter")
 
 
 def _slices(sizes: Sequence[int]) -> list[slice]:

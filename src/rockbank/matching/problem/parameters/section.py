@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rockbank.core.errors import InputError
 from rockbank.matching.problem.geology import RockGenerator
-from rockbank.matching.problem.parameterisation import Group, Model
+from rockbank.matching.problem.parameterisation import Group, Model, kept_in_aquifers
 from rockbank.matching.problem.parameters.fields import with_permeability
 
 
@@ -68,6 +68,15 @@ class SectionOfGrid:
     def _across(self) -> int | None:
         return None if self.axis is None else "ijk".index(self.axis)
 
+    @property
+    def covered(self) -> Bool[np.ndarray, "*shape"]:
+        """The cells that have an image's."""
+        covered = np.zeros(self.shape, dtype=bool)
+        if self._across is None:
+            return ~covered
+        np.moveaxis(covered, self._across, 0)[list(self.at)] = True
+        return covered
+
     def variables(self, z: Float[Tensor, "*b n"]) -> Float[Tensor, "*b v"]:
         """Facies probability and porosity variable of the images."""
         return self.generator.variables(z).flatten(-3)
@@ -79,8 +88,14 @@ class SectionOfGrid:
     def model(self, variables: Float[Tensor, " v"], model: Model) -> Model:
         """The rock with the images' in these cells."""
         section = self.generator.rock(variables.reshape(2, *self.generator.shape))
-        rock = replace(model.rock, porosity=self._placed(section.porosity, model.rock.porosity))
-        return replace(model, rock=with_permeability(rock, self._placed(section.permeability, rock.components[0])))
+        porosity, k_x = (
+            kept_in_aquifers(self._placed(image, own), own, model.rock.grid)
+            for image, own in (
+                (section.porosity, model.rock.porosity),
+                (section.permeability, model.rock.components[0]),
+            )
+        )
+        return replace(model, rock=with_permeability(replace(model.rock, porosity=porosity), k_x))
 
     def facies(self, variables: Float[Tensor, "*b v"]) -> Float[Tensor, "*b *shape"]:
         """Of the images' cells; 0 elsewhere."""

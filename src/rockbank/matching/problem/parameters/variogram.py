@@ -59,7 +59,7 @@ class Variogram:
 
 
 def karhunen_loeve(grid: Grid, variogram: Variogram, n: int) -> tuple[Float[np.ndarray, "c n"], float]:
-    """The first n directions of a field of variance 1 in the active cells, scaled, and the variance that they keep.
+    """The first n directions of a field of variance 1 in cells that have a place, scaled, and the variance they keep.
 
     Eigenvectors of the covariance times the roots of their eigenvalues; the covariance is applied by Fourier transforms
     over twice the box, on cells of the grid's mean sizes.
@@ -67,7 +67,7 @@ def karhunen_loeve(grid: Grid, variogram: Variogram, n: int) -> tuple[Float[np.n
     Raises:
         InputError: more directions than cells.
     """
-    n_cells = grid.n_cells
+    n_cells = len(grid.placed_cells)
     if not 1 <= n <= n_cells:
         raise InputError(f"components: got {n}; a grid of {n_cells} cells has 1 to {n_cells}")
     covariance = _covariance(grid, variogram)
@@ -87,8 +87,8 @@ def karhunen_loeve(grid: Grid, variogram: Variogram, n: int) -> tuple[Float[np.n
 
 
 def _covariance(grid: Grid, variogram: Variogram) -> LinearOperator:
-    """rho between all active cells, by its Fourier transform on a torus that is too large for cells to see round it."""
-    box, cells = grid.box, grid.cells
+    """rho between these cells, by its Fourier transform on a torus that is too large for cells to see round it."""
+    box, cells = grid.box, grid.placed_cells
     sizes = [float(np.mean(each)) for each in grid.sizes]
     whole = [next_fast_len(2 * m - 1, real=True) for m in box]
     lags = [np.minimum(np.arange(m), m - np.arange(m)) * np.where(np.arange(m) > m // 2, -1, 1) for m in whole]
