@@ -155,7 +155,8 @@ class Grid:
     @cached_property
     def placed_cells(self) -> Int[np.ndarray, " m"]:
         """Place in the flattened box of each active cell that lies there; an aquifer's does not."""
-        return self.cells[self.has_place]
+        cells: Int[np.ndarray, " m"] = self.cells[self.has_place]
+        return cells
 
     @cached_property
     def _own_faces(self) -> tuple[Int[np.ndarray, "f 2"], Int[np.ndarray, " f"]]:
