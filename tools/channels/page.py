@@ -48,7 +48,7 @@ Bold: the bar is met.{published}
 TRIED = """
 ## What was tried
 
-Trials of the last three rows begin at the weights that ship; none of them is better in all that an inversion needs.
+What begins with "then" starts from the weights that ship; none of it is better in all that an inversion needs.
 
 {table}"""
 FLOW = """- **Flow**: energy distance between the responses of {n_runs} samples and {n_runs} object models in `{case}`:
