@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from rockbank.cli.main import app
 from rockbank.cli.models import table_of
+from rockbank.core.errors import InputError
 from rockbank.mlops import registry
 from rockbank.stages.register import NonePassed
 from tests.cli.commands import said
@@ -217,3 +218,10 @@ def test_a_size_that_cannot_be_had_is_one_line_of_error(
 def test_an_impossible_option_is_a_usage_error(shale: Path, arguments: tuple[str, str]) -> None:
     result = CliRunner().invoke(app, ["sample", "shale/1", *arguments])
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("words", [["models"], ["rollback"], ["promote"], ["promote", "--first"]])
+@pytest.mark.parametrize("reference", ["shale/1", "shale@champion"])
+def test_a_version_where_a_name_is_wanted_is_refused(shale: Path, words: list[str], reference: str) -> None:
+    with pytest.raises(InputError, match=f"'{reference}': give the name of the registered model alone"):
+        said(*words, reference)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,10 @@ def test_volumes_of_one_set_agree(changes: dict[str, object], says: str) -> None
     other = dataclasses.replace(ENTRY, **{"file": "other.tif", **changes})
     with pytest.raises(VolumeError, match=says):
         Manifest(volumes=(ENTRY, other))
+
+
+@pytest.mark.parametrize(("voxel_size", "is_same"), [(5.99988e-8, True), (6.1e-8, False)])
+def test_a_voxel_size_that_imagej_has_rounded_is_the_same(voxel_size: float, is_same: bool) -> None:
+    other = dataclasses.replace(ENTRY, file="other.tif", sha256="b" * 64, voxel_size=voxel_size)
+    with nullcontext() if is_same else pytest.raises(VolumeError, match="resample one"):
+        assert Manifest(volumes=(ENTRY, other)).voxel_size == 60e-9

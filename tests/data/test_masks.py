@@ -140,3 +140,18 @@ def test_crops_of_rock_are_those_without_another_pixel() -> None:
     found = crops_of_rock(rock, 4)
     expected = [[rock[i : i + 4, j : j + 4].all() for j in range(27)] for i in range(17)]
     assert np.array_equal(found, expected)
+
+
+def test_a_value_of_no_data_that_the_voxels_cannot_have_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "core.tif", core(55_537, "uint16"), photometric="minisblack")
+    options = ScanOptions(voxel_size=60e-9, nodata=-9999)
+    with pytest.raises(VolumeError, match=r"core\.tif: its voxels are uint16, of which none is -9999"):
+        add_volumes(
+            [tmp_path / "core.tif"],
+            tmp_path / "data",
+            options=options,
+            segmentation=SegmentationRule(smoothing=1.0, threshold="otsu"),
+            licence="none",
+            source="noise",
+        )
+    assert not (tmp_path / "data").exists()

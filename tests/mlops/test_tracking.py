@@ -118,3 +118,16 @@ def test_the_first_runs_of_a_family_have_colours_of_their_own(store: Path) -> No
             pass
         colours.append(mlflow.MlflowClient().get_run(run.run_id).data.tags["mlflow.runColor"])
     assert len(set(colours)) == 3
+
+
+def test_an_experiment_that_was_deleted_takes_the_next_run(store: Path) -> None:
+    with tracking.start("shale", "a", {}) as before:
+        pass
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("shale")
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    with tracking.start("shale", "b", {}) as after:
+        pass
+    found = {run.info.run_id for run in client.search_runs([experiment.experiment_id])}
+    assert found == {before.run_id, after.run_id}

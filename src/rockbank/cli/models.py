@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ def models(
     """List the registered generators with their scores."""
     from rockbank.mlops import registry
 
+    if name:
+        _require_name(name)
     entries = [entry for model in ([name] if name else registry.names()) for entry in registry.versions(model)]
     if name and not entries:
         raise InputError(f"'{name}': no version of it is registered; known are {registry.names()}")
@@ -140,6 +143,7 @@ def promote(
     """Make a version the champion, if its files, its verdict and its scores hold."""
     from rockbank.mlops import promotion
 
+    _require_name(name)
     if first and (champion := promotion.settle(name)) is not None:
         stdout.print(f"{name}@champion is version {champion.version} already")
         return
@@ -152,11 +156,18 @@ def rollback(name: Name) -> None:
     """Give the title back to the champion before this one."""
     from rockbank.mlops import promotion
 
+    _require_name(name)
     entry, left, deleted = promotion.rollback(name)
     for version in deleted:
         stdout.print(f"passed over version {version}, which was deleted")
     was = "there was none" if left is None else f"it was version {left.version}"
     stdout.print(f"{name}@champion is version {entry.version} again; {was}")
+
+
+def _require_name(name: str) -> None:
+    """Refuse what names a version, as the list of models does: MLflow's own answer has no remedy."""
+    if (alone := re.split("[/@:]", name)[0]) != name:
+        raise InputError(f"'{name}': give the name of the registered model alone, such as '{alone or 'shale'}'")
 
 
 def import_(

@@ -17,6 +17,7 @@ from rockbank.core.files import sha256
 from rockbank.data.grey_scale import Advance, find_grey_scale, scaled_slices
 from rockbank.data.joining import join, joining, trial
 from rockbank.data.manifest import (
+    ALIKE,
     MANIFEST,
     Manifest,
     SegmentationRule,
@@ -26,7 +27,6 @@ from rockbank.data.manifest import (
 )
 from rockbank.data.masks import Mask, open_mask
 from rockbank.data.preview import Limits, Preview, preview
-from rockbank.data.scans.declared import ALIKE
 from rockbank.data.scans.reader import open_scan
 from rockbank.data.scans.source import Source
 from rockbank.data.stored import open_volumes

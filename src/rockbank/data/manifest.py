@@ -18,6 +18,8 @@ from rockbank.core.files import write_text
 MANIFEST = "manifest.yaml"
 # From a tenth of a nanometre (electron microscopy) to a millimetre (a medical scanner).
 VOXEL_SIZES = (1e-10, 1e-3)
+# Of two voxel sizes that are the same: metadata are rounded, ImageJ keeps six digits.
+ALIKE = 1e-3
 SMOOTHING_MAX = 50.0
 
 
@@ -125,7 +127,7 @@ class Manifest:
             if entry.file in seen:
                 raise VolumeError(f"volumes: '{entry.file}' is listed twice; remove one of the entries")
             seen.add(entry.file)
-            if not math.isclose(entry.voxel_size, first.voxel_size, rel_tol=1e-6):
+            if not math.isclose(entry.voxel_size, first.voxel_size, rel_tol=ALIKE):
                 raise VolumeError(
                     f"'{first.file}' has voxels of {first.voxel_size:g} m, '{entry.file}' of {entry.voxel_size:g} m; "
                     "one data set has one voxel size: resample one, or keep them in two projects"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.nodata import is_nodata
+from rockbank.data.scans.nodata import fits, is_nodata
 from rockbank.data.scans.reader import open_scan
 from rockbank.data.scans.source import Source
 
@@ -60,11 +61,17 @@ def open_mask(source: Source, mask: str | None, nodata: float | None) -> Iterato
         nodata: the value of voxels that are none.
 
     Raises:
-        VolumeError: for a mask of another shape or of more than two values, or where the file declares another nodata.
+        VolumeError: for a mask of another shape or of more than two values, or where the file declares another nodata
+            or its voxels cannot have it.
     """
     if nodata is not None and source.nodata is not None and not np.isclose(nodata, source.nodata, equal_nan=True):
         raise VolumeError(
             f"{source.path}: it declares {source.nodata:g} to be no data, but {nodata:g} was given; correct one of them"
+        )
+    if nodata is not None and math.isfinite(nodata) and not fits(nodata, source.dtype):
+        raise VolumeError(
+            f"{source.path}: its voxels are {source.dtype}, of which none is {nodata:g}; give the value that stands "
+            "for no data in this file"
         )
     value = source.nodata if nodata is None else nodata
     if mask is None:

@@ -77,12 +77,15 @@ def subsample(
 ) -> Shaped[np.ndarray, " n"]:
     """Every k-th of all voxels, where k lets at least `n_most` through, or every one; of these the ones of rock.
 
+    k has no factor in common with a side of the volume: with one it would pass over whole columns, or slices.
+
     Args:
         blocks: all blocks of the volume, and where each is rock.
         n_voxels: of the volume.
         n_most: wanted.
     """
-    step, offset, parts = max(1, n_voxels // n_most), 0, []
+    offset, parts = 0, []
+    step = next(step for step in range(max(1, n_voxels // n_most), 0, -1) if math.gcd(step, n_voxels) == 1)
     for voxels, rock in blocks:
         every = slice(-offset % step, None, step)
         part = voxels.reshape(-1)[every]

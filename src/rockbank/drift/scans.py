@@ -17,7 +17,7 @@ from rockbank.core.files import read_json
 from rockbank.core.paths import DATA, PIPELINE, SCANNED, ProjectPaths
 from rockbank.data.adding import Progress, ScanOptions, add_volumes
 from rockbank.data.cutting import cut_whole
-from rockbank.data.manifest import MANIFEST, SegmentationRule, load_manifest
+from rockbank.data.manifest import ALIKE, MANIFEST, SegmentationRule, load_manifest
 from rockbank.data.stored import open_volumes
 from rockbank.drift.distances import described_values
 from rockbank.generator.card import REFERENCE
@@ -120,7 +120,7 @@ def load(
             progress=progress,
         )
         for path, entry in zip(request.paths, (each.entry for each in added), strict=True):
-            if not math.isclose(entry.voxel_size, reference.voxel_size, rel_tol=1e-6):
+            if not math.isclose(entry.voxel_size, reference.voxel_size, rel_tol=ALIKE):
                 raise InputError(
                     f"{path}: voxels of {entry.voxel_size:g} m, but {reference.name} has voxels of "
                     f"{reference.voxel_size:g} m; resample the scan, or start a data set of its own with "

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import mlflow
 import sqlalchemy
-from mlflow.entities import Experiment
+from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
@@ -29,6 +29,7 @@ from rockbank.params import PARAMS
 for _chatty, _level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("mlflow.store", logging.CRITICAL)):
     logging.getLogger(_chatty).setLevel(_level)
 
+_log = logging.getLogger(__name__)
 STORE = Path("mlflow.db")
 # MLflow's own seven tries at growing intervals take four minutes where a server is down; these take 3 s. A run that is
 # to outlive a longer break of its server gets more by the same variable.
@@ -126,11 +127,17 @@ def connect(uri: str | None = None, *, timeout: float | None = None) -> None:
 def experiment(name: str) -> Experiment:
     """The experiment of that name, made MLflow's current one; a new one keeps its files beside a store that is a file.
 
+    One that was deleted is restored: nothing else could have its name.
+
     MLflow's own choice is the working folder, as a plain path in which it would read `%20` as a blank.
     """
     with answering(writes=True):
         path = file_of(mlflow.get_tracking_uri())
-        if path is not None and mlflow.get_experiment_by_name(name) is None:
+        found = mlflow.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == LifecycleStage.DELETED:
+            _log.warning("%s: the experiment '%s' was deleted; restored, with its runs", name_of(_settle()), name)
+            mlflow.MlflowClient().restore_experiment(found.experiment_id)
+        elif path is not None and found is None:
             with suppress(MlflowException):  # Another process has just made it; any other failure comes next again.
                 location = f"{sqlite.files_root(path).as_uri()}/{quote(name, safe='')}"
                 mlflow.create_experiment(name, artifact_location=location)

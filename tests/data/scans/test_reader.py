@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from rockbank.data.manifest import VolumeError
-from rockbank.data.scans.reader import read_scan, read_volume
+from rockbank.data.scans.reader import open_scan, read_scan, read_volume
 
 GREY = np.random.default_rng(0).integers(0, 200, (5, 40, 48))
 INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
@@ -248,3 +248,12 @@ def test_a_folder_of_unlike_slices_is_refused_by_the_slices_name(tmp_path) -> No
 def test_an_absent_path_is_refused(tmp_path) -> None:
     with pytest.raises(VolumeError, match="no such file or folder"):
         read_volume(tmp_path / "a.tif")
+
+
+def test_slices_that_declare_nan_to_be_no_data_are_one_volume(tmp_path) -> None:
+    for i in range(3):
+        tag = (42113, "s", 0, "nan", True)  # GDAL's
+        tifffile.imwrite(tmp_path / f"{i}.tif", BYTES[i].astype(np.float32), extratags=[tag])
+    with open_scan(tmp_path) as scan:
+        assert scan.shape == (3, 40, 48)
+        assert np.isnan(scan.nodata)

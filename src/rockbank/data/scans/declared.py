@@ -20,7 +20,7 @@ import scipy.io
 import tifffile
 from PIL import Image
 
-from rockbank.data.manifest import VolumeError
+from rockbank.data.manifest import ALIKE, VolumeError
 
 KINDS = ("|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<f2", "<f4", "<f8")
 SIDE_MIN = 32
@@ -28,8 +28,6 @@ SIDE_MIN = 32
 IN_MEMORY_MAX = 2**31
 # A scan has noise, which no codec squeezes 100-fold; a bomb of zeros goes down 1000-fold.
 INFLATION_MAX = 100
-# Metadata are rounded: ImageJ keeps six digits.
-ALIKE = 1e-3
 SMALL_ENOUGH = 2**26
 AS_GREY = "save it as grey values in one channel"
 AGAIN = "copy or export it again"

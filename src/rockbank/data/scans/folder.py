@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from rockbank.data.manifest import VolumeError
+from rockbank.data.scans.nodata import is_same
 from rockbank.data.scans.numbering import in_order
 from rockbank.data.scans.source import Source
 
@@ -62,7 +63,7 @@ def _check_alike(source: Source, first: Source) -> None:
             f"{first.dtype}; the slices of one volume are alike: crop them, or move it elsewhere"
         )
     for key in ("voxel_size", "nodata"):
-        if getattr(source, key) != getattr(first, key):
+        if not is_same(getattr(source, key), getattr(first, key)):
             raise VolumeError(
                 f"{source.path}: its {key} is {getattr(source, key)}, but that of {first.path.name} is "
                 f"{getattr(first, key)}; correct one of them"

@@ -16,6 +16,7 @@ import scipy.io
 from rockbank.data.manifest import VolumeError
 from rockbank.data.scans.declared import AGAIN, check_declared, cubic, in_three
 from rockbank.data.scans.hdf5.storage import check_written, load_filters
+from rockbank.data.scans.nodata import is_same
 from rockbank.data.scans.source import Source
 from rockbank.data.scans.units import metres
 
@@ -151,10 +152,13 @@ def _open_blocks(path: Path, dataset: str | None, voxels_max: int) -> Iterator[S
     blocks.sort(key=lambda each: each[0])
     n_slices = 0
     for first, file, source in blocks:
-        alike = (source.shape[1:], source.dtype, source.voxel_size, source.nodata)
-        of_first = (blocks[0][2].shape[1:], blocks[0][2].dtype, blocks[0][2].voxel_size, blocks[0][2].nodata)
-        if alike != of_first:
-            raise VolumeError(f"{file}: {alike}, but {blocks[0][1].name} is {of_first}; the blocks are alike: {AGAIN}")
+        of_file, of_first = (
+            (each.shape[1:], each.dtype, each.voxel_size, each.nodata) for each in (source, blocks[0][2])
+        )
+        if of_file[:-1] != of_first[:-1] or not is_same(source.nodata, blocks[0][2].nodata):
+            raise VolumeError(
+                f"{file}: {of_file}, but {blocks[0][1].name} is {of_first}; the blocks are alike: {AGAIN}"
+            )
         if first != n_slices:
             what = "are missing" if first > n_slices else "are there twice"
             raise VolumeError(f"{file}: starts at slice {first}, but slices {n_slices} and on {what}; {AGAIN}")

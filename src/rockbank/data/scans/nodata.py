@@ -24,9 +24,12 @@ def is_nodata(voxels: Shaped[np.ndarray, "*dims"], value: float) -> Bool[np.ndar
         return np.asarray(np.isnan(voxels))
     if abs(value) >= EXTREME:
         return np.asarray(voxels >= EXTREME if value > 0 else voxels <= -EXTREME)
-    return (
-        np.asarray(voxels == voxels.dtype.type(value)) if _fits(value, voxels.dtype) else np.zeros(voxels.shape, bool)
-    )
+    return np.asarray(voxels == voxels.dtype.type(value)) if fits(value, voxels.dtype) else np.zeros(voxels.shape, bool)
+
+
+def is_same(value: float | None, other: float | None) -> bool:
+    """Whether two files declare the same, NaN too, which is not equal to itself."""
+    return value == other or (value is not None and other is not None and np.isnan(value) and np.isnan(other))
 
 
 @dataclass
@@ -65,7 +68,7 @@ class FillSearch:
             self._lowest = min(self._lowest, float(known.min()))
             return
         for value in FILLS:
-            if _fits(value, self.dtype):
+            if fits(value, self.dtype):
                 is_value = known == self.dtype.type(value)
                 self._note(value, is_value, start)
                 is_suspicious |= is_value
@@ -96,7 +99,8 @@ class FillSearch:
         self._counts[key] = self._counts.get(key, 0) + n
 
 
-def _fits(value: float, dtype: np.dtype) -> bool:
+def fits(value: float, dtype: np.dtype) -> bool:
+    """Whether voxels of a type can have the value, a finite one."""
     if dtype.kind == "f":
         return abs(value) <= float(np.finfo(dtype).max)
     limits = np.iinfo(dtype)
