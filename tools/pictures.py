@@ -90,7 +90,7 @@ def draw_head(path: Path, generator: str) -> None:
     axes[2].set_title("two-point correlation of the pores, S2(r)", fontsize=11)
     axes[2].set(xlabel="r (µm)", xlim=(0, float(microns.iloc[-1])), ylim=(0, None))
     axes[2].spines[["top", "right"]].set_visible(False)
-    axes[2].legend(frameon=False)
+    axes[2].legend(loc="best", frameon=False)
     figure.savefig(path)
     plt.close(figure)
 

@@ -118,7 +118,7 @@ def draw(curves: dict[str, pd.DataFrame]) -> None:
         axis.loglog(curve["minutes"], curve["kid"].clip(lower=1e-4), "o-", label=name, markersize=4)
     axis.set(xlabel="minutes of training", ylabel="KID on validation crops")
     tidy(axis)
-    axis.legend(frameon=False)
+    axis.legend(loc="best", frameon=False)
     with replacing(PICTURE) as beside:
         figure.savefig(beside, dpi=110, format="png")
     plt.close(figure)

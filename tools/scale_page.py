@@ -38,7 +38,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
         axis.set_xlabel("load, part of what full batches would give")
         axis.set_ylabel("latency, ms")
         axis.set_yscale("log")
-        axis.legend(frameon=False)
+        axis.legend(loc="best", frameon=False)
         tidy(axis)
 
 

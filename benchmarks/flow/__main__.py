@@ -225,7 +225,7 @@ def plot_scaling(costs: Mapping[int, float], exponent: float) -> None:
     axis.loglog(cells, level * cells**exponent, "--", color="#D55E00", label=f"cells to the power {exponent:.2f}")
     axis.set(xlabel="cells", ylabel="CPU seconds")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False)
+    axis.legend(loc="best", frameon=False)
     with replacing(PICTURE) as beside:
         figure.savefig(beside, dpi=120, format="png")
     plt.close(figure)

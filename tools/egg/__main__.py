@@ -144,7 +144,7 @@ def plot(case: Case, ours: Curves, theirs: Curves) -> None:
                           label=names.get("theirs"))  # fmt: skip
                 axis.plot(years, a[:, w], color=BLUE, linewidth=1.0, label=names.get("ours"))
             axis.set(xlabel="years", ylabel=label)
-            axis.legend(frameon=False)
+            axis.legend(loc="best", frameon=False)
             tidy(axis)
 
 

@@ -42,7 +42,7 @@ def main() -> None:
             axis.set_ylim(bottom=0)
             tidy(axis)
             print(f"{label}: at most {np.abs(curve - exact).max():.3g} apart")
-        axes[1].legend(frameon=False, fontsize=9)
+        axes[1].legend(loc="best", frameon=False, fontsize=9)
         figure.suptitle("DeepFlow's reference rock", fontsize=12)
     print(PICTURE)
 

@@ -132,7 +132,7 @@ def _draw_grey(new: Profile, reference: Profile, plan: Plan) -> bytes:
     axis.set(xlabel="grey scale", ylabel="% of pixels per hundredth", xlim=(-0.05, 1.05))
     axis.set_ylim(bottom=0)
     tidy(axis)
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(loc="best", frameon=False, fontsize=9)
     return to_png(picture)
 
 
@@ -154,7 +154,7 @@ def _draw_distributions(new: Profile, reference: Profile) -> bytes:
         axis.set(xlabel=STATISTICS[name] + unit, ylabel="% of crops")
         axis.set_ylim(bottom=0)
         tidy(axis)
-    picture.axes[0].legend(frameon=False, fontsize=9)
+    picture.axes[0].legend(loc="best", frameon=False, fontsize=9)
     return to_png(picture)
 
 
@@ -180,7 +180,7 @@ def _draw_s2(drift: Drift) -> bytes:
     axis.set(xlabel="lag r, pixels", ylabel="S2(r), probability", xlim=(0, max(len(mean), len(new_mean)) - 1))
     axis.set_ylim(bottom=0)
     tidy(axis)
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(loc="best", frameon=False, fontsize=9)
     return to_png(picture)
 
 

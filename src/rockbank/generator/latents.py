@@ -94,14 +94,14 @@ def latent_blocks(
     rng = np.random.Generator(np.random.Philox(key=seed))
     scale = None if truncation is None else np.float32(truncation)
 
-    def drawn() -> Iterator[Float32[np.ndarray, "b *shape"]]:
+    def blocks() -> Iterator[Float32[np.ndarray, "b *shape"]]:
         # How many numbers of Philox a normal takes differs, so their stream cannot be entered at a later place.
         for start in range(0, begin, size):
             rng.standard_normal((min(size, begin - start), *shape), dtype=np.float32)
         for start in starts:
             yield rng.standard_normal((min(size, n - start), *shape), dtype=np.float32)
 
-    return drawn() if scale is None else (block * scale for block in drawn())
+    return blocks() if scale is None else (block * scale for block in blocks())
 
 
 def field_latents(

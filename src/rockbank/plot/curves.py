@@ -54,7 +54,7 @@ def save_s2(
         axis.set_xlim(0, float(lags[-1]))
         axis.set_ylim(bottom=0)
         tidy(axis)
-        axis.legend(frameon=False, fontsize=9)
+        axis.legend(loc="best", frameon=False, fontsize=9)
 
 
 def save_training(path: Path, history: Mapping[str, Sequence[float]], *, title: str = "") -> None:
@@ -83,7 +83,7 @@ def save_training(path: Path, history: Mapping[str, Sequence[float]], *, title: 
             axis.set_ylabel(name)
             tidy(axis)
             if len(lines) > 1:
-                axis.legend(frameon=False, fontsize=9, ncols=len(lines))
+                axis.legend(loc="best", frameon=False, fontsize=9, ncols=len(lines))
         axes[-1].set_xlabel("generator step")
         figure.suptitle(title, fontsize=12)
 

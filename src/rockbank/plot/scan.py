@@ -93,7 +93,7 @@ def _draw_s2(axis: Axes, s2: Float[np.ndarray, " r"] | None, voxel_size: float) 
     axis.plot(lags, s2, color=BLUE, linewidth=1.6, label="S2(r)")
     axis.axhline(s2[0] ** 2, color=GREY, linewidth=1, linestyle="--", label="S2(0)², no correlation")
     axis.set(xlabel="lag r (µm)", ylabel="probability", xlim=(0, lags[-1]), ylim=(0, None))
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(loc="best", frameon=False, fontsize=9)
     tidy(axis)
 
 
@@ -104,5 +104,5 @@ def _draw_porosity(axis: Axes, porosity: Mapping[str, Float[np.ndarray, " n"]], 
     axis.axhline(mean, color=GREY, linewidth=1, linestyle="--")
     axis.set_title(f"porosity along the axes; {mean:.3g} on average", fontsize=10)
     axis.set(xlabel="place along the axis, first to last", ylabel="porosity", xlim=(0, 1), ylim=(0, None))
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(loc="best", frameon=False, fontsize=9)
     tidy(axis)

@@ -116,7 +116,7 @@ def _plot_pressures(axis: Axes, results: xr.Dataset) -> None:
 def _end(axis: Axes, days: xr.DataArray) -> None:
     axis.set_xlim(0, float(days[-1]))
     tidy(axis)
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(loc="best", frameon=False, fontsize=9)
 
 
 def _plot_permeability(axis: Axes, bar: Axes, results: xr.Dataset, plane: tuple[str, str], is_stretched: bool) -> None:

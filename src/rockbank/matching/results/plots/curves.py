@@ -75,7 +75,7 @@ def draw_losses(dataset: xr.Dataset) -> Figure | None:
         axis.axhline(threshold, color=LIMIT, linestyle="--", linewidth=1.5, label=f"threshold {threshold:g}")
         axis.set(xlabel="cost, forward-solve equivalents", ylabel=label, yscale="log")
         tidy(axis)
-        axis.legend(frameon=False, fontsize=9)
+        axis.legend(loc="best", frameon=False, fontsize=9)
     return figure
 
 
@@ -97,7 +97,7 @@ def draw_iterations(dataset: xr.Dataset) -> Figure | None:
         axis.set_title(f"{len(known)} of {len(reached)} members reach {label} ≤ {threshold:g}", fontsize=10)
         if len(known):
             axis.axvline(float(np.median(known)), color=TRUTH, linewidth=1.5, label=f"median {np.median(known):g}")
-            axis.legend(frameon=False, fontsize=9)
+            axis.legend(loc="best", frameon=False, fontsize=9)
         axis.set(xlabel=xlabel, ylabel="members", xlim=(edges[0], edges[-1]))
         axis.locator_params(integer=True)
         tidy(axis)

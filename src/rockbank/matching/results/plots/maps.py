@@ -100,7 +100,7 @@ def draw_wells(dataset: xr.Dataset) -> Figure | None:
     top = figure.add_subplot(grid[0, :])
     compare(top, known, np.linspace(0, 1, 26))
     top.set(xlabel="part of the wells' cells with the right facies", xlim=(0, 1.0))
-    top.legend(frameon=False, fontsize=9)
+    top.legend(loc="best", frameon=False, fontsize=9)
     tidy(top)
     for place, column in enumerate(columns):
         _draw_logs(figure.add_subplot(grid[1, place]), dataset, int(column))
@@ -147,7 +147,7 @@ def draw_interpolation(dataset: xr.Dataset) -> Figure | None:
     axis.set_xticks(range(n_segments + 1), [f"member {member}" for member in stations])
     axis.set(yscale="log", ylabel="loss", xlim=(0, n_segments))
     tidy(axis)
-    axis.legend(frameon=False, fontsize=9, ncols=3)
+    axis.legend(loc="best", frameon=False, fontsize=9, ncols=3)
     fields = dataset.interpolation_facies.transpose("segment", "point", "y", "x").values
     for i_segment, row in enumerate(below.subplots(n_segments, len(stops), squeeze=False)):
         for stop, panel in zip(stops, row, strict=True):

@@ -93,7 +93,7 @@ def draw_norms(dataset: xr.Dataset) -> Figure | None:
               label=f"chi-squared of {n}: draws of the prior")  # fmt: skip
     axis.set(xlabel="|z|²", xlim=(0, high))
     tidy(axis)
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(loc="best", frameon=False, fontsize=9)
     return figure
 
 
@@ -149,4 +149,4 @@ def _draw_ranks(axis: Axes, by_ensemble: dict[str, Float[np.ndarray, "n m+1"] | 
     tidy(axis)
     # Room for the legend.
     axis.set_ylim(0, 1.35 * axis.get_ylim()[1])
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(loc="best", frameon=False, fontsize=8)
