@@ -32,7 +32,7 @@ serve: env
 	rockbank serve
 
 test: env
-	@echo "every test, as many files at a time as there are cores: some 20 minutes on two, a line for each 72 tests; make quick-test leaves out those of over 5 s"
+	@echo "every test, as many files at a time as there are cores: some 18 minutes on two, a line for each 72 tests; make quick-test leaves out those of over 5 s"
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest $(AT_ONCE)
 
 # Those of the table of faults.
