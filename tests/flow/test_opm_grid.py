@@ -16,6 +16,7 @@ from rockbank.flow.case import Case
 from rockbank.flow.eclipse.deck import read_deck
 from rockbank.flow.equations.rock import pore_volume, transmissibility
 from rockbank.flow.units import BAR, CENTIPOISE, DAY
+from tests.flow.eclipse import test_deck_pinch as pinch
 from tests.flow.eclipse.test_deck_syntax import PARTS
 from tests.flow.test_opm import flow, run_deck
 
@@ -80,20 +81,9 @@ def test_opm_flow_multiplies_faces_and_pores_likewise(same: Callable[..., Case],
     same(PERM=FAULT + grid, EDIT=edit)
 
 
-# Two columns of three layers; the one in the middle is 0.5 m thick, and has pores of 0.05 m^3.
-LAYERS = PARTS | {
-    "RUNSPEC": PARTS["RUNSPEC"].replace("4 2 1", "2 1 3"),
-    "GRID": "GRID\nDX\n 6*10 /\nDY\n 6*10 /\nDZV\n 5 0.5 6 /\nTOPS\n 2*2000 /\nMINPV\n 10 /\n",
-    "PORO": "PORO\n 2*0.2 2*0.001 2*0.2 /\n",
-    "PERM": PARTS["PERM"].replace("8*100", "6*100"),
-    "SCHEDULE": PARTS["SCHEDULE"].replace("4 2 1*", "2 1 1*"),
-    "COMPDAT": PARTS["COMPDAT"].replace("4 2 1 1", "2 1 1 1"),
-}
-CORNERS = LAYERS | {
-    "GRID": "GRID\nMINPV\n 10 /\nCOORD\n"
-    + "".join(f" {10 * i} {10 * j} 1990 {10 * i} {10 * j} 2030\n" for j in range(2) for i in range(3))
-    + "/\nZCORN\n 8*2000 8*2005 8*2005 8*2005.5 8*2005.5 8*2011.5 /\n"
-}
+# The layer in the middle, 0.5 m thick, has pores of 0.05 m^3.
+THIN = pinch.BY_MINPV | {"COMPDAT": PARTS["COMPDAT"].replace("4 2 1 1", "2 1 1 1")}
+LAYERS, CORNERS = pinch.LAYERS | THIN, pinch.CORNERS | THIN
 MULTZ = "EQUALS\n MULTZ 0.5 1 2 1 1 1 1 /\n MULTZ 0.2 1 2 1 1 2 2 /\n MULTZ- 0.3 1 2 1 1 3 3 /\n/\n"
 
 
