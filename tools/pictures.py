@@ -30,7 +30,7 @@ PICTURES = Path("docs/pictures")
 ARTIFACTS = Path("artifacts")
 STORE = Path("mlflow.db")
 FAMILY = "shale"
-CHANNELS = "channels-wgan-lp"
+CHANNELS = "channels-bodies"
 COMPARED = ("shale-wgan-gp", "shale-dcgan")
 N_HEAD = 12
 # The stages, left to right, those of a column one below the other; what happens in each.

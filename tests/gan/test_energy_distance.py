@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.stats import energy_distance
 
-from rockbank.gan.energy_distance import EnergyDistance
+from rockbank.gan.energy_distance import EnergyDistance, two_point
+from rockbank.rock.correlation import directional_correlation
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -50,3 +51,9 @@ def test_gradient_is_bounded_however_far_a_sample_is() -> None:
     assert x.grad is not None
     # each of the three means of distances has a gradient of at most 1 a feature's unit
     assert x.grad.norm(dim=1).sum() < 4 / known.std(dim=0).min()
+
+
+def test_two_point_probability_of_a_phase_is_that_of_the_metrics() -> None:
+    phase = torch.rand(3, 12, 20, generator=rng()) < 0.4
+    wanted = [directional_correlation(each).ravel() for each in phase.numpy()]
+    assert two_point(phase.double()).numpy() == pytest.approx(np.array(wanted), abs=1e-12)

@@ -86,6 +86,7 @@ def test_each_network_has_a_range_for_each_channel() -> None:
         "table1": ((8,), (1, 16, 16)),
         "deepflow": ((6, 1, 1), (3, 64, 64)),
         "texture": ((372, 9, 9), (1, 16, 16)),
+        "bodies": ((5 * 3 + 2 * 16,), (3, 16, 32)),
     }
     assert set(shapes) == set(BUILDERS)
     for name, (latent, image) in shapes.items():
@@ -105,6 +106,10 @@ def test_each_network_has_a_range_for_each_channel() -> None:
         ("deepflow", (50, 1, 1), (3, 64, 128), "image"),
         ("texture", (372, 12, 12), (1, 64, 80), r"of \[372, 12, 13\]"),
         ("texture", (372, 12, 12), (1, 60, 64), "multiples of 16"),
+        ("bodies", (368,), (1, 64, 128), "3 channels"),
+        ("bodies", (128,), (3, 64, 128), "128 for the rows"),
+        ("bodies", (366,), (3, 64, 128), r"such as \[368\]"),
+        ("bodies", (368, 1), (3, 64, 128), "one number"),
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(

@@ -16,7 +16,11 @@ from rockbank.generator.latents import draw_latents
 DEEPFLOW = (
     Path(__file__).parents[2].parent / "shared" / "data" / "deepflow" / "generator_facies_multichannel_4_6790.pth"
 )
-SHAPES = {"table1": ((8,), (1, 32, 16)), "deepflow": ((6, 1, 2), (3, 64, 128))}
+SHAPES = {
+    "table1": ((8,), (1, 32, 16)),
+    "deepflow": ((6, 1, 2), (3, 64, 128)),
+    "bodies": ((5 * 4 + 2 * 32,), (3, 32, 64)),
+}
 
 
 def make(name: str, seed: int = 0) -> torch.nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, write_json
 from rockbank.data.synthetic.channels import FACIES, POROSITY, channel_sections
 from rockbank.gan.networks import build_generator
 from rockbank.gan.weights import save_weights
-from rockbank.generator.card import WEIGHTS
+from rockbank.generator.card import WEIGHTS, ModelCard
 from rockbank.matching.io.case_file import load_match_case
+from rockbank.matching.results.posterior import POSTERIOR
+from rockbank.matching.run import GENERATOR
 from rockbank.metrics.features import Extractor, features
+from rockbank.rock.segmentation import Segmentation
 from rockbank.stages.blueprint import Blueprint
+from tests.matching.synthetic import matched
+from tests.tools.deepflow_modules import ASKED
 from tools.channels import __main__ as channels
 from tools.channels.flow import chance, energy_distance, flow_responses
+from tools.channels.inversion import inversion
 from tools.channels.measures import Law, Settings, find_law, is_sand, ks_statistics, measure, porosities, s2_against
 from tools.channels.page import TRIALS, page
 
@@ -167,3 +175,43 @@ def test_the_committed_page_is_that_of_its_report() -> None:
     assert (folder / "channels.md").read_text(encoding="utf-8") == page(
         read_json(folder / "channels.json"), folder / TRIALS
     )
+
+
+def match_run(folder: Path, *, failed: tuple[int, ...] = ()) -> Path:
+    """A run of eight members, whose J and facies at the wells are known."""
+    dataset = matched(n_members=8, n_latent=12, seed=1, failed=failed)
+    j, i, is_sand = dataset.facies_cell_j.values, dataset.facies_cell_i.values, dataset.facies_is_sand.values
+    facies, time_mean = dataset.facies.values, dataset.time_mean.values
+    facies[1][:, j, i] = is_sand
+    facies[1, 2][j, i] = ~is_sand
+    time_mean[1] = np.linspace(0.5, 1.2, 8)
+    time_mean[1, 1:3] = 17.5
+    for of in (facies, time_mean):
+        of[1, list(failed)] = np.nan
+    path = np.repeat(dataset.z.values[-1][:, None], dataset.sizes["iterate"], axis=1)
+    dataset["z_path"] = (("member", "iterate", "latent"), path)
+    settings = ASKED | {"case": "../../cases/deepflow.yaml", "method": "gauss-newton", "members": 8}
+    folder.mkdir(parents=True)
+    dataset.assign_attrs(settings=json.dumps(settings)).to_netcdf(folder / POSTERIOR, engine="h5netcdf")
+    ModelCard(
+        generator="of-a-test", family="channels", network="bodies", loss="wgan-lp", latent_shape=(12,),
+        image_shape=(3, 64, 128), value_range=((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.0)), voxel_size=4.0,
+        segmentation=Segmentation(smoothing=0.0, threshold=0.5, phase="above", channel=FACIES), data_md5=None,
+        git_commit=None, scores={}, parity=0.0, golden={}, files={WEIGHTS: "0" * 64},
+    ).save(folder / GENERATOR)  # fmt: skip
+    return folder
+
+
+def test_a_row_of_inversion_tells_what_its_members_came_to(tmp_path: Path) -> None:
+    found = inversion(match_run(tmp_path / "run"), 6)
+    assert (found["members"], found["fit"], found["right"], found["both"]) == (6, 4, 5, 4)
+    assert found["time_mean"] == pytest.approx([1.0, 0.5, 17.5], rel=0.1)
+    assert found["accuracy"] == [1, 0, 1]
+    # The last two of the eight are not of it.
+    assert inversion(tmp_path / "run", 8)["fit"] == 6
+
+
+def test_runs_that_a_row_cannot_be_made_of_are_refused(tmp_path: Path) -> None:
+    run = match_run(tmp_path / "run")
+    with pytest.raises(InputError, match="8 members; a row needs 9"):
+        inversion(run, 9)

@@ -2,7 +2,8 @@
 
 Holds each generator against object models, and writes validation/channels.json, validation/channels.md and two
 pictures. A FOLDER holds a generator as the pipeline trained or exported it; --published is the folder with DeepFlow's
-weights. `--page` writes the page again from the JSON, without measuring.
+weights. `--page` writes the page again from the JSON, without measuring. `--matches` adds what history matches made of
+the priors, of runs that are there.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from rockbank.params import load_params
 from rockbank.stages.blueprint import GENERATOR, Blueprint
 from rockbank.stages.embed import extractors, load_embedded
 from tools.channels.flow import Responses
+from tools.channels.inversion import inversions
 from tools.channels.measures import FLOOR, Law, Sections, Settings, find_law, flow_chance, measure
 from tools.channels.page import write_page
 from tools.channels.pictures import N_SHOWN, draw_facies
@@ -59,12 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         real = load_embedded(FAMILY, params.score)[extractor.name]["test"]
         law = find_law(settings, real, extractor, load_match_case(CASE) if options.runs else None)
         found, shown, responses = measure_all(generators, law, settings)
-        write_json(report, found)
+        write_json(report, found | _kept(report))
         draw_facies(facies, shown)
         if options.responses is not None:
             with replacing(options.responses) as beside, beside.open("wb") as file:
                 np.savez(file, allow_pickle=False, **responses)
         terminal.print(f"{report}, {facies}")
+    if options.matches:
+        matched = inversions(options.matches, options.members)
+        write_json(report, {**read_json(report), "inversion": matched})
     write_page(options.to, read_json(report))
 
 
@@ -158,12 +163,20 @@ def draw(module: nn.Module, blueprint: Blueprint, settings: Settings) -> Section
     return np.asarray(np.clip(to_intensity(sample(module, latents), network.value_range), 0.0, 1.0))
 
 
+def _kept(report: Path) -> dict[str, Any]:
+    """Of a report that is there, what measuring the samples anew leaves as it is."""
+    before = read_json(report) if report.is_file() else {}
+    return {name: before[name] for name in ("inversion",) if name in before}
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.channels", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER", help="such as artifacts/train/NAME")
     parser.add_argument("--published", type=Path, metavar="FOLDER", help="with DeepFlow's published .pth file")
     parser.add_argument("--samples", type=int, default=1000, help="of each generator (1000)")
     parser.add_argument("--runs", type=int, default=100, help="forward runs of each; 0 leaves the flow out (100)")
+    parser.add_argument("--matches", nargs="+", type=Path, metavar="RUN", default=[], help="such as matches/own-rml")
+    parser.add_argument("--members", type=int, default=10, help="of each run, its first ones (10)")
     parser.add_argument("--to", type=Path, default=Path("docs"), metavar="FOLDER", help="of page and pictures (docs)")
     parser.add_argument("--responses", type=Path, metavar="FILE", help="where the responses go as well, .npz")
     parser.add_argument("--page", action="store_true", help="write the page from the JSON that is there")

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from rockbank.core.files import write_text
+from rockbank.matching.results.diagnostics import TIME_MEAN_THRESHOLD
+from tools.channels.inversion import ACCURACY
 from tools.channels.pictures import N_SHOWN, draw_s2
 from tools.recipe import markdown
 
@@ -40,7 +42,7 @@ Bold: the bar is met.{published}
 - **KS of porosity**: the largest difference between the distribution functions of the porosity variable in all cells of
   sand, and of shale. Cells of one body or layer are alike, so that object models are not at 0 either.
 - **KID, FID**: by {extractor}, against the test crops that `score` uses.
-{flow}{trials}
+{flow}{inversion}{trials}
 ![{n_shown} facies of each: object models first](../pictures/channels_facies.png)
 
 ![S2 of the generators less that of the law, over its band](../pictures/channels_s2.png)
@@ -51,6 +53,19 @@ TRIED = """
 What begins with "then" starts from the weights that ship; none of it is better in all that an inversion needs.
 
 {table}"""
+INVERSION = """
+## What a history match makes of it
+
+Runs of `rockbank match` on `{case}`, whose truth is an object model that no generator has seen, by
+{method}: their first {members} members. Numbers with brackets are the median, the least and the greatest.
+
+{table}
+- **Fit**: J, the mean square of what pressures and rates are off in units of their noise, weighted as published, is at
+  most {threshold:g}. **Right at the wells**: at least {bar:g} of the {n_cells} facies that the wells went through.
+- **Cost**: in forward runs of the simulator, by the weights that DeepFlow's network has; the derivative of a generator
+  of bodies takes as long as a Jacobian again.
+- **J between solutions**: the greatest on each great circle between two of the three best members of all of the run.
+"""
 FLOW = """- **Flow**: energy distance between the responses of {n_runs} samples and {n_runs} object models in `{case}`:
   pressures and rates at its observations, each in units of its standard deviation there. The estimate is unbiased, so
   that it may be below 0. Of two sets of object models it exceeds these values once in twenty times (permutations):
@@ -77,6 +92,35 @@ class Row:
     is_met: Callable[[Measured], bool | None] = lambda _: None
 
 
+def _of_all(count: str) -> Callable[[Measured], str]:
+    return lambda of: f"{of[count]} of {of['members']}"
+
+
+def _range(of: str) -> Callable[[Measured], str]:
+    def said(found: Measured) -> str:
+        if found[of] is None:
+            return "–"
+        middle, least, greatest = found[of]
+        return f"{middle:,.3g} ({least:,.3g}–{greatest:,.3g})"
+
+    return said
+
+
+INVERSION_ROWS: Mapping[str, Callable[[Measured], str]] = {
+    "generator": lambda of: str(of["generator"]),
+    "weights, SHA-256": lambda of: str(of["weights_sha256"])[:12],
+    "fit": _of_all("fit"),
+    "right at the wells": _of_all("right"),
+    "both": _of_all("both"),
+    "J at the end": _range("time_mean"),
+    "part of the facies that is right": _range("accuracy"),
+    "square of the latent over its length": _range("norm_squared"),
+    "cost until fit": _range("cost_to_fit"),
+    "cost": _range("cost"),
+    "J between solutions": _range("between"),
+}
+
+
 def write_page(folder: Path, report: Measured) -> None:
     """validation/channels.md, and the picture of S2 beside that of the facies."""
     draw_s2(folder / "pictures" / "channels_s2.png", report)
@@ -98,6 +142,7 @@ def page(report: Measured, trials: Path = Path(TRIALS)) -> str:
         connected=report["law"]["connected"],
         extractor=report["extractor"],
         flow=_flow_text(report),
+        inversion=_inversion_text(report),
         trials=TRIED.format(table=markdown(pd.read_csv(trials, dtype=str))) if trials.is_file() else "",
         n_shown=N_SHOWN,
     )
@@ -190,6 +235,16 @@ def _flow_bar(report: Measured) -> tuple[float | None, str]:
     if distance <= report["law"]["flow_chance"]["all"]:
         return None, f"{of_published}, which is no more than chance: take more runs"
     return FLOW_PART * distance, f"≤ {FLOW_PART * distance:.2f}, {of_published}"
+
+
+def _inversion_text(report: Measured) -> str:
+    """ "" where no run was read."""
+    runs = report.get("inversion")
+    if not runs:
+        return ""
+    some = next(iter(runs.values()))
+    rows = [{"": name, **{run: value(of) for run, of in runs.items()}} for name, value in INVERSION_ROWS.items()]
+    return INVERSION.format(**some, table=markdown(pd.DataFrame(rows)), bar=ACCURACY, threshold=TIME_MEAN_THRESHOLD)
 
 
 def _flow_value(part: str) -> Callable[[Measured], str]:

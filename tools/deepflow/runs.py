@@ -211,7 +211,7 @@ def _read(plan: Plan, folder: Path) -> Found:
 
 
 def _of_dataset(plan: Plan, folder: Path) -> Found:
-    whole = _costed(read_posterior(folder))
+    whole = costed(read_posterior(folder))
     settings = json.loads(whole.attrs["settings"])
     is_stale = _has_checkpoints(folder) and fingerprint(Run(folder)) != whole.attrs["checkpoints_sha256"]
     status = whole.status.values.astype(str)
@@ -235,7 +235,7 @@ def _has_checkpoints(folder: Path) -> bool:
     return (folder / SETTINGS).is_file() and Run(folder).has_checkpoints
 
 
-def _costed(whole: xr.Dataset) -> xr.Dataset:
+def costed(whole: xr.Dataset) -> xr.Dataset:
     """With costs of the weights of now, whenever it was gathered."""
     counts = {name: f"cost_{name}" for name in COST if f"cost_{name}" in whole}
     if not counts:

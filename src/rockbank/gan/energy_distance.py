@@ -1,4 +1,4 @@
-"""The energy distance between a batch and all real crops, as a part of the generator's loss.
+"""The energy distance between a batch and all real crops, as a part of the generator's loss, and what it compares.
 
 A critic judges images one by one, so that the share of crops with a crack, or with an organic patch, wanders while a
 training goes on. A distance between distributions sees the batch as a whole, and holds such shares.
@@ -45,3 +45,15 @@ class EnergyDistance:
 
     def _standardise(self, pooled: Maps) -> Maps:
         return tuple((x - mean) / unit for x, mean, unit in zip(pooled, self._means, self._units, strict=True))
+
+
+def two_point(phase: Float[Tensor, "n h w"]) -> Float[Tensor, "n r"]:
+    """Two-point probability S2 of each image at r = 0 .. min(h, w) // 2 down the rows, then along them.
+
+    Of a phase that is 1 or 0, or its probability; `rock.correlation` has the curves of the former.
+    """
+    height, width = phase.shape[1:]
+    lags = range(min(height, width) // 2 + 1)
+    down = [(phase[:, r:] * phase[:, : height - r]).mean((1, 2)) for r in lags]
+    along = [(phase[:, :, r:] * phase[:, :, : width - r]).mean((1, 2)) for r in lags]
+    return torch.stack(down + along, dim=1)

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rockbank.core.errors import InputError
+from rockbank.gan.bodies import N_BODY, N_ROW, BodiesGenerator
 from rockbank.gan.projected import ProjectedCritic
 from rockbank.gan.ranks import Ranks
 from rockbank.gan.texture import CELL, MARGIN, N_LATENT, TextureGenerator
@@ -142,6 +143,7 @@ class Network:
         check: raises InputError where a latent and an image shape do not fit the network.
         is_projected: the critic judges the maps of `features.FrozenFeatures` instead of the images.
         lattice: of its latents where the generator is endless; None where all of its images have one size.
+        facies: channel whose S2 the energy distance compares as well; None compares features alone.
     """
 
     generator: Callable[[Shape, ImageShape], nn.Module]
@@ -150,6 +152,7 @@ class Network:
     check: Callable[[Shape, ImageShape], None]
     is_projected: bool = False
     lattice: Lattice | None = None
+    facies: int | None = None
 
 
 def _check_table1(latent: Shape, image: ImageShape) -> None:
@@ -184,6 +187,17 @@ def _check_texture(latent: Shape, image: ImageShape) -> None:
         raise InputError(f"latent: got {list(latent)}; the network 'texture' makes {list(image)} of {list(needed)}")
 
 
+def _check_bodies(latent: Shape, image: ImageShape) -> None:
+    rows = N_ROW * image[1]
+    if image[0] != 3 or min(image) < 1:
+        raise InputError(f"image: got {list(image)}; the network 'bodies' makes facies and two properties, 3 channels")
+    if len(latent) != 1 or latent[0] <= rows or (latent[0] - rows) % N_BODY:
+        raise InputError(
+            f"latent: got {list(latent)}; the network 'bodies' makes {list(image)} of one number, {rows} for the rows "
+            f"and {N_BODY} for each body, such as [{rows + 48 * N_BODY}] for 48 of them"
+        )
+
+
 BUILDERS = {
     "table1": Network(generator=Table1Generator, critic=Table1Critic, value_range=((-1.0, 1.0),), check=_check_table1),
     "deepflow": Network(
@@ -191,6 +205,13 @@ BUILDERS = {
         critic=DeepFlowCritic,
         value_range=((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.0)),
         check=_check_deepflow,
+    ),
+    "bodies": Network(
+        generator=BodiesGenerator,
+        critic=DeepFlowCritic,
+        value_range=((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.0)),
+        check=_check_bodies,
+        facies=0,
     ),
     "texture": Network(
         generator=lambda latent, image: TextureGenerator(),

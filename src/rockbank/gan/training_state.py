@@ -15,7 +15,7 @@ from torch import Tensor
 from rockbank.core.errors import UserError
 from rockbank.gan.batches import STEP, WEIGHTS, real_batch, reseed
 from rockbank.gan.checkpoint import optimiser_tensors, restore_optimiser, with_prefix, without_prefix
-from rockbank.gan.energy_distance import EnergyDistance
+from rockbank.gan.energy_distance import EnergyDistance, two_point
 from rockbank.gan.features import FrozenFeatures, Maps, pool
 from rockbank.gan.losses import ONE, find_loss, gradient_norms, interpolate, make_optimiser
 from rockbank.gan.networks import Dropout, ImageShape, build_critic, build_generator, find_network
@@ -111,7 +111,7 @@ class TrainingState:
         )
         self.crops, self.params, self.device, self.ranks = crops, params, device, ranks
         network = find_network(params.network)
-        self.value_range, self.is_projected = network.value_range, network.is_projected
+        self.value_range, self.is_projected, self.facies = network.value_range, network.is_projected, network.facies
         if network.is_projected or params.energy > 0:
             self.features = FrozenFeatures(network.value_range, device)
         self.distance = self._energy_distance() if params.energy > 0 else None
@@ -126,7 +126,15 @@ class TrainingState:
     def _energy_distance(self) -> EnergyDistance:
         """To all crops."""
         batches = (self.crops[i : i + N_EMBEDDED] for i in range(0, len(self.crops), N_EMBEDDED))
-        return EnergyDistance([pool(self.features(self._to_network(crop_intensity(batch)))) for batch in batches])
+        images = (self._to_network(crop_intensity(batch)) for batch in batches)
+        return EnergyDistance([self._compared(image, self.features(image)) for image in images])
+
+    def _compared(self, image: Tensor, maps: Maps) -> Maps:
+        """What the energy distance is of: pooled features, and S2 of the facies where the network has them."""
+        if self.facies is None:
+            return pool(maps)
+        low, high = self.value_range[self.facies]
+        return *pool(maps), two_point((image[:, self.facies] - low) / (high - low))
 
     def advance(self) -> dict[str, float]:
         """`n_critic` critic steps and a generator step; their losses and gradient norms."""
@@ -222,7 +230,8 @@ class TrainingState:
         values = {"generator_loss": loss}
         if self.distance is not None:
             maps = self.features(view.image) if view.maps is None else view.maps
-            values["energy_distance"] = self.distance(tuple(self.ranks.gather(each) for each in pool(maps)))
+            compared = self._compared(view.image, maps)
+            values["energy_distance"] = self.distance(tuple(self.ranks.gather(each) for each in compared))
             loss = loss + self.params.energy * values["energy_distance"]
         loss.backward()  # type: ignore[no-untyped-call]
         self.critic.requires_grad_(True)
