@@ -55,5 +55,6 @@ def test_gradient_is_bounded_however_far_a_sample_is() -> None:
 
 def test_two_point_probability_of_a_phase_is_that_of_the_metrics() -> None:
     phase = torch.rand(3, 12, 20, generator=rng()) < 0.4
-    wanted = [directional_correlation(each).ravel() for each in phase.numpy()]
-    assert two_point(phase.double()).numpy() == pytest.approx(np.array(wanted), abs=1e-12)
+    wanted = np.array([directional_correlation(each) for each in phase.numpy()])
+    found = torch.stack(two_point(phase.double()), dim=1)
+    assert found.numpy() == pytest.approx(wanted, abs=1e-12)

@@ -47,8 +47,8 @@ class EnergyDistance:
         return tuple((x - mean) / unit for x, mean, unit in zip(pooled, self._means, self._units, strict=True))
 
 
-def two_point(phase: Float[Tensor, "n h w"]) -> Float[Tensor, "n r"]:
-    """Two-point probability S2 of each image at r = 0 .. min(h, w) // 2 down the rows, then along them.
+def two_point(phase: Float[Tensor, "n h w"]) -> tuple[Float[Tensor, "n r"], Float[Tensor, "n r"]]:
+    """Two-point probability S2 of each image at r = 0 .. min(h, w) // 2, down the rows and along them.
 
     Of a phase that is 1 or 0, or its probability; `rock.correlation` has the curves of the former.
     """
@@ -56,4 +56,4 @@ def two_point(phase: Float[Tensor, "n h w"]) -> Float[Tensor, "n r"]:
     lags = range(min(height, width) // 2 + 1)
     down = [(phase[:, r:] * phase[:, : height - r]).mean((1, 2)) for r in lags]
     along = [(phase[:, :, r:] * phase[:, :, : width - r]).mean((1, 2)) for r in lags]
-    return torch.stack(down + along, dim=1)
+    return torch.stack(down, dim=1), torch.stack(along, dim=1)

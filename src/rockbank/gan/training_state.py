@@ -134,7 +134,7 @@ class TrainingState:
         if self.facies is None:
             return pool(maps)
         low, high = self.value_range[self.facies]
-        return *pool(maps), two_point((image[:, self.facies] - low) / (high - low))
+        return *pool(maps), *two_point((image[:, self.facies] - low) / (high - low))
 
     def advance(self) -> dict[str, float]:
         """`n_critic` critic steps and a generator step; their losses and gradient norms."""
