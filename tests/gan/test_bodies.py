@@ -64,7 +64,7 @@ def painted(generator: BodiesGenerator, z: Float[np.ndarray, " latent"]) -> Floa
             for row in range(HEIGHT):
                 inside = min(row - top, base - row) - bodies.WITHDRAWAL * excess
                 for channel, (value, times) in enumerate(zip((1.0, *sand), (1, 4, 4), strict=True)):
-                    cover = logistic(np.array(times * steepness * inside))
+                    cover = logistic(np.array(times * steepness * inside + bodies.HALF)) ** bodies.FALL
                     image[channel, row, column] += cover * (value - image[channel, row, column])
     return image
 
@@ -110,9 +110,9 @@ def test_bodies_end_where_there_is_sand_enough(enough: float) -> None:
         generator.steepness.fill_(5.0)
         z = torch.randn(8, 5 * 40 + 2 * 64, generator=torch.Generator().manual_seed(0))
         sand = (generator(z)[:, 0] > 0).double().mean((1, 2))
-    # by at most the last one that comes whole, some 6 % of the section
+    # by at most the last one that comes whole, some 6 % of the section and its edges
     assert enough - 0.02 < sand.min()
-    assert sand.max() < enough + 0.06
+    assert sand.max() < enough + 0.07
 
 
 @pytest.mark.parametrize(
