@@ -19,7 +19,7 @@ from serving.base.errors import LoadRefused
 from serving.inference.runners import Runner, bound_runner, plain_runner
 
 # The export's own tolerance between onnxruntime and torch: the golden sample is torch's.
-GOLDEN_TOLERANCE = 2e-4
+GOLDEN_TOLERANCE = 4e-3
 _PROBE_SEED = 2019
 
 

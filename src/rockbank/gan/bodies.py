@@ -34,7 +34,7 @@ STEEPEST, FALL, OF_PROPERTIES = 8.0, 4, 4.0
 # Where that power is a half, on the edge.
 HALF = -math.log(2 ** (1 / FALL) - 1)
 # Cells by which an edge draws back for each unit of sand proportion beyond what is enough.
-WITHDRAWAL = 1000.0
+WITHDRAWAL = 500.0
 # Standard deviations of the properties and the proportion of sand that is enough, in units of what is learnt.
 SPREAD, PROPORTION = 0.1, 0.1
 # softplus(ONE) is 1.

@@ -22,9 +22,10 @@ from rockbank.generator.card import INPUT, OUTPUT
 from rockbank.generator.latents import Lattice, draw_latents
 
 OPSET = 20
-# 1e-4 of the span of tanh. Round-off alone gives 3e-7 for an untrained Table 1 generator and 6e-5 for DeepFlow's
-# published one, whose batch norms onnxruntime folds into the convolutions; half a grey level of 8 bits is 4e-3.
-TOLERANCE = 2e-4
+# Half a grey level of 8 bits, of the span of tanh. Round-off alone gives 3e-7 for an untrained Table 1 generator, 6e-5 for
+# DeepFlow's published one, whose batch norms onnxruntime folds into the convolutions, and 2e-3 for one of bodies, whose
+# last edges follow a sum over the image five hundredfold.
+TOLERANCE = 4e-3
 
 
 class ParityError(UserError, RuntimeError):
