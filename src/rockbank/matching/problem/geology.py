@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import copy, deepcopy
@@ -19,8 +20,8 @@ from rockbank.core.errors import InputError
 from rockbank.generator.ranges import ValueRange
 from rockbank.matching.problem.parameterisation import Group, Model, kept_in_aquifers
 
-# Directions of the derivative taken at a time: the activations of 25 of DeepFlow's images are 50 MB.
-_CHUNK = 25
+# Parts in which the directions of a derivative are taken: the activations of 25 of DeepFlow's images are 50 MB.
+_N_CHUNKS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,8 @@ class RockGenerator:
         with warnings.catch_warnings():
             # Torch compiles something at its first forward derivative by a function that it says is not to be used.
             warnings.filterwarnings("ignore", "`torch.jit.script`", FutureWarning)
-            return torch.vmap(along, chunk_size=_CHUNK)(torch.eye(len(at))).detach().double()
+            size = math.ceil(len(at) / _N_CHUNKS)
+            return torch.vmap(along, chunk_size=size)(torch.eye(len(at))).detach().double()
 
     def _in(self, dtype: torch.dtype) -> RockGenerator:
         other = copy(self)
