@@ -11,7 +11,6 @@ from serving.dashboard.render import number, span
 from serving.dashboard.status import AlertStatus
 from serving.dashboard.traffic import exposed
 from serving.inference.models import Served, Slot
-from serving.inference.session import GOLDEN_TOLERANCE
 from serving.watch.statistics import DIVERSITY, WindowReport
 
 if TYPE_CHECKING:
@@ -77,8 +76,9 @@ def _of_version(service: Service, served: Served) -> Iterator[AlertStatus]:
     name, metrics = f"{served.name}/{served.version}", service.metrics
     golden = _value(exposed(metrics.golden_max_difference), served)
     if _value(exposed(metrics.golden_mismatch), served):
-        text = f"it differs by {number(golden)}, more than {number(GOLDEN_TOLERANCE)}; this machine no longer computes "
-        yield _alert(CRITICAL, f"{name}: the golden sample does not hold", text + "what was exported: take it out")
+        text = f"it differs by {number(golden)}, more than {number(served.generator.golden_tolerance)}; this machine no "
+        text += "longer computes what was exported: take it out"
+        yield _alert(CRITICAL, f"{name}: the golden sample does not hold", text)
     n_nan = _value(exposed(metrics.nan_samples_total, "_total"), served)
     if n_nan:
         yield _alert(CRITICAL, f"{name}: samples that are not finite", f"{number(n_nan)} of those watched; roll back")

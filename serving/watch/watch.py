@@ -17,7 +17,6 @@ from rockbank.generator.ranges import to_intensity
 from serving.base.logs import log
 from serving.base.monitoring import Metrics
 from serving.inference.models import Models, Served
-from serving.inference.session import GOLDEN_TOLERANCE
 from serving.inference.thread import ComputeThread
 from serving.watch.statistics import SampleStatistics, WindowReport
 
@@ -153,10 +152,11 @@ async def rerun_golden(models: Models, metrics: Metrics, thread: ComputeThread) 
             difference = float("inf")
         if served.is_closed:
             continue
+        tolerance = served.generator.golden_tolerance
         metrics.golden_max_difference.labels(*version).set(difference)
-        metrics.golden_mismatch.labels(*version).set(difference > GOLDEN_TOLERANCE)
-        if difference > GOLDEN_TOLERANCE:
-            log.error("%s/%s: the golden sample differs by %.3g > %g", *version, difference, GOLDEN_TOLERANCE)
+        metrics.golden_mismatch.labels(*version).set(difference > tolerance)
+        if difference > tolerance:
+            log.error("%s/%s: the golden sample differs by %.3g > %.3g", *version, difference, tolerance)
 
 
 async def keep_rerunning(models: Models, metrics: Metrics, thread: ComputeThread, seconds: float) -> None:

@@ -29,7 +29,7 @@ from tests.matching.synthetic import matched
 from tests.tools.deepflow_modules import ASKED
 from tools.channels import __main__ as channels
 from tools.channels.flow import chance, energy_distance, flow_responses
-from tools.channels.inversion import inversion
+from tools.channels.inversion import inversion, inversions
 from tools.channels.measures import Law, Settings, find_law, is_sand, ks_statistics, measure, porosities, s2_against
 from tools.channels.page import TRIALS, page
 
@@ -177,7 +177,9 @@ def test_the_committed_page_is_that_of_its_report() -> None:
     )
 
 
-def match_run(folder: Path, *, failed: tuple[int, ...] = ()) -> Path:
+def match_run(
+    folder: Path, *, failed: tuple[int, ...] = (), method: str = "gauss-newton", leave_out: str | None = None
+) -> Path:
     """A run of eight members, whose J and facies at the wells are known."""
     dataset = matched(n_members=8, n_latent=12, seed=1, failed=failed)
     j, i, is_sand = dataset.facies_cell_j.values, dataset.facies_cell_i.values, dataset.facies_is_sand.values
@@ -190,7 +192,8 @@ def match_run(folder: Path, *, failed: tuple[int, ...] = ()) -> Path:
         of[1, list(failed)] = np.nan
     path = np.repeat(dataset.z.values[-1][:, None], dataset.sizes["iterate"], axis=1)
     dataset["z_path"] = (("member", "iterate", "latent"), path)
-    settings = ASKED | {"case": "../../cases/deepflow.yaml", "method": "gauss-newton", "members": 8}
+    settings = ASKED | {"case": "../../cases/deepflow.yaml", "method": method, "members": 8}
+    dataset = dataset.drop_vars([leave_out] if leave_out else [])
     folder.mkdir(parents=True)
     dataset.assign_attrs(settings=json.dumps(settings)).to_netcdf(folder / POSTERIOR, engine="h5netcdf")
     ModelCard(
@@ -215,3 +218,24 @@ def test_runs_that_a_row_cannot_be_made_of_are_refused(tmp_path: Path) -> None:
     run = match_run(tmp_path / "run")
     with pytest.raises(InputError, match="8 members; a row needs 9"):
         inversion(run, 9)
+    with pytest.raises(InputError, match="member 2 is failed"):
+        inversion(match_run(tmp_path / "failed", failed=(2,)), 6)
+    with pytest.raises(InputError, match="another run is called 'run'"):
+        inversions([run, match_run(tmp_path / "elsewhere" / "run")], 6)
+    with pytest.raises(InputError, match="their method differs"):
+        inversions([run, match_run(tmp_path / "other", method="rml")], 6)
+    with pytest.raises(InputError, match="a run of 'prior' without iterations"):
+        inversion(match_run(tmp_path / "prior", method="prior", leave_out="interpolation_time_mean"), 6)
+
+
+def test_the_page_has_the_runs_that_were_read(tmp_path: Path, law: Law, generator: Path) -> None:
+    found, _, _ = channels.measure_all(channels.read_generators([generator], None), law, SETTINGS)
+    write_json(tmp_path / "validation" / "channels.json", found)
+    run = match_run(tmp_path / "of-bodies")
+    channels.main(["--page", "--to", str(tmp_path), "--matches", str(run), "--members", "6"])
+    text = (tmp_path / "validation" / "channels.md").read_text(encoding="utf-8")
+    for row in ("|  | of-bodies |", "| generator | of-a-test |", "| fit | 4 of 6 |", "| both | 4 of 6 |"):
+        assert row in text
+    # And they stay where the page is written again.
+    channels.main(["--page", "--to", str(tmp_path)])
+    assert (tmp_path / "validation" / "channels.md").read_text(encoding="utf-8") == text

@@ -11,8 +11,14 @@ import numpy as np
 
 from rockbank.core.errors import InputError
 from rockbank.generator.card import WEIGHTS, ModelCard
-from rockbank.matching.methods.status import RUNNING
-from rockbank.matching.results.diagnostics import TIME_MEAN_THRESHOLD, facies_accuracy, iterates_to, norm_squared
+from rockbank.matching.methods.status import FAILED, RUNNING
+from rockbank.matching.results.diagnostics import (
+    TIME_MEAN_THRESHOLD,
+    facies_accuracy,
+    has,
+    iterates_to,
+    norm_squared,
+)
 from rockbank.matching.results.plots.style import last
 from rockbank.matching.results.posterior import read_posterior
 from rockbank.matching.run import GENERATOR
@@ -25,14 +31,19 @@ def inversion(folder: Path, n_members: int) -> dict[str, Any]:
     """What the first `n_members` members of a run in a folder came to, JSON-ready.
 
     Raises:
-        InputError: naming the folder whose run has no results, fewer members, or members that are not at their end.
+        InputError: naming the folder whose run has no results, fewer members, no iterations, or members without an end.
     """
     dataset = costed(read_posterior(folder))
     if len(dataset.member) < n_members:
         raise InputError(f"{folder}: {len(dataset.member)} members; a row needs {n_members}: match more of them")
     dataset = dataset.isel(member=slice(n_members))
-    if (dataset.status == RUNNING).any():
-        raise InputError(f"{folder}: members are still running; 'rockbank match resume {folder}' takes them on")
+    if not has(dataset, "history_cost", "history_time_mean", "interpolation_time_mean"):
+        raise InputError(f"{folder}: a run of '{json.loads(dataset.attrs['settings'])['method']}' without iterations "
+                         "and great circles; give one that minimises, with flow and three members")  # fmt: skip
+    unended = dataset.member[np.isin(dataset.status, (RUNNING, FAILED))].values
+    if unended.size:
+        raise InputError(f"{folder}: member {unended[0]} is {dataset.status.values[unended[0]]}, and has no end to "
+                         f"count; 'rockbank match resume {folder}' takes on those that are running")  # fmt: skip
     card, settings, end = ModelCard.load(folder / GENERATOR), json.loads(dataset.attrs["settings"]), last(dataset)
     time_mean, accuracy = dataset.time_mean.sel(ensemble=end).values, facies_accuracy(dataset, end)
     cost = dataset.history_cost.transpose("member", "iterate").values
@@ -50,21 +61,34 @@ def inversion(folder: Path, n_members: int) -> dict[str, Any]:
         "fit": int(is_fit.sum()),
         "right": int(is_right.sum()),
         "both": int((is_fit & is_right).sum()),
-        "time_mean": _middle(time_mean),
-        "accuracy": _middle(accuracy),
-        "norm_squared": _middle(norm_squared(dataset, end) / dataset.sizes["latent"]),
-        "cost_to_fit": _middle(np.array(to_fit)) if to_fit else None,
-        "cost": _middle(np.fmax.reduce(cost, axis=1)),
+        "time_mean": _summary(time_mean),
+        "accuracy": _summary(accuracy),
+        "norm_squared": _summary(norm_squared(dataset, end) / dataset.sizes["latent"]),
+        "cost_to_fit": _summary(np.array(to_fit)) if to_fit else None,
+        "cost": _summary(np.fmax.reduce(cost, axis=1)),
         # Of each leg of the three great circles: how high the way between two solutions leads.
-        "between": _middle(np.nanmax(between, axis=1)),
+        "between": _summary(np.nanmax(between, axis=1)),
     }
 
 
 def inversions(folders: Sequence[Path], n_members: int) -> dict[str, dict[str, Any]]:
-    """Of each run, by the name of its folder."""
-    return {folder.name: inversion(folder, n_members) for folder in folders}
+    """Of each run, by the name of its folder.
+
+    Raises:
+        InputError: for a run without a row, two folders of one name, or runs that are not alike but for the generator.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for folder in folders:
+        if folder.name in found:
+            raise InputError(f"{folder}: another run is called '{folder.name}'; rename the folder")
+        found[folder.name] = inversion(folder, n_members)
+    for name in ("case", "method"):
+        values = {folder: row[name] for folder, row in found.items()}
+        if len(set(values.values())) > 1:
+            raise InputError(f"matches: their {name} differs: {values}; hold runs against each other of one {name}")
+    return found
 
 
-def _middle(values: np.ndarray) -> list[float]:
+def _summary(values: np.ndarray) -> list[float]:
     """Median, least and greatest."""
     return [float(f"{value:.4g}") for value in (np.median(values), values.min(), values.max())]

@@ -50,8 +50,8 @@ Bold: the bar is met.{published}
 TRIED = """
 ## What was tried
 
-What begins with "then" starts from the weights of channels-wgan-lp; none of it is better in all that an inversion needs.
-Bodies draw what they are like from the images; that images are made of bodies over layers is given to them.
+What begins with "then" starts from the weights of channels-wgan-lp; none of it is better in all that an inversion
+needs. What bodies are like is learnt from the images; that there are bodies, over layers of one row, is given.
 
 {table}"""
 INVERSION = """

@@ -6,8 +6,8 @@ learnt shape over and over: Smirnov et al. 2021, MarioNette.) The latent says wh
 its properties are. Learnt are the law of the sizes, the outline that all bodies share, the properties of both facies,
 how sharp edges are, and when there is sand enough.
 
-What a history match needs: everything changes smoothly with the latent. Bodies move and grow; the last ones draw back
-where others bring more sand.
+What a history match needs: nothing jumps with the latent. Bodies move and grow; the last ones draw back where others
+bring more sand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
-# Numbers of the latent: a body's place along x and z, its size, and its properties; a row's properties.
+# Numbers of the latent for a body, its place along x and z, its size and its properties, and for a row, its properties.
 N_PROPERTIES = 2
 N_BODY, N_ROW = 3 + N_PROPERTIES, N_PROPERTIES
 # Pieces of the law of sizes, which begins as uniform between the two, in cells.
@@ -85,7 +85,7 @@ class BodiesGenerator(nn.Module):
         sand = self.sand(torch.stack(properties, dim=1), facies=1.0)[..., None, None]
         image: Tensor = self.shale(rows.reshape(-1, N_ROW, self.height), facies=-1.0).unsqueeze(-1)
         image = image.expand(-1, -1, -1, self.width)
-        row = _count(self.height, z).unsqueeze(-1)
+        row = _indices(self.height, z).unsqueeze(-1)
         times = torch.tensor([1.0, *[OF_PROPERTIES] * N_PROPERTIES], dtype=z.dtype, device=z.device)[:, None, None]
         steepness = STEEPEST * torch.sigmoid(self.steepness) * times
         for i in range(self.n_bodies):
@@ -98,17 +98,18 @@ class BodiesGenerator(nn.Module):
     def _sizes(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """Cells, by their quantile function: linear between 17 knots, that of a latent at its probability."""
         steps = softplus(self.size_steps) * ((LARGEST - SMALLEST) / N_SIZES)
-        passed = (N_SIZES * _uniform(z).unsqueeze(-1) - _count(N_SIZES, z)).clamp(0, 1)
-        return self.least_size + passed @ steps
+        passed = (N_SIZES * _uniform(z).unsqueeze(-1) - _indices(N_SIZES, z)).clamp(0, 1)
+        # A body of no size has no edges.
+        return self.least_size.clamp(min=1.0) + passed @ steps
 
     def _edges(
         self, x: Float[Tensor, "n k"], y: Float[Tensor, "n k"], size: Float[Tensor, "n k"]
     ) -> tuple[Float[Tensor, "n k 1 1 w"], Float[Tensor, "n k 1 1 w"]]:
         """The rows between which each body lies in each column: the outline about (x, y), `size` times as large."""
         reach = REACH * size.unsqueeze(-1)
-        along = (_count(self.width, x) - x.unsqueeze(-1)) / reach
+        along = (_indices(self.width, x) - x.unsqueeze(-1)) / reach
         knot = 0.5 * (N_KNOTS - 1) * (1 + along.clamp(-1, 1))
-        between = relu(1 - (knot.unsqueeze(-1) - _count(N_KNOTS, x)).abs())
+        between = relu(1 - (knot.unsqueeze(-1) - _indices(N_KNOTS, x)).abs())
         # Past its ends the outline closes at 45 degrees.
         past = reach * relu(along.abs() - 1)
         top = y.unsqueeze(-1) + size.unsqueeze(-1) * (between @ self.top) + past
@@ -140,5 +141,5 @@ def _uniform(z: Tensor) -> Tensor:
     return 0.5 + 0.5 * torch.erf(z * 0.5**0.5)
 
 
-def _count(n: int, like: Tensor) -> Float[Tensor, " n"]:
+def _indices(n: int, like: Tensor) -> Float[Tensor, " n"]:
     return torch.arange(n, dtype=like.dtype, device=like.device)

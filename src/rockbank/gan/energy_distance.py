@@ -50,7 +50,8 @@ class EnergyDistance:
 def two_point(phase: Float[Tensor, "n h w"]) -> tuple[Float[Tensor, "n r"], Float[Tensor, "n r"]]:
     """Two-point probability S2 of each image at r = 0 .. min(h, w) // 2, down the rows and along them.
 
-    Of a phase that is 1 or 0, or its probability; `rock.correlation` has the curves of the former.
+    Of a phase that is 1 or 0, as `rock.correlation` has it; of its probability p the mean of p(x) p(x + r), which at
+    r = 0 is less than the proportion by as much as edges are soft.
     """
     height, width = phase.shape[1:]
     lags = range(min(height, width) // 2 + 1)

@@ -16,16 +16,12 @@ from torch import nn
 
 from rockbank.core.errors import UserError
 from rockbank.core.files import replacing
-from rockbank.gan.networks import Shape
+from rockbank.gan.networks import TOLERANCE, Shape
 from rockbank.gan.weights import sample
 from rockbank.generator.card import INPUT, OUTPUT
 from rockbank.generator.latents import Lattice, draw_latents
 
 OPSET = 20
-# Half a grey level of 8 bits, of the span of tanh. Round-off alone gives 3e-7 for an untrained Table 1 generator, 6e-5 for
-# DeepFlow's published one, whose batch norms onnxruntime folds into the convolutions, and 2e-3 for one of bodies, whose
-# last edges follow a sum over the image five hundredfold.
-TOLERANCE = 4e-3
 
 
 class ParityError(UserError, RuntimeError):

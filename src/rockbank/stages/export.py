@@ -57,7 +57,7 @@ def export(generator: str, paths: ProjectPaths = PIPELINE) -> ModelCard:
             scans=dict(crop_set.scans),
             git_commit=None if training is None else training.git_commit,
             scores=read_json(paths.scores(generator)),
-            parity=parity(module, folder / ONNX, blueprint.latent, network.lattice),
+            parity=parity(module, folder / ONNX, blueprint.latent, network.lattice, tolerance=network.tolerance),
             golden=_golden(module, blueprint),
             files=fingerprints(folder),
             lattice=network.lattice,

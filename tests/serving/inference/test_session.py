@@ -124,7 +124,7 @@ def test_another_golden_sample_is_refused(generator_folder: Make) -> None:
     golden = tiny_golden()
     golden["values"][3] += 2 * GOLDEN_TOLERANCE
     generator = load(generator_folder(golden=golden))
-    with pytest.raises(LoadRefused, match=r"golden sample differs by 0\.008") as refused:
+    with pytest.raises(LoadRefused, match=r"golden sample differs by 0\.0004") as refused:
         generator.check_golden()
     assert refused.value.reason == "golden"
 

@@ -20,8 +20,9 @@ from rockbank.core.errors import InputError
 from rockbank.generator.ranges import ValueRange
 from rockbank.matching.problem.parameterisation import Group, Model, kept_in_aquifers
 
-# Parts in which the directions of a derivative are taken: the activations of 25 of DeepFlow's images are 50 MB.
-_N_CHUNKS = 4
+# Directions of a derivative that are taken at a time: a quarter of them, but no more than these. Of DeepFlow's network
+# 25, whose activations are 50 MB; of one of bodies 92, in 0.4 GB.
+_N_CHUNKS, _MAX_CHUNK = 4, 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ class RockGenerator:
                              "on which layers or sections its images lie")  # fmt: skip
 
     def variables(self, z: Float[Tensor, "*b n"]) -> Float[Tensor, "*b 2 i j"]:
-        """Facies probability and porosity variable of latents, both in [0, 1]."""
+        """Facies probability of latents, in [0, 1], and their porosity variable, about so."""
         geology = self._geology
         image = self._generator(z.reshape(-1, *self._latent))
         unit = ((image - self._low) / (self._high - self._low)).mT
@@ -124,7 +125,8 @@ class RockGenerator:
     def jacobian(self, z: Float[np.ndarray, " n"]) -> Float[Tensor, "n 2 i j"]:
         """Derivatives of one latent's variables in each of its numbers, by forward differentiation.
 
-        In float32, whose convolutions take a third of the time: 1e-5 off, which a Gauss-Newton step does not notice.
+        In float32, whose convolutions take a third of the time: 1e-5 off, for a generator of bodies up to 5e-4, which a
+        Gauss-Newton step does not notice.
         """
         if self._single is None:
             self._single = self._in(torch.float32)
@@ -137,7 +139,7 @@ class RockGenerator:
         with warnings.catch_warnings():
             # Torch compiles something at its first forward derivative by a function that it says is not to be used.
             warnings.filterwarnings("ignore", "`torch.jit.script`", FutureWarning)
-            size = math.ceil(len(at) / _N_CHUNKS)
+            size = min(math.ceil(len(at) / _N_CHUNKS), _MAX_CHUNK)
             return torch.vmap(along, chunk_size=size)(torch.eye(len(at))).detach().double()
 
     def _in(self, dtype: torch.dtype) -> RockGenerator:
