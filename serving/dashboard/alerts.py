@@ -76,8 +76,9 @@ def _of_version(service: Service, served: Served) -> Iterator[AlertStatus]:
     name, metrics = f"{served.name}/{served.version}", service.metrics
     golden = _value(exposed(metrics.golden_max_difference), served)
     if _value(exposed(metrics.golden_mismatch), served):
-        text = f"it differs by {number(golden)}, more than {number(served.generator.golden_tolerance)}; this machine no "
-        text += "longer computes what was exported: take it out"
+        tolerance = number(served.generator.golden_tolerance)
+        text = f"it differs by {number(golden)}, more than {tolerance}; this machine no longer computes what was exported: "
+        text += "take it out"
         yield _alert(CRITICAL, f"{name}: the golden sample does not hold", text)
     n_nan = _value(exposed(metrics.nan_samples_total, "_total"), served)
     if n_nan:
