@@ -77,8 +77,8 @@ def _of_version(service: Service, served: Served) -> Iterator[AlertStatus]:
     golden = _value(exposed(metrics.golden_max_difference), served)
     if _value(exposed(metrics.golden_mismatch), served):
         tolerance = number(served.generator.golden_tolerance)
-        text = f"it differs by {number(golden)}, more than {tolerance}; this machine no longer computes what was exported: "
-        text += "take it out"
+        text = f"it differs by {number(golden)}, more than {tolerance}; this machine no longer computes "
+        text += "what was exported: take it out"
         yield _alert(CRITICAL, f"{name}: the golden sample does not hold", text)
     n_nan = _value(exposed(metrics.nan_samples_total, "_total"), served)
     if n_nan:
