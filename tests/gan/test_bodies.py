@@ -64,7 +64,7 @@ def painted(generator: BodiesGenerator, z: Float[np.ndarray, " latent"]) -> Floa
             for row in range(HEIGHT):
                 inside = min(row - top, base - row) - bodies.WITHDRAWAL * excess
                 for channel, (value, times) in enumerate(zip((1.0, *sand), (1, 4, 4), strict=True)):
-                    cover = logistic(np.array(times * steepness * inside + bodies.HALF)) ** bodies.FALL
+                    cover = logistic(np.array(times * steepness * inside))
                     image[channel, row, column] += cover * (value - image[channel, row, column])
     return image
 

@@ -12,8 +12,6 @@ bring more sand.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,13 +24,10 @@ N_BODY, N_ROW = 3 + N_PROPERTIES, N_PROPERTIES
 N_SIZES, SMALLEST, LARGEST = 16, 5.0, 18.0
 # Knots of the outline, which reaches so many sizes to both sides of a body's middle.
 N_KNOTS, REACH = 33, 1.25
-# Across an edge everything goes from shale to sand by the FALL-th power of a logistic function of the distance, this
-# steep at most, 1/cell: across steeper ones the derivatives that a history match goes by reach no cell. The power lets
-# shale of a cell's thickness hold, which leaks at that steepness without it. The properties, on which less hangs, go so
-# many times as steeply.
-STEEPEST, FALL, OF_PROPERTIES = 8.0, 4, 4.0
-# Where that power is a half, on the edge.
-HALF = -math.log(2 ** (1 / FALL) - 1)
+# Across an edge facies go from shale to sand as a logistic function of the distance, this steep at most, 1/cell: across
+# steeper ones the derivatives that a history match goes by reach no cell, across softer ones thin shale leaks. The
+# properties, on which less hangs, go so many times as steeply.
+STEEPEST, OF_PROPERTIES = 5.0, 4.0
 # Cells by which an edge draws back for each unit of sand proportion beyond what is enough.
 WITHDRAWAL = 500.0
 # Standard deviations of the properties and the proportion of sand that is enough, in units of what is learnt.
@@ -92,7 +87,7 @@ class BodiesGenerator(nn.Module):
             proportion = 0.5 + 0.5 * image[:, :1].mean((2, 3), keepdim=True)
             withdrawn = WITHDRAWAL * relu(proportion - PROPORTION * self.enough)
             inside = torch.minimum(row - top[:, i], base[:, i] - row) - withdrawn
-            image = image + torch.sigmoid(steepness * inside + HALF) ** FALL * (sand[:, :, i] - image)
+            image = image + torch.sigmoid(steepness * inside) * (sand[:, :, i] - image)
         return image
 
     def _sizes(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
