@@ -22,9 +22,8 @@ from rockbank.matching.results.diagnostics import (
 from rockbank.matching.results.plots.style import last
 from rockbank.matching.results.posterior import read_posterior
 from rockbank.matching.run import GENERATOR
+from tools.deepflow.numbers import ACCURACY_BAR, final_cost
 from tools.deepflow.runs import costed
-
-ACCURACY = 0.98
 
 
 def inversion(folder: Path, n_members: int) -> dict[str, Any]:
@@ -47,7 +46,7 @@ def inversion(folder: Path, n_members: int) -> dict[str, Any]:
     card, settings, end = ModelCard.load(folder / GENERATOR), json.loads(dataset.attrs["settings"]), last(dataset)
     time_mean, accuracy = dataset.time_mean.sel(ensemble=end).values, facies_accuracy(dataset, end)
     cost = dataset.history_cost.transpose("member", "iterate").values
-    is_fit, is_right = time_mean <= TIME_MEAN_THRESHOLD, accuracy >= ACCURACY
+    is_fit, is_right = time_mean <= TIME_MEAN_THRESHOLD, accuracy >= ACCURACY_BAR
     at = iterates_to(dataset.history_time_mean.transpose("member", "iterate").values, TIME_MEAN_THRESHOLD)
     to_fit = [of[int(i)] for of, i in zip(cost, at, strict=True) if np.isfinite(i)]
     between = dataset.interpolation_time_mean.values
@@ -65,7 +64,7 @@ def inversion(folder: Path, n_members: int) -> dict[str, Any]:
         "accuracy": _summary(accuracy),
         "norm_squared": _summary(norm_squared(dataset, end) / dataset.sizes["latent"]),
         "cost_to_fit": _summary(np.array(to_fit)) if to_fit else None,
-        "cost": _summary(np.fmax.reduce(cost, axis=1)),
+        "cost": _summary(final_cost(dataset)),
         # Of each leg of the three great circles: how high the way between two solutions leads.
         "between": _summary(np.nanmax(between, axis=1)),
     }

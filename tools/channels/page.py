@@ -11,8 +11,8 @@ import pandas as pd
 
 from rockbank.core.files import write_text
 from rockbank.matching.results.diagnostics import TIME_MEAN_THRESHOLD
-from tools.channels.inversion import ACCURACY
 from tools.channels.pictures import N_SHOWN, draw_s2
+from tools.deepflow.numbers import ACCURACY_BAR
 from tools.recipe import markdown
 
 PUBLISHED = "published"
@@ -245,7 +245,7 @@ def _inversion_text(report: Measured) -> str:
         return ""
     some = next(iter(runs.values()))
     rows = [{"": name, **{run: value(of) for run, of in runs.items()}} for name, value in INVERSION_ROWS.items()]
-    return INVERSION.format(**some, table=markdown(pd.DataFrame(rows)), bar=ACCURACY, threshold=TIME_MEAN_THRESHOLD)
+    return INVERSION.format(**some, table=markdown(pd.DataFrame(rows)), bar=ACCURACY_BAR, threshold=TIME_MEAN_THRESHOLD)
 
 
 def _flow_value(part: str) -> Callable[[Measured], str]:
