@@ -27,7 +27,7 @@ def scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     # Tracing a graph takes ten seconds.
     monkeypatch.setattr("rockbank.stages.export.export_onnx", lambda module, latent, path, lattice: path.touch())
-    monkeypatch.setattr("rockbank.stages.export.parity", lambda *arguments: 0.0)
+    monkeypatch.setattr("rockbank.stages.export.parity", lambda *arguments, tolerance: 0.0)
     segmentation = Segmentation(smoothing=1.0, threshold=0.5, phase="below")
     crops = np.zeros((2, 1, 16, 16), np.uint8)
     table = pd.DataFrame({"split": ["train"] * 2})

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -162,8 +163,11 @@ def test_a_signal_under_load_breaks_no_request_on_a_connection_that_was_kept(sta
 
     def keep_asking() -> None:
         end = time.monotonic() + START_SECONDS
-        while ask(http.client.HTTPConnection(host, int(port), timeout=START_SECONDS)):
+        is_taken = True
+        while is_taken:
             assert time.monotonic() < end
+            with closing(http.client.HTTPConnection(host, int(port), timeout=START_SECONDS)) as connection:
+                is_taken = ask(connection)
         n_refused[0] += 1
 
     clients = [threading.Thread(target=keep_asking) for _ in range(8)]
