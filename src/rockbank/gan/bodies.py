@@ -4,7 +4,7 @@ An image begins as layers, each row with properties of its own. Then bodies come
 it covers, until there is sand enough. (Generators that compose images of parts: Yang et al. 2017, LR-GAN; of one
 learnt shape over and over: Smirnov et al. 2021, MarioNette.) The latent says where each body is, how large, and what
 its properties are. Learnt are the law of the sizes, the outline that all bodies share, the properties of both facies,
-how sharp edges are, and when there is sand enough.
+and when there is sand enough.
 
 What a history match needs: nothing jumps with the latent. Bodies move and grow; the last ones draw back where others
 bring more sand.
@@ -24,10 +24,10 @@ N_BODY, N_ROW = 3 + N_PROPERTIES, N_PROPERTIES
 N_SIZES, SMALLEST, LARGEST = 16, 5.0, 18.0
 # Knots of the outline, which reaches so many sizes to both sides of a body's middle.
 N_KNOTS, REACH = 33, 1.25
-# Across an edge facies go from shale to sand as a logistic function of the distance, this steep at most, 1/cell: across
-# steeper ones the derivatives that a history match goes by reach no cell, across softer ones thin shale leaks. The
-# properties, on which less hangs, go so many times as steeply.
-STEEPEST, OF_PROPERTIES = 5.0, 4.0
+# Across an edge an image goes from shale to sand as a logistic function of the distance, this steep, 1/cell, since thin
+# shale leaks between softer edges. Its derivative is that of a softer one: what a cell gains in the mean, while an edge
+# comes to it and passes, in place of nothing or far too much.
+STEEP, SOFT = 40.0, 4.0
 # Cells by which an edge draws back for each unit of sand proportion beyond what is enough.
 WITHDRAWAL = 500.0
 # Standard deviations of the properties and the proportion of sand that is enough, in units of what is learnt.
@@ -51,19 +51,17 @@ class BodiesGenerator(nn.Module):
         self.size_steps = nn.Parameter(torch.empty(N_SIZES))
         self.top = nn.Parameter(torch.empty(N_KNOTS))
         self.base = nn.Parameter(torch.empty(N_KNOTS))
-        self.steepness = nn.Parameter(torch.empty(()))
         self.enough = nn.Parameter(torch.empty(()))
         self.sand = Properties()
         self.shale = Properties()
 
     def draw_weights(self, rng: torch.Generator) -> None:
-        """Nothing is drawn: round bodies with soft edges, both facies alike, until 40 % are sand."""
+        """Nothing is drawn: round bodies, both facies alike, until 40 % are sand."""
         base = 0.7 * (1 - torch.linspace(-REACH, REACH, N_KNOTS).square())
-        steepness = -torch.log(torch.tensor(STEEPEST - 1))
         with torch.no_grad():
             for of, value in (
                 (self.least_size, SMALLEST), (self.size_steps, ONE), (self.top, -base), (self.base, base),
-                (self.steepness, steepness), (self.enough, 0.4 / PROPORTION),
+                (self.enough, 0.4 / PROPORTION),
             ):  # fmt: skip
                 of.copy_(torch.as_tensor(value))
 
@@ -81,13 +79,11 @@ class BodiesGenerator(nn.Module):
         image: Tensor = self.shale(rows.reshape(-1, N_ROW, self.height), facies=-1.0).unsqueeze(-1)
         image = image.expand(-1, -1, -1, self.width)
         row = _indices(self.height, z).unsqueeze(-1)
-        times = torch.tensor([1.0, *[OF_PROPERTIES] * N_PROPERTIES], dtype=z.dtype, device=z.device)[:, None, None]
-        steepness = STEEPEST * torch.sigmoid(self.steepness) * times
         for i in range(self.n_bodies):
             proportion = 0.5 + 0.5 * image[:, :1].mean((2, 3), keepdim=True)
             withdrawn = WITHDRAWAL * relu(proportion - PROPORTION * self.enough)
             inside = torch.minimum(row - top[:, i], base[:, i] - row) - withdrawn
-            image = image + torch.sigmoid(steepness * inside) * (sand[:, :, i] - image)
+            image = image + _covered(inside) * (sand[:, :, i] - image)
         return image
 
     def _sizes(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
@@ -129,6 +125,12 @@ class Properties(nn.Module):
         """`facies`, and the properties of standard normal `z`."""
         of = self.mean + SPREAD * softplus(self.spread) * z
         return torch.cat([torch.full_like(of[:, :1], facies), of], dim=1)
+
+
+def _covered(inside: Tensor) -> Tensor:
+    """The part of a cell, so many cells inside a body, that the body hides; with the derivative of a softer edge."""
+    soft = torch.sigmoid(SOFT * inside)
+    return soft + (torch.sigmoid(STEEP * inside) - soft).detach()
 
 
 def _uniform(z: Tensor) -> Tensor:
