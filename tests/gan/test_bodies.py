@@ -47,7 +47,6 @@ def painted(generator: BodiesGenerator, z: Float[np.ndarray, " latent"]) -> Floa
 
     image = np.full((3, HEIGHT, WIDTH), -1.0)
     image[1:] = properties("shale", of_rows)[:, :, None]
-    steepness = bodies.STEEPEST * logistic(weights["steepness"])
     pieces = np.log1p(np.exp(weights["size_steps"])) * (bodies.LARGEST - bodies.SMALLEST) / bodies.N_SIZES
     quantiles = weights["least_size"] + np.concatenate([[0.0], np.cumsum(pieces)])
     knots = np.linspace(-bodies.REACH, bodies.REACH, bodies.N_KNOTS)
@@ -63,9 +62,9 @@ def painted(generator: BodiesGenerator, z: Float[np.ndarray, " latent"]) -> Floa
             base = y + size * np.interp(along, knots, weights["base"]) - past
             for row in range(HEIGHT):
                 inside = min(row - top, base - row) - bodies.WITHDRAWAL * excess
-                for channel, (value, times) in enumerate(zip((1.0, *sand), (1, 4, 4), strict=True)):
-                    cover = logistic(np.array(times * steepness * inside))
-                    image[channel, row, column] += cover * (value - image[channel, row, column])
+                covered = logistic(np.array(bodies.STEEP * inside))
+                for channel, value in enumerate((1.0, *sand)):
+                    image[channel, row, column] += covered * (value - image[channel, row, column])
     return image
 
 
@@ -78,8 +77,9 @@ def test_images_are_those_of_the_plain_version() -> None:
     assert 0.1 < (images[:, 0] > 0).mean() < 0.9
 
 
-def test_derivatives_are_those_of_the_images() -> None:
-    generator, z, step = make(), latents(1)[0].requires_grad_(), 1e-6
+@pytest.mark.parametrize("steepness", [4.0, 11.0])
+def test_derivatives_of_soft_edges_are_those_of_the_images(steepness: float) -> None:
+    generator, z, step = make().softened(steepness), latents(1)[0].requires_grad_(), 1e-6
     weight = torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
     def value(at: Tensor) -> Tensor:
@@ -90,6 +90,37 @@ def test_derivatives_are_those_of_the_images() -> None:
         direction = step * torch.eye(LATENT, dtype=torch.float64)[i]
         measured = (value(z.detach() + direction) - value(z.detach() - direction)) / (2 * step)
         assert float(gradient[i]) == pytest.approx(float(measured), rel=1e-5, abs=1e-5)
+
+
+# Torch compiles something at its first forward derivative by a function that it says is not to be used.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:FutureWarning")
+def test_derivatives_of_steep_edges_are_those_of_softer_ones() -> None:
+    generator = build_generator("bodies", (5 + 2 * HEIGHT,), (3, HEIGHT, WIDTH), torch.Generator()).double()
+    assert isinstance(generator, BodiesGenerator)
+    weight = torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    place = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64)  # and size, of the one body
+
+    def value(of: BodiesGenerator, place: Tensor) -> Tensor:
+        z = torch.cat([place, torch.zeros(2 + 2 * HEIGHT, dtype=torch.float64)])
+        return (weight * of(z[None])[0]).sum()
+
+    softer = generator.softened(bodies.SOFT)
+    before, after = (float(value(of, place).detach()) for of in (generator, softer))
+    assert before != pytest.approx(after, rel=1e-3)
+    back, back_softer = (torch.func.grad(lambda at, of=of: value(of, at))(place) for of in (generator, softer))
+    np.testing.assert_allclose(back.detach(), back_softer.detach(), rtol=1e-9)
+    for direction in torch.eye(3, dtype=torch.float64):
+        forward = torch.func.jvp(lambda at: value(generator, at), (place,), (direction,))[1]
+        assert float(forward.detach()) == pytest.approx(float((back @ direction).detach()), rel=1e-9)
+
+
+def test_softer_edges_have_the_same_weights_and_leave_those_of_the_generator() -> None:
+    generator, z = make(), latents(2)
+    images, softer = generator(z), generator.softened(2.0)
+    grey = [((each[:, 0] > -0.9) & (each[:, 0] < 0.9)).double().mean() for each in (images, softer(z))]
+    assert grey[0] < 0.1 < grey[1]
+    assert torch.equal(generator(z), images)
+    assert all(one is other for one, other in zip(generator.parameters(), softer.parameters(), strict=True))
 
 
 def test_a_later_body_hides_an_earlier_one() -> None:
@@ -107,7 +138,6 @@ def test_bodies_end_where_there_is_sand_enough(enough: float) -> None:
     generator = build_generator("bodies", (5 * 40 + 2 * 64,), (3, 64, 128), torch.Generator())
     with torch.no_grad():
         generator.enough.fill_(enough / bodies.PROPORTION)
-        generator.steepness.fill_(5.0)
         z = torch.randn(8, 5 * 40 + 2 * 64, generator=torch.Generator().manual_seed(0))
         sand = (generator(z)[:, 0] > 0).double().mean((1, 2))
     # by at most the last one that comes whole, some 6 % of the section and its edges

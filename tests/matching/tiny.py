@@ -16,7 +16,7 @@ from rockbank.core.files import sha256, whole_files, write_json
 from rockbank.flow.casefile.file import load_case
 from rockbank.flow.equations.options import Options
 from rockbank.flow.simulate import simulate
-from rockbank.gan.networks import build_generator
+from rockbank.gan.networks import build_generator, find_network
 from rockbank.gan.weights import save_weights
 from rockbank.generator.card import CARD, VERDICT, WEIGHTS, ModelCard, fingerprints
 from rockbank.matching.io.case_file import load_match_case
@@ -65,6 +65,20 @@ def write_tiny_generator(folder: Path) -> Path:
     generator = build_generator("table1", LATENT, IMAGE, torch.Generator().manual_seed(0))
     save_weights(_varied(generator), folder / WEIGHTS)
     card = replace(ModelCard.load(folder), network="table1", files=fingerprints(folder))
+    card.save(folder)
+    write_json(folder / VERDICT, {"passed": True, "reasons": [], "card_sha256": sha256(folder / CARD)})
+    return folder
+
+
+def write_tiny_bodies(folder: Path) -> Path:
+    """The same of the network of bodies, of which there are four."""
+    write_tiny_generator(folder)
+    latent, image = (5 * 4 + 2 * 16,), (3, 16, 16)
+    save_weights(build_generator("bodies", latent, image, torch.Generator()).state_dict(), folder / WEIGHTS)
+    card = replace(
+        ModelCard.load(folder), network="bodies", latent_shape=latent, image_shape=image,
+        value_range=find_network("bodies").value_range, files=fingerprints(folder),
+    )  # fmt: skip
     card.save(folder)
     write_json(folder / VERDICT, {"passed": True, "reasons": [], "card_sha256": sha256(folder / CARD)})
     return folder

@@ -5,29 +5,34 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
+import torch
 import yaml
 from markupsafe import escape
 from typer.testing import CliRunner
 
 from rockbank.cli.main import app
 from rockbank.core.errors import InputError
+from rockbank.gan.bodies import BodiesGenerator
+from rockbank.gan.weights import load_generator
+from rockbank.generator.card import WEIGHTS
 from rockbank.matching.methods.es_mda import Turn, respond
 from rockbank.matching.methods.state import State
 from rockbank.matching.methods.workers import advance
 from rockbank.matching.results.posterior import posterior, read_posterior, write_posterior
 from rockbank.matching.results.report import write_report
-from rockbank.matching.run import Run
-from rockbank.mlops import tracking
+from rockbank.matching.run import GENERATOR, Run
+from rockbank.mlops import registry, tracking
 from rockbank.workflows import match
 from rockbank.workflows.match_about import about, hours, status
 from rockbank.workflows.match_request import MATCHES, MatchRequest
 from tests.matching.quick import Here, rough_pictures
-from tests.matching.tiny import checkpoints, make_run, register, write_case
+from tests.matching.tiny import checkpoints, make_run, register, write_case, write_tiny_bodies
 from tests.workflows.mlflow_runs import children
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -103,9 +108,30 @@ def test_without_a_case_it_is_deepflows(case: Path) -> None:
     assert "matches/deepflow-gauss-newton" in printed
 
 
+def test_edges_of_bodies_are_softened_for_a_match_and_those_of_a_convolution_cannot_be(case: Path) -> None:
+    registry.push("bodies", write_tiny_bodies(case.parent / "bodies"))
+    bodies = MatchRequest(generator="bodies/1", method="prior")
+    assert about(case, bodies, 1)["generator"].endswith(", its edges softened to 4 a cell")
+    run = Run(match.begin(case, replace(bodies, edges=6.0)))
+    assert run.settings.edges == 6
+    generator = load_generator(
+        run.folder / GENERATOR / WEIGHTS, network="bodies", latent=run.card.latent_shape, image=run.card.image_shape
+    )
+    assert isinstance(generator, BodiesGenerator)
+    z = torch.randn(2, run.rock.n_latent, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    image = (1 + generator.double().softened(6.0)(z)[:, 0].mT) / 2
+    torch.testing.assert_close(run.rock.facies(run.rock.variables(z)), image, rtol=0, atol=1e-12)
+    # What the run is of is in its results, and no old run changes by what comes to be the default.
+    assert json.loads((run.folder / "run.json").read_text())["edges"] == 6
+    assert Run(match.begin(case, MatchRequest(method="prior"))).settings.edges is None
+    with pytest.raises(ValueError, match="edges: got 4; images of the network 'table1' have none that could be softe"):
+        about(case, MatchRequest(edges=4.0), 1)
+
+
 @pytest.mark.parametrize(
     ("asked", "keys", "says"),
     [
+        ({"edges": 0.0}, {}, "edges: got 0.0; give their steepness, 1/cell, above 0"),
         ({"method": "newton"}, {}, "method: got 'newton'; known are ['prior', "),
         ({"terms": "flow,well"}, {}, "--terms: got 'well'; known are ['flow', 'wells']"),
         ({"scaling": "mine"}, {}, "scaling: got 'mine'; known are ['posterior', 'published']"),

@@ -64,6 +64,10 @@ def match(
     iterations: Annotated[
         int | None, typer.Option(min=1, help=f"of each member, at most: {iterations_in_words()}")
     ] = None,
+    edges: Annotated[
+        float | None,
+        typer.Option(help="steepness, 1/cell, that a generator's edges are softened to; else its network's own"),
+    ] = None,
     workers: Workers = None,
     executor: Executor = LOCAL,
     name: Annotated[str | None, typer.Option(help="of the folder in matches/; else made of case and method")] = None,
@@ -86,6 +90,7 @@ def match(
         terms=terms,
         scaling=scaling,
         iterations=iterations,
+        edges=edges,
         name=name,
     )
     with report_user_errors():

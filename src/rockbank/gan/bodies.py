@@ -12,6 +12,8 @@ bring more sand.
 
 from __future__ import annotations
 
+from copy import copy
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -25,7 +27,7 @@ N_SIZES, SMALLEST, LARGEST = 16, 5.0, 18.0
 # Knots of the outline, which reaches so many sizes to both sides of a body's middle.
 N_KNOTS, REACH = 33, 1.25
 # Across an edge an image goes from shale to sand as a logistic function of the distance, this steep, 1/cell, since thin
-# shale leaks between softer edges. Its derivative is that of a softer one: what a cell gains in the mean, while an edge
+# shale leaks between softer edges. Its derivative is that of a softer one: what a cell gains in the mean while an edge
 # comes to it and passes, in place of nothing or far too much.
 STEEP, SOFT = 40.0, 4.0
 # Cells by which an edge draws back for each unit of sand proportion beyond what is enough.
@@ -46,6 +48,7 @@ class BodiesGenerator(nn.Module):
         """For latents and images of these shapes."""
         super().__init__()
         _, self.height, self.width = image
+        self.steepness, self.softness = STEEP, SOFT
         self.n_bodies = (latent[0] - N_ROW * self.height) // N_BODY
         self.least_size = nn.Parameter(torch.empty(()))
         self.size_steps = nn.Parameter(torch.empty(N_SIZES))
@@ -65,6 +68,12 @@ class BodiesGenerator(nn.Module):
             ):  # fmt: skip
                 of.copy_(torch.as_tensor(value))
 
+    def softened(self, steepness: float) -> BodiesGenerator:
+        """The same weights, edges of another steepness, 1/cell, and the derivatives that are theirs."""
+        other = copy(self)
+        other.steepness = other.softness = steepness
+        return other
+
     def forward(self, z: Float[Tensor, "n latent"]) -> Float[Tensor, "n 3 h w"]:
         """Images of the latents `z`."""
         # What is summed over tens of bodies is too much for bf16.
@@ -83,8 +92,16 @@ class BodiesGenerator(nn.Module):
             proportion = 0.5 + 0.5 * image[:, :1].mean((2, 3), keepdim=True)
             withdrawn = WITHDRAWAL * relu(proportion - PROPORTION * self.enough)
             inside = torch.minimum(row - top[:, i], base[:, i] - row) - withdrawn
-            image = image + _covered(inside) * (sand[:, :, i] - image)
+            image = image + self._covered(inside) * (sand[:, :, i] - image)
         return image
+
+    def _covered(self, inside: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n 1 h w"]:
+        """What a body hides of cells that lie so many cells inside it."""
+        covered = torch.sigmoid(self.steepness * inside)
+        if self.softness == self.steepness:
+            return covered
+        soft = torch.sigmoid(self.softness * inside)
+        return soft + (covered - soft).detach()
 
     def _sizes(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """Cells, by their quantile function: linear between 17 knots, that of a latent at its probability."""
@@ -125,12 +142,6 @@ class Properties(nn.Module):
         """`facies`, and the properties of standard normal `z`."""
         of = self.mean + SPREAD * softplus(self.spread) * z
         return torch.cat([torch.full_like(of[:, :1], facies), of], dim=1)
-
-
-def _covered(inside: Tensor) -> Tensor:
-    """The part of a cell, so many cells inside a body, that the body hides; with the derivative of a softer edge."""
-    soft = torch.sigmoid(SOFT * inside)
-    return soft + (torch.sigmoid(STEEP * inside) - soft).detach()
 
 
 def _uniform(z: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rockbank.core.errors import InputError
-from rockbank.gan.bodies import N_BODY, N_ROW, BodiesGenerator
+from rockbank.gan.bodies import N_BODY, N_ROW, SOFT, BodiesGenerator
 from rockbank.gan.projected import ProjectedCritic
 from rockbank.gan.ranks import Ranks
 from rockbank.gan.texture import CELL, MARGIN, N_LATENT, TextureGenerator
@@ -135,6 +135,14 @@ class OwnStart(Protocol):
         """Fill all parameters and buffers of its own."""
 
 
+@runtime_checkable
+class Softenable(Protocol):
+    """A generator whose images can have softer edges."""
+
+    def softened(self, steepness: float) -> nn.Module:
+        """The same weights with edges of this steepness, 1/cell."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """An entry of `BUILDERS`.
@@ -149,6 +157,8 @@ class Network:
         lattice: of its latents where the generator is endless; None where all of its images have one size.
         facies: channel whose S2 the energy distance compares as well; None compares features alone.
         tolerance: of what an exported generator's images may differ by from torch's.
+        match_edges: how steep a history match takes the edges of its images, 1/cell, where they can be softened; None
+            takes the images as they are.
     """
 
     generator: Callable[[Shape, ImageShape], nn.Module]
@@ -159,6 +169,7 @@ class Network:
     lattice: Lattice | None = None
     facies: int | None = None
     tolerance: float = TOLERANCE
+    match_edges: float | None = None
 
 
 def _check_table1(latent: Shape, image: ImageShape) -> None:
@@ -218,8 +229,9 @@ BUILDERS = {
         value_range=((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.0)),
         check=_check_bodies,
         facies=0,
-        # The last edges follow a sum over the image five hundredfold, and the properties' are steep.
+        # The last edges, which are steep, follow a sum over the image five hundredfold.
         tolerance=4e-3,
+        match_edges=SOFT,
     ),
     "texture": Network(
         generator=lambda latent, image: TextureGenerator(),

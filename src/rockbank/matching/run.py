@@ -19,6 +19,7 @@ import numpy as np
 from rockbank.core.errors import InputError
 from rockbank.core.files import parents_of, read_json, require_writable, sha256, write_json
 from rockbank.core.locks import locked
+from rockbank.gan.networks import Softenable
 from rockbank.gan.weights import load_generator
 from rockbank.generator.card import CARD, WEIGHTS, ModelCard
 from rockbank.generator.latents import draw_latents
@@ -126,6 +127,11 @@ class Run:
         module = load_generator(
             weights, network=card.network, latent=card.latent_shape, image=card.image_shape, content=content
         )
+        if (edges := self.settings.edges) is not None:
+            if not isinstance(module, Softenable):
+                raise InputError(f"edges: got {edges:g}; images of the network '{card.network}' have none that could "
+                                 "be softened; leave it out")  # fmt: skip
+            module = module.softened(edges)
         return RockGenerator(module, card.latent_shape, card.value_range, self.case.geology)
 
     @cached_property

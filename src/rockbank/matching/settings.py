@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import get_args
@@ -28,6 +29,7 @@ class Settings:
         flow, wells: which terms of the objective count.
         scaling: "posterior", or the published one.
         iterations: of a member, at most; its MethodSpec says what one is, and None is the method's own number.
+        edges: steepness of a generator's, 1/cell, whose images are softened for the match; None takes them as they are.
     """
 
     case: str
@@ -43,6 +45,7 @@ class Settings:
     wells: bool = True
     scaling: Scaling = "posterior"
     iterations: int | None = None
+    edges: float | None = None
 
     def __post_init__(self) -> None:
         choices = {"method": list(METHODS), "scaling": get_args(Scaling)}
@@ -61,6 +64,8 @@ class Settings:
                              f"it at 'posterior', or take a method of {optimisers}")  # fmt: skip
         if self.iterations is not None and self.iterations < 1:
             raise InputError(f"iterations: got {self.iterations}; allow one at least")
+        if self.edges is not None and not 0 < self.edges < math.inf:
+            raise InputError(f"edges: got {self.edges}; give their steepness, 1/cell, above 0, such as 4")
 
     @property
     def spec(self) -> MethodSpec:

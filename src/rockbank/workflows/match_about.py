@@ -165,7 +165,8 @@ def _about_run(run: Run) -> dict[str, str]:
     generator, named = {}, {}
     if run.has_generator:
         of_latent = "" if run.case.unknowns else f", a latent of {run.objective.n_latent} numbers"
-        generator = {"generator": f"{settings.generator} ({run.card.generator}){of_latent}"}
+        softened = "" if settings.edges is None else f", its edges softened to {settings.edges:g} a cell"
+        generator = {"generator": f"{settings.generator} ({run.card.generator}){of_latent}{softened}"}
     if run.case.unknowns:
         named = {"parameters": "\n".join(f"{each.name}: {each.n_latent}, {each.prior}" for each in groups)}
     has_data = run.objective.has_flow or run.objective.has_wells

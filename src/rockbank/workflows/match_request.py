@@ -11,7 +11,8 @@ from typing import TypeVar, cast
 
 from rockbank.core.errors import InputError
 from rockbank.core.files import sha256
-from rockbank.generator.card import CARD
+from rockbank.gan.networks import find_network
+from rockbank.generator.card import CARD, ModelCard
 from rockbank.matching.io.case_file import MatchCase
 from rockbank.matching.io.fingerprint import fingerprints
 from rockbank.matching.methods.table import DEFAULT_METHOD
@@ -36,6 +37,7 @@ class MatchRequest:
         terms: of the objective, such as "flow,wells".
         scaling: of its parts.
         iterations: at most; None is the method's own.
+        edges: of the generator's images, 1/cell; None is its network's own for a match.
         name: of the run's folder within MATCHES; None is made of case and method.
     """
 
@@ -46,6 +48,7 @@ class MatchRequest:
     terms: str = ",".join(TERMS)
     scaling: str = "posterior"
     iterations: int | None = None
+    edges: float | None = None
     name: str | None = None
 
 
@@ -57,10 +60,12 @@ def prepare(path: Path, case: MatchCase, request: MatchRequest, folder: Path) ->
     reference = ""
     if case.is_generated:
         reference = _required("generator", request.generator, case.generator, "such as channels@champion")
-    elif request.generator is not None:
+    else:
         names = [unknown.name for unknown in case.unknowns]
-        raise InputError(f"--generator: got '{request.generator}', of which none of the case's parameters {names} is; "
-                         "leave it out")  # fmt: skip
+        for option, given in (("generator", request.generator), ("edges", request.edges)):
+            if given is not None:
+                raise InputError(f"--{option}: got '{given}', of which none of the case's parameters {names} is; leave "
+                                 "it out")  # fmt: skip
     terms = [term.strip() for term in request.terms.split(",") if term.strip()]
     unknown = [term for term in terms if term not in TERMS]
     if unknown:
@@ -71,6 +76,9 @@ def prepare(path: Path, case: MatchCase, request: MatchRequest, folder: Path) ->
             entry = registry.pull(reference, folder / GENERATOR)[0]
             name, card_sha256 = f"{entry.name}/{entry.version}", sha256(folder / GENERATOR / CARD)
             settings = replace(settings, generator=name, generator_sha256=card_sha256)
+            if request.edges is None:
+                network = find_network(ModelCard.load(folder / GENERATOR).network)
+                settings = replace(settings, edges=network.match_edges)
         run = Run.create(folder, settings)
         if case.unknowns:
             # The status of a run says them without its case.
@@ -98,6 +106,7 @@ def _settings(
         wells="wells" in terms,
         scaling=cast(Scaling, request.scaling),
         iterations=request.iterations,
+        edges=request.edges,
     )
 
 
