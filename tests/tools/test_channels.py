@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -152,15 +153,30 @@ def test_a_generator_that_was_not_trained_has_neither_s2_nor_connectivity(genera
     assert [row for row in rows if row.split(" | ")[2].startswith("**")] == []
 
 
-def test_half_of_a_published_distance_that_may_be_chance_is_no_bar(generator: Path, law: Law) -> None:
+def test_the_bar_of_the_flow_is_half_of_the_published_distance_and_no_less_than_chance(
+    generator: Path, law: Law
+) -> None:
     report = measured([generator], law)
-    report["law"]["flow_chance"] = {"all": 2.0}
+    report["law"]["flow_chance"] = {"all": 1.0}
     report["generators"]["published"] = report["generators"].pop("untrained")
     for row, distance in zip(report["generators"].values(), (0.5, 1.5), strict=True):
         row["flow"] = {"all": distance}
-    assert "| flow, energy distance | 0.50 | 1.50 | half of the published one's, which is no more than" in page(report)
-    report["law"]["flow_chance"] = {"all": 1.0}
-    assert "| flow, energy distance | **0.50** | 1.50 | ≤ 0.75, half of" in page(report)
+    assert "| flow, energy distance | **0.50** | 1.50 | ≤ 1.00, which is chance; half of the pub" in page(report)
+    report["generators"]["published"]["flow"] = {"all": 2.5}
+    assert "| flow, energy distance | **0.50** | 2.50 | ≤ 1.25, half of" in page(report)
+
+
+def test_bodies_are_measured_as_a_match_sees_them_too(generator: Path) -> None:
+    (name, (module, blueprint)), *softened = channels.with_softened(channels.read_generators([generator], None)).items()
+    assert (name, softened) == ("untrained", [])
+    bodies = replace(blueprint, network="bodies", latent=(5 * 8 + 2 * 64,))
+    module = build_generator("bodies", bodies.latent, bodies.image, torch.Generator())
+    found = channels.with_softened({"bodies": (module, bodies)})
+    assert list(found) == ["bodies", "bodies at 4/cell"]
+    z = torch.randn(2, *bodies.latent, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        of, softer = (each(z) for each, _ in found.values())
+    assert (of[:, 0].abs() < 0.9).float().mean() < 0.02 < (softer[:, 0].abs() < 0.9).float().mean()
 
 
 def test_folders_without_a_generator_and_of_one_name_are_refused(tmp_path: Path, generator: Path) -> None:
@@ -234,7 +250,13 @@ def test_the_page_has_the_runs_that_were_read(tmp_path: Path, law: Law, generato
     run = match_run(tmp_path / "of-bodies")
     channels.main(["--page", "--to", str(tmp_path), "--matches", str(run), "--members", "6"])
     text = (tmp_path / "validation" / "channels.md").read_text(encoding="utf-8")
-    for row in ("|  | of-bodies |", "| generator | of-a-test |", "| fit | 4 of 6 |", "| both | 4 of 6 |"):
+    for row in (
+        "|  | of-bodies |",
+        "| generator | of-a-test |",
+        "| edges, 1/cell | as in the images |",
+        "| fit | 4 of 6 |",
+        "| both | 4 of 6 |",
+    ):
         assert row in text
     # And they stay where the page is written again.
     channels.main(["--page", "--to", str(tmp_path)])

@@ -20,7 +20,7 @@ from torch import nn
 from rockbank.core.errors import InputError
 from rockbank.core.files import read_json, replacing, write_json
 from rockbank.core.terminal import report_user_errors, terminal
-from rockbank.gan.networks import find_network
+from rockbank.gan.networks import Softenable, find_network
 from rockbank.gan.weights import load_foreign, load_generator, sample
 from rockbank.generator.card import CARD, WEIGHTS, ModelCard
 from rockbank.generator.latents import draw_latents
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sand_proportion=params.channels.sand_proportion,
         )
         # Loaded before the first is measured: what is wrong with the last shows at once.
-        generators = read_generators(options.folders, options.published)
+        generators = with_softened(read_generators(options.folders, options.published))
         extractor, _ = extractors(params.score)
         real = load_embedded(FAMILY, params.score)[extractor.name]["test"]
         law = find_law(settings, real, extractor, load_match_case(CASE) if options.runs else None)
@@ -119,6 +119,17 @@ def read_generators(folders: Sequence[Path], published: Path | None) -> dict[str
         if folder.name in (*found, OBJECT_MODELS):
             raise InputError(f"{folder}: another row has the name '{folder.name}'; rename the folder")
         found[folder.name] = read_generator(folder)
+    return found
+
+
+def with_softened(generators: dict[str, tuple[nn.Module, Blueprint]]) -> dict[str, tuple[nn.Module, Blueprint]]:
+    """The same, and after each whose edges a history match softens what that one sees."""
+    found = {}
+    for name, (module, blueprint) in generators.items():
+        found[name] = (module, blueprint)
+        edges = find_network(blueprint.network).match_edges
+        if edges is not None and isinstance(module, Softenable):
+            found[f"{name} at {edges:g}/cell"] = (module.softened(edges), blueprint)
     return found
 
 

@@ -55,6 +55,8 @@ def inversion(folder: Path, n_members: int) -> dict[str, Any]:
         "weights_sha256": card.files[WEIGHTS],
         "case": f"cases/{Path(settings['case']).name}",
         "method": settings["method"],
+        # Runs of before took all images as they are.
+        "edges": settings.get("edges"),
         "n_cells": dataset.sizes["facies_cell"],
         "members": n_members,
         "fit": int(is_fit.sum()),
