@@ -140,9 +140,9 @@ def test_bodies_end_where_there_is_sand_enough(enough: float) -> None:
         generator.enough.fill_(enough / bodies.PROPORTION)
         z = torch.randn(8, 5 * 40 + 2 * 64, generator=torch.Generator().manual_seed(0))
         sand = (generator(z)[:, 0] > 0).double().mean((1, 2))
-    # by at most the last one that comes whole, some 6 % of the section and its edges
+    # by at most the last one that comes whole, some 8 % of the section
     assert enough - 0.02 < sand.min()
-    assert sand.max() < enough + 0.07
+    assert sand.max() < enough + 0.09
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import torch
 
-from rockbank.gan.networks import build_generator
+from rockbank.gan.networks import build_generator, find_network
 from rockbank.gan.onnx_export import OPSET, ParityError, export_onnx, parity
 from rockbank.gan.weights import load_foreign, sample
 from rockbank.generator.latents import draw_latents
@@ -44,8 +44,9 @@ def test_one_file_of_the_opset_gives_what_torch_gives(
     assert generator.training
     # Nothing of the machine that it was exported on.
     assert b".py" not in path.read_bytes()
-    # seven layers of float32 sums, outputs of order 1
-    assert 0 <= parity(generator, path, latent) < 1e-5
+    # Seven layers of float32 sums, outputs of order 1; across an edge they go by 40 a cell.
+    largest = 1e-3 if name == "bodies" else 1e-5
+    assert 0 <= parity(generator, path, latent, tolerance=find_network(name).tolerance) < largest
     assert [each.name for each in tmp_path.iterdir()] == ["generator.onnx"]
     graph = onnx.load(path)
     assert {each.domain: each.version for each in graph.opset_import} == {"": OPSET}
