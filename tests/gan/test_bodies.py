@@ -78,8 +78,8 @@ def test_images_are_those_of_the_plain_version() -> None:
 
 
 @pytest.mark.parametrize("steepness", [4.0, 11.0])
-def test_derivatives_of_soft_edges_are_those_of_the_images(steepness: float) -> None:
-    generator, z, step = make().softened(steepness), latents(1)[0].requires_grad_(), 1e-6
+def test_derivatives_of_a_trained_one_are_those_of_its_images(steepness: float) -> None:
+    generator, z, step = make().eval().softened(steepness), latents(1)[0].requires_grad_(), 1e-6
     weight = torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
     def value(at: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ def test_derivatives_of_soft_edges_are_those_of_the_images(steepness: float) -> 
 
 # Torch compiles something at its first forward derivative by a function that it says is not to be used.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script`:FutureWarning")
-def test_derivatives_of_steep_edges_are_those_of_softer_ones() -> None:
+def test_derivatives_in_training_are_those_of_softer_edges() -> None:
     generator = build_generator("bodies", (5 + 2 * HEIGHT,), (3, HEIGHT, WIDTH), torch.Generator()).double()
     assert isinstance(generator, BodiesGenerator)
     weight = torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(2), dtype=torch.float64)

@@ -27,8 +27,8 @@ N_SIZES, SMALLEST, LARGEST = 16, 5.0, 22.0
 # Knots of the outline, which reaches so many sizes to both sides of a body's middle.
 N_KNOTS, REACH = 33, 1.25
 # Across an edge an image goes from shale to sand as a logistic function of the distance, this steep, 1/cell, since thin
-# shale leaks between softer edges. Its derivative is that of a softer one: what a cell gains in the mean while an edge
-# comes to it and passes, in place of nothing or far too much.
+# shale leaks between softer edges. In training its derivative is that of a softer one: what a cell gains in the mean
+# while an edge comes to it and passes, in place of nothing or far too much.
 STEEP, SOFT = 40.0, 4.0
 # Cells by which an edge draws back for each unit of sand proportion beyond what is enough.
 WITHDRAWAL = 500.0
@@ -48,7 +48,7 @@ class BodiesGenerator(nn.Module):
         """For latents and images of these shapes."""
         super().__init__()
         _, self.height, self.width = image
-        self.steepness, self.softness = STEEP, SOFT
+        self.steepness = STEEP
         self.n_bodies = (latent[0] - N_ROW * self.height) // N_BODY
         self.least_size = nn.Parameter(torch.empty(()))
         self.size_steps = nn.Parameter(torch.empty(N_SIZES))
@@ -69,9 +69,9 @@ class BodiesGenerator(nn.Module):
                 of.copy_(torch.as_tensor(value))
 
     def softened(self, steepness: float) -> BodiesGenerator:
-        """The same weights, edges of another steepness, 1/cell, and the derivatives that are theirs."""
+        """The same weights with edges of another steepness, 1/cell."""
         other = copy(self)
-        other.steepness = other.softness = steepness
+        other.steepness = steepness
         return other
 
     def forward(self, z: Float[Tensor, "n latent"]) -> Float[Tensor, "n 3 h w"]:
@@ -98,9 +98,9 @@ class BodiesGenerator(nn.Module):
     def _covered(self, inside: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n 1 h w"]:
         """What a body hides of cells that lie so many cells inside it."""
         covered = torch.sigmoid(self.steepness * inside)
-        if self.softness == self.steepness:
+        if not self.training:
             return covered
-        soft = torch.sigmoid(self.softness * inside)
+        soft = torch.sigmoid(SOFT * inside)
         return soft + (covered - soft).detach()
 
     def _sizes(self, z: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
