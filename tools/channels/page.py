@@ -236,7 +236,7 @@ def _flow_bar(report: Measured) -> tuple[float | None, str]:
         return None, of_published
     half, chance = FLOW_PART * report["generators"][PUBLISHED]["flow"]["all"], report["law"]["flow_chance"]["all"]
     if half <= chance:
-        return chance, f"≤ {chance:.2f}, which is chance; {of_published} is less, and not to be told from 0"
+        return chance, f"≤ {chance:.2f}, which is chance; {of_published} is below it"
     return half, f"≤ {half:.2f}, {of_published}"
 
 
