@@ -62,6 +62,11 @@ def test_deepflow_has_as_many_parameters_as_published() -> None:
     assert n_parameters(build_generator("deepflow", (50, 1, 2), (3, 64, 128), rng())) == 639_603
 
 
+def test_bodies_have_as_many_parameters_as_their_law() -> None:
+    # the least size, and what is sand enough; pieces of the sizes; knots of the outline; properties of both facies
+    assert n_parameters(build_generator("bodies", (368,), (3, 64, 128), rng())) == 2 + 16 + 2 * 33 + 2 * 4
+
+
 def test_deepflow_critic_sees_eight_patches() -> None:
     critic = build_critic("deepflow", (3, 64, 128), 4, 0.0, rng(), None)
     patches = critic.patches(critic.network(torch.zeros(2, 3, 64, 128)))  # type: ignore[operator]

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from rockbank.cli.main import app
 from rockbank.core.errors import InputError
-from rockbank.gan.bodies import BodiesGenerator
+from rockbank.core.files import read_json, write_json
+from rockbank.gan.bodies import SOFT, STEEP, BodiesGenerator
 from rockbank.gan.weights import load_generator
 from rockbank.generator.card import WEIGHTS
 from rockbank.matching.methods.es_mda import Turn, respond
@@ -50,6 +51,7 @@ def test_help_tells_of_the_run_and_of_its_other_commands() -> None:
         printed = said("match", *arguments)
         assert "rockbank match [OPTIONS] [CASE]" in printed
         assert "rockbank match status|resume|report RUN" in printed
+        assert f"else {SOFT:g}, and {STEEP:g} softens none" in " ".join(printed.replace("│", " ").split())
         for option in ("--generator", "--method", "--members", "--seed", "--terms", "--scaling", "--iterations"):
             assert option in printed
     assert "--workers" in said("match", "resume", "--help")
@@ -121,17 +123,39 @@ def test_edges_of_bodies_are_softened_for_a_match_and_those_of_a_convolution_can
     z = torch.randn(2, run.rock.n_latent, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     image = (1 + generator.double().softened(6.0)(z)[:, 0].mT) / 2
     torch.testing.assert_close(run.rock.facies(run.rock.variables(z)), image, rtol=0, atol=1e-12)
-    # What the run is of is in its results, and no old run changes by what comes to be the default.
-    assert json.loads((run.folder / "run.json").read_text())["edges"] == 6
+    assert read_json(run.folder / "run.json")["edges"] == 6
+    assert Run(match.begin(case, bodies)).settings.edges == 4
     assert Run(match.begin(case, MatchRequest(method="prior"))).settings.edges is None
+    # Runs of before say nothing of edges, and took images as they are.
+    settings = read_json(run.folder / "run.json")
+    del settings["edges"]
+    write_json(run.folder / "run.json", settings)
+    image = (1 + generator(z)[:, 0].mT) / 2
+    of_before = Run(run.folder).rock
+    torch.testing.assert_close(of_before.facies(of_before.variables(z)), image, rtol=0, atol=1e-12)
+
+
+def test_edges_that_cannot_be_had_are_refused(case: Path) -> None:
+    registry.push("bodies", write_tiny_bodies(case.parent / "bodies"))
+    for edges in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=rf"edges: got {edges:g}; give a steepness, 1/cell, above 0"):
+            about(case, MatchRequest(generator="bodies/1", edges=edges), 1)
+    with pytest.raises(ValueError, match=r"edges: got 40\.5; give at most 40 a cell, as in the images"):
+        about(case, MatchRequest(generator="bodies/1", edges=40.5), 1)
     with pytest.raises(ValueError, match="edges: got 4; images of the network 'table1' have none that could be softe"):
+        about(case, MatchRequest(edges=4.0), 1)
+    text = yaml.safe_load(case.read_text())
+    for key in ("generator", "facies", "geology"):
+        text["matching"].pop(key, None)
+    text["matching"]["parameters"] = {"k": {"multiplier": {"of": "porosity", "prior": {"low": 0.5, "high": 2}}}}
+    case.write_text(yaml.safe_dump(text))
+    with pytest.raises(ValueError, match=r"--edges: got 4; none of the case's parameters \['k'\] is a generator's"):
         about(case, MatchRequest(edges=4.0), 1)
 
 
 @pytest.mark.parametrize(
     ("asked", "keys", "says"),
     [
-        ({"edges": 0.0}, {}, "edges: got 0.0; give their steepness, 1/cell, above 0"),
         ({"method": "newton"}, {}, "method: got 'newton'; known are ['prior', "),
         ({"terms": "flow,well"}, {}, "--terms: got 'well'; known are ['flow', 'wells']"),
         ({"scaling": "mine"}, {}, "scaling: got 'mine'; known are ['posterior', 'published']"),

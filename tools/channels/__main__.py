@@ -32,7 +32,7 @@ from rockbank.stages.embed import extractors, load_embedded
 from tools.channels.flow import Responses
 from tools.channels.inversion import inversions
 from tools.channels.measures import FLOOR, Law, Sections, Settings, find_law, flow_chance, measure
-from tools.channels.page import write_page
+from tools.channels.page import PER_CELL, write_page
 from tools.channels.pictures import N_SHOWN, draw_facies
 
 FAMILY = "channels"
@@ -129,7 +129,7 @@ def with_softened(generators: dict[str, tuple[nn.Module, Blueprint]]) -> dict[st
         found[name] = (module, blueprint)
         edges = find_network(blueprint.network).match_edges
         if edges is not None and isinstance(module, Softenable):
-            found[f"{name} at {edges:g}/cell"] = (module.softened(edges), blueprint)
+            found[f"{name} at {edges:g}{PER_CELL}"] = (module.softened(edges), blueprint)
     return found
 
 

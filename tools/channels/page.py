@@ -23,13 +23,15 @@ KID_MAX = 0.7
 # Of the published generator's energy distance.
 FLOW_PART = 0.5
 
+# How the name of a generator ends whose edges are softened to so many a cell.
+PER_CELL = "/cell"
+
 Measured = Mapping[str, Any]
 TEXT = """# Channels: how good a prior is a generator?
 
 `python -m tools.channels` writes this page from channels.json, which it measures: {n_samples} samples of each generator
 against object models of `rockbank.data.synthetic.channels`, whose law was read off DeepFlow's published realisation.
-The first column has object models that no other figure was made of: what a perfect generator would get. A column "at
-4/cell" has the sections of a generator as history matches see them, with softer edges.
+The first column has object models that no other figure was made of: what a perfect generator would get.{softened}
 
 {table}
 Bold: the bar is met.{published}
@@ -48,6 +50,8 @@ Bold: the bar is met.{published}
 
 ![S2 of the generators less that of the law, over its band](../pictures/channels_s2.png)
 """
+SOFTENED = f""" A name that ends
+in {PER_CELL} is that of a generator with edges as soft as history matches take them."""
 TRIED = """
 ## What was tried
 
@@ -111,7 +115,7 @@ def _range(of: str) -> Callable[[Measured], str]:
 INVERSION_ROWS: Mapping[str, Callable[[Measured], str]] = {
     "generator": lambda of: str(of["generator"]),
     "weights, SHA-256": lambda of: str(of["weights_sha256"])[:12],
-    "edges, 1/cell": lambda of: "as in the images" if of["edges"] is None else f"{of['edges']:g}",
+    "edges, 1/cell": lambda of: "as in the images" if of.get("edges") is None else f"{of['edges']:g}",
     "fit": _of_all("fit"),
     "right at the wells": _of_all("right"),
     "both": _of_all("both"),
@@ -140,6 +144,7 @@ def page(report: Measured, trials: Path = Path(TRIALS)) -> str:
         n_law=4 * report["n_samples"],
         table=table(report),
         published="" if has_published else missing,
+        softened=SOFTENED if any(name.endswith(PER_CELL) for name in report["generators"]) else "",
         lag=len(report["law"]["s2"]["x"]["centre"]) - 1,
         columns="8 and 120",
         connected=report["law"]["connected"],

@@ -66,7 +66,7 @@ def match(
     ] = None,
     edges: Annotated[
         float | None,
-        typer.Option(help="steepness, 1/cell, that a generator's edges are softened to; else its network's own"),
+        typer.Option(help="1/cell, that the edges of bodies are softened to; else 4, and 40 softens none"),
     ] = None,
     workers: Workers = None,
     executor: Executor = LOCAL,

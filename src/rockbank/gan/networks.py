@@ -157,8 +157,8 @@ class Network:
         lattice: of its latents where the generator is endless; None where all of its images have one size.
         facies: channel whose S2 the energy distance compares as well; None compares features alone.
         tolerance: of what an exported generator's images may differ by from torch's.
-        match_edges: how steep a history match takes the edges of its images, 1/cell, where they can be softened; None
-            takes the images as they are.
+        match_edges: how steep a history match, whatever its method, takes the edges of its images, 1/cell, where they
+            can be softened; None takes the images as they are.
     """
 
     generator: Callable[[Shape, ImageShape], nn.Module]

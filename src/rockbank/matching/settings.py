@@ -65,7 +65,7 @@ class Settings:
         if self.iterations is not None and self.iterations < 1:
             raise InputError(f"iterations: got {self.iterations}; allow one at least")
         if self.edges is not None and not 0 < self.edges < math.inf:
-            raise InputError(f"edges: got {self.edges}; give their steepness, 1/cell, above 0, such as 4")
+            raise InputError(f"edges: got {self.edges:g}; give a steepness, 1/cell, above 0")
 
     @property
     def spec(self) -> MethodSpec:

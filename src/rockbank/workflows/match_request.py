@@ -62,10 +62,12 @@ def prepare(path: Path, case: MatchCase, request: MatchRequest, folder: Path) ->
         reference = _required("generator", request.generator, case.generator, "such as channels@champion")
     else:
         names = [unknown.name for unknown in case.unknowns]
-        for option, given in (("generator", request.generator), ("edges", request.edges)):
-            if given is not None:
-                raise InputError(f"--{option}: got '{given}', of which none of the case's parameters {names} is; leave "
-                                 "it out")  # fmt: skip
+        if request.generator is not None:
+            raise InputError(f"--generator: got '{request.generator}', of which none of the case's parameters {names} "
+                             "is; leave it out")  # fmt: skip
+        if request.edges is not None:
+            raise InputError(f"--edges: got {request.edges:g}; none of the case's parameters {names} is a generator's: "
+                             "leave it out")  # fmt: skip
     terms = [term.strip() for term in request.terms.split(",") if term.strip()]
     unknown = [term for term in terms if term not in TERMS]
     if unknown:

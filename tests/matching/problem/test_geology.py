@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from rockbank.gan.networks import build_generator
 from rockbank.matching.problem.geology import Geology, RockGenerator, WellFacies
 from rockbank.testing.small import SmoothGenerator
 
@@ -95,6 +97,16 @@ def test_gradients_reach_the_latent_and_not_the_weights():
     rock(z).porosity.sum().backward()
     assert z.grad.numpy() == pytest.approx([0.3 * WIDTH * HEIGHT / 2, 0], rel=1e-12)
     assert not rock(z.detach()).porosity.requires_grad
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:FutureWarning")
+def test_the_jacobian_of_softened_bodies_in_single_precision_is_that_in_double():
+    bodies = build_generator("bodies", (5 * 8 + 2 * 12,), (3, 12, 20), torch.Generator()).eval().softened(4.0)
+    rock = RockGenerator(bodies, (64,), ((-1.0, 1.0), (-1.0, 1.0), (0.0, 1.0)), Geology())
+    z = torch.randn(64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = torch.autograd.functional.jacobian(rock.variables, z).movedim(-1, 0)
+    assert expected.abs().max() > 0.1
+    np.testing.assert_allclose(rock.jacobian(z.numpy()), expected, rtol=0, atol=1e-4)
 
 
 def test_normalisation_is_folded_into_the_convolutions_before_it():
