@@ -25,7 +25,7 @@ from rockbank.core.errors import InputError
 N_PROPERTIES = 2
 N_BODY, N_ROW = 3 + N_PROPERTIES, N_PROPERTIES
 # Pieces of the law of sizes, which begins as uniform between the two, in cells.
-N_SIZES, SMALLEST, LARGEST = 16, 5.0, 22.0
+N_SIZES, SMALLEST, LARGEST = 16, 5.0, 18.0
 # Knots of the outline, which reaches so many sizes to both sides of a body's middle.
 N_KNOTS, REACH = 33, 1.25
 # Steepness, 1/cell, of the logistic function of the distance by which an image goes from shale to sand across an edge.
