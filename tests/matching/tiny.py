@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,9 @@ def write_case(folder: Path, **keys: object) -> Path:
     return path
 
 
-def make_run(folder: Path, case: Path, **settings: Any) -> Run:
-    """A run in a new folder, with the tiny generator and three members of method rml unless the settings say others."""
-    write_tiny_generator(folder / GENERATOR)
+def make_run(folder: Path, case: Path, write: Callable[[Path], Path] = write_tiny_generator, **settings: Any) -> Run:
+    """A run in a new folder, with a tiny generator and three members of method rml unless the settings say others."""
+    write(folder / GENERATOR)
     asked: dict[str, Any] = {"method": "rml", "members": 3, "seed": 3, "generator": "tiny/1"} | settings
     asked |= {"inputs": inputs_of(load_match_case(case)), "generator_sha256": sha256(folder / GENERATOR / CARD)}
     return Run.create(folder, Settings(case=os.path.relpath(case, folder), case_sha256=sha256(case), **asked))

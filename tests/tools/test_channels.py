@@ -22,15 +22,16 @@ from rockbank.gan.weights import save_weights
 from rockbank.generator.card import WEIGHTS, ModelCard
 from rockbank.matching.io.case_file import load_match_case
 from rockbank.matching.results.posterior import POSTERIOR
-from rockbank.matching.run import GENERATOR
+from rockbank.matching.run import GENERATOR, Run
 from rockbank.metrics.features import Extractor, features
 from rockbank.rock.segmentation import Segmentation
 from rockbank.stages.blueprint import Blueprint
 from tests.matching.synthetic import matched
+from tests.matching.tiny import make_run, write_case, write_tiny_bodies
 from tests.tools.deepflow_modules import ASKED
 from tools.channels import __main__ as channels
 from tools.channels.flow import chance, energy_distance, flow_responses
-from tools.channels.inversion import inversion, inversions
+from tools.channels.inversion import inversion, inversions, unsoftened
 from tools.channels.measures import Law, Settings, find_law, is_sand, ks_statistics, measure, porosities, s2_against
 from tools.channels.page import TRIALS, page
 
@@ -228,6 +229,19 @@ def test_a_row_of_inversion_tells_what_its_members_came_to(tmp_path: Path) -> No
     assert found["accuracy"] == [1, 0, 1]
     # The last two of the eight are not of it.
     assert inversion(tmp_path / "run", 8)["fit"] == 6
+
+
+def test_members_of_softened_edges_are_taken_with_those_of_the_images_too(tmp_path: Path) -> None:
+    case = write_case(tmp_path)
+    soft, steep = (make_run(tmp_path / str(edges), case, write_tiny_bodies, edges=edges) for edges in (4.0, None))
+    latents = np.random.default_rng(0).standard_normal((2, soft.objective.n_latent))
+
+    def time_mean(run: Run) -> list[float]:
+        return [run.objective.at(z, run.objective.target()).parts.time_mean for z in latents]
+
+    of_images = time_mean(steep)
+    assert unsoftened(soft.folder, latents).tolist() == pytest.approx(of_images, rel=1e-9)
+    assert time_mean(soft) != pytest.approx(of_images, rel=1e-3)
 
 
 def test_runs_that_a_row_cannot_be_made_of_are_refused(tmp_path: Path) -> None:

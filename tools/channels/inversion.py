@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from rockbank.core.errors import InputError
+from rockbank.core.terminal import progress
 from rockbank.generator.card import WEIGHTS, ModelCard
 from rockbank.matching.methods.status import FAILED, RUNNING
 from rockbank.matching.results.diagnostics import (
@@ -21,7 +24,7 @@ from rockbank.matching.results.diagnostics import (
 )
 from rockbank.matching.results.plots.style import last
 from rockbank.matching.results.posterior import read_posterior
-from rockbank.matching.run import GENERATOR
+from rockbank.matching.run import GENERATOR, Run
 from tools.deepflow.numbers import ACCURACY_BAR, final_cost
 from tools.deepflow.runs import costed
 
@@ -50,6 +53,7 @@ def inversion(folder: Path, n_members: int) -> dict[str, Any]:
     at = iterates_to(dataset.history_time_mean.transpose("member", "iterate").values, TIME_MEAN_THRESHOLD)
     to_fit = [of[int(i)] for of, i in zip(cost, at, strict=True) if np.isfinite(i)]
     between = dataset.interpolation_time_mean.values
+    latents = dataset.z.sel(ensemble=end).transpose("member", "latent").values
     return {
         "generator": card.generator,
         "weights_sha256": card.files[WEIGHTS],
@@ -64,12 +68,26 @@ def inversion(folder: Path, n_members: int) -> dict[str, Any]:
         "both": int((is_fit & is_right).sum()),
         "time_mean": _summary(time_mean),
         "accuracy": _summary(accuracy),
+        "time_mean_unsoftened": None if settings.get("edges") is None else _summary(unsoftened(folder, latents)),
         "norm_squared": _summary(norm_squared(dataset, end) / dataset.sizes["latent"]),
         "cost_to_fit": _summary(np.array(to_fit)) if to_fit else None,
         "cost": _summary(final_cost(dataset)),
         # Of each leg of the three great circles: how high the way between two solutions leads.
         "between": _summary(np.nanmax(between, axis=1)),
     }
+
+
+def unsoftened(folder: Path, latents: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " m"]:
+    """J of latents of a run that softened a generator's edges, with edges as in the images."""
+    run = Run(folder)
+    run.settings = replace(run.settings, edges=None)
+    objective = run.objective
+    with progress(f"members of {folder.name} with edges as in the images", len(latents)) as advance:
+        found = []
+        for z in latents:
+            found.append(objective.at(z, objective.target(), with_run=True).parts.time_mean)
+            advance(1)
+    return np.array(found)
 
 
 def inversions(folders: Sequence[Path], n_members: int) -> dict[str, dict[str, Any]]:

@@ -104,7 +104,7 @@ def _of_all(count: str) -> Callable[[Measured], str]:
 
 def _range(of: str) -> Callable[[Measured], str]:
     def said(found: Measured) -> str:
-        if found[of] is None:
+        if found.get(of) is None:
             return "–"
         middle, least, greatest = found[of]
         return f"{middle:,.3g} ({least:,.3g}–{greatest:,.3g})"
@@ -120,6 +120,7 @@ INVERSION_ROWS: Mapping[str, Callable[[Measured], str]] = {
     "right at the wells": _of_all("right"),
     "both": _of_all("both"),
     "J at the end": _range("time_mean"),
+    "the same with edges as in the images": _range("time_mean_unsoftened"),
     "part of the facies that is right": _range("accuracy"),
     "square of the latent over its length": _range("norm_squared"),
     "cost until fit": _range("cost_to_fit"),
