@@ -115,7 +115,7 @@ def match_status(run: RunFolder) -> None:
         rows, rest = status(run)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     for column in ("member", "status", "iterations", "objective", "J", "accuracy", "cost"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, no_wrap=column != "status")
     for row in rows:
         table.add_row(*row)
     stdout.print(table)
