@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,25 +62,23 @@ matching:
 
 def write_tiny_generator(folder: Path) -> Path:
     """A gated folder with a generator whose images vary with their latents."""
-    write_generator(folder)
     generator = build_generator("table1", LATENT, IMAGE, torch.Generator().manual_seed(0))
-    save_weights(_varied(generator), folder / WEIGHTS)
-    card = replace(ModelCard.load(folder), network="table1", files=fingerprints(folder))
-    card.save(folder)
-    write_json(folder / VERDICT, {"passed": True, "reasons": [], "card_sha256": sha256(folder / CARD)})
-    return folder
+    return _gated(folder, _varied(generator), network="table1")
 
 
 def write_tiny_bodies(folder: Path) -> Path:
     """The same of the network of bodies, of which there are four."""
-    write_tiny_generator(folder)
     latent, image = (5 * 4 + 2 * 16,), (3, 16, 16)
-    save_weights(build_generator("bodies", latent, image, torch.Generator()).state_dict(), folder / WEIGHTS)
-    card = replace(
-        ModelCard.load(folder), network="bodies", latent_shape=latent, image_shape=image,
-        value_range=find_network("bodies").value_range, files=fingerprints(folder),
-    )  # fmt: skip
-    card.save(folder)
+    weights = build_generator("bodies", latent, image, torch.Generator()).state_dict()
+    of_images = find_network("bodies").value_range
+    return _gated(folder, weights, network="bodies", latent_shape=latent, image_shape=image, value_range=of_images)
+
+
+def _gated(folder: Path, weights: Mapping[str, Tensor], **card: Any) -> Path:
+    """A folder that passed the gate, with these weights and what the card says of them."""
+    write_generator(folder)
+    save_weights(weights, folder / WEIGHTS)
+    replace(ModelCard.load(folder), files=fingerprints(folder), **card).save(folder)
     write_json(folder / VERDICT, {"passed": True, "reasons": [], "card_sha256": sha256(folder / CARD)})
     return folder
 

@@ -24,6 +24,7 @@ from rockbank.gan.weights import load_generator
 from rockbank.generator.card import WEIGHTS
 from rockbank.matching.methods.es_mda import Turn, respond
 from rockbank.matching.methods.state import State
+from rockbank.matching.methods.status import MAX_ITERATIONS_REACHED
 from rockbank.matching.methods.workers import advance
 from rockbank.matching.results.posterior import posterior, read_posterior, write_posterior
 from rockbank.matching.results.report import write_report
@@ -230,6 +231,17 @@ def test_status_has_a_row_for_each_member_and_the_reasons(case: Path) -> None:
     state = State.load(run.checkpoint(0))
     for shown in (f"{state.last.parts.total:.5g}", "not begun", "member 1 failed", "NewtonError: step 3", "none yet"):
         assert shown in printed
+
+
+def test_a_status_is_whole_on_a_narrow_screen(case: Path) -> None:
+    folder = match.begin(case, MatchRequest(iterations=2))
+    run = Run(folder)
+    for i in range(3):
+        state = advance(run, i, lambda _: None, lambda: False)
+        state.ended(MAX_ITERATIONS_REACHED, "2 Jacobians").save(run.checkpoint(i))
+    result = CliRunner().invoke(app, ["match", "status", str(folder)], env={"COLUMNS": "80"})
+    assert f"{state.last.parts.time_mean:.3g}" in result.stdout
+    assert "…" not in result.stdout
 
 
 @pytest.fixture(scope="module")
